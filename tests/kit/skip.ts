@@ -1,0 +1,64 @@
+/**
+ * Tests that need a real machine: they say what they need, and where it is missing they are skipped, visibly.
+ *
+ * A file that imports this one is run with the permissions of the machine tests (see tests/main.ts).
+ *
+ * @module
+ */
+
+/**
+ * What a test may need: `root` (uid 0), `tun` (/dev/net/tun can be opened), `netns` (a network namespace can be made),
+ * `ffi` (libraries may be loaded), or a program on PATH.
+ */
+export type Need = "root" | "tun" | "netns" | "ffi" | `tool:${string}`;
+
+const answers = new Map<Need, string | null>();
+
+/** Registers a test that runs only where all `needs` are met; elsewhere it shows as `NAME … skipped: WHY`. */
+export function machineTest(
+  name: string,
+  needs: readonly Need[],
+  fn: (t: Deno.TestContext) => void | Promise<void>,
+): void {
+  const why = missing(needs);
+  if (why === null) Deno.test({ name, fn });
+  else Deno.test({ name: `${name} … skipped: ${why}`, ignore: true, fn });
+}
+
+/** Why these needs are not met (`needs root, tshark`), or null if they are. */
+export function missing(needs: readonly Need[]): string | null {
+  const lacks = needs.map(lack).filter((one) => one !== null);
+  return lacks.length === 0 ? null : `needs ${lacks.join(", ")}`;
+}
+
+/** What is lacking for one need, or null; asked once. */
+function lack(need: Need): string | null {
+  const known = answers.get(need);
+  if (known !== undefined) return known;
+  const answer = find(need);
+  answers.set(need, answer);
+  return answer;
+}
+
+function find(need: Need): string | null {
+  const permission = need === "ffi" ? "ffi" : "run";
+  if (Deno.permissions.querySync({ name: permission }).state !== "granted") return `--allow-${permission}`;
+  switch (need) {
+    case "ffi":
+      return null;
+    case "root":
+      return shell('test "$(id -u)" = 0') ? null : "root";
+    case "tun":
+      return shell("exec 3<>/dev/net/tun") ? null : "/dev/net/tun";
+    case "netns":
+      return shell("unshare --net true") ? null : "network namespaces";
+    default:
+      return shell('command -v "$1"', need.slice("tool:".length)) ? null : need.slice("tool:".length);
+  }
+}
+
+/** Whether a line of shell ends well. Deno itself may not look into /dev and /proc without every permission. */
+function shell(line: string, ...args: string[]): boolean {
+  const command = new Deno.Command("/bin/sh", { args: ["-c", line, "sh", ...args], stdout: "null", stderr: "null" });
+  return command.outputSync().success;
+}

@@ -1,0 +1,197 @@
+/**
+ * `deno task test`: every check of the checkout in order, each with its duration, and one line at the end that sums
+ * them up: `N passed, N failed, N skipped`.
+ *
+ * Each step is a deno of its own, with no more permissions than it needs. What it prints is shown when it fails.
+ *
+ * @module
+ */
+
+import { parseArgs } from "@std/cli/parse-args";
+import { importsOf, resolveImport } from "./kit/imports.ts";
+import { isPure, isTest, ROOT, typescriptFiles } from "./kit/tree.ts";
+
+const USAGE = `Usage: deno task test [options]
+  --only PART     static, unit, stories or machine; may be given more than once
+  --filter TEXT   only tests whose name contains TEXT (or matches /TEXT/); leaves out what is not a test
+  --cases N       fail unless property tests ran at least N cases (AKARINO_FUZZ multiplies them)
+  --verbose       show the output of every step
+  --help          this text`;
+
+const PARTS = ["static", "unit", "stories", "machine"] as const;
+type Part = (typeof PARTS)[number];
+
+/** A step that hangs is ended after this; a usual one takes seconds, unless property tests are multiplied. */
+const STEP_LIMIT_MS = Deno.env.has("AKARINO_FUZZ") ? 3_600_000 : 300_000;
+
+interface Options {
+  only: Part[];
+  filter: string | null;
+  cases: number;
+  verbose: boolean;
+}
+
+/** One deno to run. */
+interface Step {
+  part: Part;
+  title: string;
+  args: string[];
+}
+
+interface Tally {
+  passed: number;
+  failed: number;
+  skipped: number;
+  cases: number;
+}
+
+interface Outcome extends Tally {
+  output: string;
+  skips: string[];
+  ms: number;
+}
+
+/** The steps this checkout has something for, in order. */
+function planSteps(filter: string | null): Step[] {
+  const files = typescriptFiles();
+  const steps: Step[] = [];
+  const add = (part: Part, title: string, args: string[], on: string[]) => {
+    if (on.length > 0) steps.push({ part, title, args: [...args, ...on] });
+  };
+  if (filter === null) {
+    add("static", "format", ["fmt", "--check"], ["."]);
+    add("static", "lint", ["lint"], ["."]);
+    add("static", "types", ["check", "--quiet"], ["."]);
+    add(
+      "static",
+      "pure rooms know no Deno",
+      ["check", "--quiet", "--config", "tests/pure.deno.json"],
+      files.filter(isPure),
+    );
+    add("static", "documentation", ["doc", "--lint"], files.filter((path) => path === "mod.ts"));
+  }
+  const tests = files.filter(isTest);
+  const test = (part: Part, title: string, flags: string[]) => {
+    const args = [
+      "test",
+      "--no-check",
+      "--no-prompt",
+      "--allow-read=.",
+      "--allow-env=AKARINO_FUZZ,AKARINO_SEED",
+      ...flags,
+    ];
+    add(
+      part,
+      title,
+      filter === null ? args : [...args, "--filter", filter],
+      tests.filter((path) => partOf(path) === part),
+    );
+  };
+  test("static", "tidy", []);
+  test("unit", "unit tests", ["--parallel"]);
+  test("stories", "stories", ["--parallel"]);
+  // Machine tests load libc, start tools, and open sockets; they share the machine, so one at a time.
+  test("machine", "machine tests", "ffi run read write env net sys".split(" ").map((name) => `--allow-${name}`));
+  return steps;
+}
+
+/** The part a test file belongs to: `machine` if it asks for one (tests/kit/skip.ts) or tests what drives one. */
+function partOf(path: string): Part {
+  if (path === "tests/tidy_test.ts") return "static";
+  const imports = importsOf(Deno.readTextFileSync(`${ROOT}/${path}`)).map((one) => resolveImport(path, one.specifier));
+  if (path.startsWith("devices/host/") || imports.includes("tests/kit/skip.ts")) return "machine";
+  return path.startsWith("tests/") ? "stories" : "unit";
+}
+
+async function runStep(step: Step): Promise<Outcome> {
+  const began = performance.now();
+  const command = new Deno.Command(Deno.execPath(), {
+    args: step.args,
+    cwd: ROOT,
+    // Many of the tools that machine tests use live in sbin.
+    env: { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", PATH: `${Deno.env.get("PATH") ?? ""}:/usr/sbin:/sbin` },
+    stdout: "piped",
+    stderr: "piped",
+    signal: AbortSignal.timeout(STEP_LIMIT_MS),
+  });
+  const { success, stdout, stderr, signal } = await command.output();
+  const decoder = new TextDecoder();
+  let output = decoder.decode(stdout) + decoder.decode(stderr);
+  if (signal !== null) output += `\nEnded by ${signal} (limit ${STEP_LIMIT_MS / 1000} s)\n`;
+  const ms = performance.now() - began;
+  const skips = [...output.matchAll(/^(.*) \.\.\. ignored \(/gm)].map((match) => match[1]!);
+  return { output, skips, ms, ...tallyOf(output, success) };
+}
+
+/** What a step counts for: its tests, or one. A failure that no test owns up to (an import, a crash) is one, too. */
+function tallyOf(output: string, success: boolean): Tally {
+  const summary = /^(?:ok|FAILED) \| (\d+) passed.* \| (\d+) failed(.*)$/m.exec(output);
+  const passed = summary === null ? Number(success) : Number(summary[1]);
+  const failed = Math.max(Number(summary?.[2] ?? 0), Number(!success));
+  const skipped = Number(/(\d+) ignored/.exec(summary?.[3] ?? "")?.[1] ?? 0);
+  const lines = output.matchAll(/^property cases: (\d+)$/gm);
+  const cases = lines.reduce((sum, match) => sum + Number(match[1]), 0);
+  return { passed, failed, skipped, cases };
+}
+
+function report(step: Step, outcome: Outcome, verbose: boolean): void {
+  const { passed, failed, skipped, skips, output, ms } = outcome;
+  const isTests = step.args[0] === "test";
+  const counts = isTests ? `: ${passed} passed, ${failed} failed, ${skipped} skipped` : "";
+  console.log(`${failed > 0 ? "FAIL" : "ok  "}  ${step.title}${counts} (${(ms / 1000).toFixed(1)} s)`);
+  for (const name of skips) console.log(`      ${name}`);
+  if (failed > 0 || verbose) console.log(`\n$ deno ${step.args.join(" ")}\n${output}`);
+}
+
+/** Runs the steps and answers the sum. Static steps only read, so they run side by side; tests run alone. */
+async function runAll(steps: readonly Step[], verbose: boolean): Promise<Tally> {
+  const sum: Tally = { passed: 0, failed: 0, skipped: 0, cases: 0 };
+  const early = new Map(steps.filter((step) => step.part === "static").map((step) => [step, runStep(step)]));
+  for (const step of steps) {
+    const outcome = await (early.get(step) ?? runStep(step));
+    report(step, outcome, verbose);
+    for (const key of ["passed", "failed", "skipped", "cases"] as const) sum[key] += outcome[key];
+  }
+  return sum;
+}
+
+/** The options, or what is wrong with them. */
+function parseOptions(args: string[]): Options | string {
+  let problem: string | null = null;
+  const flags = parseArgs(args, {
+    boolean: ["help", "verbose"],
+    string: ["filter", "only", "cases"],
+    collect: ["only"],
+    default: { cases: "0" },
+    unknown: (arg) => {
+      problem ??= arg.startsWith("-") ? `Unknown option "${arg}"` : `Unexpected argument "${arg}"`;
+      return false;
+    },
+  });
+  if (flags.help) return USAGE;
+  if (problem !== null) return problem;
+  const only = PARTS.filter((part) => flags.only.length === 0 || flags.only.includes(part));
+  const stranger = flags.only.find((name) => !PARTS.some((part) => part === name));
+  if (stranger !== undefined) return `Unknown part "${stranger}" for --only: one of ${PARTS.join(", ")}`;
+  if (flags.filter === "") return "Option --filter needs a text";
+  if (!/^\d+$/.test(flags.cases)) return `Option --cases needs a number, not "${flags.cases}"`;
+  return { only, filter: flags.filter ?? null, cases: Number(flags.cases), verbose: flags.verbose };
+}
+
+async function main(): Promise<number> {
+  const options = parseOptions(Deno.args);
+  if (typeof options === "string") {
+    if (options !== USAGE) console.error(`${options}\n`);
+    console.log(USAGE);
+    return options === USAGE ? 0 : 2;
+  }
+  const steps = planSteps(options.filter).filter((step) => options.only.includes(step.part));
+  const sum = await runAll(steps, options.verbose);
+  const tooFew = sum.cases < options.cases;
+  console.log(`\n${sum.cases} property cases${tooFew ? `: fewer than the ${options.cases} asked for` : ""}`);
+  if (tooFew) sum.failed++;
+  console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);
+  return sum.failed > 0 ? 1 : 0;
+}
+
+Deno.exit(await main());
