@@ -1,0 +1,223 @@
+/**
+ * Dev: a row of the device table. Every device is a file tree that answers these operations.
+ *
+ * Path: syscall, namespace → dev → the device's own files.
+ *
+ * Nothing here sleeps. An operation that would have to wait answers with the {@link Rendez} to wait at and has changed
+ * nothing; the system-call layer calls it again after a wakeup. What a user did wrong is thrown as a KernelError.
+ *
+ * A device supplies its tree by three small functions (`lookup`, `list`, `stat`); walking and reading directories
+ * follow.
+ *
+ * @module
+ */
+
+import { Block, type BlockPool } from "./block.ts";
+import { type Chan, type Dir, DirMode, EVE, Open, QidType } from "./chan.ts";
+import { KernelError } from "./error.ts";
+import type { FdTap } from "./fd_tap.ts";
+import type { Random } from "./random.ts";
+import { Rendez } from "./rendez.ts";
+import type { Clock } from "./time.ts";
+
+/** A value now, or where to wait for one. */
+export type OrWait<T> = T | Rendez;
+
+/** What the kernel lends to its devices. */
+export interface DevEnv {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly blocks: BlockPool;
+  /** Opens a file by name in the kernel's own namespace: how one device reaches another. */
+  open(path: string, flags: number): Chan;
+}
+
+/** How far a walk came: all names found if `chan` is there. */
+export interface Walked {
+  readonly found: number;
+  readonly chan: Chan | null;
+}
+
+/** What `tapfd` is to do. */
+export type TapCommand = "add" | "remove" | "modify";
+
+/** Operations of `chanCtl`; numbers are fcntl's. */
+export const ChanCtl = { SetFlags: 1000, Sync: 1001, Debug: 1002 } as const;
+
+const decoder = new TextDecoder();
+const encoder = new TextEncoder();
+
+/** A device. */
+export abstract class Dev {
+  /** Its name after `#`. */
+  abstract readonly name: string;
+
+  /** A chan for the root of the instance that `spec` names (the text after the first dot). */
+  abstract attach(spec: string, user: string): Chan;
+
+  /** The entry `name` of directory `dir`, or null. `..` gives the parent; of the root, the root. */
+  abstract lookup(dir: Chan, name: string): Dir | null;
+
+  /** All entries of directory `dir`, in listing order. */
+  abstract list(dir: Chan): Dir[];
+
+  /** The record of the file itself. */
+  abstract stat(chan: Chan): Dir;
+
+  /** Walks `names` from `from`, which stays as it is. */
+  walk(from: Chan, names: readonly string[]): Walked {
+    let at = from.clone();
+    for (const [i, name] of names.entries()) {
+      const dir = at.isDir ? this.lookup(at, name) : null;
+      if (dir === null) return { found: i, chan: null };
+      const next = at.clone();
+      next.qid = dir.qid;
+      next.path = name === ".." ? parentPath(at.path) : `${at.path}/${name}`;
+      at = next;
+    }
+    return { found: names.length, chan: at };
+  }
+
+  /** Opens `chan` in place, or answers another chan (clone, listen and posted files do). */
+  open(chan: Chan, flags: number, user: string): OrWait<Chan> {
+    this.checkPermission(this.stat(chan), flags, user);
+    if (chan.isDir && (flags & Open.Write) !== 0) {
+      throw new KernelError("EISDIR", `Cannot write "${chan.path}": it is a directory`);
+    }
+    return this.markOpen(chan, flags);
+  }
+
+  create(dir: Chan, name: string, _flags: number, _mode: number, _user: string): Chan {
+    throw new KernelError("EPERM", `Cannot create "${name}" in "${dir.path}": the device makes its own files`);
+  }
+
+  /** The last reference is gone; `chan.opened` tells whether it was ever opened. */
+  close(_chan: Chan): void {}
+
+  abstract read(chan: Chan, buf: Uint8Array, offset: number): OrWait<number>;
+
+  write(chan: Chan, _bytes: Uint8Array, _offset: number): OrWait<number> {
+    throw new KernelError("EPERM", `Cannot write "${chan.path}"`);
+  }
+
+  /**
+   * What a sleeping writer waits for after its write was taken (room in a pipe, a connection made), or null. With
+   * `nonBlock` nothing may be waited for: EINPROGRESS is thrown where that matters.
+   */
+  settle(_chan: Chan, _nonBlock: boolean): Rendez | null {
+    return null;
+  }
+
+  /** One block of at most `max` bytes; null at the end. Default: one read. */
+  bread(chan: Chan, max: number): OrWait<Block | null> {
+    const buf = new Uint8Array(Math.min(max, 65536));
+    const count = this.read(chan, buf, chan.offset);
+    if (count instanceof Rendez) return count;
+    chan.offset += count;
+    return count === 0 ? null : new Block(buf, 0, count);
+  }
+
+  /** One block, whole or not at all; answers its length. On anything but success the block is still the caller's. */
+  bwrite(chan: Chan, block: Block): OrWait<number> {
+    const count = this.write(chan, block.bytes(), chan.offset);
+    if (count instanceof Rendez) return count;
+    chan.offset += count;
+    block.free();
+    return count;
+  }
+
+  remove(chan: Chan, _user: string): void {
+    throw new KernelError("EPERM", `Cannot remove "${chan.path}"`);
+  }
+
+  rename(chan: Chan, _name: string, _user: string): void {
+    throw new KernelError("EXDEV", `Cannot rename "${chan.path}"`);
+  }
+
+  wstat(chan: Chan, _change: Partial<Dir>, _user: string): void {
+    throw new KernelError("EPERM", `Cannot change the record of "${chan.path}"`);
+  }
+
+  /** Adds, removes or changes a tap; answers the level found (bits of TapEvent). ENOSYS: the file has no taps. */
+  tapfd(chan: Chan, _tap: FdTap, _command: TapCommand): number {
+    throw new KernelError("ENOSYS", `Cannot tap "${chan.path}"`);
+  }
+
+  /** Control of one chan, see {@link ChanCtl}; `arg` are the new flags for SetFlags. EINVAL: not supported. */
+  chanCtl(chan: Chan, op: number, _arg: number): number {
+    throw new KernelError("EINVAL", `Cannot control "${chan.path}": no operation ${op}`);
+  }
+
+  /** EACCES unless the record lets `user` have the access that `flags` ask for: owner, group eve, others. */
+  protected checkPermission(dir: Dir, flags: number, user: string): void {
+    let wanted = 0;
+    if ((flags & Open.Read) !== 0) wanted |= 4;
+    if ((flags & Open.Write) !== 0) wanted |= 2;
+    if ((flags & Open.Exec) !== 0) wanted |= 1;
+    if ((flags & Open.Trunc) !== 0) wanted |= 2;
+    let granted = dir.mode & 7;
+    if (user === EVE) granted |= (dir.mode >> 3) & 7;
+    if (user === dir.uid) granted |= (dir.mode >> 6) & 7;
+    if ((granted & wanted) !== wanted) {
+      throw new KernelError(
+        "EACCES",
+        `Cannot open "${dir.name}": ${user} lacks permission (mode ${(dir.mode & 0o777).toString(8)})`,
+      );
+    }
+  }
+
+  /** Marks `chan` open with `flags`. */
+  protected markOpen(chan: Chan, flags: number): Chan {
+    chan.mode = flags & Open.AccessMask;
+    chan.flags = flags & (Open.CloseOnExec | Open.RemoveOnClose | Open.Append | Open.NonBlock | Open.Path);
+    chan.opened = true;
+    chan.offset = 0;
+    return chan;
+  }
+
+  /**
+   * Answers a read of a synthetic file: its text is made once, when reading starts at 0, so that pages fit together.
+   */
+  protected readText(chan: Chan, buf: Uint8Array, offset: number, make: () => string): number {
+    if (offset === 0 || chan.snapshot === null) chan.snapshot = encoder.encode(make());
+    return readBytes(chan.snapshot, buf, offset);
+  }
+}
+
+/** Copies what of `content` lies at `offset` into `buf`; returns how many bytes. */
+export function readBytes(content: Uint8Array, buf: Uint8Array, offset: number): number {
+  const part = content.subarray(offset, offset + buf.length);
+  buf.set(part);
+  return part.length;
+}
+
+/** The text of a write, for ctl files. */
+export function textOf(bytes: Uint8Array): string {
+  return decoder.decode(bytes);
+}
+
+/** A directory record with the usual defaults. */
+export function makeDir(
+  path: number,
+  name: string,
+  options: { dir?: boolean; mode?: number; length?: number; uid?: string; gid?: string; vers?: number } = {},
+): Dir {
+  const isDir = options.dir ?? false;
+  const mode = options.mode ?? (isDir ? 0o555 : 0o666);
+  return {
+    qid: { path, vers: options.vers ?? 0, type: isDir ? QidType.Dir : QidType.File },
+    name,
+    mode: ((isDir ? DirMode.Dir : 0) | mode) >>> 0,
+    length: options.length ?? 0,
+    uid: options.uid ?? EVE,
+    gid: options.gid ?? EVE,
+    atimeMs: 0,
+    mtimeMs: 0,
+  };
+}
+
+/** `path` without its last element. */
+function parentPath(path: string): string {
+  const slash = path.lastIndexOf("/");
+  return slash < 0 ? path : path.slice(0, slash);
+}

@@ -1,0 +1,154 @@
+/**
+ * Dialling: the helper library over `/net` (Akaros iplib): dial strings, and the dance of clone, ctl and data.
+ *
+ * Path: user program → dial → system calls on /net/proto/*.
+ *
+ * A dial string is `[netdir/]proto!host!service`. If the directory has a connection server `cs`, it translates; if not,
+ * `proto` is the directory and the rest is written to ctl as it is.
+ *
+ * @module
+ */
+
+import { Open } from "./chan.ts";
+import { KernelError } from "./error.ts";
+import type { Proc } from "./proc.ts";
+
+/** Directory of the network's files unless the dial string names another. */
+export const NET_DIR = "/net";
+
+/** Options of dial, announce and bypass. */
+export interface DialOptions {
+  /** Local end: `[addr!]port`. */
+  local?: string;
+  /** Flags added to those of the data descriptor: Open.NonBlock. */
+  flags?: number;
+  /** More ctl commands, written before the conversation is used. */
+  ctl?: readonly string[];
+}
+
+/** An open conversation: two descriptors of the process that made it. */
+export interface Conversation {
+  /** Its directory, such as `/net/udp/3`. */
+  readonly dir: string;
+  readonly ctl: number;
+  readonly data: number;
+  /** Local port (or echo identifier). */
+  readonly port: number;
+}
+
+/** The parts of a dial string. */
+export interface DialString {
+  readonly netDir: string;
+  readonly proto: string;
+  /** Everything after the protocol: `host!service`. */
+  readonly rest: string;
+}
+
+/** Splits a dial string; EINVAL names what is missing. */
+export function parseDialString(text: string): DialString {
+  const slash = text.indexOf("!") < 0 ? -1 : text.lastIndexOf("/", text.indexOf("!"));
+  const netDir = slash < 0 ? NET_DIR : text.slice(0, slash);
+  const [proto, ...parts] = text.slice(slash + 1).split("!");
+  if (proto === undefined || proto === "" || parts.length === 0) {
+    throw new KernelError("EINVAL", `Cannot dial "${text}": it should read proto!host!service`);
+  }
+  return { netDir, proto, rest: parts.join("!") };
+}
+
+/** Fills in what a short address leaves out: `netmkaddr("10.0.0.1", "udp", "7")`. */
+export function netMkAddr(address: string, defaultNet: string, defaultService: string): string {
+  const parts = address.split("!");
+  if (parts.length === 1) return `${defaultNet}!${address}!${defaultService}`;
+  if (parts.length === 2 && defaultService !== "" && /^[a-z]+\d*$/.test(parts[0]!)) {
+    return `${address}!${defaultService}`;
+  }
+  return parts.length === 2 ? `${defaultNet}!${address}` : address;
+}
+
+/** Connects; returns when the other side has answered, if the protocol knows such a thing. */
+export async function dial(proc: Proc, address: string, options: DialOptions = {}): Promise<Conversation> {
+  const { netDir, proto, rest } = await translate(proc, address);
+  const local = options.local === undefined ? "" : ` ${options.local}`;
+  return await converse(proc, `${netDir}/${proto}`, `connect ${rest}${local}`, options);
+}
+
+/** Announces a local end. */
+export async function announce(proc: Proc, address: string, options: DialOptions = {}): Promise<Conversation> {
+  const { netDir, proto, rest } = parseDialString(address);
+  return await converse(proc, `${netDir}/${proto}`, `announce ${rest}`, options);
+}
+
+/** Claims a local end for whole IP packets. */
+export async function bypass(proc: Proc, address: string, options: DialOptions = {}): Promise<Conversation> {
+  const { netDir, proto, rest } = parseDialString(address);
+  return await converse(proc, `${netDir}/${proto}`, `bypass ${rest}`, options);
+}
+
+/** Waits for a call on an announced conversation and takes it. */
+export async function listen(proc: Proc, conv: Conversation, options: DialOptions = {}): Promise<Conversation> {
+  const ctl = await proc.open(`${conv.dir}/listen`, Open.ReadWrite | (options.flags ?? 0) & Open.NonBlock);
+  return await opened(proc, conv.dir.slice(0, conv.dir.lastIndexOf("/")), ctl, options);
+}
+
+/** Closes both descriptors. */
+export function hangUp(proc: Proc, conv: Conversation): void {
+  proc.sys.close(conv.data);
+  proc.sys.close(conv.ctl);
+}
+
+/** The port after the last `!` of a conversation's `local` or `remote` file. */
+export async function getPort(proc: Proc, dir: string, end: "local" | "remote"): Promise<number> {
+  const text = await proc.readText(`${dir}/${end}`);
+  return parseInt(text.slice(text.lastIndexOf("!") + 1), 10);
+}
+
+async function converse(proc: Proc, protoDir: string, command: string, options: DialOptions): Promise<Conversation> {
+  const ctl = await proc.open(`${protoDir}/clone`, Open.ReadWrite);
+  try {
+    await proc.write(ctl, command);
+    for (const line of options.ctl ?? []) await proc.write(ctl, line);
+  } catch (error) {
+    proc.sys.close(ctl);
+    throw error;
+  }
+  return await opened(proc, protoDir, ctl, options);
+}
+
+/** Learns the number behind a ctl descriptor and opens its data file. */
+async function opened(proc: Proc, protoDir: string, ctl: number, options: DialOptions): Promise<Conversation> {
+  try {
+    const buf = new Uint8Array(16);
+    const dir = `${protoDir}/${new TextDecoder().decode(buf.subarray(0, await proc.read(ctl, buf)))}`;
+    const data = await proc.open(`${dir}/data`, Open.ReadWrite | (options.flags ?? 0));
+    return { dir, ctl, data, port: await getPort(proc, dir, "local") };
+  } catch (error) {
+    proc.sys.close(ctl);
+    throw error;
+  }
+}
+
+/** Asks `cs`, if there is one; numbers need no translation. */
+async function translate(proc: Proc, address: string): Promise<DialString> {
+  const parsed = parseDialString(address);
+  const isNumeric = /^[0-9a-fA-F:.*]+(!\d+)?(!r)?$/.test(parsed.rest);
+  if (isNumeric) return parsed;
+  let cs: number;
+  try {
+    cs = await proc.open(`${parsed.netDir}/cs`, Open.ReadWrite);
+  } catch (error) {
+    if (error instanceof KernelError && error.code === "ENOENT") return parsed;
+    throw error;
+  }
+  try {
+    await proc.write(cs, `${parsed.proto}!${parsed.rest}`);
+    proc.sys.llseek(cs, 0);
+    const buf = new Uint8Array(256);
+    const answer = new TextDecoder().decode(buf.subarray(0, await proc.read(cs, buf)));
+    const [clone, rest] = answer.trim().split(/\s+/);
+    if (clone === undefined || rest === undefined) throw new KernelError("EFAIL", `Cannot translate "${address}"`);
+    const names = clone.split("/");
+    return { netDir: names.slice(0, -2).join("/"), proto: names.at(-2)!, rest };
+  } finally {
+    proc.sys.close(cs);
+  }
+}

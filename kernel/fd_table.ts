@@ -1,0 +1,79 @@
+/**
+ * The descriptors of a process: lowest free number first; flags of the descriptor apart from those of its chan.
+ *
+ * Path: syscall → fd_table → chan.
+ *
+ * @module
+ */
+
+import type { Chan } from "./chan.ts";
+import { KernelError } from "./error.ts";
+import type { FdTap } from "./fd_tap.ts";
+
+/** Most descriptors of a process (Akaros NR_FILE_DESC_MAX). */
+export const FDS_MAX = 1 << 19;
+
+/** One open descriptor. */
+export interface FdEntry {
+  chan: Chan;
+  /** Flags of the descriptor alone (FD_CLOEXEC is 1). */
+  flags: number;
+  tap: FdTap | null;
+}
+
+/** Descriptors by number. */
+export class FdTable {
+  #entries: (FdEntry | null)[] = [];
+  #lowest = 0;
+
+  /** How many are open. */
+  get size(): number {
+    return this.#entries.reduce((count, entry) => count + (entry === null ? 0 : 1), 0);
+  }
+
+  /** Gives `chan` the lowest free number that is at least `from`. */
+  insert(chan: Chan, from = 0): number {
+    let fd = Math.max(from, this.#lowest);
+    while (fd < this.#entries.length && this.#entries[fd] !== null) fd++;
+    if (fd >= FDS_MAX) throw new KernelError("EMFILE", `Cannot open more than ${FDS_MAX} descriptors`);
+    this.put(fd, chan);
+    return fd;
+  }
+
+  /** Gives `chan` the number `fd`, which must be free. */
+  put(fd: number, chan: Chan): void {
+    while (this.#entries.length < fd) this.#entries.push(null);
+    this.#entries[fd] = { chan, flags: 0, tap: null };
+    if (fd === this.#lowest) {
+      do this.#lowest++; while (this.#entries[this.#lowest]);
+    }
+  }
+
+  /** The entry of an open descriptor; EBADF if it is not. */
+  get(fd: number): FdEntry {
+    const entry = this.#entries[fd];
+    if (entry === undefined || entry === null) throw new KernelError("EBADF", `Bad file descriptor ${fd}`);
+    return entry;
+  }
+
+  /** Whether `fd` is open. */
+  has(fd: number): boolean {
+    return (this.#entries[fd] ?? null) !== null;
+  }
+
+  /** Frees the number and returns what it was. */
+  remove(fd: number): FdEntry {
+    const entry = this.get(fd);
+    this.#entries[fd] = null;
+    while (this.#entries.length > 0 && this.#entries.at(-1) === null) this.#entries.pop();
+    if (fd < this.#lowest) this.#lowest = fd;
+    return entry;
+  }
+
+  /** All open numbers, lowest first. */
+  numbers(): number[] {
+    const fds: number[] = [];
+    for (const [fd, entry] of this.#entries.entries()) if (entry !== null) fds.push(fd);
+    return fds;
+  }
+}

@@ -1,0 +1,156 @@
+/**
+ * FD taps: interest in a descriptor, and the event queue where what happened lands (Akaros `fdtap`).
+ *
+ * Path: queue, conv → TapList → FdTap → EventQueue → user program.
+ *
+ * Taps are edge-triggered: after an event, read or write until EAGAIN. Beyond Akaros: ids are 32 bits wide and more,
+ * the filter can be modified in place, RDHUP is known, and adding a tap tells the level that it finds.
+ *
+ * @module
+ */
+
+import type { TapCommand } from "./dev.ts";
+import { KernelError } from "./error.ts";
+import { Rendez } from "./rendez.ts";
+
+/** What may happen to a descriptor; bits, Akaros' FDTAP_FILT numbers. */
+export const TapEvent = {
+  Readable: 0x1,
+  Writable: 0x2,
+  Written: 0x4,
+  Deleted: 0x8,
+  Error: 0x10,
+  Rename: 0x20,
+  Truncate: 0x40,
+  Attrib: 0x80,
+  Priority: 0x100,
+  Hangup: 0x200,
+  RdHup: 0x400,
+} as const;
+
+/** One event: whose tap it was, what happened, and the tap's own data. */
+export interface Event {
+  readonly id: number;
+  /** Bits of {@link TapEvent}; several edges between two polls are OR-ed together. */
+  events: number;
+  readonly data: unknown;
+}
+
+/** Most ids with an event waiting: one event is kept per id, so only as many taps as there are descriptors. */
+export const EVENT_IDS_MAX = 1 << 20;
+
+/** Where a tap sends what happened: an {@link EventQueue}, or a device that tapped another device's file. */
+export interface EventSink {
+  send(id: number, events: number, data: unknown): void;
+}
+
+/** Where events land: one entry per id, in order of first arrival (Akaros' coalescing event queue). */
+export class EventQueue implements EventSink {
+  #waiting = new Map<number, Event>();
+  /** Events lost because {@link EVENT_IDS_MAX} ids waited. */
+  drops = 0;
+  /** Where a reader of events sleeps. */
+  readonly ready: Rendez = new Rendez();
+
+  /** Events waiting. */
+  get length(): number {
+    return this.#waiting.size;
+  }
+
+  /** Adds `events` for `id`. */
+  send(id: number, events: number, data: unknown): void {
+    const old = this.#waiting.get(id);
+    if (old !== undefined) {
+      old.events |= events;
+      return;
+    }
+    if (this.#waiting.size >= EVENT_IDS_MAX) {
+      this.drops++;
+      return;
+    }
+    this.#waiting.set(id, { id, events, data });
+    this.ready.wakeup();
+  }
+
+  /** The oldest event, or null if none waits. */
+  poll(): Event | null {
+    for (const [id, event] of this.#waiting) {
+      this.#waiting.delete(id);
+      return event;
+    }
+    return null;
+  }
+
+  /** Forgets what waits for `id`: its descriptor was closed. */
+  drop(id: number): void {
+    this.#waiting.delete(id);
+  }
+
+  /** The oldest event; sleeps until there is one. */
+  async next(): Promise<Event> {
+    while (true) {
+      const event = this.poll();
+      if (event !== null) return event;
+      await this.ready.sleep().done;
+    }
+  }
+}
+
+/** Interest in one descriptor. */
+export class FdTap {
+  constructor(
+    readonly fd: number,
+    /** Wanted bits of {@link TapEvent}; Modify changes it. */
+    public filter: number,
+    readonly id: number,
+    readonly queue: EventSink,
+    readonly data: unknown,
+  ) {}
+
+  /** Sends those of `events` that are wanted. */
+  fire(events: number): void {
+    const wanted = events & this.filter;
+    if (wanted !== 0) this.queue.send(this.id, wanted, this.data);
+  }
+}
+
+/** The taps on one file of a device; a device fires it from the edges of its queues. */
+export class TapList {
+  #taps: FdTap[] = [];
+
+  get length(): number {
+    return this.#taps.length;
+  }
+
+  /** Does what `tapfd` was told, see there; the file can fire the bits `supported`. */
+  apply(tap: FdTap, command: TapCommand, supported: number): void {
+    if (command === "remove") this.remove(tap);
+    else if (command === "add") this.add(tap, supported);
+    else this.#check(tap, supported);
+  }
+
+  /** Adds `tap`; ENOSYS if its filter asks for more than `supported`. */
+  add(tap: FdTap, supported: number): void {
+    this.#check(tap, supported);
+    this.#taps.push(tap);
+  }
+
+  #check(tap: FdTap, supported: number): void {
+    if ((tap.filter & ~supported) !== 0) {
+      throw new KernelError(
+        "ENOSYS",
+        `Cannot tap for 0x${(tap.filter & ~supported).toString(16)}: the file has no such event`,
+      );
+    }
+  }
+
+  remove(tap: FdTap): void {
+    this.#taps = this.#taps.filter((other) => other !== tap);
+  }
+
+  /** Tells every tap; cheap when there is none. */
+  fire(events: number): void {
+    if (this.#taps.length === 0) return;
+    for (const tap of this.#taps) tap.fire(events);
+  }
+}

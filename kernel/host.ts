@@ -1,0 +1,56 @@
+/**
+ * What an operating system must supply: implemented by devices/host for Linux, and by the in-memory cable.
+ *
+ * Path: devices/host, ether/cable → host → ether, packet_medium, kernel.
+ *
+ * @module
+ */
+
+import type { Block } from "./block.ts";
+
+/** What a port can take over from software, so that checksums and cutting are left undone. */
+export interface PortOffloads {
+  /** Blocks with an owed transport checksum may be transmitted. */
+  readonly checksum: boolean;
+  /** Blocks with TCP over IPv4 or IPv6 segmentation may be transmitted. */
+  readonly tcpSegment: boolean;
+  /** Blocks with UDP segmentation may be transmitted. */
+  readonly udpSegment: boolean;
+}
+
+/** A port that offers nothing: every packet must be finished. */
+export const NO_OFFLOADS: PortOffloads = { checksum: false, tcpSegment: false, udpSegment: false };
+
+/** Common to both kinds of port. */
+interface Port {
+  /** A name for people and captures, such as `tap0`. */
+  readonly name: string;
+  /** Most bytes of IP packet in one unit (1500), without any link header. */
+  readonly mtu: number;
+  readonly offloads: PortOffloads;
+  /** Link speed in Mbit/s, for queue limits and `stats`. */
+  readonly mbps: number;
+  /** Whether the other end is there. */
+  readonly link: boolean;
+  /**
+   * Takes a block (given away) and sends it. False: it could not be sent now and is gone; the caller counts it.
+   * Never throws for what is in the block.
+   */
+  transmit(block: Block): boolean;
+  /** Called by the port with each received block (given away). Set by whoever uses the port. */
+  receive: ((block: Block) => void) | null;
+  /** Closes the port; nothing is received after it. */
+  close(): void;
+}
+
+/** The host's end of a cable: whole Ethernet frames without checksum sequence, at least 14 bytes. */
+export interface FramePort extends Port {
+  readonly kind: "frame";
+  /** Its hardware address, 6 bytes. */
+  readonly mac: Uint8Array;
+}
+
+/** A port of whole IP packets: a TUN device, or a user program that is the wire. */
+export interface PacketPort extends Port {
+  readonly kind: "packet";
+}

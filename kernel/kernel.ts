@@ -1,0 +1,102 @@
+/**
+ * Kernel: one machine: its devices, processes and namespace over a clock. Many live side by side; nothing is global.
+ *
+ * Path: mod.ts, tools, tests → kernel → everything.
+ *
+ * @module
+ */
+
+import { BlockPool } from "./block.ts";
+import { type Chan, EVE } from "./chan.ts";
+import type { Dev, DevEnv } from "./dev.ts";
+import { KernelError } from "./error.ts";
+import { Namespace } from "./namespace.ts";
+import { Proc, type ProcOptions } from "./proc.ts";
+import type { Random } from "./random.ts";
+import { Rendez } from "./rendez.ts";
+import type { Clock } from "./time.ts";
+
+/** Most processes of a kernel. */
+export const PROCS_MAX = 65536;
+
+/** What a kernel is made of. */
+export interface KernelOptions {
+  clock: Clock;
+  random: Random;
+  /** Memory for blocks; kernels that exchange many may share it. */
+  blocks?: BlockPool;
+  /** Host name, for people. */
+  name?: string;
+}
+
+/** One kernel. */
+export class Kernel implements DevEnv {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly blocks: BlockPool;
+  readonly name: string;
+  /** Running processes by pid. */
+  readonly procs: Map<number, Proc> = new Map();
+  /** The process whose system call runs or ran last. */
+  current: Proc | null = null;
+  readonly #devices: Map<string, Dev> = new Map();
+  #namespace: Namespace | null = null;
+  #lastPid = 0;
+
+  constructor(options: KernelOptions) {
+    this.clock = options.clock;
+    this.random = options.random;
+    this.blocks = options.blocks ?? new BlockPool();
+    this.name = options.name ?? "akarino";
+  }
+
+  /** The device table, by name. */
+  get devices(): ReadonlyMap<string, Dev> {
+    return this.#devices;
+  }
+
+  /** Adds a row to the device table; the device `root` is where `/` is. */
+  addDevice<D extends Dev>(dev: D): D {
+    this.#devices.set(dev.name, dev);
+    return dev;
+  }
+
+  /** The namespace that processes without a parent share. */
+  get namespace(): Namespace {
+    if (this.#namespace === null) {
+      const root = this.#devices.get("root");
+      if (root === undefined) throw new KernelError("ENODEV", "No device #root: there is nothing to call /");
+      this.#namespace = new Namespace(this.#devices, root.attach("", EVE));
+    }
+    return this.#namespace;
+  }
+
+  /** A new process; a child shares its parent's namespace, user and directory. */
+  spawn(name: string, options: ProcOptions & { parent?: Proc } = {}): Proc {
+    if (this.procs.size >= PROCS_MAX) {
+      throw new KernelError("ENOFREEPID", `Cannot run more than ${PROCS_MAX} processes`);
+    }
+    const { parent } = options;
+    const user = options.user ?? parent?.user ?? EVE;
+    const proc = new Proc(this, ++this.#lastPid, name, parent?.ns ?? this.namespace, { ...options, user });
+    if (parent !== undefined) {
+      proc.cwd = parent.cwd;
+      proc.umask = parent.umask;
+    }
+    this.procs.set(proc.pid, proc);
+    return proc;
+  }
+
+  /** Opens a file for a device, by its name in the kernel's own namespace; never sleeps. */
+  open(path: string, flags: number): Chan {
+    const chan = this.namespace.walk(path, "/", EVE);
+    const opened = chan.dev.open(chan, flags, EVE);
+    if (opened instanceof Rendez) throw new KernelError("EAGAIN", `Cannot open "${path}" without sleeping`);
+    return opened;
+  }
+
+  /** Ends every process. */
+  shutdown(): void {
+    for (const proc of [...this.procs.values()]) proc.exit();
+  }
+}

@@ -1,0 +1,252 @@
+/**
+ * Proc: a process: its descriptors, its namespace, and the system calls that may sleep.
+ *
+ * Path: user program → proc → file_calls → dev; what it must wait for is a Rendez.
+ *
+ * Each call is `await`ed and sleeps until it can be done, unless the descriptor is O_NONBLOCK: then EAGAIN is thrown.
+ * The same calls without sleeping are in {@link Proc.sys}.
+ *
+ * @module
+ */
+
+import type { Block } from "./block.ts";
+import { Open } from "./chan.ts";
+import type { OrWait } from "./dev.ts";
+import { announce, bypass, type Conversation, dial, type DialOptions } from "./dial.ts";
+import { KernelError } from "./error.ts";
+import { FdTable } from "./fd_table.ts";
+import * as calls from "./file_calls.ts";
+import type { Kernel } from "./kernel.ts";
+import type { Namespace } from "./namespace.ts";
+import { Rendez, type Sleeper } from "./rendez.ts";
+import { BLOCKREAD_MAX, Sys } from "./sys.ts";
+import { AT_CWD, Syscall } from "./syscall_table.ts";
+import { traceLine, type TraceSink } from "./trace.ts";
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** How a process is made. */
+export interface ProcOptions {
+  /** Default `eve`. */
+  user?: string;
+  /** Takes a line for every system call. */
+  trace?: TraceSink;
+}
+
+/** One process. */
+export class Proc {
+  /** The calls that never sleep. */
+  readonly sys: Sys;
+  readonly fds: FdTable = new FdTable();
+  readonly user: string;
+  /** Absolute text of the working directory. */
+  cwd = "/";
+  /** Permission bits that new files do not get. */
+  umask = 0o002;
+  /** Takes a line for every system call; null: none. */
+  trace: TraceSink | null;
+  /** What stopped the last tap_fds after its first request, or null. */
+  lastError: KernelError | null = null;
+  #sleepers: Map<Sleeper, number> = new Map();
+
+  /** For {@link Kernel.spawn}. */
+  constructor(
+    readonly kernel: Kernel,
+    readonly pid: number,
+    readonly name: string,
+    readonly ns: Namespace,
+    options: ProcOptions = {},
+  ) {
+    this.user = options.user ?? "eve";
+    this.trace = options.trace ?? null;
+    this.sys = new Sys(this);
+  }
+
+  /** Call 102 with the working directory: the lowest free descriptor. */
+  open(path: string, flags: number = Open.Read, mode = 0o660): Promise<number> {
+    return this.openat(AT_CWD, path, flags, mode);
+  }
+
+  /** Call 102. EAGAIN where O_NONBLOCK would have to sleep (`listen` without a call). */
+  openat(from: number, path: string, flags: number = Open.Read, mode = 0o660): Promise<number> {
+    const isNonBlock = () => (flags & Open.NonBlock) !== 0;
+    const work = () => calls.openat(this, from, path, flags, mode);
+    return this.#sleep(Syscall.openat, [from, path, flags, mode], -1, isNonBlock, work);
+  }
+
+  /** Call 103. Calls that sleep on it end with EBADF. */
+  close(fd: number): Promise<void> {
+    this.sys.close(fd);
+    return Promise.resolve();
+  }
+
+  /** Call 100: how many bytes; 0 at the end. */
+  read(fd: number, buf: Uint8Array): Promise<number> {
+    return this.#onFd(Syscall.read, [fd, buf], fd, () => calls.read(this, fd, buf));
+  }
+
+  /** Call 101: how many bytes; sleeps while there is no room, and after a `connect` until it is made. */
+  async write(fd: number, bytes: Uint8Array | string): Promise<number> {
+    const data = typeof bytes === "string" ? encoder.encode(bytes) : bytes;
+    const count = await this.#onFd(Syscall.write, [fd, bytes], fd, () => calls.write(this, fd, data));
+    await this.#onFd(Syscall.write, [fd, bytes], fd, () => {
+      const { chan } = this.fds.get(fd);
+      return chan.dev.settle(chan, chan.nonBlock) ?? 0;
+    }, false);
+    return count;
+  }
+
+  /** Call 127: exactly one block, or null at the end. EMSGSIZE: longer than `max`, stays queued. */
+  blockread(fd: number, max: number = BLOCKREAD_MAX): Promise<Block | null> {
+    return this.#onFd(Syscall.blockread, [fd, max], fd, () => calls.blockread(this, fd, max));
+  }
+
+  /** Call 128: all of it, as one message; answers its length. A Block is given away. */
+  blockwrite(fd: number, data: Block | Uint8Array): Promise<number> {
+    return this.#onFd(Syscall.blockwrite, [fd, data], fd, () => calls.blockwrite(this, fd, data));
+  }
+
+  /** Call 129: one to `count` blocks, or null at the end. */
+  blockreadv(fd: number, count: number, max: number = BLOCKREAD_MAX): Promise<Block[] | null> {
+    return this.#onFd(Syscall.blockreadv, [fd, count, max], fd, () => calls.blockreadv(this, fd, count, max));
+  }
+
+  /** Call 130: how many blocks were taken, at least one. */
+  blockwritev(fd: number, blocks: readonly (Block | Uint8Array)[]): Promise<number> {
+    return this.#onFd(Syscall.blockwritev, [fd, blocks], fd, () => calls.blockwritev(this, fd, blocks));
+  }
+
+  /** The blocks of `fd`, one after another, until its end or until it is closed. */
+  async *blocks(fd: number): AsyncGenerator<Block, void, void> {
+    while (this.fds.has(fd)) {
+      const block = await this.blockread(fd).catch((error) => {
+        if (error instanceof KernelError && error.code === "EBADF" && !this.fds.has(fd)) return null;
+        throw error;
+      });
+      if (block === null) return;
+      yield block;
+    }
+  }
+
+  /** Opens `path`, reads it to the end, closes it: for text files. */
+  async readText(path: string): Promise<string> {
+    const fd = await this.open(path, Open.Read);
+    try {
+      return decoder.decode(await this.#readAll(fd));
+    } finally {
+      this.sys.close(fd);
+    }
+  }
+
+  async #readAll(fd: number): Promise<Uint8Array> {
+    let all = new Uint8Array(8192);
+    let length = 0;
+    while (true) {
+      const count = await this.read(fd, all.subarray(length));
+      if (count === 0) return all.subarray(0, length);
+      length += count;
+      if (length === all.length) {
+        const larger = new Uint8Array(2 * length);
+        larger.set(all);
+        all = larger;
+      }
+    }
+  }
+
+  /** Opens `path`, writes `text` in one write, closes it: for ctl files. */
+  async writeText(path: string, text: string): Promise<void> {
+    const fd = await this.open(path, Open.Write);
+    try {
+      await this.write(fd, text);
+    } finally {
+      this.sys.close(fd);
+    }
+  }
+
+  /** Connects to `proto!host!port`. */
+  dial(address: string, options: DialOptions = {}): Promise<Conversation> {
+    return dial(this, address, options);
+  }
+
+  /** Announces `proto!host!port`: calls arrive at its `listen`. */
+  announce(address: string, options: DialOptions = {}): Promise<Conversation> {
+    return announce(this, address, options);
+  }
+
+  /** Claims `proto!host!port`, `proto!*!*`, or a range: its data file carries whole IP packets. */
+  bypass(address: string, options: DialOptions = {}): Promise<Conversation> {
+    return bypass(this, address, options);
+  }
+
+  /** Ends the process: sleeping calls are aborted, descriptors closed. */
+  exit(): void {
+    for (const sleeper of [...this.#sleepers.keys()]) sleeper.abort();
+    for (const fd of this.fds.numbers()) this.sys.close(fd);
+    this.kernel.procs.delete(this.pid);
+  }
+
+  /** Ends calls that sleep on `fd` with `reason` (default EINTR); how many. */
+  abortSleepers(fd: number, reason?: KernelError): number {
+    let count = 0;
+    for (const [sleeper, sleepsOn] of [...this.#sleepers]) {
+      if (sleepsOn !== fd) continue;
+      sleeper.abort(reason);
+      count++;
+    }
+    return count;
+  }
+
+  /** For the faces: writes a trace line. */
+  traceCall(call: number, args: readonly unknown[], outcome: unknown): void {
+    if (this.trace === null) return;
+    this.trace(traceLine({ now: this.kernel.clock.now(), pid: this.pid, name: this.name }, call, args, outcome));
+  }
+
+  /** For the faces: traces a refusal. */
+  failed(call: number, args: readonly unknown[], error: unknown): void {
+    if (error instanceof KernelError) this.traceCall(call, args, error);
+  }
+
+  #onFd<T>(call: number, args: readonly unknown[], fd: number, work: () => OrWait<T>, traced = true): Promise<T> {
+    const isNonBlock = () => this.fds.get(fd).chan.nonBlock;
+    return this.#sleep(call, args, fd, isNonBlock, work, traced);
+  }
+
+  /** Does `work` until it needs not sleep any more. */
+  async #sleep<T>(
+    call: number,
+    args: readonly unknown[],
+    fd: number,
+    isNonBlock: () => boolean,
+    work: () => OrWait<T>,
+    traced = true,
+  ): Promise<T> {
+    try {
+      while (true) {
+        this.kernel.current = this;
+        const result = work();
+        this.kernel.clock.jobs.run();
+        if (!(result instanceof Rendez)) {
+          if (traced) this.traceCall(call, args, result);
+          return result;
+        }
+        if (isNonBlock()) throw new KernelError("EAGAIN", "Nothing there now");
+        await this.#sleepAt(result, fd);
+      }
+    } catch (error) {
+      this.failed(call, args, error);
+      throw error;
+    }
+  }
+
+  async #sleepAt(rendez: Rendez, fd: number): Promise<void> {
+    const sleeper = rendez.sleep();
+    this.#sleepers.set(sleeper, fd);
+    try {
+      await sleeper.done;
+    } finally {
+      this.#sleepers.delete(sleeper);
+    }
+  }
+}

@@ -1,0 +1,365 @@
+/**
+ * Queue: blocks between two layers, with a limit, flow control or drop-on-overflow, hang-up, and readiness edges.
+ *
+ * Path: netif, conv, pipe → queue → syscall (and back).
+ *
+ * A message queue keeps each block whole; a byte queue may split the first one. Nothing here sleeps: an answer is `ok`,
+ * `full`, `empty` or `closed`, and {@link Queue.readable} and {@link Queue.writable} are where a system call waits.
+ *
+ * Readable: a block is queued (a message of no bytes is a message). Writable: the limit is 0 or fewer bytes are
+ * queued. The limit is looked at before adding, so one write may overshoot it (Akaros qio). The number of blocks is
+ * limited too: empty and tiny messages must not cost unbounded memory.
+ *
+ * @module
+ */
+
+import { Block, BLOCK_MAX, type BlockPool } from "./block.ts";
+import { Rendez } from "./rendez.ts";
+import { TapEvent } from "./fd_tap.ts";
+
+/** Most blocks in any queue: about 32 MiB when each holds a pooled frame buffer. */
+export const QUEUE_BLOCKS_MAX = 16384;
+
+/** What adding a block answers. */
+export type PutResult = "ok" | "full" | "closed";
+
+/** How a queue behaves. */
+export interface QueueOptions {
+  /** Bytes from which on the queue is full; 0: no limit. */
+  limit: number;
+  /** Keep each block whole (Qmsg). Default: a stream of bytes. */
+  message?: boolean;
+  /** Blocks of no bytes are taken and never seen (Qcoalesce). */
+  coalesce?: boolean;
+  /** Drop what does not fit, also for writers that could wait (Qdropoverflow). */
+  dropOverflow?: boolean;
+  /** Most blocks. Default {@link QUEUE_BLOCKS_MAX}. */
+  limitBlocks?: number;
+  /** There is output: called after each block that is added (and by whoever makes room). */
+  kick?: (() => void) | null;
+  /** A bypass queue: called with each block instead of storing it; may throw, and the writer sees it. */
+  bypass?: ((block: Block) => void) | null;
+}
+
+/** A queue of blocks. */
+export class Queue {
+  /** Where readers sleep. */
+  readonly readable: Rendez = new Rendez();
+  /** Where writers sleep. */
+  readonly writable: Rendez = new Rendez();
+  /** Called on edges with bits of {@link TapEvent}: empty to not, full to not, closed. */
+  onEdge: ((events: number) => void) | null = null;
+  /** Blocks dropped because the queue was full. */
+  drops = 0;
+  /** Blocks taken in since it was made. */
+  blocksIn = 0;
+  /** Reads that found the end, for whoever answers them. */
+  eofReads = 0;
+  readonly message: boolean;
+  #head: Block | null = null;
+  #tail: Block | null = null;
+  #blocks = 0;
+  #bytes = 0;
+  #limit: number;
+  readonly #initialLimit: number;
+  readonly #limitBlocks: number;
+  readonly #coalesce: boolean;
+  readonly #dropOverflow: boolean;
+  #kick: (() => void) | null;
+  #bypass: ((block: Block) => void) | null;
+  #closed = false;
+  #reason = "";
+
+  constructor(options: QueueOptions) {
+    this.#limit = this.#initialLimit = options.limit;
+    this.#limitBlocks = options.limitBlocks ?? QUEUE_BLOCKS_MAX;
+    this.message = options.message ?? false;
+    this.#coalesce = options.coalesce ?? false;
+    this.#dropOverflow = options.dropOverflow ?? false;
+    this.#kick = options.kick ?? null;
+    this.#bypass = options.bypass ?? null;
+  }
+
+  /** Bytes queued. */
+  get length(): number {
+    return this.#bytes;
+  }
+
+  /** Blocks queued. */
+  get blocks(): number {
+    return this.#blocks;
+  }
+
+  /** Bytes from which on it is full; 0: none. */
+  get limit(): number {
+    return this.#limit;
+  }
+
+  /** Whether it was hung up or closed. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Why it was hung up; empty if no reason was given. */
+  get reason(): string {
+    return this.#reason;
+  }
+
+  /** Whether a read finds something (or the end). */
+  get canRead(): boolean {
+    return this.#head !== null || this.#closed;
+  }
+
+  /** Whether a block would be taken. */
+  get canWrite(): boolean {
+    return !this.#full;
+  }
+
+  get #full(): boolean {
+    return (this.#limit > 0 && this.#bytes >= this.#limit) || this.#blocks >= this.#limitBlocks;
+  }
+
+  /** Readiness now, as bits of {@link TapEvent}: what an edge would have said. */
+  get level(): number {
+    return (this.#head !== null ? TapEvent.Readable : 0) | (this.#full ? 0 : TapEvent.Writable) |
+      (this.#closed ? TapEvent.Hangup : 0);
+  }
+
+  /** Enqueues or drops: the block is gone either way. For whoever cannot wait (packets from below). */
+  pass(block: Block): PutResult {
+    const result = this.#put(block);
+    if (result !== "ok") {
+      if (result === "full") this.drops++;
+      block.free();
+    }
+    return result;
+  }
+
+  /** Enqueues with flow control: on `full` the block is still the caller's, who waits at {@link writable}. */
+  bwrite(block: Block): PutResult {
+    if (this.#dropOverflow && this.#bypass === null && this.#full && !this.#closed) {
+      this.drops++;
+      block.free();
+      return "ok";
+    }
+    return this.#put(block);
+  }
+
+  #put(block: Block): PutResult {
+    if (this.#closed) return "closed";
+    if (this.#bypass !== null) {
+      this.#bypass(block);
+      return "ok";
+    }
+    if (this.#full) return "full";
+    if (block.extents !== null) block.own();
+    this.#append(block);
+    return "ok";
+  }
+
+  #append(block: Block): void {
+    if (this.#coalesce && block.wp === block.rp) return block.free(); // Never seen: so it wakes nobody either.
+    const wasEmpty = this.#head === null;
+    block.next = null;
+    if (wasEmpty) this.#head = block;
+    else this.#tail!.next = block;
+    this.#tail = block;
+    this.#blocks++;
+    this.blocksIn++;
+    this.#bytes += block.wp - block.rp;
+    if (wasEmpty) {
+      this.readable.wakeup();
+      this.onEdge?.(TapEvent.Readable);
+    }
+    this.#kick?.();
+  }
+
+  /**
+   * Copies `bytes` in, as one message or as chunks of at most {@link BLOCK_MAX}; admitted whole when there was room.
+   * Returns how many were taken: on a message queue or a bypass queue at most {@link BLOCK_MAX}.
+   */
+  write(bytes: Uint8Array, pool: BlockPool): number | "full" | "closed" {
+    if (this.#closed) return "closed";
+    if (this.#bypass === null && this.#full) {
+      if (!this.#dropOverflow) return "full";
+      this.drops++;
+      return bytes.length;
+    }
+    if (bytes.length <= BLOCK_MAX) {
+      const result = this.bwrite(pool.from(bytes));
+      return result === "ok" ? bytes.length : result;
+    }
+    if (this.message || this.#bypass !== null) return this.write(bytes.subarray(0, BLOCK_MAX), pool);
+    for (let at = 0; at < bytes.length; at += BLOCK_MAX) this.#append(pool.from(bytes.subarray(at, at + BLOCK_MAX)));
+    return bytes.length;
+  }
+
+  /** Bytes in the block at the head, which {@link bread} would give; -1 if there is none. */
+  headLength(): number {
+    return this.#head === null ? -1 : this.#head.wp - this.#head.rp;
+  }
+
+  /** The block at the head, whole. On a byte queue a block longer than `max` bytes is split. */
+  bread(max: number = Infinity): Block | "empty" | "closed" {
+    const block = this.#head;
+    if (block === null) return this.#closed ? "closed" : "empty";
+    const length = block.wp - block.rp;
+    if (!this.message && length > max) return this.#split(block, max);
+    this.#remove(block, length);
+    return block;
+  }
+
+  /** The bytes of one message (the rest of it is lost, as in Akaros), or of as many blocks as fit `buf`. */
+  read(buf: Uint8Array): number | "empty" | "closed" {
+    if (this.#head === null) return this.#closed ? "closed" : "empty";
+    if (this.message) {
+      const block = this.#head;
+      const count = Math.min(buf.length, block.wp - block.rp);
+      buf.set(block.buf.subarray(block.rp, block.rp + count));
+      this.#remove(block, block.wp - block.rp);
+      block.free();
+      return count;
+    }
+    return this.#readStream(buf);
+  }
+
+  #readStream(buf: Uint8Array): number {
+    let at = 0;
+    while (this.#head !== null && at < buf.length) {
+      const block = this.#head;
+      const length = block.wp - block.rp;
+      // Only the first block may be split: a later one that does not fit waits for the next read.
+      if (length > buf.length - at && at > 0) break;
+      const count = Math.min(length, buf.length - at);
+      buf.set(block.buf.subarray(block.rp, block.rp + count), at);
+      at += count;
+      if (count === length) {
+        this.#remove(block, length);
+        block.free();
+      } else {
+        block.rp += count;
+        this.#took(count);
+      }
+    }
+    return at;
+  }
+
+  #split(block: Block, max: number): Block {
+    const piece = Block.from(block.buf.subarray(block.rp, block.rp + max));
+    block.rp += max;
+    this.#took(max);
+    return piece;
+  }
+
+  #remove(block: Block, length: number): void {
+    const wasFull = this.#full;
+    this.#head = block.next;
+    if (this.#head === null) this.#tail = null;
+    block.next = null;
+    this.#blocks--;
+    this.#bytes -= length;
+    if (wasFull) this.#roomAgain();
+  }
+
+  #took(count: number): void {
+    const wasFull = this.#full;
+    this.#bytes -= count;
+    if (wasFull) this.#roomAgain();
+  }
+
+  #roomAgain(): void {
+    if (this.#full || this.#closed) return; // Writers of a closed queue were waked when it closed.
+    this.writable.wakeup();
+    this.onEdge?.(TapEvent.Writable);
+  }
+
+  /** Throws away `count` bytes of the front (acknowledged by TCP); returns how many there were. Never kicks. */
+  discard(count: number): number {
+    let gone = 0;
+    while (this.#head !== null && gone < count) {
+      const block = this.#head;
+      const length = block.wp - block.rp;
+      if (length <= count - gone) {
+        this.#remove(block, length);
+        block.free();
+        gone += length;
+      } else {
+        block.rp += count - gone;
+        this.#took(count - gone);
+        gone = count;
+      }
+    }
+    return gone;
+  }
+
+  /** Copies up to `buf.length` bytes that start `offset` bytes into the queue, taking none; returns how many. */
+  peek(buf: Uint8Array, offset = 0): number {
+    let at = 0;
+    let skip = offset;
+    for (let block = this.#head; block !== null && at < buf.length; block = block.next) {
+      const length = block.wp - block.rp;
+      if (skip >= length) {
+        skip -= length;
+        continue;
+      }
+      const count = Math.min(length - skip, buf.length - at);
+      buf.set(block.buf.subarray(block.rp + skip, block.rp + skip + count), at);
+      at += count;
+      skip = 0;
+    }
+    return at;
+  }
+
+  /** Throws everything away; writers may go on. */
+  flush(): void {
+    const wasFull = this.#full;
+    while (this.#head !== null) {
+      const block = this.#head;
+      this.#head = block.next;
+      block.next = null;
+      block.free();
+    }
+    this.#tail = null;
+    this.#blocks = this.#bytes = 0;
+    if (wasFull) this.#roomAgain();
+  }
+
+  /** Nothing more comes, for `reason`: what is queued can still be read. */
+  hangup(reason = ""): void {
+    const wasOpen = !this.#closed;
+    this.#closed = true;
+    this.#reason = reason;
+    if (wasOpen) this.#tellEnd();
+  }
+
+  /** Nothing more comes and what is queued is thrown away. */
+  close(): void {
+    const wasOpen = !this.#closed;
+    this.#closed = true;
+    this.#reason = "";
+    this.flush();
+    if (wasOpen) this.#tellEnd();
+  }
+
+  #tellEnd(): void {
+    this.readable.wakeup();
+    this.writable.wakeup();
+    this.onEdge?.(TapEvent.Hangup);
+  }
+
+  /** Makes a closed queue like new. */
+  reopen(): void {
+    this.flush();
+    this.#closed = false;
+    this.#reason = "";
+    this.#limit = this.#initialLimit;
+    this.drops = this.eofReads = 0;
+  }
+
+  /** Sets the limit in bytes; a higher one may make room. */
+  setLimit(limit: number): void {
+    const wasFull = this.#full;
+    this.#limit = limit;
+    if (wasFull) this.#roomAgain();
+  }
+}

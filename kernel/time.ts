@@ -1,0 +1,199 @@
+/**
+ * Time as a parameter: one clock interface for simulated and real time, with timers that are made once and armed often.
+ *
+ * Path: everybody who waits → time → the driver (a test, a simulation, or the host's loop) that lets time pass.
+ *
+ * Times are milliseconds as a double: `now` is monotonic from the clock's start, `wall` is since 1970 and may jump.
+ * Deadlines that fall together run in the order in which they were armed, so a simulation is reproducible.
+ *
+ * @module
+ */
+
+import { assert } from "./assert.ts";
+import { JobQueue } from "./job.ts";
+
+/** Something to do at a time: armed, armed again, disarmed; made once per owner. */
+export class Timer {
+  /** For the clock: place in the heap, -1 when not armed. */
+  heapIndex = -1;
+  /** For the clock: order of arming, to settle equal deadlines. */
+  order = 0;
+  /** When it runs, in milliseconds of the clock. */
+  deadlineMs = Infinity;
+  #clock: Clock;
+  #work: () => void;
+
+  constructor(clock: Clock, work: () => void) {
+    this.#clock = clock;
+    this.#work = work;
+  }
+
+  /** Whether it waits for its deadline. */
+  get armed(): boolean {
+    return this.heapIndex >= 0;
+  }
+
+  /** Runs the work once, `delayMs` from now; replaces an earlier deadline. */
+  arm(delayMs: number): void {
+    this.#clock.armAt(this, this.#clock.now() + Math.max(0, delayMs));
+  }
+
+  /** Forgets the deadline; nothing if there is none. */
+  disarm(): void {
+    this.#clock.disarm(this);
+  }
+
+  /** For the clock. */
+  expire(): void {
+    this.#work();
+  }
+}
+
+/** A source of time, the timers that wait for it, and the jobs that wait for nothing but their turn. */
+export abstract class Clock {
+  /** Work that is due now. */
+  readonly jobs: JobQueue = new JobQueue();
+  /** Called when the next deadline becomes earlier, so that a sleeping driver can be waked. */
+  onEarlier: (() => void) | null = null;
+  #heap: Timer[] = [];
+  #order = 0;
+
+  /** Monotonic milliseconds since the clock started. */
+  abstract now(): number;
+  /** Milliseconds since 1970-01-01 UTC. */
+  abstract wall(): number;
+
+  /** A timer that runs `work` when its deadline comes. */
+  timer(work: () => void): Timer {
+    return new Timer(this, work);
+  }
+
+  /** The earliest deadline in milliseconds of this clock, or Infinity. */
+  nextDeadline(): number {
+    return this.#heap.length === 0 ? Infinity : this.#heap[0]!.deadlineMs;
+  }
+
+  /** How many timers are armed: what a leak test counts. */
+  get timerCount(): number {
+    return this.#heap.length;
+  }
+
+  /** Runs every timer whose deadline has come; returns how many. */
+  expire(): number {
+    let done = 0;
+    const now = this.now();
+    // A timer that arms itself anew for now must not keep the loop: only what was armed before this call runs.
+    const order = this.#order;
+    while (this.#heap.length > 0) {
+      const first = this.#heap[0]!;
+      if (first.deadlineMs > now || first.order > order) break;
+      this.disarm(first);
+      first.expire();
+      done++;
+    }
+    return done;
+  }
+
+  /** For {@link Timer}: puts it into the heap. */
+  armAt(timer: Timer, deadlineMs: number): void {
+    assert(deadlineMs < Infinity, "a deadline is a finite time");
+    this.disarm(timer);
+    timer.deadlineMs = deadlineMs;
+    timer.order = ++this.#order;
+    timer.heapIndex = this.#heap.length;
+    this.#heap.push(timer);
+    this.#siftUp(timer);
+    if (timer.heapIndex === 0 && this.onEarlier !== null) this.onEarlier();
+  }
+
+  /** For {@link Timer}: takes it out of the heap. */
+  disarm(timer: Timer): void {
+    const at = timer.heapIndex;
+    if (at < 0) return;
+    assert(this.#heap[at] === timer, "timer is where the heap says it is");
+    const last = this.#heap.pop()!;
+    timer.heapIndex = -1;
+    if (last === timer) return;
+    this.#heap[at] = last;
+    last.heapIndex = at;
+    this.#siftUp(last);
+    this.#siftDown(last);
+  }
+
+  #siftUp(timer: Timer): void {
+    let at = timer.heapIndex;
+    while (at > 0) {
+      const parentAt = (at - 1) >> 1;
+      const parent = this.#heap[parentAt]!;
+      if (!earlier(timer, parent)) break;
+      this.#place(parent, at);
+      at = parentAt;
+    }
+    this.#place(timer, at);
+  }
+
+  #siftDown(timer: Timer): void {
+    let at = timer.heapIndex;
+    while (true) {
+      let childAt = 2 * at + 1;
+      if (childAt >= this.#heap.length) break;
+      if (childAt + 1 < this.#heap.length && earlier(this.#heap[childAt + 1]!, this.#heap[childAt]!)) childAt++;
+      const child = this.#heap[childAt]!;
+      if (!earlier(child, timer)) break;
+      this.#place(child, at);
+      at = childAt;
+    }
+    this.#place(timer, at);
+  }
+
+  #place(timer: Timer, at: number): void {
+    this.#heap[at] = timer;
+    timer.heapIndex = at;
+  }
+}
+
+function earlier(a: Timer, b: Timer): boolean {
+  return a.deadlineMs < b.deadlineMs || (a.deadlineMs === b.deadlineMs && a.order < b.order);
+}
+
+/** Wall time at which a simulation starts unless told otherwise: 2026-01-01 00:00 UTC. */
+export const VIRTUAL_EPOCH_MS = 1_767_225_600_000;
+
+/** Simulated time: it passes only when told to. */
+export class VirtualClock extends Clock {
+  #now = 0;
+  #epochMs: number;
+
+  constructor(options: { epochMs?: number } = {}) {
+    super();
+    this.#epochMs = options.epochMs ?? VIRTUAL_EPOCH_MS;
+  }
+
+  override now(): number {
+    return this.#now;
+  }
+
+  override wall(): number {
+    return this.#epochMs + this.#now;
+  }
+
+  /** Lets `ms` pass: jobs and timers run in order, each at its own time. */
+  advance(ms: number): void {
+    assert(ms >= 0 && ms < Infinity, "time passes forwards, and not for ever");
+    const end = this.#now + ms;
+    this.jobs.run();
+    while (this.nextDeadline() <= end) this.step();
+    this.#now = end;
+  }
+
+  /** Jumps to the next deadline and runs what is due there; false if nothing waits. */
+  step(): boolean {
+    if (this.jobs.run() > 0) return true;
+    const next = this.nextDeadline();
+    if (next === Infinity) return false;
+    this.#now = Math.max(this.#now, next);
+    this.expire();
+    this.jobs.run();
+    return true;
+  }
+}

@@ -1,0 +1,224 @@
+/**
+ * ICMP for IPv6 (RFC 4443). The messages of neighbour discovery are in nd.
+ *
+ * Path: ip_input → icmp6 (protocol) → icmp6 (this file); nd → icmp6.
+ *
+ *     | type | code | checksum 2 | rest 4 | data …
+ *       echo:               id 2, sequence 2   the bytes to send back
+ *       packet too big:     MTU 4              the packet in error, as much of it as fits 1280 bytes
+ *       parameter problem:  pointer 4          the same
+ *       other errors:       0 4                the same
+ *
+ * Every checksum covers a pseudo-header: the addresses are needed to make and to check one.
+ *
+ * @module
+ */
+
+import { get16, get32, put16, put32 } from "./bytes.ts";
+import { checksum, pseudoSum, sum, updateChecksum16 } from "./checksum.ts";
+import type { IpAddr } from "./ip_addr.ts";
+import { IP_PROTO_ICMP6 } from "./ip_proto.ts";
+import { IPV6_HEADER_LEN, IPV6_MTU_MIN, type Ipv6Header, parseQuotedIpv6, walkIpv6 } from "./ipv6.ts";
+
+const CODE = 1;
+const CHECKSUM = 2;
+const REST = 4;
+const ECHO_ID = 4;
+const ECHO_SEQ = 6;
+
+/** Length of the header that every message starts with. */
+export const ICMP6_HEADER_LEN = 8;
+/** How much of a packet an error quotes, in bytes: the whole error is to fit the minimum MTU (RFC 4443 2.4 c). */
+export const ICMP6_QUOTE_MAX = IPV6_MTU_MIN - IPV6_HEADER_LEN - ICMP6_HEADER_LEN;
+/** How many bytes of the quoted transport header must be there for anyone to see whom the error is for. */
+export const ICMP6_QUOTE_TRANSPORT_MIN = 8;
+
+export const ICMP6_UNREACHABLE = 1;
+export const ICMP6_PACKET_TOO_BIG = 2;
+export const ICMP6_TIME_EXCEEDED = 3;
+export const ICMP6_PARAMETER_PROBLEM = 4;
+export const ICMP6_ECHO_REQUEST = 128;
+export const ICMP6_ECHO_REPLY = 129;
+export const ICMP6_ROUTER_SOLICIT = 133;
+export const ICMP6_ROUTER_ADVERT = 134;
+export const ICMP6_NEIGHBOR_SOLICIT = 135;
+export const ICMP6_NEIGHBOR_ADVERT = 136;
+export const ICMP6_REDIRECT = 137;
+
+// Codes of ICMP6_UNREACHABLE.
+export const ICMP6_UNREACHABLE_NO_ROUTE = 0;
+export const ICMP6_UNREACHABLE_PROHIBITED = 1;
+export const ICMP6_UNREACHABLE_ADDRESS = 3;
+export const ICMP6_UNREACHABLE_PORT = 4;
+
+// Codes of ICMP6_TIME_EXCEEDED.
+export const ICMP6_TIME_EXCEEDED_HOPS = 0;
+export const ICMP6_TIME_EXCEEDED_REASSEMBLY = 1;
+
+// Codes of ICMP6_PARAMETER_PROBLEM.
+export const ICMP6_PARAMETER_HEADER = 0;
+export const ICMP6_PARAMETER_NEXT_HEADER = 1;
+export const ICMP6_PARAMETER_OPTION = 2;
+
+/** The header of any message. */
+export interface Icmp6Header {
+  readonly type: number;
+  readonly code: number;
+  /** As it stands in the message; see `setIcmp6Checksum` and `icmp6ChecksumOk`. */
+  readonly checksum: number;
+  /** The four bytes whose meaning depends on the type, as an unsigned number: an MTU, a pointer, id and sequence. */
+  readonly rest: number;
+}
+
+/** The packet that an error message is about. */
+export interface Icmp6Quote {
+  readonly ip: Ipv6Header;
+  /** Where the quoted IP header starts. */
+  readonly ipAt: number;
+  /** The protocol behind the quoted extension headers. */
+  readonly protocol: number;
+  /** Where the quoted transport header starts; at least ICMP6_QUOTE_TRANSPORT_MIN bytes of it are there. */
+  readonly transportAt: number;
+  /** Where the quote ends. */
+  readonly end: number;
+}
+
+/** What an error message is made from. */
+export interface Icmp6Error {
+  readonly type: number;
+  readonly code: number;
+  /** The MTU of ICMP6_PACKET_TOO_BIG, the pointer of ICMP6_PARAMETER_PROBLEM; 0 for the others. */
+  readonly rest?: number;
+  /** The packet in error, from its IP header on; no more than ICMP6_QUOTE_MAX bytes of it are taken. */
+  readonly packet: Uint8Array;
+}
+
+/** What an echo request or reply is made from. */
+export interface Icmp6Echo {
+  readonly reply: boolean;
+  readonly id: number;
+  readonly seq: number;
+  readonly data: Uint8Array;
+}
+
+/** Reads a header; null if it does not fit. */
+export function parseIcmp6(buf: Uint8Array, at: number, end: number): Icmp6Header | null {
+  if (end - at < ICMP6_HEADER_LEN) return null;
+  return { type: buf[at]!, code: buf[at + CODE]!, checksum: get16(buf, at + CHECKSUM), rest: get32(buf, at + REST) };
+}
+
+/** Writes a header as it is, checksum included, and returns 8. */
+export function emitIcmp6(header: Icmp6Header, buf: Uint8Array, at: number): number {
+  buf[at] = header.type;
+  buf[at + CODE] = header.code;
+  put16(buf, at + CHECKSUM, header.checksum);
+  put32(buf, at + REST, header.rest);
+  return ICMP6_HEADER_LEN;
+}
+
+/** Writes a whole echo message but for its checksum and returns its length: `setIcmp6Checksum` is next. */
+export function emitIcmp6Echo(echo: Icmp6Echo, buf: Uint8Array, at: number): number {
+  const type = echo.reply ? ICMP6_ECHO_REPLY : ICMP6_ECHO_REQUEST;
+  emitIcmp6({ type, code: 0, checksum: 0, rest: (echo.id << 16) | echo.seq }, buf, at);
+  buf.set(echo.data, at + ICMP6_HEADER_LEN);
+  return ICMP6_HEADER_LEN + echo.data.length;
+}
+
+/** Writes a whole error message but for its checksum and returns its length: `setIcmp6Checksum` is next. */
+export function emitIcmp6Error(error: Icmp6Error, buf: Uint8Array, at: number): number {
+  emitIcmp6({ type: error.type, code: error.code, checksum: 0, rest: error.rest ?? 0 }, buf, at);
+  buf.set(error.packet.subarray(0, ICMP6_QUOTE_MAX), at + ICMP6_HEADER_LEN);
+  return icmp6ErrorLen(error);
+}
+
+/** How many bytes `emitIcmp6Error` writes. */
+export function icmp6ErrorLen(error: Icmp6Error): number {
+  return ICMP6_HEADER_LEN + Math.min(error.packet.length, ICMP6_QUOTE_MAX);
+}
+
+/**
+ * The packet that the message at `at` quotes; null if it is not an error, or if the quote is malformed, too short, or a
+ * fragment without a transport header.
+ */
+export function parseIcmp6Quote(buf: Uint8Array, at: number, end: number): Icmp6Quote | null {
+  if (end - at < ICMP6_HEADER_LEN || !icmp6IsError(buf[at]!)) return null;
+  const ipAt = at + ICMP6_HEADER_LEN;
+  const ip = parseQuotedIpv6(buf, ipAt, end);
+  if (ip === null) return null;
+  const quoteEnd = Math.min(end, ipAt + IPV6_HEADER_LEN + ip.payloadLen);
+  const walk = walkIpv6(buf, ipAt, quoteEnd);
+  if (walk === null || walk.isLaterFragment || quoteEnd - walk.at < ICMP6_QUOTE_TRANSPORT_MIN) return null;
+  return { ip, ipAt, protocol: walk.protocol, transportAt: walk.at, end: quoteEnd };
+}
+
+/** Whether messages of this type report an error (RFC 4443 2.1): none may be sent about one of them. */
+export function icmp6IsError(type: number): boolean {
+  return type < 128;
+}
+
+export function icmp6Type(buf: Uint8Array, at: number): number {
+  return buf[at]!;
+}
+
+/** The identifier of an echo message. */
+export function icmp6EchoId(buf: Uint8Array, at: number): number {
+  return get16(buf, at + ECHO_ID);
+}
+
+/** The sequence number of an echo message. */
+export function icmp6EchoSeq(buf: Uint8Array, at: number): number {
+  return get16(buf, at + ECHO_SEQ);
+}
+
+/** Whether the checksum of the message from `at` to `end` is right. */
+export function icmp6ChecksumOk(buf: Uint8Array, at: number, end: number, src: IpAddr, dst: IpAddr): boolean {
+  return sum(buf, at, end, pseudoSum(src, dst, IP_PROTO_ICMP6, end - at)) === 0xffff;
+}
+
+/** Computes the checksum of the message from `at` to `end` anew and puts it in its place. */
+export function setIcmp6Checksum(buf: Uint8Array, at: number, end: number, src: IpAddr, dst: IpAddr): void {
+  put16(buf, at + CHECKSUM, 0);
+  put16(buf, at + CHECKSUM, checksum(buf, at, end, pseudoSum(src, dst, IP_PROTO_ICMP6, end - at)));
+}
+
+/** Rewrites the type, keeping the checksum right: a request becomes its reply. */
+export function setIcmp6Type(buf: Uint8Array, at: number, type: number): void {
+  const code = buf[at + CODE]!;
+  adjustIcmp6Checksum(buf, at, (buf[at]! << 8) | code, (type << 8) | code);
+  buf[at] = type;
+}
+
+/** Rewrites the identifier of an echo message, keeping the checksum right. */
+export function setIcmp6EchoId(buf: Uint8Array, at: number, id: number): void {
+  adjustIcmp6Checksum(buf, at, icmp6EchoId(buf, at), id);
+  put16(buf, at + ECHO_ID, id);
+}
+
+/** Keeps the checksum right after bytes under it with the sum `oldSum` gave way to others: an address, `addrSum`. */
+export function adjustIcmp6Checksum(buf: Uint8Array, at: number, oldSum: number, newSum: number): void {
+  put16(buf, at + CHECKSUM, updateChecksum16(get16(buf, at + CHECKSUM), oldSum, newSum));
+}
+
+const NAMES: Readonly<Record<number, string>> = {
+  [ICMP6_UNREACHABLE]: "unreachable",
+  [ICMP6_PACKET_TOO_BIG]: "packet too big",
+  [ICMP6_TIME_EXCEEDED]: "time exceeded",
+  [ICMP6_PARAMETER_PROBLEM]: "parameter problem",
+  [ICMP6_ECHO_REQUEST]: "echo request",
+  [ICMP6_ECHO_REPLY]: "echo reply",
+  [ICMP6_ROUTER_SOLICIT]: "router solicitation",
+  [ICMP6_ROUTER_ADVERT]: "router advertisement",
+  [ICMP6_NEIGHBOR_SOLICIT]: "neighbor solicitation",
+  [ICMP6_NEIGHBOR_ADVERT]: "neighbor advertisement",
+  [ICMP6_REDIRECT]: "redirect",
+};
+
+/** One line for people: `icmp6 echo request id 7 seq 1`, `icmp6 packet too big mtu 1280`. */
+export function formatIcmp6(header: Icmp6Header): string {
+  const { type, code, rest } = header;
+  const text = `icmp6 ${NAMES[type] ?? `type ${type}`}`;
+  if (type === ICMP6_ECHO_REQUEST || type === ICMP6_ECHO_REPLY) return `${text} id ${rest >>> 16} seq ${rest & 0xffff}`;
+  if (type === ICMP6_PACKET_TOO_BIG) return `${text} mtu ${rest}`;
+  if (type === ICMP6_PARAMETER_PROBLEM) return `${text} code ${code} pointer ${rest}`;
+  return icmp6IsError(type) ? `${text} code ${code}` : text;
+}

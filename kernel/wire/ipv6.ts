@@ -1,0 +1,246 @@
+/**
+ * IPv6 headers (RFC 8200), the walk over extension headers, and the fragment header.
+ *
+ * Path: ip_input, ip_output, reassembly → ipv6.
+ *
+ *     | version 4 bits, traffic class 8, flow label 20 | payload length 2 | next header | hop limit |
+ *     | source 16 | destination 16 | extension headers and payload … |
+ *
+ * Limits: `EXTENSION_HEADERS_MAX` extension headers; no jumbograms (RFC 2675): a payload length of 0 is a payload of 0.
+ * Options inside extension headers are not looked at.
+ *
+ * @module
+ */
+
+import { get16, get32, put16, put32 } from "./bytes.ts";
+import { IpAddr } from "./ip_addr.ts";
+import {
+  formatIpProto,
+  IP_PROTO_AH,
+  IP_PROTO_DEST_OPTIONS,
+  IP_PROTO_FRAGMENT,
+  IP_PROTO_HOP_BY_HOP,
+  IP_PROTO_ROUTING,
+} from "./ip_proto.ts";
+
+const PAYLOAD_LEN = 4;
+const NEXT_HEADER = 6;
+const HOP_LIMIT = 7;
+const SRC = 8;
+const DST = 24;
+
+/** Length of the fixed header, in bytes. */
+export const IPV6_HEADER_LEN = 40;
+/** Length of a fragment header, in bytes. */
+export const IPV6_FRAGMENT_LEN = 8;
+/** The hop limit that a host starts with (RFC 1700). */
+export const IPV6_HOP_LIMIT_DEFAULT = 64;
+/** Every link carries packets of this many bytes (RFC 8200 5). */
+export const IPV6_MTU_MIN = 1280;
+/** RFC 8200 4.1 has a packet use each of five kinds once, one of them twice; real ones carry one or two. */
+export const EXTENSION_HEADERS_MAX = 8;
+
+/** What a header is made from; what is left out is zero, and the hop limit 64. */
+export interface Ipv6Fields {
+  readonly src: IpAddr;
+  readonly dst: IpAddr;
+  /** The protocol of what follows: an upper layer's or an extension header's. */
+  readonly nextHeader: number;
+  /** Bytes behind the fixed header, extension headers included. */
+  readonly payloadLen: number;
+  /** DSCP in the upper six bits, ECN in the lower two. */
+  readonly trafficClass?: number;
+  /** 20 bits. */
+  readonly flowLabel?: number;
+  readonly hopLimit?: number;
+}
+
+/** A header as it was read. */
+export type Ipv6Header = Required<Ipv6Fields>;
+
+/** What lies behind the fixed header and its extension headers. */
+export interface Ipv6Walk {
+  /** The first protocol that is no extension header, as it stands: an upper layer's, ESP, or `IP_PROTO_NONE`. */
+  readonly protocol: number;
+  /** Where that protocol's header starts; in a fragment but the first, where the fragment's bytes start. */
+  readonly at: number;
+  /** Where the byte is that names `protocol`: a parameter problem points there. */
+  readonly namedAt: number;
+  /** Where the fragment header starts, or -1. */
+  readonly fragmentAt: number;
+  /** Where the byte is that names the fragment header (RFC 8200 4.5: reassembly rewrites it), or -1. */
+  readonly fragmentNamedAt: number;
+  /** Whether this is a fragment but the first: the walk stopped behind the fragment header. */
+  readonly isLaterFragment: boolean;
+}
+
+/** A fragment header (RFC 8200 4.5). */
+export interface Ipv6Fragment {
+  readonly nextHeader: number;
+  /** Where the bytes behind it belong in the fragmentable part, in bytes: a multiple of 8. */
+  readonly fragOffset: number;
+  readonly moreFragments: boolean;
+  /** 32 bits. */
+  readonly id: number;
+}
+
+/** Reads the header of a packet that is whole: null if malformed or if its payload length exceeds what is there. */
+export function parseIpv6(buf: Uint8Array, at: number, end: number): Ipv6Header | null {
+  const header = parseQuotedIpv6(buf, at, end);
+  return header !== null && header.payloadLen <= end - at - IPV6_HEADER_LEN ? header : null;
+}
+
+/** Reads the header of a packet of which only a part may be there, as ICMP errors quote it; null if malformed. */
+export function parseQuotedIpv6(buf: Uint8Array, at: number, end: number): Ipv6Header | null {
+  if (end - at < IPV6_HEADER_LEN || buf[at]! >>> 4 !== 6) return null;
+  const first = get32(buf, at);
+  return {
+    src: IpAddr.at(buf, at + SRC),
+    dst: IpAddr.at(buf, at + DST),
+    nextHeader: buf[at + NEXT_HEADER]!,
+    payloadLen: get16(buf, at + PAYLOAD_LEN),
+    trafficClass: (first >>> 20) & 0xff,
+    flowLabel: first & 0xfffff,
+    hopLimit: buf[at + HOP_LIMIT]!,
+  };
+}
+
+/** Writes a header and returns 40. */
+export function emitIpv6(fields: Ipv6Fields, buf: Uint8Array, at: number): number {
+  put32(buf, at, 0x60000000 | ((fields.trafficClass ?? 0) << 20) | (fields.flowLabel ?? 0));
+  put16(buf, at + PAYLOAD_LEN, fields.payloadLen);
+  buf[at + NEXT_HEADER] = fields.nextHeader;
+  buf[at + HOP_LIMIT] = fields.hopLimit ?? IPV6_HOP_LIMIT_DEFAULT;
+  fields.src.put(buf, at + SRC);
+  fields.dst.put(buf, at + DST);
+  return IPV6_HEADER_LEN;
+}
+
+/**
+ * Walks from the fixed header at `at` over all extension headers up to the packet's end at `end`. Null if one of them does
+ * not fit, if there are more than EXTENSION_HEADERS_MAX, or if hop-by-hop options are not first (RFC 8200 4.1).
+ */
+export function walkIpv6(buf: Uint8Array, at: number, end: number): Ipv6Walk | null {
+  let namedAt = at + NEXT_HEADER;
+  let next = at + IPV6_HEADER_LEN;
+  let fragmentAt = -1;
+  let fragmentNamedAt = -1;
+  if (next > end) return null;
+  for (let headers = 0; headers <= EXTENSION_HEADERS_MAX; headers++) {
+    const protocol = buf[namedAt]!;
+    const isLaterFragment = fragmentAt >= 0 && fragOffsetAt(buf, fragmentAt) !== 0;
+    if (isLaterFragment || !isExtensionHeader(protocol)) {
+      return { protocol, at: next, namedAt, fragmentAt, fragmentNamedAt, isLaterFragment };
+    }
+    if (protocol === IP_PROTO_HOP_BY_HOP && headers > 0) return null;
+    if (end - next < 8) return null;
+    const length = extensionLen(protocol, buf[next + 1]!);
+    if (length > end - next) return null;
+    if (protocol === IP_PROTO_FRAGMENT) {
+      // RFC 8200 4.5 knows one per packet; of two the walk could not say which fragment this is.
+      if (fragmentAt >= 0) return null;
+      fragmentAt = next;
+      fragmentNamedAt = namedAt;
+    }
+    namedAt = next;
+    next += length;
+  }
+  return null;
+}
+
+/** Reads the fragment header at `at`; null if it does not fit. */
+export function parseIpv6Fragment(buf: Uint8Array, at: number, end: number): Ipv6Fragment | null {
+  if (end - at < IPV6_FRAGMENT_LEN) return null;
+  return {
+    nextHeader: buf[at]!,
+    fragOffset: fragOffsetAt(buf, at),
+    moreFragments: (buf[at + 3]! & 1) !== 0,
+    id: get32(buf, at + 4),
+  };
+}
+
+/** Writes a fragment header and returns 8. */
+export function emitIpv6Fragment(fragment: Ipv6Fragment, buf: Uint8Array, at: number): number {
+  buf[at] = fragment.nextHeader;
+  buf[at + 1] = 0;
+  put16(buf, at + 2, (fragment.fragOffset & 0xfff8) | (fragment.moreFragments ? 1 : 0));
+  put32(buf, at + 4, fragment.id);
+  return IPV6_FRAGMENT_LEN;
+}
+
+/** Bytes behind the fixed header of the packet at `at`, as it claims. */
+export function ipv6PayloadLen(buf: Uint8Array, at: number): number {
+  return get16(buf, at + PAYLOAD_LEN);
+}
+
+export function ipv6NextHeader(buf: Uint8Array, at: number): number {
+  return buf[at + NEXT_HEADER]!;
+}
+
+export function ipv6HopLimit(buf: Uint8Array, at: number): number {
+  return buf[at + HOP_LIMIT]!;
+}
+
+export function ipv6TrafficClass(buf: Uint8Array, at: number): number {
+  return (get16(buf, at) >>> 4) & 0xff;
+}
+
+export function ipv6Src(buf: Uint8Array, at: number): IpAddr {
+  return IpAddr.at(buf, at + SRC);
+}
+
+export function ipv6Dst(buf: Uint8Array, at: number): IpAddr {
+  return IpAddr.at(buf, at + DST);
+}
+
+export function setIpv6PayloadLen(buf: Uint8Array, at: number, payloadLen: number): void {
+  put16(buf, at + PAYLOAD_LEN, payloadLen);
+}
+
+export function setIpv6NextHeader(buf: Uint8Array, at: number, protocol: number): void {
+  buf[at + NEXT_HEADER] = protocol;
+}
+
+export function setIpv6HopLimit(buf: Uint8Array, at: number, hopLimit: number): void {
+  buf[at + HOP_LIMIT] = hopLimit;
+}
+
+export function setIpv6TrafficClass(buf: Uint8Array, at: number, trafficClass: number): void {
+  put16(buf, at, (get16(buf, at) & 0xf00f) | ((trafficClass & 0xff) << 4));
+}
+
+/** Rewrites the source; the transport checksum is the caller's, see `updateChecksum16` with `addrSum`. */
+export function setIpv6Src(buf: Uint8Array, at: number, src: IpAddr): void {
+  src.put(buf, at + SRC);
+}
+
+/** Rewrites the destination; the transport checksum is the caller's, see `updateChecksum16` with `addrSum`. */
+export function setIpv6Dst(buf: Uint8Array, at: number, dst: IpAddr): void {
+  dst.put(buf, at + DST);
+}
+
+/** One line for people: `fe80::1 > ff02::1 icmp6 len 64 hops 255`. */
+export function formatIpv6(header: Ipv6Header): string {
+  const { src, dst, nextHeader, payloadLen, hopLimit, trafficClass, flowLabel } = header;
+  let text = `${src} > ${dst} ${formatIpProto(nextHeader)} len ${IPV6_HEADER_LEN + payloadLen} hops ${hopLimit}`;
+  if (trafficClass !== 0) text += ` class 0x${trafficClass.toString(16)}`;
+  if (flowLabel !== 0) text += ` flow 0x${flowLabel.toString(16)}`;
+  return text;
+}
+
+/** Whether a header of this kind is walked over; all of them begin with the byte that names the next. */
+function isExtensionHeader(protocol: number): boolean {
+  return protocol === IP_PROTO_HOP_BY_HOP || protocol === IP_PROTO_ROUTING || protocol === IP_PROTO_FRAGMENT ||
+    protocol === IP_PROTO_DEST_OPTIONS || protocol === IP_PROTO_AH;
+}
+
+/** Bytes of an extension header whose second byte is `units`. */
+function extensionLen(protocol: number, units: number): number {
+  if (protocol === IP_PROTO_FRAGMENT) return IPV6_FRAGMENT_LEN;
+  // RFC 4302 2.2: an AH counts words of 4 bytes, less 2. All others (RFC 8200 4.3): 8 bytes, less 1.
+  return protocol === IP_PROTO_AH ? (units + 2) * 4 : (units + 1) * 8;
+}
+
+function fragOffsetAt(buf: Uint8Array, at: number): number {
+  return get16(buf, at + 2) & 0xfff8;
+}
