@@ -150,20 +150,12 @@ export abstract class Dev {
 
   /** EACCES unless the record lets `user` have the access that `flags` ask for: owner, group eve, others. */
   protected checkPermission(dir: Dir, flags: number, user: string): void {
-    let wanted = 0;
-    if ((flags & Open.Read) !== 0) wanted |= 4;
-    if ((flags & Open.Write) !== 0) wanted |= 2;
+    let wanted = (flags & Open.Read) !== 0 ? 4 : 0;
+    if ((flags & (Open.Write | Open.Trunc)) !== 0) wanted |= 2;
     if ((flags & Open.Exec) !== 0) wanted |= 1;
-    if ((flags & Open.Trunc) !== 0) wanted |= 2;
-    let granted = dir.mode & 7;
-    if (user === EVE) granted |= (dir.mode >> 3) & 7;
-    if (user === dir.uid) granted |= (dir.mode >> 6) & 7;
-    if ((granted & wanted) !== wanted) {
-      throw new KernelError(
-        "EACCES",
-        `Cannot open "${dir.name}": ${user} lacks permission (mode ${(dir.mode & 0o777).toString(8)})`,
-      );
-    }
+    if (permits(dir, user, wanted)) return;
+    const mode = (dir.mode & 0o777).toString(8);
+    throw new KernelError("EACCES", `Cannot open "${dir.name}": ${user} lacks permission (mode ${mode})`);
   }
 
   /** Marks `chan` open with `flags`. */
@@ -182,6 +174,14 @@ export abstract class Dev {
     if (offset === 0 || chan.snapshot === null) chan.snapshot = encoder.encode(make());
     return readBytes(chan.snapshot, buf, offset);
   }
+}
+
+/** Whether the record lets `user` do all of `wanted` (4 read, 2 write, 1 execute): as others, as eve's group, as owner. */
+export function permits(dir: Dir, user: string, wanted: number): boolean {
+  let granted = dir.mode & 7;
+  if (user === EVE) granted |= (dir.mode >> 3) & 7;
+  if (user === dir.uid) granted |= (dir.mode >> 6) & 7;
+  return (granted & wanted) === wanted;
 }
 
 /** Copies what of `content` lies at `offset` into `buf`; returns how many bytes. */

@@ -11,7 +11,7 @@
 
 import { Block } from "./block.ts";
 import { type Chan, CHAN_FLAGS, type Dir, Open } from "./chan.ts";
-import type { OrWait } from "./dev.ts";
+import { type OrWait, permits } from "./dev.ts";
 import { KernelError } from "./error.ts";
 import type { Proc } from "./proc.ts";
 import { Rendez } from "./rendez.ts";
@@ -133,9 +133,14 @@ export function blockwrite(proc: Proc, fd: number, data: Block | Uint8Array): Or
   const chan = chanFor(proc, fd, Open.Write);
   if (data instanceof Block) return chan.dev.bwrite(chan, data);
   const block = proc.kernel.blocks.from(data);
-  const count = chan.dev.bwrite(chan, block);
-  if (count instanceof Rendez) block.free();
-  return count;
+  try {
+    const count = chan.dev.bwrite(chan, block);
+    if (count instanceof Rendez) block.free();
+    return count;
+  } catch (error) {
+    block.free();
+    throw error;
+  }
 }
 
 /** Call 129: one to `count` blocks; null at the end. */
@@ -256,9 +261,9 @@ export function mkdir(proc: Proc, path: string, mode: number): void {
 
 /** Call 108: ENOENT or EACCES, or nothing. `mode`: 4 read, 2 write, 1 execute. */
 export function access(proc: Proc, path: string, mode: number): void {
-  const dir = stat(proc, path);
-  const shift = proc.user === dir.uid ? 6 : 0;
-  if (((dir.mode >> shift) & mode) !== mode) throw new KernelError("EACCES", `${proc.user} may not access "${path}"`);
+  if (!permits(stat(proc, path), proc.user, mode)) {
+    throw new KernelError("EACCES", `${proc.user} may not access "${path}"`);
+  }
 }
 
 /** Call 116 and 124: names of `proc` start from there. */

@@ -22,7 +22,7 @@ export interface PortOffloads {
 export const NO_OFFLOADS: PortOffloads = { checksum: false, tcpSegment: false, udpSegment: false };
 
 /** Common to both kinds of port. */
-interface Port {
+export interface Port {
   /** A name for people and captures, such as `tap0`. */
   readonly name: string;
   /** Most bytes of IP packet in one unit (1500), without any link header. */

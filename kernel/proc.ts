@@ -90,10 +90,15 @@ export class Proc {
   async write(fd: number, bytes: Uint8Array | string): Promise<number> {
     const data = typeof bytes === "string" ? encoder.encode(bytes) : bytes;
     const count = await this.#onFd(Syscall.write, [fd, bytes], fd, () => calls.write(this, fd, data));
-    await this.#onFd(Syscall.write, [fd, bytes], fd, () => {
-      const { chan } = this.fds.get(fd);
-      return chan.dev.settle(chan, chan.nonBlock) ?? 0;
-    }, false);
+    try {
+      await this.#onFd(Syscall.write, [fd, bytes], fd, () => {
+        const { chan } = this.fds.get(fd);
+        return chan.dev.settle(chan, chan.nonBlock) ?? 0;
+      }, false);
+    } catch (error) {
+      // Every byte was taken: who is interrupted in the wait that follows is told so.
+      if (!(error instanceof KernelError) || (error.code !== "EINTR" && error.code !== "EBADF")) throw error;
+    }
     return count;
   }
 

@@ -38,6 +38,11 @@ Deno.test("Sleeper.abort() ends one sleep with EINTR and leaves the others aslee
   assertEquals(rendez.busy, true);
   rendez.wakeup();
   await other.done;
+  const alone = rendez.sleep();
+  const second = assertRejects(() => alone.done, KernelError);
+  alone.abort();
+  assertEquals(rendez.busy, false);
+  await second;
 });
 
 Deno.test("Sleeper.abort() takes another reason, and after the wakeup it is too late", async () => {

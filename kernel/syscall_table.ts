@@ -1,6 +1,8 @@
 /**
  * The system calls by number: Akaros' where it has the call, ours in its numbering gap (127 to 130).
  *
+ * Path: sys, proc, trace → syscall_table.
+ *
  * @module
  */
 

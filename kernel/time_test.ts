@@ -135,13 +135,13 @@ Deno.test("a time that never comes is a mistake of ours", () => {
   assertEquals(clock.timerCount, 0);
 });
 
-Deno.test("property: any arming and disarming runs exactly the armed timers, by deadline, then by order of arming", () => {
-  const step = fc.record({ timer: fc.nat(15), delay: fc.option(fc.nat(20)), pass: fc.nat(3) });
+Deno.test("property: exactly the armed timers run, by deadline, then in the order of arming", () => {
+  const step = fc.record({ timer: fc.nat(39), delay: fc.option(fc.nat(99)), pass: fc.constantFrom(0, 0, 0, 0, 7) });
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 150, size: "max" }), (steps) => {
       const clock = new VirtualClock();
       const ran: number[] = [];
-      const timers = Array.from({ length: 16 }, (_, i) => clock.timer(() => ran.push(i)));
+      const timers = Array.from({ length: 40 }, (_, i) => clock.timer(() => ran.push(i)));
       let armed: { timer: number; deadline: number; order: number }[] = [];
       const expected: number[] = [];
       const pass = (ms: number) => {

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { fuzz } from "../../tests/kit/fuzz.ts";
 import { u16, u32 } from "../../tests/kit/wire.ts";
 import {
+  concatBytes,
   fromHex,
   get16,
   get16le,
@@ -68,6 +69,14 @@ Deno.test("sameBytes() compares no more than it was told to", () => {
   assert(sameBytes(a, 1, b, 0, 2));
   assert(!sameBytes(a, 1, b, 0, 3));
   assert(sameBytes(a, 0, b, 0, 0));
+});
+
+Deno.test("concatBytes() joins parts into bytes of their own", () => {
+  const part = new Uint8Array([1, 2]);
+  const whole = concatBytes([part, new Uint8Array(0), part.subarray(1)]);
+  assertEquals(whole, new Uint8Array([1, 2, 2]));
+  part[0] = 9;
+  assertEquals(whole[0], 1);
 });
 
 Deno.test("toHex() prints a range, with a separator if asked", () => {

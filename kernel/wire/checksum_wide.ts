@@ -3,8 +3,8 @@
  *
  * Path: checksum → checksum_wide.
  *
- * Both have a scratch memory and a function. The caller copies bytes to the start of the memory and calls `sum(length)`.
- * Words are added in the memory's own order, little endian: the caller swaps the two bytes of the folded result
+ * Both have a scratch memory and a function. The caller copies bytes to the start of the memory and calls
+ * `sum(length)`. Words are added in the memory's own order, little endian: the caller swaps the two bytes of the folded result
  * (RFC 1071 2(B): the sum does not depend on byte order). In WebAssembly's text format the SIMD function is:
  *
  *     (func (export "sum") (param $length i32) (result i32) (local $at i32) (local $total v128)
@@ -18,7 +18,7 @@
  *       (local.set $total (i32x4.add (v128.and $total 0xffff…) (i32x4.shr_u $total 16)))
  *       (i32.add lane 0, lane 1, lane 2, lane 3))
  *
- * Limits: `WIDE_ROOM` bytes a call. A lane grows by at most 2 * 0xffff per vector: it would take 512 KiB to overflow it.
+ * Limits: `WIDE_ROOM` bytes a call. A lane grows by at most 2 * 0xffff per vector: only 512 KiB would overflow it.
  *
  * @module
  */

@@ -103,14 +103,17 @@ export function etherSrc(buf: Uint8Array, at: number): MacAddr {
   return MacAddr.at(buf, at + SRC);
 }
 
+/** Rewrites the destination. */
 export function setEtherDst(buf: Uint8Array, at: number, dst: MacAddr): void {
   dst.put(buf, at + DST);
 }
 
+/** Rewrites the source. */
 export function setEtherSrc(buf: Uint8Array, at: number, src: MacAddr): void {
   src.put(buf, at + SRC);
 }
 
+/** Rewrites the type. */
 export function setEtherType(buf: Uint8Array, at: number, etherType: number): void {
   put16(buf, at + TYPE, etherType);
 }

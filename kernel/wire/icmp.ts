@@ -169,6 +169,7 @@ export function icmpIsError(type: number): boolean {
     type === ICMP_REDIRECT || type === ICMP_SOURCE_QUENCH;
 }
 
+/** The type: ICMP_ECHO_REQUEST and so on. */
 export function icmpType(buf: Uint8Array, at: number): number {
   return buf[at]!;
 }

@@ -156,6 +156,7 @@ export function icmp6IsError(type: number): boolean {
   return type < 128;
 }
 
+/** The type: ICMP6_ECHO_REQUEST and so on. */
 export function icmp6Type(buf: Uint8Array, at: number): number {
   return buf[at]!;
 }

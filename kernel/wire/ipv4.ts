@@ -6,7 +6,7 @@
  *     | version 4, IHL | TOS | total length 2 | id 2 | flags, fragment offset 2 | TTL | protocol | checksum 2 |
  *     | source 4 | destination 4 | options 0 to 40 |
  *
- * A parsed record says nothing about the header checksum: ask `ipv4ChecksumOk`. `emitIpv4` and the setters always leave a
+ * A parsed record says nothing about the header checksum: ask `ipv4ChecksumOk`. `emitIpv4` and the setters leave a
  * right one behind (the setters by RFC 1624, so that damage done before stays visible).
  *
  * Limits: the reserved flag is neither kept nor refused.
@@ -59,7 +59,7 @@ export interface Ipv4Fields {
   /** Where the payload belongs in the whole datagram, in bytes: a multiple of 8. */
   readonly fragOffset?: number;
   readonly ttl?: number;
-  /** The options as they stand, at most 40 bytes; emitted padded to a multiple of 4. A view of the buffer when parsed. */
+  /** The options as they stand, at most 40 bytes, padded when emitted; a view of the buffer when parsed. */
   readonly options?: Uint8Array;
 }
 
@@ -134,10 +134,12 @@ export function ipv4TotalLen(buf: Uint8Array, at: number): number {
   return get16(buf, at + TOTAL_LEN);
 }
 
+/** DSCP in the upper six bits, ECN in the lower two. */
 export function ipv4Tos(buf: Uint8Array, at: number): number {
   return buf[at + TOS]!;
 }
 
+/** The identification, which only fragments need. */
 export function ipv4Id(buf: Uint8Array, at: number): number {
   return get16(buf, at + ID);
 }
@@ -152,14 +154,17 @@ export function ipv4FragOffset(buf: Uint8Array, at: number): number {
   return (get16(buf, at + FRAG) & FRAG_OFFSET) << 3;
 }
 
+/** Whether "don't fragment" is set. */
 export function ipv4DontFragment(buf: Uint8Array, at: number): boolean {
   return (get16(buf, at + FRAG) & DONT_FRAGMENT) !== 0;
 }
 
+/** The time to live, in hops. */
 export function ipv4Ttl(buf: Uint8Array, at: number): number {
   return buf[at + TTL]!;
 }
 
+/** What the payload is: IP_PROTO_UDP and so on. */
 export function ipv4Protocol(buf: Uint8Array, at: number): number {
   return buf[at + PROTOCOL]!;
 }
@@ -174,10 +179,12 @@ export function ipv4DstWord(buf: Uint8Array, at: number): number {
   return getWord(buf, at + DST);
 }
 
+/** The source address. */
 export function ipv4Src(buf: Uint8Array, at: number): IpAddr {
   return IpAddr.v4At(buf, at + SRC);
 }
 
+/** The destination address. */
 export function ipv4Dst(buf: Uint8Array, at: number): IpAddr {
   return IpAddr.v4At(buf, at + DST);
 }
@@ -193,14 +200,17 @@ export function setIpv4Checksum(buf: Uint8Array, at: number, headerLen: number):
   put16(buf, at + CHECKSUM, checksum(buf, at, at + headerLen));
 }
 
+/** Rewrites DSCP and ECN. */
 export function setIpv4Tos(buf: Uint8Array, at: number, tos: number): void {
   setWord(buf, at, 0, (buf[at]! << 8) | (tos & 0xff));
 }
 
+/** Rewrites the total length, in bytes. */
 export function setIpv4TotalLen(buf: Uint8Array, at: number, totalLen: number): void {
   setWord(buf, at, TOTAL_LEN, totalLen);
 }
 
+/** Rewrites the identification. */
 export function setIpv4Id(buf: Uint8Array, at: number, id: number): void {
   setWord(buf, at, ID, id);
 }
@@ -216,6 +226,7 @@ export function setIpv4Fragment(buf: Uint8Array, at: number, fragOffset: number,
   setWord(buf, at, FRAG, kept | (moreFragments ? MORE_FRAGMENTS : 0) | (fragOffset >>> 3));
 }
 
+/** Rewrites the time to live, in hops. */
 export function setIpv4Ttl(buf: Uint8Array, at: number, ttl: number): void {
   setWord(buf, at, TTL, ((ttl & 0xff) << 8) | buf[at + PROTOCOL]!);
 }
@@ -231,7 +242,7 @@ export function setIpv4Dst(buf: Uint8Array, at: number, dst: IpAddr): void {
 }
 
 /**
- * Those of `options` that every fragment must carry (RFC 791 3.1: the copied flag), padded; for fragments but the first.
+ * Those of `options` that fragments but the first must carry, too (RFC 791 3.1: the copied flag), padded.
  * What follows a malformed option is left out.
  */
 export function copiedIpv4Options(options: Uint8Array): Uint8Array {

@@ -117,8 +117,8 @@ export function emitIpv6(fields: Ipv6Fields, buf: Uint8Array, at: number): numbe
 }
 
 /**
- * Walks from the fixed header at `at` over all extension headers up to the packet's end at `end`. Null if one of them does
- * not fit, if there are more than EXTENSION_HEADERS_MAX, or if hop-by-hop options are not first (RFC 8200 4.1).
+ * Walks from the fixed header at `at` over all extension headers up to the packet's end at `end`. Null if one of them
+ * does not fit, if there are more than EXTENSION_HEADERS_MAX, or if hop-by-hop options are not first (RFC 8200 4.1).
  */
 export function walkIpv6(buf: Uint8Array, at: number, end: number): Ipv6Walk | null {
   let namedAt = at + NEXT_HEADER;
@@ -173,38 +173,47 @@ export function ipv6PayloadLen(buf: Uint8Array, at: number): number {
   return get16(buf, at + PAYLOAD_LEN);
 }
 
+/** What follows the fixed header: an upper layer's protocol or an extension header's. */
 export function ipv6NextHeader(buf: Uint8Array, at: number): number {
   return buf[at + NEXT_HEADER]!;
 }
 
+/** The hop limit. */
 export function ipv6HopLimit(buf: Uint8Array, at: number): number {
   return buf[at + HOP_LIMIT]!;
 }
 
+/** DSCP in the upper six bits, ECN in the lower two. */
 export function ipv6TrafficClass(buf: Uint8Array, at: number): number {
   return (get16(buf, at) >>> 4) & 0xff;
 }
 
+/** The source address. */
 export function ipv6Src(buf: Uint8Array, at: number): IpAddr {
   return IpAddr.at(buf, at + SRC);
 }
 
+/** The destination address. */
 export function ipv6Dst(buf: Uint8Array, at: number): IpAddr {
   return IpAddr.at(buf, at + DST);
 }
 
+/** Rewrites the payload length, in bytes. */
 export function setIpv6PayloadLen(buf: Uint8Array, at: number, payloadLen: number): void {
   put16(buf, at + PAYLOAD_LEN, payloadLen);
 }
 
+/** Rewrites what follows the fixed header. */
 export function setIpv6NextHeader(buf: Uint8Array, at: number, protocol: number): void {
   buf[at + NEXT_HEADER] = protocol;
 }
 
+/** Rewrites the hop limit. */
 export function setIpv6HopLimit(buf: Uint8Array, at: number, hopLimit: number): void {
   buf[at + HOP_LIMIT] = hopLimit;
 }
 
+/** Rewrites DSCP and ECN. */
 export function setIpv6TrafficClass(buf: Uint8Array, at: number, trafficClass: number): void {
   put16(buf, at, (get16(buf, at) & 0xf00f) | ((trafficClass & 0xff) << 4));
 }

@@ -1,5 +1,6 @@
 /**
- * Neighbour discovery: solicitations and advertisements of routers and neighbours (RFC 4861 4, DNS servers RFC 8106 5.1).
+ * Neighbour discovery: solicitations and advertisements of routers and neighbours (RFC 4861 4), and the DNS servers of
+ * RFC 8106 5.1.
  *
  * Path: ip_input → icmp6 (protocol) → nd (this file); nat_services → nd.
  *
@@ -42,11 +43,13 @@ const NEIGHBOR_LEN = 24;
 /** Where a neighbour message has its target. */
 const TARGET = 8;
 
+/** Who routes here? (RFC 4861 4.1) */
 export interface RouterSolicit {
   readonly type: typeof ICMP6_ROUTER_SOLICIT;
   readonly sourceMac: MacAddr | null;
 }
 
+/** A router says what it offers (RFC 4861 4.2). */
 export interface RouterAdvert {
   readonly type: typeof ICMP6_ROUTER_ADVERT;
   /** The hop limit that hosts shall use, or 0: no advice. */
@@ -84,12 +87,14 @@ export interface NdPrefix {
   readonly preferredS: number;
 }
 
+/** Who has this address? (RFC 4861 4.3) */
 export interface NeighborSolicit {
   readonly type: typeof ICMP6_NEIGHBOR_SOLICIT;
   readonly target: IpAddr;
   readonly sourceMac: MacAddr | null;
 }
 
+/** I have this address (RFC 4861 4.4). */
 export interface NeighborAdvert {
   readonly type: typeof ICMP6_NEIGHBOR_ADVERT;
   readonly target: IpAddr;
@@ -99,6 +104,7 @@ export interface NeighborAdvert {
   readonly targetMac: MacAddr | null;
 }
 
+/** Any of the four, told apart by `type`. */
 export type NdMessage = RouterSolicit | RouterAdvert | NeighborSolicit | NeighborAdvert;
 
 /** Reads the message from `at` to `end`; null if it is malformed (RFC 4861 6.1, 7.1) or not of neighbour discovery. */

@@ -3,8 +3,8 @@
  *
  * Path: tcp → seq. Import it whole (`import * as seq`): the names are RFC comparisons and read well with their prefix.
  *
- * `a` is before `b` if b - a, modulo 2^32, is below 2^31. Two numbers exactly 2^31 apart are each before the other, as in
- * every implementation; no legal window is that large.
+ * `a` is before `b` if b - a, modulo 2^32, is below 2^31. Two numbers exactly 2^31 apart are each before the other: no
+ * legal window is that large.
  *
  * @module
  */

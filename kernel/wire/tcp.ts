@@ -119,22 +119,27 @@ export function tcpHeaderLen(buf: Uint8Array, at: number): number {
   return (buf[at + DATA_OFFSET]! >>> 4) << 2;
 }
 
+/** The source port. */
 export function tcpSrcPort(buf: Uint8Array, at: number): number {
   return get16(buf, at + SRC_PORT);
 }
 
+/** The destination port. */
 export function tcpDstPort(buf: Uint8Array, at: number): number {
   return get16(buf, at + DST_PORT);
 }
 
+/** The sequence number, unsigned. */
 export function tcpSeq(buf: Uint8Array, at: number): number {
   return get32(buf, at + SEQ);
 }
 
+/** The acknowledgment number, unsigned. */
 export function tcpAck(buf: Uint8Array, at: number): number {
   return get32(buf, at + ACK);
 }
 
+/** The flags: TCP_SYN and so on, or-ed. */
 export function tcpFlags(buf: Uint8Array, at: number): number {
   return buf[at + FLAGS]!;
 }
@@ -177,8 +182,8 @@ export function adjustTcpChecksum(buf: Uint8Array, at: number, oldSum: number, n
 }
 
 /**
- * Lowers the maximum segment size that the segment at `at` offers to `mss` bytes, keeping the checksum right; whether it
- * had to. Does nothing to a header that `parseTcp` refuses or that offers none.
+ * Lowers the maximum segment size that the segment at `at` offers to `mss` bytes, keeping the checksum right; whether
+ * it had to. Does nothing to a header that `parseTcp` refuses or that offers none.
  */
 export function clampTcpMss(buf: Uint8Array, at: number, end: number, mss: number): boolean {
   if (end - at < TCP_HEADER_LEN) return false;

@@ -61,10 +61,12 @@ export function emitUdp(fields: UdpFields, buf: Uint8Array, at: number): number 
   return UDP_HEADER_LEN;
 }
 
+/** The source port. */
 export function udpSrcPort(buf: Uint8Array, at: number): number {
   return get16(buf, at + SRC_PORT);
 }
 
+/** The destination port. */
 export function udpDstPort(buf: Uint8Array, at: number): number {
   return get16(buf, at + DST_PORT);
 }

@@ -56,7 +56,7 @@ Deno.test("setUdpChecksum() writes 0xffff where the sum comes out as 0 (RFC 768)
   assert(udp.udpChecksumOk(datagram, 0, SRC, DST));
 });
 
-/** Chooses the two bytes of payload so that the checksum comes out as zero: the checksum with them at 0 is what is missing. */
+/** Makes the payload what is missing, the checksum itself: then the checksum comes out as zero. */
 function setUpZeroChecksum(datagram: Uint8Array): void {
   udp.setUdpChecksum(datagram, 0, SRC, DST);
   put16(datagram, 8, get16(datagram, CHECKSUM_AT));
