@@ -87,7 +87,7 @@ export async function bypass(proc: Proc, address: string, options: DialOptions =
 /** Waits for a call on an announced conversation and takes it. */
 export async function listen(proc: Proc, conv: Conversation, options: DialOptions = {}): Promise<Conversation> {
   const ctl = await proc.open(`${conv.dir}/listen`, Open.ReadWrite | (options.flags ?? 0) & Open.NonBlock);
-  return await opened(proc, conv.dir.slice(0, conv.dir.lastIndexOf("/")), ctl, options);
+  return await opened(proc, conv.dir.slice(0, conv.dir.lastIndexOf("/")), ctl, options.ctl ?? [], options);
 }
 
 /** Closes both descriptors. */
@@ -104,21 +104,22 @@ export async function getPort(proc: Proc, dir: string, end: "local" | "remote"):
 
 async function converse(proc: Proc, protoDir: string, command: string, options: DialOptions): Promise<Conversation> {
   const ctl = await proc.open(`${protoDir}/clone`, Open.ReadWrite);
-  try {
-    await proc.write(ctl, command);
-    for (const line of options.ctl ?? []) await proc.write(ctl, line);
-  } catch (error) {
-    proc.sys.close(ctl);
-    throw error;
-  }
-  return await opened(proc, protoDir, ctl, options);
+  return await opened(proc, protoDir, ctl, [command, ...options.ctl ?? []], options);
 }
 
-/** Learns the number behind a ctl descriptor and opens its data file. */
-async function opened(proc: Proc, protoDir: string, ctl: number, options: DialOptions): Promise<Conversation> {
+/** Learns the number behind a ctl descriptor, writes `commands` to it, and opens its data file. */
+async function opened(
+  proc: Proc,
+  protoDir: string,
+  ctl: number,
+  commands: readonly string[],
+  options: DialOptions,
+): Promise<Conversation> {
   try {
+    // First of all: a write would move the offset that the number is read from.
     const buf = new Uint8Array(16);
     const dir = `${protoDir}/${new TextDecoder().decode(buf.subarray(0, await proc.read(ctl, buf)))}`;
+    for (const command of commands) await proc.write(ctl, command);
     const data = await proc.open(`${dir}/data`, Open.ReadWrite | (options.flags ?? 0));
     return { dir, ctl, data, port: await getPort(proc, dir, "local") };
   } catch (error) {
