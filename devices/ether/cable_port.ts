@@ -1,0 +1,126 @@
+/**
+ * CablePort: one end of a cable, and the state of the direction in which it sends.
+ *
+ * Path: ether → cable_port → cable; cable → cable_port.receive → ether.
+ *
+ * @module
+ */
+
+import type { Block } from "../../kernel/block.ts";
+import type { FramePort, PortOffloads } from "../../kernel/host.ts";
+import type { Job } from "../../kernel/job.ts";
+import type { Cable } from "./cable.ts";
+import { type CableCounters, type CableFaults, isPlain, noCounters } from "./cable_faults.ts";
+import { Backlog } from "./flight.ts";
+
+/** What a cable without a rate says its speed is, in Mbit/s. */
+export const UNLIMITED_MBPS = 10_000;
+
+/** What an end of a cable is attached as. */
+export interface CablePortOptions {
+  readonly name: string;
+  /** Hardware address, 6 bytes. */
+  readonly mac: Uint8Array;
+  /** Most bytes of payload in a frame. */
+  readonly mtu: number;
+}
+
+/** One end of a cable. */
+export class CablePort implements FramePort {
+  readonly kind = "frame";
+  readonly name: string;
+  readonly mac: Uint8Array;
+  readonly mtu: number;
+  receive: ((block: Block) => void) | null = null;
+  /** What happened to what this end sent. */
+  readonly counters: CableCounters = noCounters();
+  /** For the cable: what waits for the rate. */
+  readonly backlog: Backlog = new Backlog();
+  /** For the cable: when the last frame sent in order arrives. */
+  lastDueMs = 0;
+  /** Frames it sent that are on their way. */
+  flyingFrames = 0;
+  /** Bytes of them. */
+  flyingBytes = 0;
+  /** For the cable: no fault is set. */
+  plain: boolean;
+  #cable: Cable;
+  #job: Job;
+  #faults: CableFaults;
+  #closed = false;
+  #up = true;
+  #head: Block | null = null;
+  #tail: Block | null = null;
+
+  constructor(cable: Cable, options: CablePortOptions, faults: CableFaults, job: Job) {
+    this.#cable = cable;
+    this.name = options.name;
+    this.mac = options.mac;
+    this.mtu = options.mtu;
+    this.#faults = faults;
+    this.plain = isPlain(faults);
+    this.#job = job;
+  }
+
+  get offloads(): PortOffloads {
+    return this.#cable.offloads;
+  }
+
+  get mbps(): number {
+    const { rateBps } = this.#faults;
+    return this.#cable.mbps ?? (rateBps > 0 ? Math.ceil(rateBps / 1e6) : UNLIMITED_MBPS);
+  }
+
+  /** What the wire does to what this end sends; changed by `Cable.set`. */
+  get faults(): CableFaults {
+    return this.#faults;
+  }
+
+  /** For the cable. */
+  setFaults(faults: CableFaults): void {
+    this.#faults = faults;
+    this.plain = isPlain(faults);
+  }
+
+  /** Whether this end is plugged in; may be set, to pull it out and put it back. */
+  get up(): boolean {
+    return this.#up && !this.#closed;
+  }
+
+  set up(up: boolean) {
+    this.#up = up;
+  }
+
+  /** Whether the cable, this end, and another one are plugged in. */
+  get link(): boolean {
+    return this.up && this.#cable.link && this.#cable.hasOtherUp(this);
+  }
+
+  /** Sends a frame; false if it was dropped at once. */
+  transmit(block: Block): boolean {
+    return this.#cable.transmit(this, block);
+  }
+
+  /** Takes the end off the cable. What it had sent still arrives. */
+  close(): void {
+    this.#closed = true;
+    this.receive = null;
+    this.#cable.detach(this);
+  }
+
+  /** For the cable: a frame that arrives without delay waits for the job. */
+  enqueue(block: Block): void {
+    block.next = null;
+    if (this.#tail === null) this.#head = block;
+    else this.#tail.next = block;
+    this.#tail = block;
+    this.#job.wake();
+  }
+
+  /** For the cable: the frames that wait for the job, linked by `next`. */
+  takeAll(): Block | null {
+    const head = this.#head;
+    this.#head = this.#tail = null;
+    return head;
+  }
+}

@@ -1,0 +1,102 @@
+import { assert, assertEquals, assertFalse } from "@std/assert";
+import { Block, Checksum, Segment } from "../../kernel/block.ts";
+import { NO_OFFLOADS } from "../../kernel/host.ts";
+import { checksum } from "../../kernel/wire/checksum.ts";
+import { ALL_OFFLOADS, frame } from "./kit_test.ts";
+import { finishChecksum, hasOffload, makePlain, offloadFits, portCuts } from "./offload.ts";
+
+/** A frame whose checksum is owed from byte 34 on, in the field at 40; the field holds `pseudo`. */
+function owed(pseudo = 0x1234, fill = 7): Block {
+  const block = Block.from(frame({ fill }));
+  block.checksum = Checksum.Owed;
+  block.checksumStart = block.rp + 34;
+  block.checksumField = block.rp + 40;
+  block.buf[block.checksumField] = pseudo >> 8;
+  block.buf[block.checksumField + 1] = pseudo & 0xff;
+  return block;
+}
+
+Deno.test("finishChecksum() makes the sum over the owed part and the pseudo-header come out as zero", () => {
+  const block = owed();
+  finishChecksum(block);
+  assertEquals(block.checksum, Checksum.None);
+  assertEquals(checksum(block.buf, block.rp + 34, block.wp, 0x1234), 0);
+});
+
+Deno.test("finishChecksum() writes a sum of zero as 0xffff, since zero means none to UDP", () => {
+  const block = owed(0xffff, 0);
+  finishChecksum(block);
+  assertEquals([...block.bytes().subarray(40, 42)], [0xff, 0xff]);
+});
+
+Deno.test("finishChecksum() sums borrowed extents, too", () => {
+  const whole = owed();
+  const parts = owed();
+  parts.extents = [parts.bytes().slice(45)];
+  parts.wp = parts.rp + 45;
+  finishChecksum(whole);
+  finishChecksum(parts);
+  assertEquals(parts.bytes(), whole.bytes());
+});
+
+Deno.test("makePlain() finishes the checksum and forgets the rest", () => {
+  const block = owed();
+  block.segment = Segment.Tcp4;
+  assert(hasOffload(block));
+  makePlain(block);
+  assertFalse(hasOffload(block));
+  assertEquals(checksum(block.buf, block.rp + 34, block.wp, 0x1234), 0);
+});
+
+Deno.test("offloadFits() believes only a checksum that lies behind the Ethernet header and inside the frame", () => {
+  const places: [start: number, field: number, fits: boolean][] = [
+    [34, 40, true],
+    [14, 14, true],
+    [34, 62, true],
+    [13, 40, false],
+    [34, 33, false],
+    [34, 63, false],
+    [-1000, -1000, false],
+    [NaN, 40, false],
+    [34, NaN, false],
+    [34, Infinity, false],
+  ];
+  for (const [start, field, fits] of places) {
+    const block = owed();
+    block.checksumStart = block.rp + start;
+    block.checksumField = block.rp + field;
+    assertEquals(offloadFits(block), fits, `${start} ${field}`);
+  }
+});
+
+Deno.test("offloadFits() believes only segments of some size behind headers inside the frame", () => {
+  const sizes: [size: number, header: number, fits: boolean][] = [
+    [1, 40, true],
+    [1448, 49, true],
+    [0, 40, false],
+    [NaN, 40, false],
+    [1448, 50, false],
+    [1448, 0, false],
+    [1448, -1, false],
+  ];
+  for (const [size, header, fits] of sizes) {
+    const block = Block.from(frame());
+    block.segment = Segment.Tcp4;
+    block.segmentSize = size;
+    block.segmentHeaderLen = header;
+    assertEquals(offloadFits(block), fits, `${size} ${header}`);
+  }
+});
+
+Deno.test("portCuts() asks for the offload that fits the segment", () => {
+  const block = Block.from(frame());
+  const answers = (segment: Segment) => {
+    block.segment = segment;
+    const tcp = portCuts(block, { ...NO_OFFLOADS, tcpSegment: true });
+    return [portCuts(block, NO_OFFLOADS), tcp, portCuts(block, ALL_OFFLOADS)];
+  };
+  assertEquals(answers(Segment.None), [false, false, false]);
+  assertEquals(answers(Segment.Tcp4), [false, true, true]);
+  assertEquals(answers(Segment.Tcp6), [false, true, true]);
+  assertEquals(answers(Segment.Udp), [false, false, true]);
+});
