@@ -1,0 +1,56 @@
+/** Sockets of Linux' own stack, on the loopback interface. */
+
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { machineTest } from "../../tests/kit/skip.ts";
+import { HostError } from "./libc.ts";
+import { LinuxSocket } from "./linux_socket.ts";
+import { createNetns } from "./netns.ts";
+import { pause } from "./pause.ts";
+
+machineTest("LinuxSocket sends datagrams of any size and receives them whole, with their sender", ["ffi"], async () => {
+  const server = new LinuxSocket("udp", null);
+  const client = new LinuxSocket("udp", null);
+  try {
+    server.bind("127.0.0.1", 47113);
+    for (const size of [0, 1, 9000, 65507]) {
+      assert(client.sendTo(new Uint8Array(size).fill(size & 255), "127.0.0.1", 47113));
+      let message = server.receive();
+      for (let i = 0; message === null && i < 1000; i++) {
+        await pause();
+        message = server.receive();
+      }
+      assertEquals([message?.bytes.length, message?.addr], [size, "127.0.0.1"]);
+    }
+    assertEquals(server.receive(), null);
+  } finally {
+    server.close();
+    client.close();
+  }
+});
+
+machineTest("LinuxSocket names the end that it cannot bind, and what it cannot send", ["ffi"], () => {
+  const socket = new LinuxSocket("udp", null);
+  try {
+    assertThrows(() => socket.bind("192.0.2.1", 7), HostError, "192.0.2.1!7");
+    assertThrows(() => socket.bind("1.2.3", 7), HostError, '"1.2.3"');
+    assertThrows(() => socket.sendTo(new Uint8Array(65508), "127.0.0.1", 7), HostError, "65508 bytes");
+  } finally {
+    socket.close();
+  }
+});
+
+machineTest(
+  "LinuxSocket opens inside a namespace, where only that namespace's addresses are",
+  ["root", "netns"],
+  () => {
+    const netns = createNetns(`akarino-socket-${Deno.pid}`);
+    const socket = new LinuxSocket("udp", netns);
+    try {
+      socket.bind("127.0.0.1", 47114);
+      assertThrows(() => socket.sendTo(new Uint8Array(1), "10.255.255.1", 7), HostError);
+    } finally {
+      socket.close();
+      netns.close();
+    }
+  },
+);

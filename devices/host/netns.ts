@@ -1,0 +1,185 @@
+/**
+ * Network namespaces: made, visited and removed as `ip netns` does it, without the `ip` command.
+ *
+ * Path: tun, tests → netns → libc. Manuals: network_namespaces(7), ip-netns(8).
+ *
+ * A namespace belongs to a thread. A visit is therefore synchronous: this thread goes in, does its work, and is back
+ * before anything else can run on it. What was opened inside (a TAP, a socket) keeps working from outside. A thread
+ * started during a visit would inherit the namespace, so a visit starts none: it makes no `nonblocking` call and awaits
+ * nothing.
+ *
+ * A new namespace is held by a bind mount at `/run/netns/NAME`, so that other programs can go there:
+ * `ip netns exec NAME ping …`, `nsenter --net=/run/netns/NAME ping …`. Needs CAP_SYS_ADMIN. A program that is killed
+ * leaves the mount behind; `ip netns delete NAME` removes it.
+ *
+ * @module
+ */
+
+import { call, cString, EACCES, EEXIST, EINVAL, ENOENT, EPERM, HostError, lastErrno, libc, withLibc } from "./libc.ts";
+import { NetDevice } from "./netdev.ts";
+
+/** Where named namespaces are mounted. */
+export const NETNS_DIR = "/run/netns";
+
+/** The namespace of the thread that opens it. */
+const OWN_NETNS = "/proc/thread-self/ns/net";
+
+const CLONE_NEWNET = 0x4000_0000;
+const MS_BIND = 0x1000n;
+const MS_REC = 0x4000n;
+const MS_SHARED = 0x10_0000n;
+const MNT_DETACH = 2;
+const O_RDONLY_CLOEXEC = 0x8_0000;
+const O_CREAT_EXCL = 0xc0;
+/** Longest file name (NAME_MAX). */
+const NETNS_NAME_MAX = 255;
+
+const NEEDS_SYS_ADMIN: Readonly<Record<number, string>> = {
+  [EPERM]: "needs root or CAP_SYS_ADMIN",
+  [EACCES]: "needs root or CAP_SYS_ADMIN",
+};
+
+/** A network namespace with a name. Close what was made here; what was only opened is left as it is. */
+export class Netns {
+  /** Its name, or its path if it was opened by one. */
+  readonly name: string;
+  /** A file that other programs can enter it by. */
+  readonly path: string;
+  #owned: boolean;
+
+  /** For {@link createNetns} and {@link openNetns}. */
+  constructor(name: string, path: string, owned: boolean) {
+    this.name = name;
+    this.path = path;
+    this.#owned = owned;
+  }
+
+  /**
+   * Runs `work` with this thread inside; it must not await. Throws {@link HostError} if the namespace cannot be
+   * entered.
+   */
+  run<T>(work: () => T): T {
+    return withLibc(() => this.#run(work));
+  }
+
+  #run<T>(work: () => T): T {
+    const target = openFile(`Cannot open network namespace "${this.name}"`, this.path, {
+      [ENOENT]: "there is no such namespace",
+    });
+    try {
+      return visit(() => {
+        // Safe because the thread is brought back by `visit`, whatever happens.
+        call(`Cannot enter network namespace "${this.name}"`, libc().setns(target, CLONE_NEWNET), NEEDS_SYS_ADMIN);
+        return work();
+      });
+    } finally {
+      libc().close(target);
+    }
+  }
+
+  /** Removes the name of a namespace made here; the namespace ends with the last program or device in it. */
+  close(): void {
+    if (!this.#owned) return;
+    this.#owned = false;
+    withLibc(() => this.#remove());
+  }
+
+  /** As {@link close}. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #remove(): void {
+    const path = cString(this.path);
+    const attempt = `Cannot remove network namespace "${this.name}"`;
+    // Somebody may have removed the mount already: then only the file is left.
+    const result = libc().umount2(path, MNT_DETACH);
+    if (result < 0 && lastErrno() !== EINVAL && lastErrno() !== ENOENT) call(attempt, result, NEEDS_SYS_ADMIN);
+    if (libc().unlink(path) < 0 && lastErrno() !== ENOENT) call(attempt, -1, NEEDS_SYS_ADMIN);
+  }
+}
+
+/** Makes the namespace `name`, its loopback interface up. Throws {@link HostError}: EEXIST, EPERM. */
+export function createNetns(name: string): Netns {
+  const attempt = `Cannot create network namespace "${name}"`;
+  if (!/^[\w.%+-]+$/.test(name) || /^\.\.?$/.test(name) || name.length > NETNS_NAME_MAX) {
+    throw new HostError(attempt, EINVAL, { reason: `a name of letters, digits and _.%+- is needed` });
+  }
+  const path = `${NETNS_DIR}/${name}`;
+  withLibc(() => mountNew(attempt, path));
+  return new Netns(name, path, true);
+}
+
+/** Makes a namespace and the file that stands for it; neither is left if it fails. */
+function mountNew(attempt: string, path: string): void {
+  shareNetnsDir();
+  const hints = { ...NEEDS_SYS_ADMIN, [EEXIST]: "the name is taken" };
+  const file = cString(path);
+  const fd = call(attempt, libc().open(file, O_RDONLY_CLOEXEC | O_CREAT_EXCL, 0), hints);
+  libc().close(fd);
+  try {
+    visit(() => {
+      call(attempt, libc().unshare(CLONE_NEWNET), NEEDS_SYS_ADMIN);
+      bindMount(attempt, OWN_NETNS, path, MS_BIND);
+      const loopback = new NetDevice("lo");
+      try {
+        loopback.up = true;
+      } finally {
+        loopback.close();
+      }
+    });
+  } catch (error) {
+    libc().umount2(file, MNT_DETACH);
+    libc().unlink(file);
+    throw error;
+  }
+}
+
+/** A namespace that is there: a name of `ip netns`, or a path such as `/proc/123/ns/net`. Close leaves it alone. */
+export function openNetns(nameOrPath: string): Netns {
+  return new Netns(nameOrPath, nameOrPath.includes("/") ? nameOrPath : `${NETNS_DIR}/${nameOrPath}`, false);
+}
+
+/** Runs `work`, which takes this thread to another namespace, and brings the thread back. */
+function visit<T>(work: () => T): T {
+  const home = openFile("Cannot open this thread's network namespace", OWN_NETNS);
+  try {
+    return work();
+  } finally {
+    goHome(home);
+  }
+}
+
+/** Puts this thread back into the namespace `home`, also when it never left: that does nothing. Closes `home`. */
+function goHome(home: number): void {
+  const result = libc().setns(home, CLONE_NEWNET);
+  const errno = lastErrno();
+  libc().close(home);
+  // An unprivileged thread cannot have left, and may not set what it has.
+  if (result < 0 && errno !== EPERM) throw new HostError("Cannot leave the network namespace", errno);
+}
+
+/**
+ * Makes /run/netns a shared mount, as `ip netns add` does: what is mounted in it is seen by later mount namespaces too.
+ */
+function shareNetnsDir(): void {
+  const attempt = `Cannot prepare ${NETNS_DIR}`;
+  const dir = cString(NETNS_DIR);
+  if (libc().mkdir(dir, 0o755) < 0 && lastErrno() !== EEXIST) call(attempt, -1, NEEDS_SYS_ADMIN);
+  if (libc().mount(cString("none"), dir, cString("none"), MS_SHARED | MS_REC, null) >= 0) return;
+  if (lastErrno() !== EINVAL) call(attempt, -1, NEEDS_SYS_ADMIN);
+  // Not yet a mount point: mount it on itself, once.
+  bindMount(attempt, NETNS_DIR, NETNS_DIR, MS_BIND | MS_REC);
+  bindMount(attempt, "none", NETNS_DIR, MS_SHARED | MS_REC);
+}
+
+/** mount(2) without data. Safe because all strings end with NUL and C only reads them. */
+function bindMount(attempt: string, source: string, target: string, flags: bigint): void {
+  const strings = [cString(source), cString(target), cString("none")] as const;
+  call(attempt, libc().mount(strings[0], strings[1], strings[2], flags, null), NEEDS_SYS_ADMIN);
+}
+
+function openFile(attempt: string, path: string, hints: Readonly<Record<number, string>> = {}): number {
+  const file = cString(path);
+  return call(attempt, libc().open(file, O_RDONLY_CLOEXEC, 0), hints);
+}

@@ -1,0 +1,210 @@
+/**
+ * A TUN or TAP device of Linux: made or attached to, set up, and handed over as a descriptor.
+ *
+ * Path: tun → tun_device → netns, netdev, libc. Manual: Documentation/networking/tuntap.rst of Linux.
+ *
+ * All of it is done with ioctl on the thread's own descriptors: no `ip` command, and no permission beyond
+ * `--allow-ffi`.
+ *
+ * @module
+ */
+
+import type { BlockPool } from "../../kernel/block.ts";
+import { put16le, put32le } from "../../kernel/wire/bytes.ts";
+import { call, cString, EACCES, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, ENXIO, EPERM, HostError, libc } from "./libc.ts";
+import { checkMtu, checkName, interfaceRequest, NEEDS_ADMIN, NetDevice, parseInterfaceAddress } from "./netdev.ts";
+import { createNetns, Netns, openNetns } from "./netns.ts";
+import { VNET_HEADER_LEN } from "./vnet_header.ts";
+
+/** How a TUN or TAP device is made. */
+export interface TunOptions {
+  /** Its name, at most 15 bytes; `%d` in it becomes a free number. Default: Linux chooses (`tun0`, `tap0`). */
+  name?: string;
+  /** Take the existing device of that name. Default: make a new one, and fail if the name is taken. */
+  attach?: boolean;
+  /** Whether the device stays when we close it. Default: a new one goes, an old one is as it was. */
+  persist?: boolean;
+  /** Addresses of Linux' side, such as `10.99.0.1/24`; one IPv4 address at most. */
+  address?: string | readonly string[];
+  /** Bytes of IP packet in one unit. Default: what it has, 1500 when new. */
+  mtu?: number;
+  /** Bring it up. Default true. */
+  up?: boolean;
+  /** Network namespace: one that was made or opened, its name or path, or `"new"` for one that goes with the device. */
+  netns?: Netns | string;
+  /** Hand over unfinished checksums and large segments, both ways. Default false. */
+  offload?: boolean;
+  /** Packets that Linux keeps for us while we do something else; more are dropped. Default 2000. */
+  queueLength?: number;
+  /** Where received blocks come from. Default: a pool of its own. */
+  pool?: BlockPool;
+}
+
+/** How a TAP device is made. */
+export interface TapOptions extends TunOptions {
+  /** Hardware address of Linux' side, 6 bytes. Default: Linux chooses. */
+  mac?: Uint8Array;
+  /** Hardware address of our side of the wire, 6 bytes. Default: a random local one. */
+  portMac?: Uint8Array;
+}
+
+/** An open device. */
+export interface TunHandle {
+  /** Descriptor, non-blocking: one packet a read, one a write. */
+  readonly fd: number;
+  /** Linux' side of it. */
+  readonly device: NetDevice;
+  /** The namespace it is in; null: that of the program. */
+  readonly netns: Netns | null;
+  /** What we offered to take, as TUN_F flags. */
+  readonly offloads: number;
+}
+
+const TUN_PATH = "/dev/net/tun";
+const O_RDWR_NONBLOCK_CLOEXEC = 0x8_0802;
+
+// linux/if_tun.h
+const TUNSETIFF = 0x400454can;
+const TUNSETPERSIST = 0x400454cbn;
+const TUNSETOFFLOAD = 0x400454d0n;
+const TUNSETVNETHDRSZ = 0x400454d8n;
+const TUNSETVNETLE = 0x400454dcn;
+const IFF_TUN = 0x1;
+const IFF_TAP = 0x2;
+const IFF_NO_PI = 0x1000;
+const IFF_VNET_HDR = 0x4000;
+const IFF_TUN_EXCL = 0x8000;
+const TUN_F_CSUM = 0x01;
+const TUN_F_TSO4 = 0x02;
+const TUN_F_TSO6 = 0x04;
+const TUN_F_TSO_ECN = 0x08;
+/** UDP segmentation, both versions: Linux 6.2 and later. */
+export const TUN_F_USO = 0x60;
+const TUN_F_TCP = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+
+/**
+ * Longer than Linux' own 500: the loop may be away for some milliseconds (garbage collection), in which a fast sender
+ * makes 500 packets a millisecond.
+ */
+const QUEUE_LENGTH = 2000;
+/** Names tried for a new namespace before we give up. */
+const NETNS_TRIES_MAX = 100;
+
+/**
+ * Opens a device as the options say, for a caller that holds libc. Throws {@link HostError}, with nothing left behind.
+ */
+export function openTunDevice(kind: "tun" | "tap", options: TapOptions): TunHandle {
+  checkName(options.name ?? "");
+  if (options.mtu !== undefined) checkMtu(options.mtu);
+  const addresses = typeof options.address === "string" ? [options.address] : options.address ?? [];
+  if (addresses.filter((address) => parseInterfaceAddress(address).address.isV4).length > 1) {
+    throw new HostError(`Cannot set addresses ${addresses.join(", ")}`, EINVAL, { reason: "one IPv4 address at most" });
+  }
+  const netns = findNetns(options.netns);
+  if (netns === null) return open(kind, options, addresses, null);
+  try {
+    return netns.run(() => open(kind, options, addresses, netns));
+  } catch (error) {
+    if (options.netns === "new") netns.close();
+    throw error;
+  }
+}
+
+function findNetns(wanted: Netns | string | undefined): Netns | null {
+  if (wanted === undefined) return null;
+  if (wanted instanceof Netns) return wanted;
+  return wanted === "new" ? newNetns() : openNetns(wanted);
+}
+
+let made = 0;
+
+/** A namespace with a name that nobody has: left-over ones of a killed program with our number are passed over. */
+function newNetns(): Netns {
+  for (let tries = 1;; tries++) {
+    try {
+      return createNetns(`akarino-${Deno.pid}-${made++}`);
+    } catch (error) {
+      if (!(error instanceof HostError) || error.errno !== EEXIST || tries >= NETNS_TRIES_MAX) throw error;
+    }
+  }
+}
+
+function open(kind: "tun" | "tap", options: TapOptions, addresses: readonly string[], netns: Netns | null): TunHandle {
+  const path = cString(TUN_PATH);
+  const absent = "the tun module is not loaded, or this container has no such device";
+  const fd = call(`Cannot open ${TUN_PATH}`, libc().open(path, O_RDWR_NONBLOCK_CLOEXEC, 0), {
+    [ENOENT]: absent,
+    [ENODEV]: absent,
+    [ENXIO]: absent,
+    [EACCES]: "needs root, or the right to open it",
+    [EPERM]: "needs root, or the right to open it",
+  });
+  let device: NetDevice | null = null;
+  try {
+    device = new NetDevice(bindInterface(fd, kind, options));
+    const offloads = options.offload === true ? setOffloads(fd) : 0;
+    setUp(device, options, addresses);
+    if (options.persist !== undefined) {
+      const attempt = `Cannot make "${device.name}" ${options.persist ? "" : "not "}persistent`;
+      call(attempt, libc().ioctlValue(fd, TUNSETPERSIST, options.persist ? 1n : 0n), NEEDS_ADMIN);
+    }
+    return { fd, device, netns, offloads };
+  } catch (error) {
+    device?.close();
+    libc().close(fd);
+    throw error;
+  }
+}
+
+/** TUNSETIFF: makes the interface, or takes it; returns its name. */
+function bindInterface(fd: number, kind: "tun" | "tap", options: TapOptions): string {
+  const { name = "", attach = false, offload = false } = options;
+  const attempt = `Cannot ${attach ? "attach to" : "create"} ${kind.toUpperCase()} device "${name}"`;
+  if (attach) mustExist(attempt, name);
+  const request = interfaceRequest(name);
+  const flags = (kind === "tun" ? IFF_TUN : IFF_TAP) | IFF_NO_PI | (offload ? IFF_VNET_HDR : 0);
+  put16le(request, 16, flags | (attach ? 0 : IFF_TUN_EXCL));
+  call(attempt, libc().ioctl(fd, TUNSETIFF, request), {
+    ...NEEDS_ADMIN,
+    [EBUSY]: attach ? "another program holds it" : "the name is taken",
+    [EINVAL]: `there is an interface of that name that is no ${kind.toUpperCase()}`,
+  });
+  return new TextDecoder().decode(request.subarray(0, request.indexOf(0)));
+}
+
+/** TUNSETIFF would make what is not there. */
+function mustExist(attempt: string, name: string): void {
+  const device = new NetDevice(name);
+  try {
+    device.index;
+  } catch (error) {
+    throw error instanceof HostError ? new HostError(attempt, error.errno) : error;
+  } finally {
+    device.close();
+  }
+}
+
+/** Asks for headers of our form and offers Linux all we can take; returns the TUN_F flags it knows. */
+function setOffloads(fd: number): number {
+  const attempt = "Cannot set offloads";
+  const value = new Uint8Array(4);
+  put32le(value, 0, VNET_HEADER_LEN);
+  call(attempt, libc().ioctl(fd, TUNSETVNETHDRSZ, value));
+  put32le(value, 0, 1);
+  call(attempt, libc().ioctl(fd, TUNSETVNETLE, value));
+  const all = TUN_F_TCP | TUN_F_USO;
+  if (libc().ioctlValue(fd, TUNSETOFFLOAD, BigInt(all)) >= 0) return all;
+  call(attempt, libc().ioctlValue(fd, TUNSETOFFLOAD, BigInt(TUN_F_TCP)));
+  return TUN_F_TCP;
+}
+
+/** Gives Linux' side what the options say, and brings it up last. */
+function setUp(device: NetDevice, options: TapOptions, addresses: readonly string[]): void {
+  if (options.attach !== true || options.queueLength !== undefined) {
+    device.queueLength = options.queueLength ?? QUEUE_LENGTH;
+  }
+  if (options.mac !== undefined) device.mac = options.mac;
+  if (options.mtu !== undefined) device.mtu = options.mtu;
+  for (const address of addresses) device.addAddress(address);
+  if (options.up ?? true) device.up = true;
+}
