@@ -12,7 +12,7 @@
  * @module
  */
 
-import { Block, type BlockPool } from "./block.ts";
+import { Block, BLOCK_MAX, type BlockPool } from "./block.ts";
 import { type Chan, type Dir, DirMode, EVE, Open, QidType } from "./chan.ts";
 import { KernelError } from "./error.ts";
 import type { FdTap } from "./fd_tap.ts";
@@ -51,6 +51,8 @@ const encoder = new TextEncoder();
 export abstract class Dev {
   /** Its name after `#`. */
   abstract readonly name: string;
+  /** Where {@link bread} reads to, before it knows how much there is. */
+  #scratch: Uint8Array | null = null;
 
   /** A chan for the root of the instance that `spec` names (the text after the first dot). */
   abstract attach(spec: string, user: string): Chan;
@@ -110,11 +112,11 @@ export abstract class Dev {
 
   /** One block of at most `max` bytes; null at the end. Default: one read. */
   bread(chan: Chan, max: number): OrWait<Block | null> {
-    const buf = new Uint8Array(Math.min(max, 65536));
-    const count = this.read(chan, buf, chan.offset);
+    const buf = this.#scratch ??= new Uint8Array(BLOCK_MAX);
+    const count = this.read(chan, max < buf.length ? buf.subarray(0, max) : buf, chan.offset);
     if (count instanceof Rendez) return count;
     chan.offset += count;
-    return count === 0 ? null : new Block(buf, 0, count);
+    return count === 0 ? null : Block.from(buf.subarray(0, count));
   }
 
   /** One block, whole or not at all; answers its length. On anything but success the block is still the caller's. */
@@ -176,7 +178,10 @@ export abstract class Dev {
   }
 }
 
-/** Whether the record lets `user` do all of `wanted` (4 read, 2 write, 1 execute): as others, as eve's group, as owner. */
+/**
+ * Whether the record lets `user` do all of `wanted` (4 read, 2 write, 1 execute): as others, as eve's group, as
+ * owner.
+ */
 export function permits(dir: Dir, user: string, wanted: number): boolean {
   let granted = dir.mode & 7;
   if (user === EVE) granted |= (dir.mode >> 3) & 7;

@@ -189,7 +189,7 @@ Deno.test("block calls on a file without a queue fall back to one read or write 
   assertEquals(sys.blockread(fd), null);
 });
 
-Deno.test("a system call that sleeps ends with EINTR when it is aborted, and with EBADF when its fd is closed", async () => {
+Deno.test("a sleeping system call ends with EINTR when aborted, with EBADF when its fd is closed", async () => {
   const p = proc();
   const fd = p.sys.open("#mem/q", Open.ReadWrite) as number;
   const aborted = errnoOfAsync(p.blockread(fd));

@@ -4,8 +4,9 @@
  * Path: checksum → checksum_wide.
  *
  * Both have a scratch memory and a function. The caller copies bytes to the start of the memory and calls
- * `sum(length)`. Words are added in the memory's own order, little endian: the caller swaps the two bytes of the folded result
- * (RFC 1071 2(B): the sum does not depend on byte order). In WebAssembly's text format the SIMD function is:
+ * `sum(length)`. Words are added in the memory's own order, little endian: the caller swaps the two bytes of the
+ * folded result (RFC 1071 2(B): the sum does not depend on byte order). In WebAssembly's text format the SIMD
+ * function is:
  *
  *     (func (export "sum") (param $length i32) (result i32) (local $at i32) (local $total v128)
  *       ;; Four vectors of zeros behind the last byte, so that the loop may round the length up to 64.

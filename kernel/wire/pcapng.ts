@@ -129,13 +129,18 @@ export function emitPcapngPacket(packet: PcapngPacketFields): Uint8Array {
   ]);
 }
 
-/** The timestamp of a time in milliseconds since 1970, as a clock's `wall` gives it; parts of a nanosecond are rounded. */
+/**
+ * The timestamp of a time in milliseconds since 1970, as a clock's `wall` gives it; parts of a nanosecond are
+ * rounded.
+ */
 export function pcapngTimestamp(wallMs: number): bigint {
   const wholeMs = Math.floor(wallMs);
   return BigInt(wholeMs) * 1_000_000n + BigInt(Math.round((wallMs - wholeMs) * 1_000_000));
 }
 
-/** Reads a file as far as it makes sense, data as views of it; null if it does not begin with a little-endian section. */
+/**
+ * Reads a file as far as it makes sense, data as views of it; null if it does not begin with a little-endian section.
+ */
 export function parsePcapng(buf: Uint8Array): PcapngFile | null {
   if (buf.length < BODY + 4 || get32le(buf, 0) !== SECTION_HEADER) return null;
   if (get32le(buf, BODY) !== BYTE_ORDER_MAGIC) return null;

@@ -4,8 +4,8 @@
  *
  * Path: tcp → tcp_options.
  *
- * A list is read up to where it stops making sense, and marked if it does (RFC 9293 MUST-7). Kinds that are not known are
- * skipped; a known kind with the wrong length counts as malformed. Of an option that is repeated the last counts.
+ * A list is read up to where it stops making sense, and marked if it does (RFC 9293 MUST-7). Kinds that are not known
+ * are skipped; a known kind with the wrong length counts as malformed. Of an option that is repeated the last counts.
  *
  * Emitted options are padded so that every number is aligned to 4 bytes, as real stacks do.
  *

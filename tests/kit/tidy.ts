@@ -178,7 +178,10 @@ function sanitizerProblems(path: string, code: readonly Token[]): Problem[] {
   return problems;
 }
 
-/** Files of the rooms that have something to test and no test: neither beside them nor any that imports them. */
+/**
+ * Files of the rooms that have something to test and no test: none beside them, none that imports them, and none of a
+ * file of the same folder that imports them (whose part they are).
+ */
 export function untestedProblems(all: readonly Source[]): Problem[] {
   const tested = new Set<string>();
   for (const { path, text } of all) {
@@ -186,12 +189,16 @@ export function untestedProblems(all: readonly Source[]): Problem[] {
     tested.add(path.replace(/_test\.ts$/, ".ts"));
     for (const { specifier } of importsOf(text)) tested.add(resolveImport(path, specifier));
   }
+  for (const { path, text } of all.filter((source) => tested.has(source.path))) {
+    const imported = importsOf(text).map(({ specifier }) => resolveImport(path, specifier));
+    for (const part of imported) if (dirOf(part) === dirOf(path)) tested.add(part);
+  }
   const rooms = all.filter(({ path }) => !isTest(path) && roomOf(path) !== "free");
   const untested = rooms.filter(({ path, text }) => !tested.has(path) && hasFunctions(text));
   return untested.map(({ path }) => ({
     path,
     line: 1,
-    text: `No ${path.replace(/\.ts$/, "_test.ts")}, nor a test that imports it`,
+    text: `No ${path.replace(/\.ts$/, "_test.ts")}, nor a test that imports it or the file whose part it is`,
   }));
 }
 
@@ -201,4 +208,8 @@ function hasFunctions(text: string): boolean {
   return code.some((token, i) =>
     token.text === "=>" && code[i + 1]?.text === "{" || token.text === "(" && bodyOf(code, i) >= 0
   );
+}
+
+function dirOf(path: string): string {
+  return path.slice(0, path.lastIndexOf("/"));
 }

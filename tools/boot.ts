@@ -1,0 +1,250 @@
+/**
+ * Boot: a kernel with its devices, on a wire, with an address: what every tool, story and script starts from.
+ *
+ * Path: mod.ts, tools, stories → boot → kernel, devices; the clock is driven by a reactor (real wires) or in memory.
+ *
+ * @module
+ */
+
+import { Cable, type CableOptions } from "../devices/ether/cable.ts";
+import { EtherDev } from "../devices/ether/dev_ether.ts";
+import { ConsDev } from "../devices/cons/dev_cons.ts";
+import { EventfdDev } from "../devices/eventfd/dev_eventfd.ts";
+import { HostRandom, RealClock } from "../devices/host/clock.ts";
+import { MemoryDriver } from "../devices/host/memory_driver.ts";
+import { Reactor } from "../devices/host/reactor.ts";
+import { openTap, openTun, type TapOptions, type TapPort, type TunPort } from "../devices/host/tun.ts";
+import { IpDev } from "../devices/ip/dev_ip.ts";
+import type { IpifcProto } from "../devices/ip/ipifc_proto.ts";
+import { PipeDev } from "../devices/pipe/dev_pipe.ts";
+import { RootDev } from "../devices/root/dev_root.ts";
+import { SrvDev } from "../devices/srv/dev_srv.ts";
+import { BlockPool } from "../kernel/block.ts";
+import { Open } from "../kernel/chan.ts";
+import { KernelError } from "../kernel/error.ts";
+import type { FramePort, PacketPort } from "../kernel/host.ts";
+import { Kernel } from "../kernel/kernel.ts";
+import { Mount } from "../kernel/namespace.ts";
+import type { Proc, ProcOptions } from "../kernel/proc.ts";
+import { type Random, SeededRandom } from "../kernel/random.ts";
+import { type Clock, VirtualClock } from "../kernel/time.ts";
+import { type PortObserver, tapPort } from "./port_tap.ts";
+
+/** What a host is connected to. */
+export type Wire = "memory" | "tap" | "tun" | "none";
+
+/** How a host is made. */
+export interface BootOptions {
+  /** Default `memory`: a cable in this process, with virtual time. */
+  wire?: Wire;
+  /** Host name. */
+  name?: string;
+  /** In memory: everything random follows from it. Default 1. */
+  seed?: number;
+  /**
+   * The host's address, such as `10.0.0.1/24`; null: none. Default 10.0.0.1/24 in memory, 10.99.0.2/24 on tap and
+   * tun.
+   */
+  address?: string | null;
+  /** Where packets go that no other route takes. */
+  gateway?: string;
+  /** Bytes of IP packet on the wire. Default 1500. */
+  mtu?: number;
+  /** In memory: rate, delay and faults of the cable. */
+  cable?: CableOptions;
+  /** A port of one's own, with wire `none`. */
+  port?: FramePort | PacketPort;
+  /** Sees every unit that crosses the wire, for captures. */
+  observe?: PortObserver;
+  /** On tap and tun: Linux' side of the device. Default address 10.99.0.1/24. */
+  linux?: TapOptions;
+}
+
+/** What several hosts of one simulation, or one host and its real wire, share. */
+interface World {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly blocks: BlockPool;
+  readonly driver: MemoryDriver | Reactor;
+  readonly cable: Cable | null;
+  readonly hosts: Host[];
+}
+
+/** A running kernel and what it is connected to. */
+export class Host {
+  readonly kernel: Kernel;
+  readonly ether: EtherDev;
+  readonly ip: IpDev;
+  readonly cons: ConsDev;
+  /** Its end of the wire; null without one. */
+  port: FramePort | PacketPort | null = null;
+  /** Its address without the mask; empty without one. */
+  readonly address: string;
+  readonly #world: World;
+
+  /** For {@link boot}. */
+  constructor(world: World, name: string, address: string | null) {
+    this.#world = world;
+    this.address = address?.split("/")[0] ?? "";
+    const { clock, blocks } = world;
+    const random = world.random instanceof SeededRandom ? world.random.fork() : world.random;
+    const kernel = this.kernel = new Kernel({ clock, blocks, random, name });
+    kernel.addDevice(new RootDev());
+    kernel.addDevice(new PipeDev(kernel));
+    kernel.addDevice(new SrvDev({ chanOfFd: (fd) => currentProc(kernel).fds.get(fd).chan }));
+    kernel.addDevice(new EventfdDev());
+    this.cons = kernel.addDevice(
+      new ConsDev(kernel, {
+        sysname: name,
+        devices: () => kernel.devices.keys(),
+        proc: () => kernel.current === null ? null : { ...processIds(kernel.current), user: kernel.current.user },
+      }),
+    );
+    this.ether = kernel.addDevice(new EtherDev(kernel));
+    this.ip = kernel.addDevice(new IpDev(kernel));
+  }
+
+  /** The clock that the host runs by; in memory it is virtual and shared with its neighbours. */
+  get clock(): Clock {
+    return this.#world.clock;
+  }
+
+  /** The cable in memory; null on a real wire. */
+  get cable(): Cable | null {
+    return this.#world.cable;
+  }
+
+  /** The loop that drives a real wire; null in memory. */
+  get reactor(): Reactor | null {
+    return this.#world.driver instanceof Reactor ? this.#world.driver : null;
+  }
+
+  /** A new process. */
+  spawn(name: string, options: ProcOptions = {}): Proc {
+    return this.kernel.spawn(name, options);
+  }
+
+  /** Another host on the same cable and clock. In memory only. */
+  async neighbor(options: Omit<BootOptions, "wire" | "seed" | "cable"> = {}): Promise<Host> {
+    const number = this.#world.hosts.length + 1;
+    const address = options.address === undefined ? `10.0.0.${number}/24` : options.address;
+    return await join(this.#world, { name: `host${number}`, ...options, address });
+  }
+
+  /** Ends all of it: every host of the world, its wire, its loop. */
+  async close(): Promise<void> {
+    for (const host of this.#world.hosts) {
+      host.kernel.shutdown();
+      host.port?.close();
+    }
+    await this.#world.driver.stop();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** Starts a host. Throws HostError where a TAP or TUN cannot be had, KernelError for a bad address. */
+export async function boot(options: BootOptions = {}): Promise<Host> {
+  const wire = options.wire ?? "memory";
+  const world = wire === "memory" || wire === "none" ? memoryWorld(options) : realWorld();
+  const inMemory = world.cable !== null;
+  const address = options.address === undefined ? (inMemory ? "10.0.0.1/24" : "10.99.0.2/24") : options.address;
+  try {
+    return await join(world, { name: "host1", ...options, address });
+  } catch (error) {
+    for (const host of world.hosts) host.port?.close();
+    await world.driver.stop();
+    throw error;
+  }
+}
+
+function memoryWorld(options: BootOptions): World {
+  const clock = new VirtualClock();
+  const random = new SeededRandom(options.seed ?? 1);
+  const driver = new MemoryDriver(clock);
+  driver.start();
+  const cable = new Cable(clock, random.fork(), { ...options.cable });
+  return { clock, random, blocks: new BlockPool(), driver, cable, hosts: [] };
+}
+
+function realWorld(): World {
+  const clock = new RealClock();
+  const driver = new Reactor({ clock });
+  driver.start();
+  return { clock, random: new HostRandom(), blocks: new BlockPool(), driver, cable: null, hosts: [] };
+}
+
+/** A host on the wire of a world. */
+async function join(world: World, options: BootOptions & { name: string; address: string | null }): Promise<Host> {
+  const host = new Host(world, options.name, options.address);
+  world.hosts.push(host);
+  const wire = options.wire ?? "memory";
+  host.port = options.port ?? (wire === "none" ? null : openPort(world, wire, options));
+  const setup = host.spawn("boot");
+  setup.sys.nbind("#ip", "/net", Mount.Before);
+  setup.sys.nbind("#cons", "/dev", Mount.Before);
+  setup.sys.nbind("#srv", "/srv", Mount.Before | Mount.Create);
+  await addInterface(setup, "loopback loop0", "127.0.0.1/8");
+  if (host.port !== null) {
+    const { observe } = options;
+    const port = observe === undefined ? host.port : tapPort(host.port, world.clock, observe);
+    await plugIn(host, port, setup, options.address);
+  }
+  if (options.gateway !== undefined) await setup.writeText("/net/iproute", `add 0.0.0.0 /0 ${options.gateway}`);
+  setup.exit();
+  return host;
+}
+
+function openPort(world: World, wire: Wire, options: BootOptions & { name: string }): FramePort | PacketPort {
+  const mtu = options.mtu ?? 1500;
+  if (world.cable !== null) {
+    // Locally administered addresses, counted up: a capture is easy to read.
+    const mac = new Uint8Array([2, 0, 0, 0, 0, world.hosts.length]);
+    return world.cable.attach({ name: options.name, mac, mtu });
+  }
+  const linux = { address: "10.99.0.1/24", mtu, pool: world.blocks, ...options.linux };
+  const port: TapPort | TunPort = wire === "tap" ? openTap(linux) : openTun(linux);
+  (world.driver as Reactor).add(port);
+  return port;
+}
+
+/** Binds the port's device to an interface of its own. */
+async function plugIn(
+  host: Host,
+  port: FramePort | PacketPort,
+  setup: Proc,
+  address: string | null,
+): Promise<void> {
+  if (port.kind === "frame") {
+    host.ether.attachPort(port);
+    setup.sys.nbind("#ether.0", "/net", Mount.After);
+    await addInterface(setup, "ether /net/ether0", address);
+  } else {
+    const ipifc = host.ip.stack(0).protoNamed("ipifc") as IpifcProto;
+    ipifc.packetPorts.set(port.name, port);
+    await addInterface(setup, `tun ${port.name}`, address);
+  }
+}
+
+/** Clones an interface, binds it, and gives it an address with its mask. */
+async function addInterface(setup: Proc, medium: string, address: string | null): Promise<void> {
+  const ctl = await setup.open("/net/ipifc/clone", Open.ReadWrite);
+  await setup.write(ctl, `bind ${medium}`);
+  if (address !== null) {
+    const [addr, length] = address.split("/");
+    if (length === undefined) throw new KernelError("EINVAL", `Cannot use the address "${address}": it has no /length`);
+    await setup.write(ctl, `add ${addr} /${length}`);
+  }
+  setup.sys.close(ctl);
+}
+
+function currentProc(kernel: Kernel): Proc {
+  if (kernel.current === null) throw new KernelError("EBADF", "No process has a system call running");
+  return kernel.current;
+}
+
+function processIds(proc: Proc): { pid: number; ppid: number; pgrpid: number } {
+  return { pid: proc.pid, ppid: 0, pgrpid: 1 };
+}

@@ -1,0 +1,28 @@
+/**
+ * Every `stats` file of a host, as numbers.
+ *
+ * Path: scenario → counters → files of /net.
+ *
+ * @module
+ */
+
+import type { Host } from "../boot.ts";
+
+const STATS_FILES = ["ipifc", "icmp", "udp", "ether0"] as const;
+
+/** Numbers of the stats files, by protocol and name; `Name: value` and `name value` lines are understood. */
+export async function counters(host: Host): Promise<Record<string, Record<string, number>>> {
+  const reader = host.spawn("counters");
+  const tables: Record<string, Record<string, number>> = {};
+  for (const name of STATS_FILES) {
+    if (name === "ether0" && host.port?.kind !== "frame") continue;
+    const text = await reader.readText(`/net/${name}/stats`);
+    const values: Record<string, number> = tables[name] = {};
+    for (const line of text.split("\n")) {
+      const found = /^([\w ]+): (\d+)$/.exec(line.trim());
+      if (found !== null) values[found[1]!] = Number(found[2]);
+    }
+  }
+  reader.exit();
+  return tables;
+}

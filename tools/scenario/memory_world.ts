@@ -1,0 +1,92 @@
+/**
+ * The host and a second kernel on a cable in memory, in virtual time: the same seed gives the same packets.
+ *
+ * Path: scenario → memory_world → boot; the remote is a program of the second kernel, with nothing but system calls.
+ *
+ * @module
+ */
+
+import type { Conversation } from "../../kernel/dial.ts";
+import { hangUp } from "../../kernel/dial.ts";
+import type { Proc } from "../../kernel/proc.ts";
+import { put16 } from "../../kernel/wire/bytes.ts";
+import { boot, type Host } from "../boot.ts";
+import type { PortObserver } from "../port_tap.ts";
+import { ANSWER_MS, type EchoAnswer, type Remote, type RemoteUdp, within, type World } from "./world.ts";
+
+const IP_HEADER_LEN = 20;
+const ICMP_HEADER_LEN = 8;
+
+/** Boots both kernels. */
+export async function memoryWorld(seed: number, observe?: PortObserver): Promise<World> {
+  const watched = observe === undefined ? {} : { observe };
+  const host = await boot({ wire: "memory", seed, address: "10.0.0.1/24", ...watched });
+  const other = await host.neighbor({ address: "10.0.0.2/24" });
+  return { wire: "memory", host, remote: new KernelRemote(host, other), close: () => host.close() };
+}
+
+/** A program of the second kernel. */
+class KernelRemote implements Remote {
+  readonly name = "a second kernel";
+  readonly address: string;
+  #proc: Proc;
+  #host: Host;
+
+  constructor(host: Host, other: Host) {
+    this.#host = host;
+    this.#proc = other.spawn("remote");
+    this.address = other.address;
+  }
+
+  async resolved(): Promise<string | null> {
+    const table = await this.#proc.readText("/net/arp");
+    const words = table.split("\n").map((line) => line.trim().split(/\s+/));
+    const entry = words.find((line) => line[1] === "OK" && line[2] === this.#host.address);
+    return entry?.[3] ?? null;
+  }
+
+  async ping(id: number, seq: number, payload: Uint8Array): Promise<EchoAnswer> {
+    const conv = await this.#proc.dial(`icmp!${this.#host.address}!1`, { local: String(id) });
+    try {
+      // The user leaves room for the IP header and fills the message; the kernel fills identifier and checksum.
+      const message = new Uint8Array(IP_HEADER_LEN + ICMP_HEADER_LEN + payload.length);
+      message[IP_HEADER_LEN] = 8;
+      put16(message, IP_HEADER_LEN + 6, seq);
+      message.set(payload, IP_HEADER_LEN + ICMP_HEADER_LEN);
+      await this.#proc.blockwrite(conv.data, message);
+      const what = `answer to echo request ${id}/${seq}`;
+      const answer = await within(this.#host.clock, ANSWER_MS, what, this.#proc.blockread(conv.data));
+      const bytes = answer!.bytes();
+      return { ttl: bytes[8]!, payload: bytes.slice((bytes[0]! & 15) * 4 + ICMP_HEADER_LEN) };
+    } finally {
+      hangUp(this.#proc, conv);
+    }
+  }
+
+  openUdp(): Promise<RemoteUdp> {
+    return Promise.resolve(new KernelUdp(this.#proc, this.#host));
+  }
+}
+
+/** One conversation per port that is tried. */
+class KernelUdp implements RemoteUdp {
+  #convs = new Map<number, Conversation>();
+
+  constructor(readonly proc: Proc, readonly host: Host) {}
+
+  async exchange(payload: Uint8Array, port: number): Promise<Uint8Array> {
+    let conv = this.#convs.get(port);
+    if (conv === undefined) {
+      conv = await this.proc.dial(`udp!${this.host.address}!${port}`);
+      this.#convs.set(port, conv);
+    }
+    await this.proc.blockwrite(conv.data, payload);
+    const what = `answer of ${payload.length} bytes`;
+    const answer = await within(this.host.clock, ANSWER_MS, what, this.proc.blockread(conv.data));
+    return answer!.bytes().slice();
+  }
+
+  close(): void {
+    for (const conv of this.#convs.values()) hangUp(this.proc, conv);
+  }
+}

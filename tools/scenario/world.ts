@@ -1,0 +1,64 @@
+/**
+ * The two sides of a scenario: our host, and the remote that tries it: Linux on a TAP or TUN, a second kernel in
+ * memory.
+ *
+ * Path: scenario → world → memory_world | linux_world; steps see only what is here.
+ *
+ * @module
+ */
+
+import type { Clock, Timer } from "../../kernel/time.ts";
+import type { Host } from "../boot.ts";
+
+/** A UDP end of the remote. */
+export interface RemoteUdp {
+  /** Sends `payload` to `port` of the host and answers what comes back from there. Throws when nothing does. */
+  exchange(payload: Uint8Array, port: number): Promise<Uint8Array>;
+  close(): void;
+}
+
+/** What an echo request was answered with. */
+export interface EchoAnswer {
+  /** TTL of the answer's IP header, as it arrived. */
+  readonly ttl: number;
+  readonly payload: Uint8Array;
+}
+
+/** Who tries the host. */
+export interface Remote {
+  readonly name: string;
+  readonly address: string;
+  /** The hardware address that the remote has found for the host, or null if it has none (yet). */
+  resolved(): Promise<string | null>;
+  /** Sends one echo request with identifier `id` to the host. Throws when no answer comes. */
+  ping(id: number, seq: number, payload: Uint8Array): Promise<EchoAnswer>;
+  openUdp(): Promise<RemoteUdp>;
+}
+
+/** Both sides and the wire between. */
+export interface World {
+  readonly wire: "memory" | "tap" | "tun";
+  readonly host: Host;
+  readonly remote: Remote;
+  close(): Promise<void>;
+}
+
+/** How long the remote waits for an answer, in milliseconds of the host's clock. */
+export const ANSWER_MS = 3000;
+
+/** Something did not come in time. */
+export class TimedOut extends Error {
+  override readonly name = "TimedOut";
+}
+
+/** What `promise` gives, or {@link TimedOut} after `ms` of `clock`; `what` completes "No … within …". */
+export async function within<T>(clock: Clock, ms: number, what: string, promise: Promise<T>): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer: Timer = clock.timer(() => late.reject(new TimedOut(`No ${what} within ${ms} ms`)));
+  timer.arm(ms);
+  try {
+    return await Promise.race([promise, late.promise]);
+  } finally {
+    timer.disarm();
+  }
+}
