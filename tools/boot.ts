@@ -15,7 +15,6 @@ import { MemoryDriver } from "../devices/host/memory_driver.ts";
 import { Reactor } from "../devices/host/reactor.ts";
 import { openTap, openTun, type TapOptions, type TapPort, type TunPort } from "../devices/host/tun.ts";
 import { IpDev } from "../devices/ip/dev_ip.ts";
-import type { IpifcProto } from "../devices/ip/ipifc_proto.ts";
 import { PipeDev } from "../devices/pipe/dev_pipe.ts";
 import { RootDev } from "../devices/root/dev_root.ts";
 import { SrvDev } from "../devices/srv/dev_srv.ts";
@@ -222,8 +221,7 @@ async function plugIn(
     setup.sys.nbind("#ether.0", "/net", Mount.After);
     await addInterface(setup, "ether /net/ether0", address);
   } else {
-    const ipifc = host.ip.stack(0).protoNamed("ipifc") as IpifcProto;
-    ipifc.packetPorts.set(port.name, port);
+    host.ip.packetPorts.set(port.name, port);
     await addInterface(setup, `tun ${port.name}`, address);
   }
 }

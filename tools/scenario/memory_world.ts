@@ -14,13 +14,17 @@ import { boot, type Host } from "../boot.ts";
 import type { PortObserver } from "../port_tap.ts";
 import { ANSWER_MS, type EchoAnswer, type Remote, type RemoteUdp, within, type World } from "./world.ts";
 
+/** A gigabit link of some 20 km: a capture shows what waited for what. */
+const RATE_BPS = 1e9;
+const DELAY_MS = 0.1;
 const IP_HEADER_LEN = 20;
 const ICMP_HEADER_LEN = 8;
 
 /** Boots both kernels. */
 export async function memoryWorld(seed: number, observe?: PortObserver): Promise<World> {
   const watched = observe === undefined ? {} : { observe };
-  const host = await boot({ wire: "memory", seed, address: "10.0.0.1/24", ...watched });
+  const cable = { rateBps: RATE_BPS, delayMs: DELAY_MS };
+  const host = await boot({ wire: "memory", seed, address: "10.0.0.1/24", cable, ...watched });
   const other = await host.neighbor({ address: "10.0.0.2/24" });
   return { wire: "memory", host, remote: new KernelRemote(host, other), close: () => host.close() };
 }

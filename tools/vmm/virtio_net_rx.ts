@@ -1,0 +1,229 @@
+/**
+ * NetRx: the receive queue of a virtio network card (virtio 1.2, 5.1.6.3 and 4).
+ *
+ * Path: nat_program → virtio_net `receive` → virtio_net_rx → used ring → guest.
+ *
+ * A frame and the header before it are written as one run of bytes into what the driver offers: into one chain, or with
+ * MRG_RXBUF into as many as it takes, which are given back together. Where one descriptor ends and the next begins does
+ * not matter to either.
+ *
+ * What the guest cannot finish is finished here (checksums) or refused (cutting): see {@link RxRefusal}. A refused block
+ * is still the caller's, and nothing of it has reached the guest.
+ *
+ * @module
+ */
+
+import { type Block, Checksum, Segment } from "../../kernel/block.ts";
+import { put16, put16le } from "../../kernel/wire/bytes.ts";
+import { checksum } from "../../kernel/wire/checksum.ts";
+import { ETHER_HEADER_LEN, VLAN_TAG_LEN } from "../../kernel/wire/ethernet.ts";
+import { DeviceError } from "./virtio.ts";
+import type { NetCounters } from "./virtio_net_counters.ts";
+import type { RxFilter } from "./virtio_net_ctrl.ts";
+import {
+  type HeaderCaps,
+  metadataFits,
+  mustCut,
+  NET_HEADER_LEN,
+  NO_CAPS,
+  NUM_BUFFERS,
+  putRxHeader,
+} from "./virtio_net_header.ts";
+import type { VirtioMmio } from "./virtio_mmio.ts";
+import { DescChain, type VirtQueue } from "./virtio_queue.ts";
+
+/** Times that one frame looks again because buffers came just then: a guest that toys with its index must not hold us. */
+const GATHER_TRIES = 4;
+
+/** Why the guest did not get a frame. */
+export type RxRefusal =
+  /** No driver is there, or it is to reset the card. */
+  | "not-ready"
+  | "link-down"
+  /** Too few buffers are offered now: worth another try when there is room. */
+  | "no-buffers"
+  /** Longer than the MTU, or than all buffers together. */
+  | "too-long"
+  /** Its segments must be cut first. */
+  | "must-cut"
+  /** No frame, or its metadata lie. */
+  | "bad-frame";
+
+/** What the queue belongs to. */
+export interface NetRxOptions {
+  readonly queue: VirtQueue;
+  readonly mmio: VirtioMmio;
+  readonly counters: NetCounters;
+  readonly filter: RxFilter;
+  /** Most bytes of payload in a frame that is not to be cut. */
+  readonly mtu: number;
+}
+
+/** The receive queue. */
+export class NetRx {
+  /** What we may leave to the driver. */
+  caps: HeaderCaps = NO_CAPS;
+  mergeable = false;
+  link = true;
+  /** Why the last frame was refused; null: it was not. */
+  refusal: RxRefusal | null = null;
+  /** Frames were refused for want of buffers, and none were offered since. */
+  starved = false;
+  #options: NetRxOptions;
+  #frameMax: number;
+  #header = new Uint8Array(NET_HEADER_LEN);
+  /** Chains that one frame goes into; as many as the longest so far needed. */
+  #chains: DescChain[] = [];
+
+  constructor(options: NetRxOptions) {
+    this.#options = options;
+    this.#frameMax = options.mtu + ETHER_HEADER_LEN + VLAN_TAG_LEN;
+  }
+
+  /** As `VirtioNet.receive`. */
+  receive(block: Block, more: boolean): boolean {
+    const { counters, filter } = this.#options;
+    const { length } = block;
+    this.refusal = this.#check(block, length);
+    if (this.refusal === null && !filter.accepts(block.buf, block.rp)) {
+      counters.rxFiltered++;
+      block.free();
+      return true;
+    }
+    if (this.refusal === null) this.#prepare(block);
+    const count = this.refusal === null ? this.#gather(length + NET_HEADER_LEN) : 0;
+    if (this.refusal !== null) {
+      this.#count(this.refusal);
+      return false;
+    }
+    this.#fill(block, count);
+    counters.rxFrames++;
+    counters.rxBytes += length;
+    block.free();
+    if (!more) this.flush();
+    return true;
+  }
+
+  /** Shows the guest what was received since, and interrupts it if it wants that. */
+  flush(): void {
+    const { queue, mmio } = this.#options;
+    if (queue.publish()) mmio.interruptUsed();
+  }
+
+  #check(block: Block, length: number): RxRefusal | null {
+    const { queue, mmio } = this.#options;
+    if (!queue.ready || !mmio.live) return "not-ready";
+    if (!this.link) return "link-down";
+    if (block.wp - block.rp < ETHER_HEADER_LEN || !metadataFits(block)) return "bad-frame";
+    if (length <= this.#frameMax) return null;
+    if (mustCut(block, this.caps, this.#frameMax)) return "must-cut";
+    return block.segment === Segment.None ? "too-long" : null;
+  }
+
+  /** Settles what the guest cannot, and writes the header. */
+  #prepare(block: Block): void {
+    if (block.checksum === Checksum.Owed && !this.caps.checksum) {
+      block.own();
+      // A sum of zero in its other form: to UDP, zero would mean "none" (RFC 768).
+      put16(block.buf, block.checksumField, checksum(block.buf, block.checksumStart, block.wp) || 0xffff);
+      block.checksum = Checksum.None;
+      this.#options.counters.rxChecksums++;
+    }
+    putRxHeader(this.#header, block, this.caps, this.#frameMax);
+  }
+
+  /** Takes chains with room for `length` bytes; answers how many, or sets `refusal` and has taken none. */
+  #gather(length: number): number {
+    const { queue, mmio } = this.#options;
+    let room = 0;
+    let count = 0;
+    let tries = GATHER_TRIES;
+    while (room < length) {
+      const chain = this.#chains[count] ??= new DescChain();
+      const popped = queue.pop(chain);
+      if (popped === "empty") {
+        if (count < queue.size && queue.wantNotify() && --tries > 0) continue;
+        return this.#refuse(count, count < queue.size ? "no-buffers" : "too-long");
+      }
+      const error = popped === "ok" ? badBuffer(chain, count === 0) : popped;
+      if (error !== null) {
+        mmio.fault(error);
+        return this.#refuse(0, "not-ready");
+      }
+      room += chain.writable.length;
+      count++;
+      if (room < length && !this.mergeable) return this.#refuse(count, "too-long");
+    }
+    return count;
+  }
+
+  #refuse(taken: number, refusal: RxRefusal): number {
+    this.#options.queue.unpop(taken);
+    this.refusal = refusal;
+    if (refusal === "no-buffers") this.starved = true;
+    return 0;
+  }
+
+  /** Writes header and frame into the first `count` chains and gives them back. */
+  #fill(block: Block, count: number): void {
+    const { queue } = this.#options;
+    if (count > 1) put16le(this.#header, NUM_BUFFERS, count);
+    let at = this.#put(0, this.#header, 0, NET_HEADER_LEN);
+    at = this.#put(at, block.buf, block.rp, block.wp);
+    if (block.extents !== null) { for (const extent of block.extents) at = this.#put(at, extent, 0, extent.length); }
+    for (let i = 0; i < count; i++) {
+      const { head, writable } = this.#chains[i]!;
+      queue.push(head, Math.min(at, writable.length));
+      at -= writable.length;
+    }
+  }
+
+  /** Writes bytes `from` to `end` of `src` behind the first `at` bytes of all chains; answers where they end. */
+  #put(at: number, src: Uint8Array, from: number, end: number): number {
+    let skip = at;
+    for (let i = 0; from < end; i++) {
+      const { writable } = this.#chains[i]!;
+      if (skip < writable.length) {
+        const here = Math.min(end - from, writable.length - skip);
+        writable.copyIn(skip, src, from, here);
+        from += here;
+        at += here;
+        skip = 0;
+      } else {
+        skip -= writable.length;
+      }
+    }
+    return at;
+  }
+
+  #count(refusal: RxRefusal): void {
+    const { counters } = this.#options;
+    switch (refusal) {
+      case "not-ready":
+        counters.rxNotReady++;
+        break;
+      case "link-down":
+        counters.rxLinkDown++;
+        break;
+      case "no-buffers":
+        counters.rxNoBuffers++;
+        break;
+      case "too-long":
+        counters.rxLong++;
+        break;
+      case "must-cut":
+        counters.rxMustCut++;
+        break;
+      case "bad-frame":
+        counters.rxBadFrame++;
+        break;
+    }
+  }
+}
+
+/** Whether a receive buffer is what it must be (5.1.6.3.1); the first must hold the whole header. */
+function badBuffer(chain: DescChain, first: boolean): DeviceError | null {
+  const { readable, writable } = chain;
+  if (readable.count > 0) return DeviceError.BadRxBuffer;
+  return writable.length < (first ? NET_HEADER_LEN : 1) ? DeviceError.BadRxBuffer : null;
+}
