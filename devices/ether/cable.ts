@@ -28,7 +28,7 @@ import { MAC_ADDR_LEN } from "../../kernel/wire/mac_addr.ts";
 import { type CableCounters, type CableFaults, mergeFaults, NO_FAULTS, noCounters } from "./cable_faults.ts";
 import { CablePort, type CablePortOptions } from "./cable_port.ts";
 import { FlightHeap } from "./flight.ts";
-import { finishChecksum } from "./offload.ts";
+import { finishChecksum } from "../../kernel/segment.ts";
 
 /** Most frames of a direction on their way: 100 ms at 1 Gbit/s of full frames are 8 thousand. */
 export const FLIGHT_FRAMES_MAX = 65536;

@@ -24,7 +24,8 @@ import { get16, getWord, put16, put32 } from "../../kernel/wire/bytes.ts";
 import { ETH_ZLEN, ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { EtherConv, GROUPS_MAX, TYPE_NONE } from "./ether_conv.ts";
-import { finishChecksum, portCuts } from "./offload.ts";
+import { finishChecksum } from "../../kernel/segment.ts";
+import { portCuts } from "./offload.ts";
 
 /** Conversations of one NIC (Akaros). */
 export const CONVS_MAX = 8;

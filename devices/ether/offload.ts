@@ -8,14 +8,8 @@
 
 import { type Block, Checksum, Segment } from "../../kernel/block.ts";
 import type { PortOffloads } from "../../kernel/host.ts";
-import { put16 } from "../../kernel/wire/bytes.ts";
-import { checksum } from "../../kernel/wire/checksum.ts";
+import { finishChecksum } from "../../kernel/segment.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
-
-/** Whether the block carries metadata that a reader who knows nothing of it would miss. */
-export function hasOffload(block: Block): boolean {
-  return block.checksum !== Checksum.None || block.segment !== Segment.None;
-}
 
 /** Whether the metadata of a frame stays inside it: what a user wrote there is not to be believed. */
 export function offloadFits(block: Block): boolean {
@@ -42,17 +36,6 @@ export function portCuts(block: Block, offloads: PortOffloads): boolean {
     default:
       return false;
   }
-}
-
-/**
- * Computes an owed checksum. A sum of zero is written as its other form, 0xffff: the same number to TCP; to UDP, where
- * zero would mean "none", the only right one (RFC 768).
- */
-export function finishChecksum(block: Block): void {
-  if (block.checksum !== Checksum.Owed) return;
-  if (block.extents !== null) block.own();
-  put16(block.buf, block.checksumField, checksum(block.buf, block.checksumStart, block.wp) || 0xffff);
-  block.checksum = Checksum.None;
 }
 
 /** Makes of a block one without metadata. A segment longer than the wire allows stays whole: nobody here can cut it. */

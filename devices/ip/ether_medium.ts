@@ -1,0 +1,209 @@
+/**
+ * Medium `ether`: IPv4 over Ethernet (RFC 894, RFC 1112 6.4), through the files of an `#ether` interface.
+ *
+ * Path: ipifc.send → ether_medium → (arp) → bwrite of a data file; data file → tap → job → ether_medium → ip_input |
+ * arp.
+ *
+ * `bind ether /net/ether0` opens that directory's `clone` twice, for the types of IPv4 and ARP, and knows of the
+ * interface only what its files say. The data files are tapped: an edge wakes one job, which reads until it would have
+ * to wait.
+ *
+ * Limits: {@link RX_BATCH} frames in one run of the job.
+ *
+ * @module
+ */
+
+import type { Block } from "../../kernel/block.ts";
+import { KernelError } from "../../kernel/error.ts";
+import { type EventSink, FdTap, TapEvent } from "../../kernel/fd_tap.ts";
+import type { PortOffloads } from "../../kernel/host.ts";
+import { Job } from "../../kernel/job.ts";
+import { ARP_LEN, type ArpPacket, emitArp, parseArp } from "../../kernel/wire/arp.ts";
+import { put16 } from "../../kernel/wire/bytes.ts";
+import { ETHER_HEADER_LEN, ETHERTYPE_ARP, ETHERTYPE_IPV4 } from "../../kernel/wire/ethernet.ts";
+import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import { MAC_BROADCAST, type MacAddr, multicastMacV4 } from "../../kernel/wire/mac_addr.ts";
+import type { ArpTable } from "./arp.ts";
+import type { ArpLink } from "./arp_store.ts";
+import { type EtherFiles, openEtherFiles, readEtherFacts } from "./ether_files.ts";
+import { Arrival, ipInput } from "./ip_input.ts";
+import type { Ipifc } from "./ipifc.ts";
+import type { Link, Medium } from "./medium.ts";
+
+/** Frames read in one run of the job: others have their turn between, and a flood cannot keep us for ever. */
+export const RX_BATCH = 256;
+
+const SRC = 6;
+const TYPE = 12;
+const RX_EVENTS = TapEvent.Readable | TapEvent.Hangup;
+
+/** The bond of one interface with one Ethernet. */
+class EtherLink implements Link, ArpLink, EventSink {
+  readonly device: string;
+  readonly medium = "ether";
+  readonly mac: MacAddr;
+  readonly offloads: PortOffloads;
+  readonly mtu?: number;
+  readonly arpLink: ArpLink = this;
+  defendedMs = -Infinity;
+  readonly #arp: ArpTable;
+  readonly #ip: EtherFiles;
+  readonly #arpFiles: EtherFiles;
+  readonly #taps: readonly FdTap[];
+  readonly #job: Job;
+  /** How often each multicast address is wanted: many groups share one. */
+  readonly #groups = new Map<number, number>();
+  #bound = true;
+
+  constructor(readonly ifc: Ipifc, path: string) {
+    const { env, arp } = ifc.stack;
+    const facts = readEtherFacts(env, path);
+    this.device = path;
+    this.mac = facts.mac;
+    this.offloads = facts.offloads;
+    if (facts.mtu !== null) this.mtu = facts.mtu + ETHER_HEADER_LEN;
+    this.#arp = arp;
+    this.#job = new Job(env.clock.jobs, () => this.#receive());
+    this.#ip = openEtherFiles(env, path, ETHERTYPE_IPV4);
+    this.#arpFiles = closingOnError([this.#ip], () => openEtherFiles(env, path, ETHERTYPE_ARP));
+    const both = [this.#ip, this.#arpFiles];
+    this.#taps = closingOnError(both, () => both.map((files, id) => this.#tap(files, id)));
+  }
+
+  write(block: Block, gateway: IpAddr): void {
+    const entry = this.#arp.resolved(this, gateway);
+    if (entry !== null) this.sendResolved(block, entry.mac!);
+    else if (gateway.isMulticast) this.sendResolved(block, multicastMacV4(gateway));
+    else if (this.ifc.stack.self.cast(gateway) === "broadcast") this.sendResolved(block, MAC_BROADCAST);
+    else this.#arp.output(this, block, gateway);
+  }
+
+  addAddress(addr: IpAddr): void {
+    this.#arp.announce(this, addr);
+  }
+
+  joinGroup(group: IpAddr): void {
+    const mac = multicastMacV4(group);
+    const count = this.#groups.get(mac.key) ?? 0;
+    if (count === 0) this.#ip.control(`addmulti ${mac.toHex()}`);
+    this.#groups.set(mac.key, count + 1);
+  }
+
+  leaveGroup(group: IpAddr): void {
+    const mac = multicastMacV4(group);
+    const count = this.#groups.get(mac.key) ?? 0;
+    if (count > 1) {
+      this.#groups.set(mac.key, count - 1);
+    } else if (this.#groups.delete(mac.key)) {
+      this.#ip.control(`remmulti ${mac.toHex()}`);
+    }
+  }
+
+  unbind(): void {
+    this.#bound = false;
+    this.#arp.removeLink(this);
+    [this.#ip, this.#arpFiles].forEach((files, i) => {
+      files.data.dev.tapfd(files.data, this.#taps[i]!, "remove");
+      files.close();
+    });
+  }
+
+  /** For the taps: `id` says which data file has news. */
+  send(id: number, _events: number): void {
+    (id === 0 ? this.#ip : this.#arpFiles).pending = true;
+    this.#job.wake();
+  }
+
+  sendArp(packet: ArpPacket, dst: MacAddr): void {
+    const block = this.ifc.stack.env.blocks.alloc(ARP_LEN);
+    block.wp += emitArp(packet, block.buf, block.rp);
+    this.#transmit(this.#arpFiles, block, dst);
+  }
+
+  sendResolved(block: Block, mac: MacAddr): void {
+    this.#transmit(this.#ip, block, mac);
+  }
+
+  #transmit(files: EtherFiles, block: Block, dst: MacAddr): void {
+    const at = block.push(ETHER_HEADER_LEN);
+    dst.put(block.buf, at);
+    this.mac.put(block.buf, at + SRC);
+    put16(block.buf, at + TYPE, files.type);
+    const { stats } = this.ifc.stack;
+    const result = files.write(block);
+    if (result === "sent") return;
+    if (result === "busy") stats.outLinkBusy++;
+    else stats.outLinkError++;
+    this.ifc.errorsOut++;
+    block.free();
+  }
+
+  #tap(files: EtherFiles, id: number): FdTap {
+    const tap = new FdTap(-1, RX_EVENTS, id, this, null);
+    if ((files.data.dev.tapfd(files.data, tap, "add") & RX_EVENTS) !== 0) this.send(id, 0);
+    return tap;
+  }
+
+  #receive(): void {
+    if (this.#arpFiles.pending) this.#drain(this.#arpFiles);
+    if (this.#ip.pending) this.#drain(this.#ip);
+  }
+
+  #drain(files: EtherFiles): void {
+    for (let i = 0; i < RX_BATCH; i++) {
+      // What a packet leads to may unbind us.
+      if (!this.#bound) return;
+      const block = files.read();
+      if (typeof block === "string") {
+        files.pending = false;
+        if (block === "error") this.ifc.errorsIn++;
+        return;
+      }
+      if (files.type === ETHERTYPE_ARP) this.#inputArp(block);
+      else this.#inputIp(block);
+    }
+    this.#job.wake();
+  }
+
+  #inputIp(block: Block): void {
+    if (block.wp - block.rp < ETHER_HEADER_LEN) return this.#refuse(block);
+    const arrival = (block.buf[block.rp]! & 1) === 0 ? Arrival.Link : Arrival.LinkBroadcast;
+    block.pull(ETHER_HEADER_LEN);
+    ipInput(this.ifc.stack, block, this.ifc, arrival);
+  }
+
+  #inputArp(block: Block): void {
+    const packet = parseArp(block.own().buf, block.rp + ETHER_HEADER_LEN, block.wp);
+    if (packet === null) this.ifc.stack.stats.arpMalformed++;
+    else this.#arp.input(this, packet);
+    block.free();
+  }
+
+  #refuse(block: Block): void {
+    this.ifc.errorsIn++;
+    block.free();
+  }
+}
+
+/** What `make` makes; if it throws, `files` are closed. */
+function closingOnError<T>(files: readonly EtherFiles[], make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    for (const one of files) one.close();
+    throw error;
+  }
+}
+
+/** `bind ether /net/ether0`. */
+export const etherMedium: Medium = {
+  name: "ether",
+  headerLen: ETHER_HEADER_LEN,
+  mtuMin: 60,
+  mtuMax: 1514,
+  keeps: true,
+  bind(ifc, args) {
+    if (args.length !== 1) throw new KernelError("EINVAL", "Cannot bind: usage: bind ether /net/etherN");
+    return new EtherLink(ifc, args[0]!);
+  },
+};

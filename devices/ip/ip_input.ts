@@ -1,0 +1,142 @@
+/**
+ * IP input: is it a packet at all, is it for us, is it whole, whose is it (RFC 791, RFC 1122 3.2, RFC 1812 5.2).
+ *
+ * Path: links, loopback_queue → ip_input → protocol.input | reassembly | forward.
+ *
+ * What a protocol gets is a validated packet: trimmed to its total length, whole, with its options in place and a right
+ * header checksum. What is wrong with a packet raises one counter of IpStats and ends it. The header is read by offset:
+ * a record of it for each packet would cost more than all the checks.
+ *
+ * @module
+ */
+
+import { type Block, Segment } from "../../kernel/block.ts";
+import { get16 } from "../../kernel/wire/bytes.ts";
+import { ICMP_UNREACHABLE_PROTOCOL } from "../../kernel/wire/icmp.ts";
+import {
+  IPV4_HEADER_LEN,
+  ipv4ChecksumOk,
+  ipv4DstWord,
+  ipv4HeaderLen,
+  ipv4SrcWord,
+  ipv4TotalLen,
+} from "../../kernel/wire/ipv4.ts";
+import { forward } from "./forward.ts";
+import type { Ipifc } from "./ipifc.ts";
+import type { IpStack } from "./ip_stack.ts";
+import type { Cast, InputPacket } from "./packet.ts";
+import { fragmentPlace4, packet4 } from "./packet4.ts";
+import { cutSegments } from "../../kernel/segment.ts";
+
+/** How a packet came: from a link; from a link, in a frame for many; from ourselves. */
+export const Arrival = { Link: 0, LinkBroadcast: 1, Local: 2 } as const;
+export type Arrival = typeof Arrival[keyof typeof Arrival];
+
+const FRAG = 6;
+const FRAG_MASK = 0x3fff;
+
+/** Reasons to drop, counters of IpStats. */
+type Reason =
+  | "inShort"
+  | "inBadVersion"
+  | "inBadHeaderLen"
+  | "inBadTotalLen"
+  | "inBadChecksum"
+  | "inMartian"
+  | "inNotForUs"
+  | "inLinkBroadcast"
+  | "inBadOffload";
+
+/** Takes a packet that arrived on `ifc` (given away); `rp` is at its first byte, and link padding may follow it. */
+export function ipInput(stack: IpStack, block: Block, ifc: Ipifc, arrival: Arrival = Arrival.Link): void {
+  stack.stats.inReceives++;
+  ifc.packetsIn++;
+  if (block.extents !== null) block.own();
+  if (ifc.conv.snoopers > 0) ifc.record(block);
+  if (block.wp === block.rp) drop(stack, block, "inShort");
+  else if (block.buf[block.rp]! >>> 4 === 4) input4(stack, block, ifc, arrival);
+  else drop(stack, block, "inBadVersion");
+}
+
+function input4(stack: IpStack, block: Block, ifc: Ipifc, arrival: Arrival): void {
+  const { buf, rp } = block;
+  const length = block.wp - rp;
+  if (length < IPV4_HEADER_LEN) return drop(stack, block, "inShort");
+  const headerLen = ipv4HeaderLen(buf, rp);
+  if (headerLen < IPV4_HEADER_LEN || headerLen > length) return drop(stack, block, "inBadHeaderLen");
+  const totalLen = ipv4TotalLen(buf, rp);
+  if (totalLen < headerLen || totalLen > length) return drop(stack, block, "inBadTotalLen");
+  if (!ipv4ChecksumOk(buf, rp)) return drop(stack, block, "inBadChecksum");
+  block.wp = rp + totalLen;
+  const dst = ipv4DstWord(buf, rp);
+  const cast = castOf(stack, dst, ifc, arrival);
+  if (isMartian(stack, ipv4SrcWord(buf, rp), dst, cast, arrival)) return drop(stack, block, "inMartian");
+  if (cast === null) return notForUs(stack, block, ifc, arrival);
+  // RFC 1122 3.3.6.
+  if (cast === "unicast" && arrival === Arrival.LinkBroadcast) return drop(stack, block, "inLinkBroadcast");
+  if ((get16(buf, rp + FRAG) & FRAG_MASK) === 0) deliver(stack, packet4(block, ifc, cast));
+  else reassemble(stack, packet4(block, ifc, cast));
+}
+
+/** What an IPv4 destination is to us; null: somebody else's. */
+function castOf(stack: IpStack, dst: number, ifc: Ipifc, arrival: Arrival): Cast | null {
+  const entry = stack.self.find4(dst);
+  // A host address is ours wherever the packet comes in (RFC 1122 3.3.4.2's weak model); a group only where we are in
+  // it.
+  if (entry !== null && (entry.cast === "unicast" || arrival === Arrival.Local || entry.isOn(ifc))) return entry.cast;
+  if (arrival === Arrival.Local && dst >>> 24 === 127) return "unicast";
+  return ifc.acceptsAny && entry === null && dst >>> 28 < 0xe ? "unicast" : null;
+}
+
+/** Whether nobody honest sends this (RFC 1122 3.2.1.3, RFC 1812 5.3.7): `src` and `dst` are the addresses' 32 bits. */
+function isMartian(stack: IpStack, src: number, dst: number, cast: Cast | null, arrival: Arrival): boolean {
+  // Multicast, reserved, limited broadcast.
+  if (src >>> 28 >= 0xe) return true;
+  if (arrival === Arrival.Local) return false;
+  const net = src >>> 24;
+  const isForOne = cast === "unicast" || cast === null;
+  // 0.0.0.0 is a host that asks for its address, and it asks everybody.
+  if (net === 127 || dst >>> 24 === 127 || (net === 0 && (src !== 0 || isForOne))) return true;
+  const entry = stack.self.find4(src);
+  if (entry === null) return false;
+  // Our own broadcasts come back from #ether; nothing else of ours comes in from outside.
+  return entry.cast !== "unicast" || isForOne;
+}
+
+function notForUs(stack: IpStack, block: Block, ifc: Ipifc, arrival: Arrival): void {
+  if (arrival === Arrival.LinkBroadcast) return drop(stack, block, "inLinkBroadcast");
+  if (arrival === Arrival.Local || !stack.forwarding) return drop(stack, block, "inNotForUs");
+  forward(stack, packet4(block, ifc, "unicast"));
+}
+
+function reassemble(stack: IpStack, packet: InputPacket): void {
+  const { block, ifc, cast } = packet;
+  const whole = ifc.reassembly.add(packet, fragmentPlace4(block));
+  if (whole !== null) deliver(stack, packet4(whole, ifc, cast));
+}
+
+function deliver(stack: IpStack, packet: InputPacket): void {
+  if (packet.block.segment === Segment.Udp) return deliverPieces(stack, packet);
+  const proto = stack.protocolFor(packet.protocol);
+  if (proto?.input !== undefined) {
+    stack.stats.inDelivers++;
+    proto.input(packet);
+    return;
+  }
+  stack.stats.inUnknownProtos++;
+  stack.icmpErrors.unreachable(packet, ICMP_UNREACHABLE_PROTOCOL);
+  packet.block.free();
+}
+
+/** Datagrams that came merged are as many messages; merged TCP segments are none the worse. */
+function deliverPieces(stack: IpStack, packet: InputPacket): void {
+  const pieces = cutSegments(packet.block, stack.env.blocks);
+  if (pieces === null) return drop(stack, packet.block, "inBadOffload");
+  packet.block.free();
+  for (const piece of pieces) deliver(stack, packet4(piece, packet.ifc, packet.cast));
+}
+
+function drop(stack: IpStack, block: Block, reason: Reason): void {
+  stack.stats[reason]++;
+  block.free();
+}

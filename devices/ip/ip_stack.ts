@@ -1,0 +1,97 @@
+/**
+ * IpStack: everything that one `#ip.N` has; stacks share nothing.
+ *
+ * Path: dev_ip makes it; every file of this folder reads it.
+ *
+ * @module
+ */
+
+import { assert } from "../../kernel/assert.ts";
+import type { DevEnv } from "../../kernel/dev.ts";
+import { ArpTable } from "./arp.ts";
+import { ConvSpace } from "./conv_space.ts";
+import { IcmpErrors } from "./icmp_errors.ts";
+import type { Ipifc } from "./ipifc.ts";
+import { Ndb } from "./ndb.ts";
+import { NetLog } from "./netlog.ts";
+import type { Proto } from "./proto.ts";
+import { RouteTable } from "./route.ts";
+import { SelfTable } from "./self_table.ts";
+import { IpStats } from "./stats.ts";
+
+/** Makes a protocol for a stack. */
+export type ProtoFactory = (stack: IpStack) => Proto;
+
+/** One whole IP stack. */
+export class IpStack {
+  readonly stats: IpStats = new IpStats();
+  readonly log: NetLog = new NetLog();
+  readonly ndb: Ndb = new Ndb();
+  /** Interfaces; kept by ipifc. */
+  readonly ifcs: Ipifc[] = [];
+  readonly routes: RouteTable;
+  readonly arp: ArpTable;
+  readonly self: SelfTable;
+  readonly icmpErrors: IcmpErrors;
+  /** Whether packets for others are passed on (`iprouting`). */
+  forwarding = false;
+  /** Most conversations of one user in one protocol, as a share of all; eve has no such limit. */
+  userShare = 0.75;
+  readonly #protos: Proto[] = [];
+  /** By `Proto.index`. */
+  readonly #spaces: (ConvSpace | undefined)[] = [];
+  /** By IP protocol number; grows to the highest that is in use. */
+  readonly #receivers: (Proto | null)[] = [];
+  #ipId: number;
+
+  constructor(readonly number: number, readonly env: DevEnv) {
+    this.#ipId = env.random.u32() & 0xffff;
+    this.routes = new RouteTable(this);
+    this.arp = new ArpTable(this);
+    this.self = new SelfTable();
+    this.icmpErrors = new IcmpErrors(this);
+  }
+
+  /** Its protocols, by their index. */
+  get protos(): readonly Proto[] {
+    return this.#protos;
+  }
+
+  /** Adds the protocol that `factory` makes. */
+  addProto(factory: ProtoFactory): Proto {
+    const proto = factory(this);
+    assert(this.#spaces[proto.index] === undefined, `protocol index ${proto.index} is free`);
+    this.#spaces[proto.index] = new ConvSpace(this, proto);
+    this.#protos.push(proto);
+    this.#protos.sort((a, b) => a.index - b.index);
+    for (const number of proto.ipProtocols) this.setReceiver(number, proto);
+    return proto;
+  }
+
+  /** The protocol of directory `name`, or null. */
+  protoNamed(name: string): Proto | null {
+    return this.#protos.find((proto) => proto.name === name) ?? null;
+  }
+
+  /** Conversations, ports and demultiplexing of `proto`. */
+  space(proto: Proto): ConvSpace {
+    return this.#spaces[proto.index]!;
+  }
+
+  /** Who receives packets of IP protocol `number`, or null. */
+  protocolFor(number: number): Proto | null {
+    return this.#receivers[number] ?? null;
+  }
+
+  /** Gives packets of IP protocol `number` to `proto`, or to nobody. */
+  setReceiver(number: number, proto: Proto | null): void {
+    assert(number >= 0 && number <= 255, "an IP protocol number has 8 bits");
+    while (this.#receivers.length <= number) this.#receivers.push(null);
+    this.#receivers[number] = proto;
+  }
+
+  /** The next identification for a packet of ours (RFC 6864: it matters for fragments only). */
+  nextIpId(): number {
+    return this.#ipId = (this.#ipId + 1) & 0xffff;
+  }
+}

@@ -1,0 +1,325 @@
+/**
+ * Ipifc: one interface: its addresses, the link it is bound to, what crossed it.
+ *
+ * Path: ip_output, forward → ipifc.send → medium's Link.write; links → ip_input (with the interface).
+ *
+ * Everything that having an address means is done and undone here together: the self table, the routes, the link's
+ * announcements and groups. Packets are recorded for snoopers once: outgoing ones when they are handed to the link,
+ * incoming ones when IP input takes them; what loops back is recorded where it comes in.
+ *
+ * Limits: {@link IPLIFCS_MAX} addresses and {@link IFC_GROUPS_MAX} groups on one interface.
+ *
+ * @module
+ */
+
+import { type Block, Checksum, Segment } from "../../kernel/block.ts";
+import { KernelError } from "../../kernel/error.ts";
+import type { PortOffloads } from "../../kernel/host.ts";
+import { formatMask, type IpAddr, prefixMask } from "../../kernel/wire/ip_addr.ts";
+import type { Conv } from "./conv.ts";
+import { Iplifc, type IplifcFields } from "./iplifc.ts";
+import type { IpStack } from "./ip_stack.ts";
+import { LOOPBACK_OFFLOADS, LoopbackQueue } from "./loopback_queue.ts";
+import type { Link, Medium } from "./medium.ts";
+import type { Cast } from "./packet.ts";
+import type { Reassembly } from "./reassembly.ts";
+import { Route, RouteKind } from "./route.ts";
+import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
+
+/** Most addresses of one interface. */
+export const IPLIFCS_MAX = 64;
+/** Most multicast groups of one interface; a NIC filters some dozens. */
+export const IFC_GROUPS_MAX = 256;
+
+const ALL_ONES = prefixMask(128);
+/** Router advertisement parameters before anybody set one (Akaros). */
+const ROUTER_DEFAULTS: readonly (readonly [string, number])[] = [
+  ["sendra", 0],
+  ["recvra", 0],
+  ["mflag", 0],
+  ["oflag", 0],
+  ["maxraint", 600_000],
+  ["minraint", 200_000],
+  ["linkmtu", 0],
+  ["reachtime", 0],
+  ["rxmitra", 0],
+  ["ttl", 255],
+  ["routerlt", 1_800_000],
+];
+const KIND_OF_CAST: Readonly<Record<Cast, RouteKind>> = {
+  unicast: RouteKind.Unicast,
+  broadcast: RouteKind.Broadcast,
+  multicast: RouteKind.Multicast,
+};
+
+/** One interface. */
+export class Ipifc {
+  medium: Medium | null = null;
+  link: Link | null = null;
+  /** Most bytes in a unit of the link, its header included, as Akaros counts. */
+  maxtu = 0;
+  /** Its addresses, in the order in which they were added. */
+  readonly lifcs: Iplifc[] = [];
+  /** Put datagrams together before they are forwarded out of it. */
+  reassembles = false;
+  packetsIn = 0;
+  packetsOut = 0;
+  /** Units of the device that could not be read, or made no sense. */
+  errorsIn = 0;
+  /** Packets that the device refused. */
+  errorsOut = 0;
+  /** Packets that a snooper missed. */
+  traceDrops = 0;
+  /** The way to everything on its link, for broadcasts and groups that no other route decides. */
+  readonly direct: Route;
+  readonly #loopback: LoopbackQueue;
+  #groups: IpAddr[] = [];
+  #unspecified = 0;
+
+  constructor(readonly stack: IpStack, readonly conv: Conv, readonly reassembly: Reassembly) {
+    const anything = prefixMask(0);
+    this.direct = new Route(anything, anything, 0, RouteKind.OnLink, null, "ifc", this);
+    this.#loopback = new LoopbackQueue(this);
+  }
+
+  get number(): number {
+    return this.conv.number;
+  }
+
+  /** Most bytes of an IP packet on its link. */
+  get mtu(): number {
+    return this.medium === null ? 0 : this.maxtu - this.medium.headerLen;
+  }
+
+  /**
+   * Whether it has the address 0.0.0.0: then whatever arrives is for us (a host that does not know its address yet).
+   */
+  get acceptsAny(): boolean {
+    return this.#unspecified > 0;
+  }
+
+  /** Binds it to a device. EFAIL: it is bound. */
+  bind(medium: Medium, args: readonly string[]): void {
+    if (this.medium !== null) throw new KernelError("EFAIL", `Cannot bind: it is bound to ${this.link?.device}`);
+    this.medium = medium;
+    try {
+      this.link = medium.bind(this, args);
+    } catch (error) {
+      this.medium = null;
+      throw error;
+    }
+    this.maxtu = this.link.mtu ?? medium.mtuMax;
+    this.stack.routes.changed();
+  }
+
+  /** Lets go of the device, and of all addresses and groups. EFAIL: it is not bound. */
+  unbind(): void {
+    const { link } = this;
+    if (link === null) throw new KernelError("EFAIL", "Cannot unbind: it is not bound");
+    this.removeAllAddresses();
+    for (const group of [...this.#groups]) this.#dropGroup(group);
+    link.unbind();
+    this.medium = this.link = null;
+    this.maxtu = 0;
+    this.#loopback.flush();
+    this.conv.rq.flush();
+    this.stack.routes.changed();
+  }
+
+  /** Sets the most bytes in a unit of the link, its header included. EFAIL: beyond what the medium allows. */
+  setMaxtu(maxtu: number): void {
+    const { medium, link } = this;
+    if (medium === null || link === null) throw new KernelError("EFAIL", "Cannot set the MTU: it is not bound");
+    const most = link.mtu ?? medium.mtuMax;
+    if (maxtu < medium.mtuMin || maxtu > most) {
+      throw new KernelError("EFAIL", `Cannot set the MTU to ${maxtu}: not in ${medium.mtuMin} … ${most}`);
+    }
+    this.maxtu = maxtu;
+  }
+
+  /** Adds an address; for one that it has, only the lifetimes are new. EFAIL: not bound; ENOSPC: too many. */
+  addAddress(fields: IplifcFields): void {
+    if (this.link === null) throw new KernelError("EFAIL", `Cannot add ${fields.local}: the interface is not bound`);
+    const old = this.lifcs.find((lifc) => lifc.local.equals(fields.local));
+    if (old !== undefined) {
+      old.proxy = fields.proxy;
+      return;
+    }
+    if (this.lifcs.length >= IPLIFCS_MAX) {
+      throw new KernelError("ENOSPC", `Cannot add ${fields.local}: the interface has ${IPLIFCS_MAX} addresses`);
+    }
+    const lifc = new Iplifc(fields);
+    const claims = lifc.claims();
+    // Looked at before, so that nothing has to be undone.
+    this.stack.self.requireRoom(claims.length);
+    this.stack.routes.requireRoom(claims.length + 1);
+    this.lifcs.push(lifc);
+    for (const [addr, cast] of claims) this.#own(addr, cast);
+    this.#changeOnLink(lifc, "add");
+    if (lifc.local.isUnspecified) this.#unspecified++;
+    else this.link.addAddress?.(lifc.local);
+  }
+
+  /** Removes an address; mask and remote must be its own. EFAIL: there is none such. */
+  removeAddress(local: IpAddr, mask: IpAddr, remote: IpAddr | null): void {
+    const lifc = this.lifcs.find((one) =>
+      one.local.equals(local) && one.mask.equals(mask) && (remote === null || one.net.equals(remote.and(mask)))
+    );
+    if (lifc === undefined) throw new KernelError("EFAIL", `Cannot remove ${local}: the interface has no such address`);
+    this.#dropAddress(lifc);
+  }
+
+  removeAllAddresses(): void {
+    for (const lifc of [...this.lifcs]) this.#dropAddress(lifc);
+  }
+
+  /** Whether `addr` is an address of this interface. */
+  hasAddress(addr: IpAddr): boolean {
+    for (const lifc of this.lifcs) if (lifc.local.equals(addr)) return !addr.isUnspecified;
+    return false;
+  }
+
+  /** Whether `addr` is on its link. */
+  isOnLink(addr: IpAddr): boolean {
+    for (const lifc of this.lifcs) if (lifc.reaches(addr)) return true;
+    return false;
+  }
+
+  /** Our address for talking to the neighbour `addr`: of the same net if there is one, else the first; or null. */
+  sourceFor(addr: IpAddr): IpAddr | null {
+    let first: IpAddr | null = null;
+    for (const lifc of this.lifcs) {
+      if (lifc.tentative || lifc.local.isUnspecified || lifc.local.isV4 !== addr.isV4) continue;
+      if (lifc.reaches(addr)) return lifc.local;
+      first ??= lifc.local;
+    }
+    return first;
+  }
+
+  /** Lets packets to `group` in. EINVAL: not multicast; EFAIL: not bound; ENOSPC: too many. */
+  joinGroup(group: IpAddr): void {
+    if (!group.isMulticast) throw new KernelError("EINVAL", `Cannot join ${group}: not a multicast address`);
+    if (this.link === null) throw new KernelError("EFAIL", `Cannot join ${group}: the interface is not bound`);
+    if (this.#groups.length >= IFC_GROUPS_MAX) throw new KernelError("ENOSPC", `Cannot join ${group}: too many groups`);
+    this.stack.self.requireRoom(1);
+    this.stack.routes.requireRoom(1);
+    // The link may refuse, and then nothing was done.
+    if (!this.#groups.some((one) => one.equals(group))) this.link.joinGroup?.(group);
+    this.#own(group, "multicast");
+    this.#groups.push(group);
+  }
+
+  /** Takes one `joinGroup` back. EFAIL: it was not joined. */
+  leaveGroup(group: IpAddr): void {
+    if (!this.#groups.some((one) => one.equals(group))) {
+      throw new KernelError("EFAIL", `Cannot leave ${group}: the interface did not join it`);
+    }
+    this.#dropGroup(group);
+  }
+
+  /** Sends an IP packet (given away) to the neighbour `gateway`. */
+  send(block: Block, gateway: IpAddr): void {
+    const { link } = this;
+    if (link === null) return this.#refuse(block, "outNoLink");
+    this.packetsOut++;
+    if (this.conv.snoopers > 0 && link.isLoopback !== true) this.record(block);
+    if (block.segment !== Segment.None) {
+      for (const piece of this.#pieces(block, link.offloads)) link.write(piece, gateway);
+    } else if (link.offloads.checksum || finishChecksum(block)) {
+      link.write(block, gateway);
+    } else {
+      this.#refuse(block, "outBadOffload");
+    }
+  }
+
+  /**
+   * Brings a packet (given away) to ourselves, without any link: it is for an address of ours, or a group we are in.
+   */
+  sendLocal(block: Block): void {
+    this.packetsOut++;
+    if (block.segment === Segment.None) this.#loopback.push(block);
+    else for (const piece of this.#pieces(block, LOOPBACK_OFFLOADS)) this.#loopback.push(piece);
+  }
+
+  /** Copies a packet that crosses the interface for whoever snoops. */
+  record(block: Block): void {
+    if (this.conv.sq === null || this.conv.sq.pass(block.clone()) !== "ok") this.traceDrops++;
+  }
+
+  /** The `status` file (Akaros' labels): one line for the interface, one for each address or an empty one. */
+  status(): string {
+    const values: readonly (readonly [string, string | number])[] = [
+      ["device", this.link?.device ?? ""],
+      ["maxtu", this.maxtu],
+      ...ROUTER_DEFAULTS,
+      ["pktin", this.packetsIn],
+      ["pktout", this.packetsOut],
+      ["errin", this.errorsIn],
+      ["errout", this.errorsOut],
+      ["tracedrop", this.traceDrops],
+    ];
+    const lines = this.lifcs.map((lifc) => lifc.format(formatMask(lifc.mask, lifc.local.isV4)));
+    return `${values.map(([name, value]) => `${name} ${value}`).join(" ")}\n${lines.join("") || "\n"}`;
+  }
+
+  /** The `local` file: one line for each address: it, and every address that is ours by it. */
+  localText(): string {
+    return this.lifcs.map((lifc) => `${lifc.local} -> ${lifc.claims().map(([addr]) => addr).join(" ")}\n`).join("");
+  }
+
+  /** What is to be written for a segment: itself, or its pieces, with the checksums that `offloads` leave to us. */
+  #pieces(block: Block, offloads: PortOffloads): readonly Block[] {
+    const canCut = block.segment === Segment.Udp ? offloads.udpSegment : offloads.tcpSegment;
+    if (canCut && block.checksum === Checksum.Owed) return [block];
+    const pieces = cutSegments(block, this.stack.env.blocks);
+    if (pieces === null) {
+      this.#refuse(block, "outBadOffload");
+      return [];
+    }
+    block.free();
+    if (!offloads.checksum) { for (const piece of pieces) finishChecksum(piece); }
+    return pieces;
+  }
+
+  #refuse(block: Block, reason: "outNoLink" | "outBadOffload"): void {
+    this.stack.stats[reason]++;
+    block.free();
+  }
+
+  #dropAddress(lifc: Iplifc): void {
+    this.lifcs.splice(this.lifcs.indexOf(lifc), 1);
+    for (const [addr, cast] of lifc.claims()) this.#disown(addr, cast);
+    this.#changeOnLink(lifc, "remove");
+    if (lifc.local.isUnspecified) this.#unspecified--;
+    else this.link?.removeAddress?.(lifc.local);
+  }
+
+  /** Adds or removes the route to the net of `lifc`, which several addresses may share. */
+  #changeOnLink(lifc: Iplifc, change: "add" | "remove"): void {
+    const { net: dest, mask, isPointToPoint, proxy } = lifc;
+    const isShared = this.lifcs.some((one) => one !== lifc && one.net.equals(dest) && one.mask.equals(mask));
+    // A single host as its own other end is no net.
+    if (isShared || lifc.local.isUnspecified || (isPointToPoint && dest.equals(lifc.local))) return;
+    const kind = isPointToPoint ? RouteKind.PointToPoint : RouteKind.OnLink;
+    if (change === "add") this.stack.routes.add({ dest, mask, kind, ifc: this, proxy });
+    else this.stack.routes.removeOwn(dest, mask, this, kind);
+  }
+
+  #dropGroup(group: IpAddr): void {
+    this.#groups.splice(this.#groups.findIndex((one) => one.equals(group)), 1);
+    if (this.#disown(group, "multicast")) this.link?.leaveGroup?.(group);
+  }
+
+  /** Makes `addr` ours once more; true if it was not. */
+  #own(addr: IpAddr, cast: Cast): boolean {
+    if (!this.stack.self.add(addr, this, cast)) return false;
+    this.stack.routes.add({ dest: addr, mask: ALL_ONES, kind: KIND_OF_CAST[cast], ifc: this });
+    return true;
+  }
+
+  #disown(addr: IpAddr, cast: Cast): boolean {
+    if (!this.stack.self.remove(addr, this, cast)) return false;
+    this.stack.routes.removeOwn(addr, ALL_ONES, this, KIND_OF_CAST[cast]);
+    return true;
+  }
+}

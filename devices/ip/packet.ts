@@ -1,0 +1,46 @@
+/**
+ * What travels inside `#ip` beside a Block: the facts that IP input found, and the wishes of whoever sends.
+ *
+ * Path: ip_input → packet → protocol; protocol, bypass → packet → ip_output.
+ *
+ * @module
+ */
+
+import type { Block } from "../../kernel/block.ts";
+import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import type { Ipifc } from "./ipifc.ts";
+
+/** To whom a received packet was addressed. */
+export type Cast = "unicast" | "broadcast" | "multicast";
+
+/** A validated IP packet for us: `block.rp` is at its IP header, `block` ends at its total length. */
+export interface InputPacket {
+  readonly block: Block;
+  readonly version: 4 | 6;
+  /** Bytes from `block.rp` to the transport header: options and extension headers included. */
+  readonly headerLen: number;
+  /** The transport's number (IPv6: after the extension headers). */
+  readonly protocol: number;
+  readonly src: IpAddr;
+  readonly dst: IpAddr;
+  readonly cast: Cast;
+  /** Where it came in. */
+  readonly ifc: Ipifc;
+}
+
+/** What IP output needs to know of a packet that has no IP header yet. */
+export interface SendOptions {
+  readonly src: IpAddr;
+  readonly dst: IpAddr;
+  readonly protocol: number;
+  readonly ttl: number;
+  readonly tos: number;
+  /** Set DF and answer `tooBig` instead of fragmenting. Default false: DF is set on what fits, as Akaros does. */
+  readonly dontFragment?: boolean;
+}
+
+/**
+ * What came of sending. On `sent` and `dropped` the block is gone; on the others it is still the caller's, bytes
+ * untouched.
+ */
+export type SendResult = "sent" | "noRoute" | "tooBig" | "dropped";
