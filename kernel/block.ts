@@ -32,10 +32,12 @@ export const Checksum = {
   /** It is owed: the field holds the folded pseudo-header sum; sum from `checksumStart` on and store the complement. */
   Owed: 2,
 } as const;
+/** One of the states of {@link Checksum}. */
 export type Checksum = typeof Checksum[keyof typeof Checksum];
 
 /** How a packet larger than the wire allows is to be cut. */
 export const Segment = { None: 0, Tcp4: 1, Tcp6: 2, Udp: 3 } as const;
+/** One of the ways of {@link Segment}. */
 export type Segment = typeof Segment[keyof typeof Segment];
 
 const NO_BYTES = new Uint8Array(0);
@@ -67,6 +69,7 @@ export class Block {
   /** For the pool it came from. */
   pool: BlockPool | null = null;
 
+  /** A block over `buf`, whose bytes are those from `rp` to `wp`; {@link BlockPool.alloc} leaves head room. */
   constructor(buf: Uint8Array, rp: number, wp: number) {
     this.buf = buf;
     this.rp = rp;

@@ -44,13 +44,17 @@ export const DirMode = {
 
 /** A directory record: what stat tells. */
 export interface Dir {
+  /** Which file it is. */
   readonly qid: Qid;
+  /** Its last name. */
   readonly name: string;
   /** Permission bits 0777 and bits of {@link DirMode}; unsigned. */
   readonly mode: number;
   /** Bytes; of a queue's file, those queued. */
   readonly length: number;
+  /** Its owner. */
   readonly uid: string;
+  /** Its group. */
   readonly gid: string;
   /** Milliseconds since 1970. */
   readonly atimeMs: number;
@@ -85,7 +89,9 @@ export const EVE = "eve";
 
 /** A file that was walked to, and perhaps opened. */
 export class Chan {
+  /** The device that it is a file of. */
   readonly dev: Dev;
+  /** Which of the device's files it is. */
   qid: Qid;
   /** Which instance of the device: stack number, pipe number, NIC. */
   readonly instance: number;
@@ -95,6 +101,7 @@ export class Chan {
   mode = 0;
   /** User-visible flags, see {@link CHAN_FLAGS}. */
   flags = 0;
+  /** Whether it was opened, and not only walked to. */
   opened = false;
   /** Byte offset of the next read or write; of a directory, entries already read. */
   offset = 0;
@@ -107,6 +114,7 @@ export class Chan {
   /** Descriptors and mounts that hold it. */
   refs = 1;
 
+  /** For devices: a file that was reached by `path`; default `#NAME` of the device. */
   constructor(dev: Dev, qid: Qid, options: { instance?: number; path?: string; aux?: unknown } = {}) {
     this.dev = dev;
     this.qid = qid;
@@ -115,10 +123,12 @@ export class Chan {
     this.aux = options.aux ?? null;
   }
 
+  /** Whether it is a directory. */
   get isDir(): boolean {
     return (this.qid.type & QidType.Dir) !== 0;
   }
 
+  /** Whether calls on it must not sleep (O_NONBLOCK). */
   get nonBlock(): boolean {
     return (this.flags & Open.NonBlock) !== 0;
   }

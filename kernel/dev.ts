@@ -25,8 +25,11 @@ export type OrWait<T> = T | Rendez;
 
 /** What the kernel lends to its devices. */
 export interface DevEnv {
+  /** Time, timers and jobs. */
   readonly clock: Clock;
+  /** Whatever is random: seeded in a simulation. */
   readonly random: Random;
+  /** Where blocks come from. */
   readonly blocks: BlockPool;
   /** Opens a file by name in the kernel's own namespace: how one device reaches another. */
   open(path: string, flags: number): Chan;
@@ -34,7 +37,9 @@ export interface DevEnv {
 
 /** How far a walk came: all names found if `chan` is there. */
 export interface Walked {
+  /** How many of the names were found. */
   readonly found: number;
+  /** Where the last name led; null if one was not found. */
   readonly chan: Chan | null;
 }
 
@@ -89,6 +94,7 @@ export abstract class Dev {
     return this.markOpen(chan, flags);
   }
 
+  /** Makes the file `name` in `dir` and opens it. Default: EPERM. */
   create(dir: Chan, name: string, _flags: number, _mode: number, _user: string): Chan {
     throw new KernelError("EPERM", `Cannot create "${name}" in "${dir.path}": the device makes its own files`);
   }
@@ -96,8 +102,10 @@ export abstract class Dev {
   /** The last reference is gone; `chan.opened` tells whether it was ever opened. */
   close(_chan: Chan): void {}
 
+  /** Reads into `buf`; how many bytes, 0 at the end. Files with a queue do not look at `offset`. */
   abstract read(chan: Chan, buf: Uint8Array, offset: number): OrWait<number>;
 
+  /** Writes; answers how many bytes were taken. Default: EPERM. */
   write(chan: Chan, _bytes: Uint8Array, _offset: number): OrWait<number> {
     throw new KernelError("EPERM", `Cannot write "${chan.path}"`);
   }
@@ -128,14 +136,17 @@ export abstract class Dev {
     return count;
   }
 
+  /** Removes the file. Default: EPERM. */
   remove(chan: Chan, _user: string): void {
     throw new KernelError("EPERM", `Cannot remove "${chan.path}"`);
   }
 
+  /** Gives the file another name. Default: EXDEV. */
   rename(chan: Chan, _name: string, _user: string): void {
     throw new KernelError("EXDEV", `Cannot rename "${chan.path}"`);
   }
 
+  /** Changes parts of the file's record. Default: EPERM. */
   wstat(chan: Chan, _change: Partial<Dir>, _user: string): void {
     throw new KernelError("EPERM", `Cannot change the record of "${chan.path}"`);
   }

@@ -30,7 +30,9 @@ export interface DialOptions {
 export interface Conversation {
   /** Its directory, such as `/net/udp/3`. */
   readonly dir: string;
+  /** Descriptor of its ctl file. */
   readonly ctl: number;
+  /** Descriptor of its data file. */
   readonly data: number;
   /** Local port (or echo identifier). */
   readonly port: number;

@@ -88,12 +88,14 @@ export const ERROR_TEXT_MAX = 128;
 
 /** A refusal: thrown inside the kernel, seen by the caller of a system call. */
 export class KernelError extends Error {
+  /** What kind of error it is, for people. */
   override readonly name = "KernelError";
   /** The error's number, see {@link Errno}. */
   readonly errno: number;
   /** EMSGSIZE of a block read: the true length of the block that stays queued, in bytes. */
   readonly length?: number;
 
+  /** An error with the number of `code`; `text` is cut after {@link ERROR_TEXT_MAX} characters. */
   constructor(code: ErrnoName, text: string, options: { length?: number } = {}) {
     super(text.length > ERROR_TEXT_MAX ? text.slice(0, ERROR_TEXT_MAX) : text);
     this.errno = Errno[code];

@@ -15,10 +15,17 @@ export const FDS_MAX = 1 << 19;
 
 /** One open descriptor. */
 export interface FdEntry {
+  /** The open file; other descriptors may share it. */
   chan: Chan;
   /** Flags of the descriptor alone (FD_CLOEXEC is 1). */
   flags: number;
+  /** Its tap, or null: at most one a descriptor. */
   tap: FdTap | null;
+}
+
+/** Whether `fd` can be a descriptor's number. */
+export function isDescriptor(fd: number): boolean {
+  return Number.isInteger(fd) && fd >= 0 && fd < FDS_MAX;
 }
 
 /** Descriptors by number. */
@@ -31,8 +38,9 @@ export class FdTable {
     return this.#entries.reduce((count, entry) => count + (entry === null ? 0 : 1), 0);
   }
 
-  /** Gives `chan` the lowest free number that is at least `from`. */
+  /** Gives `chan` the lowest free number that is at least `from`. EINVAL: `from` is no descriptor; EMFILE: all are taken. */
   insert(chan: Chan, from = 0): number {
+    if (!isDescriptor(from)) throw new KernelError("EINVAL", `Cannot open a descriptor from ${from} on`);
     let fd = Math.max(from, this.#lowest);
     while (fd < this.#entries.length && this.#entries[fd] !== null) fd++;
     if (fd >= FDS_MAX) throw new KernelError("EMFILE", `Cannot open more than ${FDS_MAX} descriptors`);

@@ -30,9 +30,11 @@ export const TapEvent = {
 
 /** One event: whose tap it was, what happened, and the tap's own data. */
 export interface Event {
+  /** The id of the tap that saw it. */
   readonly id: number;
   /** Bits of {@link TapEvent}; several edges between two polls are OR-ed together. */
   events: number;
+  /** What the tap was given to carry. */
   readonly data: unknown;
 }
 
@@ -41,6 +43,7 @@ export const EVENT_IDS_MAX = 1 << 20;
 
 /** Where a tap sends what happened: an {@link EventQueue}, or a device that tapped another device's file. */
 export interface EventSink {
+  /** Takes `events`, bits of {@link TapEvent}, of the tap `id`. */
   send(id: number, events: number, data: unknown): void;
 }
 
@@ -98,6 +101,7 @@ export class EventQueue implements EventSink {
 
 /** Interest in one descriptor. */
 export class FdTap {
+  /** For tap_fds: interest of descriptor `fd`, told to `queue` under `id` with `data`. */
   constructor(
     readonly fd: number,
     /** Wanted bits of {@link TapEvent}; Modify changes it. */

@@ -121,10 +121,19 @@ export function write(proc: Proc, fd: number, bytes: Uint8Array): OrWait<number>
   return count;
 }
 
-/** Call 127: exactly one block; null at the end. */
-export function blockread(proc: Proc, fd: number, max: number): OrWait<Block | null> {
+/** The chan to read blocks of at most `max` bytes from. EISDIR: a directory has none; EINVAL: `max` is no length. */
+function blockSource(proc: Proc, fd: number, max: number): Chan {
   const chan = chanFor(proc, fd, Open.Read);
   if (chan.isDir) throw new KernelError("EISDIR", `Cannot read a block of "${chan.path}": it is a directory`);
+  if (max !== Infinity && (max < 0 || !Number.isInteger(max))) {
+    throw new KernelError("EINVAL", `Cannot read a block of at most ${max} bytes`);
+  }
+  return chan;
+}
+
+/** Call 127: exactly one block; null at the end. */
+export function blockread(proc: Proc, fd: number, max: number): OrWait<Block | null> {
+  const chan = blockSource(proc, fd, max);
   return chan.dev.bread(chan, max);
 }
 
@@ -145,7 +154,7 @@ export function blockwrite(proc: Proc, fd: number, data: Block | Uint8Array): Or
 
 /** Call 129: one to `count` blocks; null at the end. */
 export function blockreadv(proc: Proc, fd: number, count: number, max: number): OrWait<Block[] | null> {
-  const chan = chanFor(proc, fd, Open.Read);
+  const chan = blockSource(proc, fd, max);
   if (!(count >= 1)) throw new KernelError("EINVAL", `Cannot read ${count} blocks`);
   const first = chan.dev.bread(chan, max);
   if (first === null || first instanceof Rendez) return first;
@@ -196,8 +205,12 @@ export function fcntl(proc: Proc, fd: number, command: number, arg: number): num
   const entry = proc.fds.get(fd);
   const { chan } = entry;
   switch (command) {
-    case Fcntl.DupFd:
-      return proc.fds.insert(chan.retain(), arg);
+    case Fcntl.DupFd: {
+      const copy = proc.fds.insert(chan, arg);
+      // Only now: a refused copy holds nothing.
+      chan.retain();
+      return copy;
+    }
     case Fcntl.GetFd:
       return entry.flags;
     case Fcntl.SetFd:

@@ -27,6 +27,7 @@ export interface Port {
   readonly name: string;
   /** Most bytes of IP packet in one unit (1500), without any link header. */
   readonly mtu: number;
+  /** What blocks to transmit may leave undone. */
   readonly offloads: PortOffloads;
   /** Link speed in Mbit/s, for queue limits and `stats`. */
   readonly mbps: number;
@@ -45,6 +46,7 @@ export interface Port {
 
 /** The host's end of a cable: whole Ethernet frames without checksum sequence, at least 14 bytes. */
 export interface FramePort extends Port {
+  /** Its units are Ethernet frames. */
   readonly kind: "frame";
   /** Its hardware address, 6 bytes. */
   readonly mac: Uint8Array;
@@ -52,5 +54,6 @@ export interface FramePort extends Port {
 
 /** A port of whole IP packets: a TUN device, or a user program that is the wire. */
 export interface PacketPort extends Port {
+  /** Its units are IP packets. */
   readonly kind: "packet";
 }

@@ -17,6 +17,7 @@ export class Job {
   #queue: JobQueue;
   #work: () => void;
 
+  /** A job of `queue`; `work` runs once for each time that it was waked. */
   constructor(queue: JobQueue, work: () => void) {
     this.#queue = queue;
     this.#work = work;

@@ -21,7 +21,9 @@ export const PROCS_MAX = 65536;
 
 /** What a kernel is made of. */
 export interface KernelOptions {
+  /** Time, timers and jobs; kernels that meet share it. */
   clock: Clock;
+  /** Whatever is random: seeded in a simulation. */
   random: Random;
   /** Memory for blocks; kernels that exchange many may share it. */
   blocks?: BlockPool;
@@ -31,9 +33,13 @@ export interface KernelOptions {
 
 /** One kernel. */
 export class Kernel implements DevEnv {
+  /** Time, timers and jobs. */
   readonly clock: Clock;
+  /** Whatever is random. */
   readonly random: Random;
+  /** Where blocks come from. */
   readonly blocks: BlockPool;
+  /** Host name, for people. */
   readonly name: string;
   /** Running processes by pid. */
   readonly procs: Map<number, Proc> = new Map();
@@ -43,6 +49,7 @@ export class Kernel implements DevEnv {
   #namespace: Namespace | null = null;
   #lastPid = 0;
 
+  /** A kernel without devices; {@link Kernel.addDevice} adds them, `root` among them. */
   constructor(options: KernelOptions) {
     this.clock = options.clock;
     this.random = options.random;

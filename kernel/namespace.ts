@@ -38,6 +38,7 @@ export class Namespace {
   #points: MountPoint[] = [];
   #nextId = 1;
 
+  /** A name space without mounts over a table of devices, whose `/` is `root`. */
   constructor(readonly devices: ReadonlyMap<string, Dev>, readonly root: Chan) {}
 
   /** How many mount points there are: what a test counts. */

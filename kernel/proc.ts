@@ -38,7 +38,9 @@ export interface ProcOptions {
 export class Proc {
   /** The calls that never sleep. */
   readonly sys: Sys;
+  /** Its descriptors. */
   readonly fds: FdTable = new FdTable();
+  /** Whose it is. */
   readonly user: string;
   /** Absolute text of the working directory. */
   cwd = "/";
@@ -122,11 +124,12 @@ export class Proc {
     return this.#onFd(Syscall.blockwritev, [fd, blocks], fd, () => calls.blockwritev(this, fd, blocks));
   }
 
-  /** The blocks of `fd`, one after another, until its end or until it is closed. */
+  /** The blocks of `fd`, one after another, until its end, until it is closed, or until the process ends. */
   async *blocks(fd: number): AsyncGenerator<Block, void, void> {
     while (this.fds.has(fd)) {
       const block = await this.blockread(fd).catch((error) => {
-        if (error instanceof KernelError && error.code === "EBADF" && !this.fds.has(fd)) return null;
+        // Closed while we slept; an abort alone is told.
+        if (error instanceof KernelError && !this.fds.has(fd)) return null;
         throw error;
       });
       if (block === null) return;

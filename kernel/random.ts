@@ -40,6 +40,7 @@ export class SeededRandom extends Random {
   #c: number;
   #counter = 1;
 
+  /** A generator whose numbers all follow from `seed`, a whole number of up to 53 bits. */
   constructor(seed: number) {
     super();
     this.#a = seed | 0;
@@ -49,6 +50,7 @@ export class SeededRandom extends Random {
     for (let i = 0; i < 15; i++) this.u32();
   }
 
+  /** An unsigned 32-bit number. */
   override u32(): number {
     const out = (this.#a + this.#b + this.#counter) | 0;
     this.#counter = (this.#counter + 1) | 0;

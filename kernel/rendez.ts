@@ -19,6 +19,7 @@ export class Sleeper {
   #reject!: (reason: KernelError) => void;
   #rendez: Rendez;
 
+  /** For {@link Rendez.sleep}. */
   constructor(rendez: Rendez) {
     this.#rendez = rendez;
     this.done = new Promise<void>((resolve, reject) => {

@@ -34,6 +34,7 @@ export const BLOCKREAD_MAX = 1 << 17;
 export class Sys {
   readonly #proc: Proc;
 
+  /** For {@link Proc}. */
   constructor(proc: Proc) {
     this.#proc = proc;
   }

@@ -69,7 +69,11 @@ export const Fcntl = {
   ChanCtl: 1000,
 } as const;
 
-/** `openat` and its like: paths are relative to the working directory. */
+/**
+ * `openat` and its like: paths are relative to the working directory.
+ *
+ * @internal
+ */
 export const AT_CWD = -100;
 
 /** Whence of llseek. */

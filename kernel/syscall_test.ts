@@ -220,6 +220,17 @@ Deno.test("blocks iterates until the end of the file", async () => {
   assertEquals(seen, ["1", "22"]);
 });
 
+Deno.test("blocks ends without an error when its process ends, or its descriptor is closed", async () => {
+  for (const end of [(p: Proc) => p.exit(), (p: Proc, fd: number) => p.sys.close(fd)]) {
+    const p = proc();
+    const fd = p.sys.open("#mem/q", Open.ReadWrite) as number;
+    const reading = Array.fromAsync(p.blocks(fd));
+    await Promise.resolve();
+    end(p, fd);
+    assertEquals(await reading, []);
+  }
+});
+
 Deno.test("a tap sends an edge once; with level it also tells what was ready before", () => {
   const { sys } = proc();
   const queue = new EventQueue();

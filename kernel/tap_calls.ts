@@ -7,12 +7,14 @@
  */
 
 import { KernelError } from "./error.ts";
+import { isDescriptor } from "./fd_table.ts";
 import { type EventQueue, FdTap } from "./fd_tap.ts";
 import type { Proc } from "./proc.ts";
 import { Tap } from "./syscall_table.ts";
 
 /** One request of tap_fds. */
 export interface TapRequest {
+  /** The descriptor. */
   readonly fd: number;
   /** Tap.Add, Tap.Remove or Tap.Modify. */
   readonly command: number;
@@ -20,6 +22,7 @@ export interface TapRequest {
   readonly filter?: number;
   /** Comes back in the event; default the descriptor. */
   readonly id?: number;
+  /** Where events go; Tap.Add needs it. */
   readonly queue?: EventQueue;
   /** Comes back in the event. */
   readonly data?: unknown;
@@ -70,7 +73,9 @@ export function tapFd(proc: Proc, request: TapRequest): void {
 
 /** One entry of dup_fds_to: a descriptor of ours, the number that it gets in the child. */
 export interface DupRequest {
+  /** The descriptor. */
   readonly fd: number;
+  /** The number that it gets in the child. */
   readonly childFd: number;
 }
 
@@ -80,7 +85,7 @@ export function dupFdsTo(proc: Proc, pid: number, map: readonly DupRequest[]): n
   if (child === undefined) throw new KernelError("ENOENT", `No process ${pid}`);
   let done = 0;
   for (const { fd, childFd } of map) {
-    if (!proc.fds.has(fd) || child.fds.has(childFd)) continue;
+    if (!proc.fds.has(fd) || !isDescriptor(childFd) || child.fds.has(childFd)) continue;
     child.fds.put(childFd, proc.fds.get(fd).chan.retain());
     done++;
   }

@@ -14,15 +14,24 @@ import { JobQueue } from "./job.ts";
 
 /** Something to do at a time: armed, armed again, disarmed; made once per owner. */
 export class Timer {
-  /** For the clock: place in the heap, -1 when not armed. */
+  /**
+   * For the clock: place in the heap, -1 when not armed.
+   *
+   * @internal
+   */
   heapIndex = -1;
   /** For the clock: order of arming, to settle equal deadlines. */
   order = 0;
-  /** When it runs, in milliseconds of the clock. */
+  /**
+   * When it runs, in milliseconds of the clock.
+   *
+   * @internal
+   */
   deadlineMs = Infinity;
   #clock: Clock;
   #work: () => void;
 
+  /** For {@link Clock.timer}. */
   constructor(clock: Clock, work: () => void) {
     this.#clock = clock;
     this.#work = work;
@@ -164,15 +173,18 @@ export class VirtualClock extends Clock {
   #now = 0;
   #epochMs: number;
 
+  /** A clock at 0, when wall time is `epochMs` since 1970; default {@link VIRTUAL_EPOCH_MS}. */
   constructor(options: { epochMs?: number } = {}) {
     super();
     this.#epochMs = options.epochMs ?? VIRTUAL_EPOCH_MS;
   }
 
+  /** Milliseconds that have passed since it was made. */
   override now(): number {
     return this.#now;
   }
 
+  /** Milliseconds since 1970 UTC, as a simulation has it. */
   override wall(): number {
     return this.#epochMs + this.#now;
   }

@@ -66,6 +66,7 @@ export class IpAddr {
     return this.w3 === -1 && this.isV4;
   }
 
+  /** Whether the two are the same address. */
   equals(other: IpAddr): boolean {
     return this.w3 === other.w3 && this.w2 === other.w2 && this.w1 === other.w1 && this.w0 === other.w0;
   }
