@@ -114,11 +114,6 @@ export class Features {
   isSubsetOf(other: Features): boolean {
     return (this.low & ~other.low) === 0 && (this.high & ~other.high) === 0;
   }
-
-  /** The bits that both sets have. */
-  and(other: Features): Features {
-    return new Features((this.low & other.low) >>> 0, (this.high & other.high) >>> 0);
-  }
 }
 
 /** No feature. */
@@ -150,7 +145,7 @@ export const DeviceError = {
   ZeroLength: "zero-length",
   /** A buffer or an indirect table is not inside the guest's memory. */
   BadAddress: "bad-address",
-  /** An indirect table where none may be: not agreed on, inside another one, with a next, or of a bad length (2.7.5.3). */
+  /** An indirect table that may not be: not agreed on, inside another, with a next, or of a bad length (2.7.5.3). */
   BadIndirect: "bad-indirect",
   /** A transmitted chain without room for the header, or with bytes for the device to write (5.1.6.2). */
   BadTxBuffer: "bad-tx-buffer",

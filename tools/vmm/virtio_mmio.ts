@@ -6,7 +6,7 @@
  * Three kinds of driver mistakes, told apart by what they leave behind:
  * - an access that does nothing (unknown, unaligned, read-only register; a notify of a queue that is not there or not
  *   ready) is ignored and counted;
- * - features that were not offered or do not fit together: FEATURES_OK does not stick, as the specification says (3.1.1);
+ * - features that were not offered or do not fit together: FEATURES_OK does not stick (3.1.1);
  * - anything after which device and driver can no longer agree on what a queue holds: `fault`. The device stops, sets
  *   NEEDS_RESET, tells the driver by a configuration interrupt (2.1.2), and works again after a reset.
  *
@@ -27,6 +27,7 @@ import {
   Reg,
   Status,
 } from "./virtio.ts";
+import { MmioCounters, type VirtioDevice } from "./virtio_device.ts";
 import { isQueueSize, VirtQueue } from "./virtio_queue.ts";
 
 /** Vendor id of Akaros' devices: "BKAR". */
@@ -37,38 +38,8 @@ const DRIVER_BITS = Status.Acknowledge | Status.Driver | Status.FeaturesOk | Sta
 /** What a register of a shared memory region reads where there is none (4.2.2). */
 const NO_REGION = 0xffffffff;
 
-/** What a device is, behind its registers. */
-export interface VirtioDevice {
-  readonly deviceId: number;
-  /** What it offers; VERSION_1 is among it. */
-  readonly offered: Features;
-  /** Its configuration space: read by the driver as it is now. */
-  readonly config: Uint8Array;
-  /** Largest size of each queue. */
-  readonly queueSizes: readonly number[];
-  /** Whether the chosen features, which were all offered, go together. */
-  featuresFit(features: Features): boolean;
-  /** The driver set DRIVER_OK. */
-  activate(features: Features): void;
-  /** The driver notified of buffers in a queue that is ready. */
-  notify(queue: number): void;
-  /** Queues and registers were reset; whatever else the device knows of the driver is to be forgotten. */
-  reset(): void;
-}
-
-/** What happened on a register page. */
-export class MmioCounters {
-  /** Loads and stores of what is no register, or not so wide, or not for that. */
-  badAccesses = 0;
-  /** Notifications of a queue that is not there or not ready, or before DRIVER_OK. */
-  badNotifies = 0;
-  /** Times that a driver's mistake stopped the device. */
-  faults = 0;
-  resets = 0;
-  queueResets = 0;
-  notifies = 0;
-  interrupts = 0;
-}
+/** What the three pairs of address registers set, which are 16 bytes apart. */
+const QUEUE_PARTS = ["descAddr", "availAddr", "usedAddr"] as const;
 
 /** One register page. */
 export class VirtioMmio {
@@ -236,30 +207,13 @@ export class VirtioMmio {
   }
 
   #setUp(queue: VirtQueue, offset: number, value: number): void {
-    switch (offset) {
-      case Reg.QueueNum:
-        if (isQueueSize(value, queue.sizeMax)) queue.size = value;
-        else this.fault(DeviceError.QueueSize);
-        return;
-      case Reg.QueueDescLow:
-        queue.descAddr = withLow(queue.descAddr, value);
-        return;
-      case Reg.QueueDescHigh:
-        queue.descAddr = withHigh(queue.descAddr, value);
-        return;
-      case Reg.QueueDriverLow:
-        queue.availAddr = withLow(queue.availAddr, value);
-        return;
-      case Reg.QueueDriverHigh:
-        queue.availAddr = withHigh(queue.availAddr, value);
-        return;
-      case Reg.QueueDeviceLow:
-        queue.usedAddr = withLow(queue.usedAddr, value);
-        return;
-      case Reg.QueueDeviceHigh:
-        queue.usedAddr = withHigh(queue.usedAddr, value);
-        return;
+    if (offset === Reg.QueueNum) {
+      if (isQueueSize(value, queue.sizeMax)) queue.size = value;
+      else this.fault(DeviceError.QueueSize);
+      return;
     }
+    const part = QUEUE_PARTS[(offset - Reg.QueueDescLow) >> 4]!;
+    queue[part] = (offset & 4) === 0 ? withLow(queue[part], value) : withHigh(queue[part], value);
   }
 
   #setReady(queue: VirtQueue, value: number): void {

@@ -24,7 +24,8 @@ import { ETHER_MTU } from "../../kernel/wire/ethernet.ts";
 import { MAC_ADDR_LEN, MacAddr } from "../../kernel/wire/mac_addr.ts";
 import type { GuestMemory } from "./guest_memory.ts";
 import { DEVICE_ID_NET, DeviceError, Feature, Features } from "./virtio.ts";
-import { type VirtioDevice, VirtioMmio } from "./virtio_mmio.ts";
+import type { VirtioDevice } from "./virtio_device.ts";
+import { VirtioMmio } from "./virtio_mmio.ts";
 import { NetCounters } from "./virtio_net_counters.ts";
 import { CONTROL_BYTES_MAX, CONTROL_HEADER_LEN, ControlAck, runControl, RxFilter } from "./virtio_net_ctrl.ts";
 import { rxCaps, txCaps } from "./virtio_net_header.ts";
@@ -167,7 +168,7 @@ export class VirtioNet implements VirtioDevice {
 
   /**
    * Gives the guest a frame. True: the block is gone, to the guest or because its filter does not want it. False: see
-   * `refusal`; the block is still the caller's, to cut, to keep until there is room, or to drop; the refusal is counted.
+   * `refusal`, which is counted; the block is still the caller's, to cut, to keep until there is room, or to drop.
    * With `more` the guest is told only by the next `receive` without, or by `flush`.
    */
   receive(block: Block, more = false): boolean {

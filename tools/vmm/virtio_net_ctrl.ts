@@ -6,7 +6,7 @@
  * A command is {class 1, command 1, data …} to read and one byte to write the answer to. It is looked at only after it
  * was copied out of the guest's memory.
  *
- * Until the driver says otherwise the card is promiscuous, as QEMU's is: nothing is lost to a driver that sets no filter.
+ * Until the driver says otherwise the card is promiscuous, as QEMU's is: a driver that sets no filter loses nothing.
  *
  * @module
  */

@@ -98,7 +98,7 @@ export function rxCaps(features: Features): HeaderCaps {
   };
 }
 
-/** How many bytes of a frame must be copied so that `takeTxHeader` finds all it looks at; may be more than there are. */
+/** How many bytes of a frame must be copied so that `takeTxHeader` finds all it needs; may be more than there are. */
 export function headersEnd(header: Uint8Array): number {
   if ((header[FLAGS]! & NEEDS_CSUM) === 0) return 0;
   const start = get16le(header, CSUM_START);

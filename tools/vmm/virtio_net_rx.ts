@@ -7,8 +7,8 @@
  * MRG_RXBUF into as many as it takes, which are given back together. Where one descriptor ends and the next begins does
  * not matter to either.
  *
- * What the guest cannot finish is finished here (checksums) or refused (cutting): see {@link RxRefusal}. A refused block
- * is still the caller's, and nothing of it has reached the guest.
+ * What the guest cannot finish is finished here (checksums) or refused (cutting): see {@link RxRefusal}. A refused
+ * block is still the caller's, and nothing of it has reached the guest.
  *
  * @module
  */
@@ -32,7 +32,7 @@ import {
 import type { VirtioMmio } from "./virtio_mmio.ts";
 import { DescChain, type VirtQueue } from "./virtio_queue.ts";
 
-/** Times that one frame looks again because buffers came just then: a guest that toys with its index must not hold us. */
+/** Times that one frame looks again because buffers came just then: a guest that toys with its index waits. */
 const GATHER_TRIES = 4;
 
 /** Why the guest did not get a frame. */

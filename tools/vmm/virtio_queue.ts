@@ -111,11 +111,6 @@ export class VirtQueue {
     return this.#ready;
   }
 
-  /** Whether something was pushed that the driver has not been told of. */
-  get unpublished(): boolean {
-    return this.#nextUsed !== this.#published;
-  }
-
   /** Back to how it was at power on (2.6.1, 4.2.3.2): nothing of the rings is looked at again. */
   reset(): void {
     this.epoch++;

@@ -1,12 +1,12 @@
 /**
  * ModelDriver: the virtio network driver of the model guest, a FramePort for that guest's own kernel (virtio 1.2, 5.1).
  *
- * Path: guest kernel's ether → model_driver → rings in guest memory → device; device's interrupt → model_driver → ether.
+ * Path: guest kernel's ether → model_driver → rings in guest memory → device; its interrupt → model_driver → ether.
  *
  * It shares nothing with the device but the guest's memory and the page of registers. The memory it is lent begins with
- * the rings of the three queues, then come the slots: one of `slotBytes` for each descriptor to receive into and to send
- * from. A frame longer than a slot takes several. With MRG_RXBUF the device spreads a long frame over several slots, too;
- * a device without it is asked for no frame that needs more than one.
+ * the rings of the three queues, then come the slots: one of `slotBytes` for each descriptor to receive into and to
+ * send from. A frame longer than a slot takes several. With MRG_RXBUF the device spreads a long frame over several
+ * slots, too; a device without it is asked for no frame that needs more than one.
  *
  * A device that asks for a reset gets it, and is set up anew: what was under way is lost, as on a pulled cable.
  *

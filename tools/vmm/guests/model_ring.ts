@@ -3,8 +3,8 @@
  *
  * Path: model_driver → model_ring → guest memory → the device's virtio_queue.
  *
- * Written from the specification alone and without a look at the device's side: the two are witnesses for each other, and
- * meet in the bytes only.
+ * Written from the specification alone and without a look at the device's side: the two are witnesses for each other,
+ * and meet in the bytes only.
  *
  * ```
  *   descriptors 16 × size | flags 2, idx 2, 2 × size, used_event 2 | flags 2, idx 2, 8 × size, avail_event 2
