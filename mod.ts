@@ -45,7 +45,9 @@ export { HostError } from "./devices/host/libc.ts";
 export { createNetns, Netns, openNetns } from "./devices/host/netns.ts";
 export { type Pollable, Reactor, type ReactorCounters, type ReactorOptions } from "./devices/host/reactor.ts";
 export { RealClock } from "./devices/host/clock.ts";
+export { type InterfaceAddress, NetDevice } from "./devices/host/netdev.ts";
 export {
+  LinuxPort,
   openTap,
   openTun,
   type PortCounters,
@@ -54,5 +56,6 @@ export {
   type TunOptions,
   TunPort,
 } from "./devices/host/tun.ts";
-export { Cable, type CableOptions } from "./devices/ether/cable.ts";
+export { Cable, type CableDirection, type CableOptions } from "./devices/ether/cable.ts";
 export type { CableCounters, CableFaults } from "./devices/ether/cable_faults.ts";
+export { CablePort, type CablePortOptions } from "./devices/ether/cable_port.ts";

@@ -38,7 +38,7 @@ export class FdTable {
     return this.#entries.reduce((count, entry) => count + (entry === null ? 0 : 1), 0);
   }
 
-  /** Gives `chan` the lowest free number that is at least `from`. EINVAL: `from` is no descriptor; EMFILE: all are taken. */
+  /** Gives `chan` the lowest free number that is at least `from`. EINVAL: `from` is none; EMFILE: all are taken. */
   insert(chan: Chan, from = 0): number {
     if (!isDescriptor(from)) throw new KernelError("EINVAL", `Cannot open a descriptor from ${from} on`);
     let fd = Math.max(from, this.#lowest);

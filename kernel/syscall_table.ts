@@ -69,12 +69,8 @@ export const Fcntl = {
   ChanCtl: 1000,
 } as const;
 
-/**
- * `openat` and its like: paths are relative to the working directory.
- *
- * @internal
- */
-export const AT_CWD = -100;
+/** `openat` and its like: paths are relative to the working directory. */
+export const AT_CWD: number = -100;
 
 /** Whence of llseek. */
 export const Seek = { Set: 0, Current: 1, End: 2 } as const;

@@ -14,20 +14,12 @@ import { JobQueue } from "./job.ts";
 
 /** Something to do at a time: armed, armed again, disarmed; made once per owner. */
 export class Timer {
-  /**
-   * For the clock: place in the heap, -1 when not armed.
-   *
-   * @internal
-   */
-  heapIndex = -1;
+  /** For the clock: place in the heap, -1 when not armed. */
+  heapIndex: number = -1;
   /** For the clock: order of arming, to settle equal deadlines. */
   order = 0;
-  /**
-   * When it runs, in milliseconds of the clock.
-   *
-   * @internal
-   */
-  deadlineMs = Infinity;
+  /** When it runs, in milliseconds of the clock. */
+  deadlineMs: number = Infinity;
   #clock: Clock;
   #work: () => void;
 

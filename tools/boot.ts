@@ -71,9 +71,25 @@ interface World {
 
 /** A running kernel and what it is connected to. */
 export class Host {
+  /** The kernel itself. */
   readonly kernel: Kernel;
+  /**
+   * Its device `#ether`; `attachPort` gives it one more interface.
+   *
+   * @internal
+   */
   readonly ether: EtherDev;
+  /**
+   * Its device `#ip`; `packetPorts` are what `bind tun NAME` may name.
+   *
+   * @internal
+   */
   readonly ip: IpDev;
+  /**
+   * Its device `#cons`: where output goes, and what was typed.
+   *
+   * @internal
+   */
   readonly cons: ConsDev;
   /** Its end of the wire; null without one. */
   port: FramePort | PacketPort | null = null;
@@ -139,6 +155,7 @@ export class Host {
     await this.#world.driver.stop();
   }
 
+  /** As {@link close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

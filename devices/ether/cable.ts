@@ -70,6 +70,7 @@ export class Cable {
   #flights = new FlightHeap<CablePort>();
   #timer: Timer;
 
+  /** A cable without ends. Throws KernelError EINVAL for a fault out of range. */
   constructor(clock: Clock, random: Random, options: CableOptions = {}) {
     const { offloads, mbps, ...faults } = options;
     this.#clock = clock;

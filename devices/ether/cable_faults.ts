@@ -43,9 +43,13 @@ export interface CableCounters {
   sent: number;
   /** Frames received, once for each receiver. */
   delivered: number;
+  /** Frames that vanished (`loss`). */
   lost: number;
+  /** Copies made (`duplicate`). */
   duplicated: number;
+  /** Frames and copies that were held back (`reorder`). */
   reordered: number;
+  /** Frames of which one bit was flipped (`corrupt`). */
   corrupted: number;
   /** Dropped because too much waited or was on its way. */
   overflow: number;

@@ -18,6 +18,7 @@ export const UNLIMITED_MBPS = 10_000;
 
 /** What an end of a cable is attached as. */
 export interface CablePortOptions {
+  /** A name for people and captures. */
   readonly name: string;
   /** Hardware address, 6 bytes. */
   readonly mac: Uint8Array;
@@ -28,13 +29,18 @@ export interface CablePortOptions {
 /** One end of a cable. */
 export class CablePort implements FramePort {
   readonly kind = "frame";
+  /** A name for people and captures. */
   readonly name: string;
   readonly mac: Uint8Array;
   readonly mtu: number;
   receive: ((block: Block) => void) | null = null;
   /** What happened to what this end sent. */
   readonly counters: CableCounters = noCounters();
-  /** For the cable: what waits for the rate. */
+  /**
+   * For the cable: what waits for the rate.
+   *
+   * @internal
+   */
   readonly backlog: Backlog = new Backlog();
   /** For the cable: when the last frame sent in order arrives. */
   lastDueMs = 0;
@@ -52,6 +58,7 @@ export class CablePort implements FramePort {
   #head: Block | null = null;
   #tail: Block | null = null;
 
+  /** For {@link Cable.attach}. */
   constructor(cable: Cable, options: CablePortOptions, faults: CableFaults, job: Job) {
     this.#cable = cable;
     this.name = options.name;

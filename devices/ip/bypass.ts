@@ -23,6 +23,7 @@ import { type Block, Checksum, Segment } from "../../kernel/block.ts";
 import { type ErrnoName, KernelError } from "../../kernel/error.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
 import type { Queue } from "../../kernel/queue.ts";
+import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
 import {
   ICMP_HEADER_LEN,
   ICMP_PARAMETER_PROBLEM,
@@ -31,11 +32,11 @@ import {
   ICMP_UNREACHABLE,
 } from "../../kernel/wire/icmp.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import { IP_PROTO_ICMP, IP_PROTO_TCP, IP_PROTO_UDP } from "../../kernel/wire/ip_proto.ts";
 import type { Conv } from "./conv.ts";
 import { IP_HEADERS, type IpHeader } from "./ip_header.ts";
 import { routeMtu, sendRaw } from "./ip_output.ts";
 import { type BypassRules, ConvState } from "./proto.ts";
-import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
 
 /** Bytes that wait for a bypass reader (Akaros): half a second at 1 Gbit/s. The queue limits the blocks too. */
 export const BYPASS_QUEUE_LIMIT = 64 << 20;
@@ -212,7 +213,7 @@ function checkPacket(conv: Conv, bypass: Bypass, block: Block): Refusal {
   const at = rp + headerLen;
   const ends = checkEnds(conv, bypass, header, block, at);
   if (ends !== Refusal.None) return ends;
-  return conv.offload && !offloadFits(block, at) ? Refusal.Offload : Refusal.None;
+  return conv.offload && !offloadFits(block, at, header.protocol(buf, rp, wp)) ? Refusal.Offload : Refusal.None;
 }
 
 /** Protocol, source address and source port, `at` being where the transport header starts. */
@@ -258,15 +259,28 @@ function quotesClaim(conv: Conv, bypass: Bypass, buf: Uint8Array, at: number, en
   return bypass.holds(bypass.rules.destPort(buf, transport, end, protocol));
 }
 
-/** Whether checksum and segment metadata of a writer that knows them stay inside the packet. */
-function offloadFits(block: Block, transport: number): boolean {
-  const { checksum, checksumStart, checksumField, wp } = block;
+/** Where the checksum of a transport header is; others may not be owed. */
+const CHECKSUM_FIELD: ReadonlyMap<number, number> = new Map([
+  [IP_PROTO_ICMP, 2],
+  [IP_PROTO_TCP, 16],
+  [IP_PROTO_UDP, 6],
+]);
+
+/**
+ * Whether checksum and segment metadata of a writer that knows them fit the packet: they must not move what was
+ * checked.
+ */
+function offloadFits(block: Block, transport: number, protocol: number): boolean {
+  const { checksum, checksumStart, checksumField, wp, segment } = block;
   if (checksum === Checksum.Owed) {
-    if (checksumStart !== transport || checksumField < transport || checksumField + 2 > wp) return false;
-  } else if (block.segment !== Segment.None) {
+    const field = CHECKSUM_FIELD.get(protocol);
+    if (checksumStart !== transport || checksumField + 2 > wp) return false;
+    if (field === undefined || checksumField !== transport + field) return false;
+  } else if (segment !== Segment.None) {
     return false;
   }
-  if (block.segment === Segment.None) return true;
+  if (segment === Segment.None) return true;
+  if (protocol !== (segment === Segment.Udp ? IP_PROTO_UDP : IP_PROTO_TCP)) return false;
   const { segmentSize, segmentHeaderLen, rp } = block;
   return segmentSize > 0 && segmentHeaderLen > transport - rp && segmentHeaderLen < wp - rp;
 }

@@ -11,6 +11,7 @@
  */
 
 import { Segment } from "../../kernel/block.ts";
+import { pieceLength } from "../../kernel/segment.ts";
 import { ICMP_TIME_EXCEEDED_TTL, ICMP_UNREACHABLE_NET, ICMP_UNREACHABLE_TOO_BIG } from "../../kernel/wire/icmp.ts";
 import { IPV4_HEADER_LEN, ipv4DontFragment, ipv4IsFragment, ipv4Ttl, setIpv4Ttl } from "../../kernel/wire/ipv4.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
@@ -19,7 +20,6 @@ import type { IpStack } from "./ip_stack.ts";
 import type { InputPacket } from "./packet.ts";
 import { fragmentPlace4, packet4 } from "./packet4.ts";
 import { type Route, RouteKind } from "./route.ts";
-import { pieceLength } from "../../kernel/segment.ts";
 
 const OPTION_END = 0;
 const OPTION_NOP = 1;

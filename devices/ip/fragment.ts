@@ -10,9 +10,9 @@
  */
 
 import { type Block, type BlockPool, Segment } from "../../kernel/block.ts";
+import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
 import { copiedIpv4Options, emitIpv4, IPV4_HEADER_LEN, parseIpv4 } from "../../kernel/wire/ipv4.ts";
 import type { IpStack } from "./ip_stack.ts";
-import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
 
 /** Offsets count in units of so many bytes. */
 const FRAGMENT_UNIT = 8;

@@ -185,11 +185,14 @@ export class IcmpProto implements Proto {
   #send(conv: Conv, block: Block, src: IpAddr, type: number): void {
     block.pull(IPV4_HEADER_LEN);
     block.clearOffload();
+    const [keptSum, keptId] = [get16(block.buf, block.rp + 2), get16(block.buf, block.rp + 4)];
     put16(block.buf, block.rp + 4, conv.lport);
     setIcmpChecksum(block.buf, block.rp, block.wp);
     const { raddr, ttl, tos } = conv;
     const result = sendPacket(this.stack, block, { src, dst: raddr, protocol: IP_PROTO_ICMP, ttl, tos });
     if (result === "sent" || result === "dropped") return this.#countOut(type);
+    put16(block.buf, block.rp + 2, keptSum);
+    put16(block.buf, block.rp + 4, keptId);
     block.push(IPV4_HEADER_LEN);
     if (result === "noRoute") throw noRoute(raddr);
     throw new KernelError("EMSGSIZE", `Cannot send to ${raddr}: too big`);
@@ -329,7 +332,7 @@ export class IcmpProto implements Proto {
       ["OutSuppressed", icmpErrors.suppressed],
     ];
     const types = this.#in.map((count, type) =>
-      [TYPE_NAMES[type] ?? `${type}`, `${count} ${this.#out[type]}`] as const
+      [TYPE_NAMES[type] ?? `${type}`, `${count} ${this.#out[type]! + (icmpErrors.sentByType[type] ?? 0)}`] as const
     );
     return [...lines, ...types].map(([name, value]) => `${name}: ${value}\n`).join("");
   }

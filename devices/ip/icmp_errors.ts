@@ -38,6 +38,8 @@ const ERROR_TTL = 255;
 export class IcmpErrors {
   /** Errors sent. */
   sent = 0;
+  /** The same, by ICMP type. */
+  readonly sentByType: number[] = [];
   /** Errors not sent: too many. */
   suppressed = 0;
   #tokens = ERRORS_BURST;
@@ -77,7 +79,9 @@ export class IcmpErrors {
     }
     const options = { src, dst: packet.src, protocol: IP_HEADERS[4]!.icmp, ttl: ERROR_TTL, tos: ERROR_TOS };
     const result = sendPacket(stack, answer, options);
-    if (result === "sent") this.sent++;
+    if (result !== "sent") return;
+    this.sent++;
+    this.sentByType[type] = (this.sentByType[type] ?? 0) + 1;
   }
 
   #takeToken(): boolean {

@@ -11,6 +11,7 @@
  */
 
 import { type Block, Segment } from "../../kernel/block.ts";
+import { cutSegments } from "../../kernel/segment.ts";
 import { get16 } from "../../kernel/wire/bytes.ts";
 import { ICMP_UNREACHABLE_PROTOCOL } from "../../kernel/wire/icmp.ts";
 import {
@@ -26,7 +27,6 @@ import type { Ipifc } from "./ipifc.ts";
 import type { IpStack } from "./ip_stack.ts";
 import type { Cast, InputPacket } from "./packet.ts";
 import { fragmentPlace4, packet4 } from "./packet4.ts";
-import { cutSegments } from "../../kernel/segment.ts";
 
 /** How a packet came: from a link; from a link, in a frame for many; from ourselves. */
 export const Arrival = { Link: 0, LinkBroadcast: 1, Local: 2 } as const;

@@ -12,6 +12,7 @@
  */
 
 import { type Block, Segment } from "../../kernel/block.ts";
+import { pieceLength } from "../../kernel/segment.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import {
@@ -29,7 +30,6 @@ import { fragmentsFor } from "./fragment.ts";
 import type { IpStack } from "./ip_stack.ts";
 import type { SendOptions, SendResult } from "./packet.ts";
 import type { Route } from "./route.ts";
-import { pieceLength } from "../../kernel/segment.ts";
 
 /** What is assumed of a way that is not known: every host can take it (RFC 1122 3.3.3). */
 export const MTU_UNKNOWN = 576;
@@ -50,8 +50,8 @@ const KERNEL_TTL = 255;
 const KERNEL_TOS = 0;
 
 /**
- * Sends transport header and payload under a new IP header. DF is set on what fits the link, as Akaros does; what does
- * not is fragmented, unless `dontFragment` is wished for.
+ * Sends transport header and payload under a new IP header. What does not fit the link is fragmented, and what does may
+ * be further on; `dontFragment` forbids both. (Akaros sets DF on all that fits, and never hears of a smaller link.)
  */
 export function sendPacket(stack: IpStack, block: Block, options: SendOptions): SendResult {
   const { stats } = stack;
@@ -79,7 +79,7 @@ export function sendPacket(stack: IpStack, block: Block, options: SendOptions): 
   buf[at + TOS] = options.tos;
   put16(buf, at + TOTAL_LEN, totalLen);
   put16(buf, at + ID, stack.nextIpId());
-  put16(buf, at + FRAG, fits ? DONT_FRAGMENT : 0);
+  put16(buf, at + FRAG, options.dontFragment === true ? DONT_FRAGMENT : 0);
   buf[at + TTL] = options.ttl;
   buf[at + PROTOCOL] = options.protocol;
   src.putV4(buf, at + SRC);

@@ -32,13 +32,15 @@ function raw(at: TestHost, fields: PacketFields, kernelHeader = false): string {
   return result;
 }
 
-Deno.test("sendPacket() puts a right header before the payload, with DF on what fits", () => {
+Deno.test("sendPacket() puts a right header before the payload, and DF only where it is wished", () => {
   const at = host();
   assertEquals(send(at, 100), "sent");
   assertEquals(send(at, 1480), "sent");
   const [first, second] = at.takePackets();
   const header = headerOf(first!);
-  assert(ipv4ChecksumOk(first!, 0) && header.dontFragment);
+  assert(ipv4ChecksumOk(first!, 0) && !header.dontFragment);
+  sendPacket(at.stack, Block.from(pattern(9)), { ...OPTIONS, dontFragment: true });
+  assert(headerOf(at.takePackets()[0]!).dontFragment);
   assertEquals([`${header.src}`, `${header.dst}`, header.protocol], ["10.0.0.1", "10.0.0.2", 17]);
   assertEquals([header.ttl, header.tos, header.totalLen], [64, 4, 120]);
   assertEquals(first!.subarray(20), pattern(100));

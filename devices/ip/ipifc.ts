@@ -15,7 +15,9 @@
 import { type Block, Checksum, Segment } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
 import type { PortOffloads } from "../../kernel/host.ts";
+import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
 import { formatMask, type IpAddr, prefixMask } from "../../kernel/wire/ip_addr.ts";
+import { IPV4_HEADER_LEN, ipv4TotalLen } from "../../kernel/wire/ipv4.ts";
 import type { Conv } from "./conv.ts";
 import { Iplifc, type IplifcFields } from "./iplifc.ts";
 import type { IpStack } from "./ip_stack.ts";
@@ -24,7 +26,6 @@ import type { Link, Medium } from "./medium.ts";
 import type { Cast } from "./packet.ts";
 import type { Reassembly } from "./reassembly.ts";
 import { Route, RouteKind } from "./route.ts";
-import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
 
 /** Most addresses of one interface. */
 export const IPLIFCS_MAX = 64;
@@ -243,7 +244,12 @@ export class Ipifc {
 
   /** Copies a packet that crosses the interface for whoever snoops. */
   record(block: Block): void {
-    if (this.conv.sq === null || this.conv.sq.pass(block.clone()) !== "ok") this.traceDrops++;
+    const copy = block.clone();
+    // Padding of the link is not the packet's; one that is wrong is shown as it came.
+    const length = copy.wp - copy.rp;
+    const isV4 = length >= IPV4_HEADER_LEN && copy.buf[copy.rp]! >>> 4 === 4;
+    if (isV4 && ipv4TotalLen(copy.buf, copy.rp) >= IPV4_HEADER_LEN) copy.trim(ipv4TotalLen(copy.buf, copy.rp));
+    if (this.conv.sq === null || this.conv.sq.pass(copy) !== "ok") this.traceDrops++;
   }
 
   /** The `status` file (Akaros' labels): one line for the interface, one for each address or an empty one. */

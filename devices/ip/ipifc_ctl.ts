@@ -47,8 +47,14 @@ function unbind({ ifc, unkeep }: IpifcTarget): void {
 
 function add({ ifc }: IpifcTarget, args: readonly string[]): void {
   const wanted = parseAdd(args);
+  const { maxtu } = ifc;
   if (wanted.maxtu !== null) ifc.setMaxtu(wanted.maxtu);
-  ifc.addAddress(wanted);
+  try {
+    ifc.addAddress(wanted);
+  } catch (error) {
+    ifc.setMaxtu(maxtu);
+    throw error;
+  }
 }
 
 function connect({ ifc }: IpifcTarget, args: readonly string[]): void {

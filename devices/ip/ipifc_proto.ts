@@ -37,6 +37,8 @@ export class IpifcProto implements Proto {
   readonly ipProtocols: readonly number[] = [];
   readonly convsMax = IPIFCS_MAX;
   readonly bypassable = false;
+  /** Addresses and forwarding are the whole stack's. */
+  readonly adminOnly = true;
   /** Ports of the host that `bind tun NAME` may name. */
   readonly packetPorts: Map<string, PacketPort>;
   readonly reassembly: Reassembly;

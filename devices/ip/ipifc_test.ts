@@ -213,7 +213,7 @@ Deno.test("a snooper sees each packet once, in and out, also one that was held f
   at.receiveIp(new Uint8Array(3));
   const seen: number[] = [];
   for (let block = conv.sq!.bread(); typeof block !== "string"; block = conv.sq!.bread()) seen.push(block.length);
-  assertEquals(seen, [26, 50, 3]);
+  assertEquals(seen, [26, 50, 3], "Without padding; what is no packet as it came");
 });
 
 Deno.test("a snooper of loopback sees each packet once", () => {

@@ -35,7 +35,7 @@ export interface SendOptions {
   readonly protocol: number;
   readonly ttl: number;
   readonly tos: number;
-  /** Set DF and answer `tooBig` instead of fragmenting. Default false: DF is set on what fits, as Akaros does. */
+  /** Set DF and answer `tooBig` instead of fragmenting. Default false: routers may fragment it, too. */
   readonly dontFragment?: boolean;
 }
 

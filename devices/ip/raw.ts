@@ -54,7 +54,7 @@ export class RawProto implements Proto {
 
   bypassed(conv: Conv): void {
     if (conv.lportEnd > PROTOCOL_MAX) {
-      throw new KernelError("EINVAL", `Cannot bypass protocol ${conv.lportEnd}: protocols are 1 to ${PROTOCOL_MAX}`);
+      throw new KernelError("EINVAL", `Cannot bypass: name an IP protocol of 1 to ${PROTOCOL_MAX}, or a range`);
     }
     for (let number = conv.lport; number <= conv.lportEnd; number++) {
       const proto = this.stack.protocolFor(number);

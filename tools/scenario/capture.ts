@@ -21,6 +21,7 @@ import {
 } from "../../kernel/wire/pcapng.ts";
 import type { Host } from "../boot.ts";
 import type { PortObserver } from "../port_tap.ts";
+import { UsageError } from "./options.ts";
 
 const NS_PER_MS = 1e6;
 const IPV4_SRC_AT = 12;
@@ -30,9 +31,13 @@ export class Capture {
   #file: Deno.FsFile;
   #interfaces = 0;
 
-  /** Makes or empties the file at `path`. Throws what Deno throws where that may not be. */
+  /** Makes or empties the file at `path`. Throws {@link UsageError} where that cannot be. */
   constructor(path: string) {
-    this.#file = Deno.openSync(path, { write: true, create: true, truncate: true });
+    try {
+      this.#file = Deno.openSync(path, { write: true, create: true, truncate: true });
+    } catch (error) {
+      throw new UsageError(`Cannot write "${path}" of --pcap: ${error instanceof Error ? error.message : error}`);
+    }
     this.#write(emitPcapngSection("akarino scenario"));
   }
 

@@ -6,6 +6,8 @@
  * @module
  */
 
+import type { Block } from "../../kernel/block.ts";
+import { KernelError } from "../../kernel/error.ts";
 import type { Proc } from "../../kernel/proc.ts";
 import { updateChecksum16 } from "../../kernel/wire/checksum.ts";
 import { get16, put16 } from "../../kernel/wire/bytes.ts";
@@ -17,6 +19,9 @@ const UDP_HEADERS_LEN = 52;
 const ICMP_ECHO_REQUEST = 8;
 const ICMP_ECHO_REPLY = 0;
 
+/** Refusals that are the asker's doing: from port 0, to a broadcast address, from nowhere, too big to go back whole. */
+const UNANSWERABLE: ReadonlySet<string> = new Set(["EINVAL", "EPERM", "ENOTCONN", "EHOSTUNREACH", "EMSGSIZE"]);
+
 /** TTL of what the ICMP program answers: shows that it was the program, and that its TTL was kept. */
 export const PROGRAM_TTL = 77;
 
@@ -25,7 +30,7 @@ export async function udpEcho(proc: Proc, port: number): Promise<void> {
   const conv = await proc.announce(`udp!*!${port}`, { ctl: ["headers"] });
   for await (const datagram of proc.blocks(conv.data)) {
     // The record names both ends, seen from here; sent back as it is it names the peer as the destination.
-    if (datagram.length >= UDP_HEADERS_LEN) await proc.blockwrite(conv.data, datagram);
+    if (datagram.length >= UDP_HEADERS_LEN) await answer(proc, conv.data, datagram);
   }
 }
 
@@ -33,7 +38,7 @@ export async function udpEcho(proc: Proc, port: number): Promise<void> {
 export async function bypassUdpEcho(proc: Proc, port: number): Promise<void> {
   const conv = await proc.bypass(`udp!*!${port}`);
   for await (const packet of proc.blocks(conv.data)) {
-    await proc.blockwrite(conv.data, swapEnds(packet));
+    await answer(proc, conv.data, swapEnds(packet));
   }
 }
 
@@ -48,6 +53,16 @@ export async function bypassPing(proc: Proc, id: number): Promise<void> {
     buf[icmpAt] = ICMP_ECHO_REPLY;
     put16(buf, icmpAt + 2, updateChecksum16(get16(buf, icmpAt + 2), old, get16(buf, icmpAt)));
     setIpv4Ttl(buf, rp, PROGRAM_TTL);
-    await proc.blockwrite(conv.data, swapEnds(packet));
+    await answer(proc, conv.data, swapEnds(packet));
+  }
+}
+
+/** Sends an answer. One that the kernel refuses is not sent: nobody who asks may end a program. */
+async function answer(proc: Proc, data: number, block: Block): Promise<void> {
+  try {
+    await proc.blockwrite(data, block);
+  } catch (error) {
+    if (!(error instanceof KernelError) || !UNANSWERABLE.has(error.code)) throw error;
+    block.free();
   }
 }

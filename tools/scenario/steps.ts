@@ -17,7 +17,8 @@ import type { Remote, RemoteUdp, World } from "./world.ts";
 export const UDP_SIZES = [0, 1, 1472, 1473, 9000, 65507] as const;
 
 const ECHO_PORT = 7;
-const BYPASS_PORT = 7007;
+/** Not 7000 to 7009, which dissectors of captures take for AFS. */
+const BYPASS_PORT = 7070;
 const KERNEL_PING_ID = 4660;
 const PROGRAM_PING_ID = 22136;
 const PING_SIZES = [0, 56, 1472, 8000] as const;

@@ -1,0 +1,148 @@
+/**
+ * What the NAT's stories share: a host with the NAT on it, a second kernel as the remote, and a guest that is the test:
+ * its frames are made by hand, and what it gets is looked at as bytes.
+ *
+ *     await using story = await tellNat();
+ *     story.guest.send(udpPacket({ src: GUEST, dst: REMOTE, dstPort: 7 }));
+ *     story.guest.packets(); // what came back
+ */
+
+import { assertEquals, fail } from "@std/assert";
+import { Block } from "../../kernel/block.ts";
+import { Open } from "../../kernel/chan.ts";
+import { emitEthernet, ETHER_HEADER_LEN, ETHERTYPE_IPV4 } from "../../kernel/wire/ethernet.ts";
+import { ipv4TotalLen } from "../../kernel/wire/ipv4.ts";
+import { MAC_BROADCAST, type MacAddr } from "../../kernel/wire/mac_addr.ts";
+import { boot, type BootOptions, type Host } from "../../tools/boot.ts";
+import { GUEST_MACS, HOST_MAC } from "../../tools/vmm/nat/config.ts";
+import type { NatOptions } from "../../tools/vmm/nat.ts";
+import { NatProgram } from "../../tools/vmm/nat_program.ts";
+import { SeededRandom } from "../../kernel/random.ts";
+import { advance, User } from "../kit/story.ts";
+
+export const HOST = "10.0.0.1";
+export const REMOTE = "10.0.0.2";
+export const GUEST = "10.0.2.15";
+export const ROUTER = "10.0.2.2";
+export const DNS = "10.0.2.3";
+/** Long enough for a packet to go round, ARP included. */
+const ROUND_MS = 20;
+
+/** A guest: frames in, frames out. */
+export class FakeGuest {
+  readonly mac: MacAddr = GUEST_MACS.qemu;
+  #frames: Uint8Array[] = [];
+
+  constructor(readonly story: { readonly program: NatProgram; readonly host: Host }) {}
+
+  /** For the program. */
+  receive(frame: Block): void {
+    this.#frames.push(frame.bytes().slice());
+    frame.free();
+  }
+
+  /** Sends a frame and lets everything follow that follows. */
+  sendFrame(frame: Uint8Array): void {
+    this.story.program.fromGuest(Block.from(frame));
+    this.story.host.clock.jobs.run();
+  }
+
+  /** Sends an IP packet to the router, or in a frame for all. */
+  send(packet: Uint8Array, options: { broadcast?: boolean } = {}): void {
+    const frame = new Uint8Array(ETHER_HEADER_LEN + packet.length);
+    const dst = options.broadcast === true ? MAC_BROADCAST : HOST_MAC;
+    emitEthernet({ dst, src: this.mac, etherType: ETHERTYPE_IPV4 }, frame, 0);
+    frame.set(packet, ETHER_HEADER_LEN);
+    this.sendFrame(frame);
+  }
+
+  /** Sends an IP packet, waits for a round trip, and takes what came. */
+  ask(packet: Uint8Array): Uint8Array[] {
+    this.send(packet);
+    advance(this.story.host, ROUND_MS);
+    return this.packets();
+  }
+
+  /** The only packet that came of sending `packet`. */
+  askOne(packet: Uint8Array): Uint8Array {
+    const packets = this.ask(packet);
+    assertEquals(packets.length, 1);
+    return packets[0]!;
+  }
+
+  /** Takes the frames that came since last asked. */
+  frames(): Uint8Array[] {
+    this.story.host.clock.jobs.run();
+    return this.#frames.splice(0);
+  }
+
+  /** Takes the IP packets that came since last asked. */
+  packets(): Uint8Array[] {
+    const frames = this.frames().filter((frame) => frame[12] === 8 && frame[13] === 0);
+    return frames.map((frame) =>
+      frame.slice(ETHER_HEADER_LEN, ETHER_HEADER_LEN + ipv4TotalLen(frame, ETHER_HEADER_LEN))
+    );
+  }
+}
+
+/** A host with a NAT and a remote. */
+export interface NatStory extends AsyncDisposable {
+  readonly host: Host;
+  readonly remote: Host;
+  readonly program: NatProgram;
+  readonly guest: FakeGuest;
+  /** eve at the host, and at the remote. */
+  readonly user: User;
+  readonly there: User;
+  /** A command on the control channel, by `#srv`; its answer. */
+  command(text: string): string;
+  /** Number behind a counter. */
+  stat(counter: string): number;
+}
+
+/** Boots it. */
+export async function tellNat(
+  options: { nat?: Partial<NatOptions>; forwards?: readonly string[]; boot?: BootOptions } = {},
+): Promise<NatStory> {
+  const host = await boot({ ...options.boot });
+  const remote = await host.neighbor({ address: `${REMOTE}/24`, gateway: HOST, mtu: options.boot?.mtu ?? 1500 });
+  const user = new User(host);
+  let guest: FakeGuest | null = null;
+  const program = new NatProgram({
+    proc: host.spawn("nat"),
+    clock: host.clock,
+    random: new SeededRandom(1),
+    toGuest: (frame) => guest?.receive(frame),
+    nat: { hostAddr: `${HOST}/24`, nameServers: [REMOTE], ...options.nat },
+    forwards: options.forwards ?? [],
+  });
+  guest = new FakeGuest({ program, host });
+  const command = (text: string) => {
+    const fd = user.open("#srv/nat", Open.ReadWrite);
+    user.write(fd, text);
+    const answer = user.readText(fd);
+    user.proc.sys.close(fd);
+    return answer;
+  };
+  const stat = (counter: string) => {
+    const stats = JSON.parse(command("json stats")) as { stats: { counter: string; count: number }[] };
+    return stats.stats.find((one) => one.counter === counter)?.count ?? 0;
+  };
+  return {
+    ...{ host, remote, program, guest, user, there: new User(remote), command, stat },
+    async [Symbol.asyncDispose]() {
+      program.close();
+      await host.close();
+    },
+  };
+}
+
+/** The counters named, of a story. */
+export function countersOf(story: NatStory, ...names: string[]): number[] {
+  return names.map((name) => story.stat(name));
+}
+
+/** What `value` is; an error if there is none. */
+export function must<T>(value: T | null | undefined): T {
+  return value ?? fail("Nothing there");
+}

@@ -1,0 +1,196 @@
+/** The NAT under load and over time: expiry in virtual time, filters, caps, fairness, and damage of every kind. */
+
+import { assert, assertEquals } from "@std/assert";
+import fc from "fast-check";
+import { Block } from "../../kernel/block.ts";
+import { emitIpv6 } from "../../kernel/wire/ipv6.ts";
+import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
+import { endsOf } from "../../tools/vmm/nat/kit_test.ts";
+import { PACKETS_PER_RUN } from "../../tools/vmm/nat_program.ts";
+import { fuzz } from "../kit/fuzz.ts";
+import { echoPacket, icmpErrorPacket, ipPacket, pattern, udpPacket } from "../kit/ip_fixture.ts";
+import { advance, dataOf } from "../kit/story.ts";
+import { damaged } from "../kit/wire.ts";
+import { countersOf, DNS, GUEST, HOST, must, REMOTE, ROUTER, tellNat } from "./nat_kit_test.ts";
+
+const udp = (options: Parameters<typeof udpPacket>[0] = {}) =>
+  udpPacket({ src: GUEST, dst: REMOTE, srcPort: 4000, dstPort: 7, ttl: 64, ...options });
+
+Deno.test("A map is over after its lifetime, to the millisecond, and its port is free again", async () => {
+  await using story = await tellNat();
+  story.there.conv("udp", "bypass 7");
+  story.guest.send(udp());
+  advance(story.host, 299_999);
+  assertEquals(countersOf(story, "maps-udp", "mapsExpired"), [1, 0]);
+  advance(story.host, 1);
+  assertEquals(countersOf(story, "maps-udp", "mapsExpired"), [0, 1]);
+  story.user.conv("udp", "announce 4000");
+  assertEquals(story.program.sockets.openCount, 0);
+});
+
+Deno.test("A map that becomes short-lived is not kept for its first lifetime", async () => {
+  await using story = await tellNat({ nat: { lifetimes: { dns: 1000, udp: 100_000 } } });
+  story.there.conv("udp", "bypass 7");
+  story.guest.send(udp());
+  story.guest.send(udp({ srcPort: 4001, dst: DNS, dstPort: 53 }));
+  advance(story.host, 1000);
+  assertEquals(story.stat("maps-udp"), 1);
+});
+
+Deno.test("What nobody asked for is refused: an unmapped port by the host, a mapped one by the filter", async () => {
+  await using story = await tellNat();
+  const other = await story.host.neighbor({ address: "10.0.0.3/24" });
+  story.there.conv("udp", "bypass 7");
+  story.guest.ask(udp());
+  const stranger = other.spawn("stranger");
+  const dialled = await stranger.dial(`udp!${HOST}!4000`);
+  stranger.sys.blockwrite(dialled.data, pattern(5));
+  advance(story.host, 20);
+  assertEquals([story.guest.packets(), story.stat("refused-filtered")], [[], 1]);
+  const refused = story.there.conv("udp", `connect ${HOST}!4001`);
+  refused.bwrite(pattern(5));
+  advance(story.host, 20);
+  assertEquals(must(refused.error())[21], 3);
+});
+
+Deno.test("Filtering modes over the wire: a stranger, another port of a friend, the friend", async () => {
+  for (const [filtering, expected] of [["endpoint", 3], ["address", 2], ["address-port", 1]] as const) {
+    await using story = await tellNat({ nat: { filtering } });
+    const other = await story.host.neighbor({ address: "10.0.0.3/24" });
+    const friend = story.there.conv("udp", "announce 7", "headers");
+    story.guest.ask(udp());
+    friend.bwrite(must(friend.bread()).bytes().slice());
+    story.there.conv("udp", `connect ${HOST}!4000 8`).bwrite(pattern(1));
+    const stranger = other.spawn("stranger");
+    stranger.sys.blockwrite((await stranger.dial(`udp!${HOST}!4000`)).data, pattern(2));
+    advance(story.host, 20);
+    assertEquals([filtering, story.guest.packets().length], [filtering, expected]);
+  }
+});
+
+Deno.test("A port of the host's that somebody has is not taken from him: the map gets another", async () => {
+  await using story = await tellNat();
+  story.user.conv("udp", "announce 4000");
+  const conv = story.there.conv("udp", "bypass 7");
+  story.guest.ask(udp());
+  const port = Number(/:(\d+) >/.exec(endsOf(conv.take()))![1]);
+  assert(port !== 4000 && port % 2 === 0, `${port} is no other even port`);
+});
+
+Deno.test("65,000 UDP ports, then DNS and the first port still work", async () => {
+  await using story = await tellNat({ nat: { guestCaps: { udp: 500 } } });
+  const conv = story.there.conv("udp", "bypass 7");
+  const server = story.there.conv("udp", "announce 53", "headers");
+  for (let port = 536; port < 65_536; port++) {
+    story.program.fromGuest(framedUdp(port));
+    if (port % 1000 === 0) {
+      advance(story.host, 10);
+      while (conv.bread() !== null);
+    }
+  }
+  assertEquals(countersOf(story, "maps-udp", "mapsEvicted"), [500, 64_500]);
+  assertEquals(story.program.sockets.openCount, 500);
+  advance(story.host, 10);
+  while (conv.bread() !== null);
+  story.guest.send(udp({ srcPort: 600, dst: DNS, dstPort: 53, payload: pattern(20) }));
+  advance(story.host, 20);
+  server.bwrite(must(server.bread()).bytes().slice());
+  advance(story.host, 20);
+  assertEquals(endsOf(must(story.guest.packets().at(-1))), `${DNS}:53 > ${GUEST}:600`);
+});
+
+/** A small datagram in a frame, as the guest sends it. */
+function framedUdp(srcPort: number): Block {
+  const frame = Block.from(udp({ srcPort }));
+  const at = frame.push(14);
+  frame.buf.set([0, 1, 2, 3, 4, 10, 0, 1, 2, 3, 4, 11, 8, 0], at);
+  return frame;
+}
+
+Deno.test("akaros 28: a busy map does not starve the others", async () => {
+  await using story = await tellNat({ forwards: ["udp:1000:1000", "udp:2000:2000"] });
+  const busy = story.there.conv("udp", `connect ${HOST}!1000 9`);
+  const quiet = story.there.conv("udp", `connect ${HOST}!2000 9`);
+  busy.bwrite(pattern(1));
+  advance(story.host, 20);
+  story.guest.packets();
+  for (let i = 0; i < 3 * PACKETS_PER_RUN; i++) busy.bwrite(pattern(1));
+  quiet.bwrite(pattern(1));
+  advance(story.host, 1000);
+  const ports = story.guest.packets().map((packet) => (packet[22]! << 8) | packet[23]!);
+  assertEquals([ports.length, ports.includes(2000)], [3 * PACKETS_PER_RUN + 1, true]);
+});
+
+Deno.test("akaros 17: IPv6 and anything else on a forwarded port does not end the NAT", async () => {
+  await using story = await tellNat({ forwards: ["udp:8053:53"] });
+  const { nat } = story.program;
+  const { map } = nat.forwards.list[0]!;
+  const six = new Uint8Array(60);
+  const addr = parseIpAddr("fe80::1")!;
+  emitIpv6({ src: addr, dst: addr, nextHeader: 17, payloadLen: 20 }, six, 0);
+  const { translateInbound } = await import("../../tools/vmm/nat.ts");
+  for (const bytes of [six, new Uint8Array(0), new Uint8Array(1), new Uint8Array(20), pattern(60)]) {
+    translateInbound(nat, Block.from(bytes), map, 0);
+  }
+  assertEquals(nat.takeFrames(), []);
+  story.there.conv("udp", `connect ${HOST}!8053`).bwrite(pattern(3));
+  advance(story.host, 20);
+  assertEquals(dataOf(must(story.guest.packets()[0])), pattern(3));
+});
+
+Deno.test("The cable comes back after 5 s of loss, and the same maps go on", async () => {
+  await using story = await tellNat();
+  const conv = story.there.conv("udp", "announce 7", "headers");
+  const echo = () => {
+    story.guest.send(udp({ payload: pattern(9) }));
+    advance(story.host, 20);
+    for (let block = conv.bread(); block !== null; block = conv.bread()) conv.bwrite(block.bytes().slice());
+    advance(story.host, 20);
+    return story.guest.packets().length;
+  };
+  assertEquals(echo(), 1);
+  const before = story.command("json maps");
+  story.user.command("/net/ipifc/1/ctl", `remove ${HOST} 255.255.255.0`);
+  for (let i = 0; i < 50; i++) {
+    story.guest.send(udp());
+    advance(story.host, 100);
+  }
+  story.user.command("/net/ipifc/1/ctl", `add ${HOST} /24`);
+  story.guest.packets();
+  assertEquals(echo(), 1);
+  assertEquals(before.includes('"4000"') || before.includes("!4000"), true);
+  assertEquals(story.stat("mapsMade"), 1);
+});
+
+Deno.test("Random frames of a guest and random packets of the network end nothing", async () => {
+  await using story = await tellNat({
+    forwards: ["udp:8053:53", "tcp:22:22"],
+    nat: { guestCaps: { udp: 8, icmp: 4 } },
+  });
+  const outwards = fc.oneof(
+    ...[
+      udp({ payload: pattern(40) }),
+      udp({ dst: ROUTER }),
+      echoPacket({ src: GUEST, dst: REMOTE }),
+      icmpErrorPacket({ type: 3, code: 3, packet: udp() }, { src: GUEST, dst: REMOTE }),
+      ipPacket({ src: GUEST, dst: REMOTE, moreFragments: true, payload: pattern(64) }),
+    ].map(damaged),
+  );
+  const wire = story.there.conv("raw", "bypass 99");
+  fc.assert(
+    fc.property(outwards, fc.uint8Array({ maxLength: 80 }), fc.nat(2000), (packet, frame, later) => {
+      story.guest.send(packet);
+      story.guest.sendFrame(frame);
+      advance(story.host, later);
+      story.guest.frames();
+      const { table } = story.program.nat;
+      assert(table.count(0) <= 8 && table.count(2) <= 4);
+      assertEquals(story.program.sockets.openCount, table.count() + 2);
+    }),
+    fuzz(200),
+  );
+  wire.close();
+  story.there.conv("udp", `connect ${HOST}!8053`).bwrite(pattern(3));
+  advance(story.host, 20);
+  assert(story.guest.packets().length >= 1);
+});
