@@ -15,6 +15,7 @@ import { Proc, type ProcOptions } from "./proc.ts";
 import type { Random } from "./random.ts";
 import { Rendez } from "./rendez.ts";
 import type { Clock } from "./time.ts";
+import type { TraceSink } from "./trace.ts";
 
 /** Most processes of a kernel. */
 export const PROCS_MAX = 65536;
@@ -45,6 +46,8 @@ export class Kernel implements DevEnv {
   readonly procs: Map<number, Proc> = new Map();
   /** The process whose system call runs or ran last. */
   current: Proc | null = null;
+  /** Takes a line for every system call of processes that are spawned from now on and have no trace of their own. */
+  trace: TraceSink | null = null;
   readonly #devices: Map<string, Dev> = new Map();
   #namespace: Namespace | null = null;
   #lastPid = 0;
@@ -85,7 +88,9 @@ export class Kernel implements DevEnv {
     }
     const { parent } = options;
     const user = options.user ?? parent?.user ?? EVE;
-    const proc = new Proc(this, ++this.#lastPid, name, parent?.ns ?? this.namespace, { ...options, user });
+    const trace = options.trace ?? this.trace;
+    const how = trace === null ? { user } : { user, trace };
+    const proc = new Proc(this, ++this.#lastPid, name, parent?.ns ?? this.namespace, how);
     if (parent !== undefined) {
       proc.cwd = parent.cwd;
       proc.umask = parent.umask;

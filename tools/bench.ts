@@ -52,7 +52,7 @@ async function main(args: readonly string[]): Promise<number> {
         if (!json) console.log(figureLine(figure));
       });
     } catch (error) {
-      if (!(error instanceof HostError)) throw error;
+      if (!(error instanceof HostError) && !(error instanceof Deno.errors.NotCapable)) throw error;
       skipped[bench.name] = error.message;
       if (!json) console.log(`${bench.name} skipped: ${error.message}`);
     }

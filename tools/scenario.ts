@@ -41,40 +41,42 @@ async function choose(options: ScenarioOptions, capture: Capture | null): Promis
   }
 }
 
+const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+
 async function run(options: ScenarioOptions): Promise<number> {
-  const say = (line: string) => options.json ? undefined : console.log(line);
-  const capture = options.pcap === null ? null : new Capture(options.pcap);
-  const { world, why } = await choose(options, capture);
-  await capture?.ip(world.host, ETHER_IFC);
   let interrupted = false;
   const interrupt = () => interrupted = true;
-  Deno.addSignalListener("SIGINT", interrupt);
+  for (const signal of SIGNALS) Deno.addSignalListener(signal, interrupt);
+  const capture = options.pcap === null ? null : new Capture(options.pcap);
   try {
-    say(`wire ${world.wire} (${why}), seed ${options.seed}`);
-    if (options.verbose) traceSystemCalls(world, say);
-    const steps = await runSteps(scenarioSteps(world, options.seed), {
-      tell: (result) => say(stepLine(result)),
-      stopped: () => interrupted,
-    });
-    const tables = await counters(world.host);
-    const ok = !interrupted && steps.every((step) => step.ok);
-    const summary = { ok, wire: world.wire, why, seed: options.seed, steps, counters: tables };
-    if (options.json) console.log(JSON.stringify(summary, null, 2));
-    else if (options.verbose) say(formatCounters(tables));
-    const failed = steps.filter((step) => !step.ok).length;
-    say(interrupted ? "interrupted" : `${steps.length - failed} of ${steps.length} steps held`);
-    return ok ? 0 : 1;
+    const { world, why } = await choose(options, capture);
+    try {
+      await capture?.ip(world.host, ETHER_IFC);
+      return await tryAll(world, why, options, () => interrupted);
+    } finally {
+      await world.close();
+    }
   } finally {
-    Deno.removeSignalListener("SIGINT", interrupt);
-    await world.close();
     capture?.close();
+    for (const signal of SIGNALS) Deno.removeSignalListener(signal, interrupt);
   }
 }
 
-function traceSystemCalls(world: World, say: (line: string) => void): void {
-  const { kernel } = world.host;
-  const spawn = kernel.spawn.bind(kernel);
-  kernel.spawn = (name, options) => spawn(name, { trace: (line) => say(`     ${line}`), ...options });
+/** Runs the steps and tells; answers the exit status. */
+async function tryAll(world: World, why: string, options: ScenarioOptions, stopped: () => boolean): Promise<number> {
+  const { seed, json, verbose } = options;
+  const say = (line: string) => json ? undefined : console.log(line);
+  say(`wire ${world.wire} (${why}), seed ${seed}`);
+  if (verbose) world.host.kernel.trace = (line) => say(`     ${line}`);
+  const steps = await runSteps(scenarioSteps(world, seed), { tell: (result) => say(stepLine(result)), stopped });
+  world.host.kernel.trace = null;
+  const tables = await counters(world.host);
+  const ok = !stopped() && steps.every((step) => step.ok);
+  if (json) console.log(JSON.stringify({ ok, wire: world.wire, why, seed, steps, counters: tables }, null, 2));
+  else if (verbose) say(formatCounters(tables));
+  const held = steps.filter((step) => step.ok).length;
+  say(stopped() ? "interrupted" : `${held} of ${steps.length} steps held`);
+  return ok ? 0 : 1;
 }
 
 function formatCounters(tables: Record<string, Record<string, number>>): string {

@@ -8,9 +8,10 @@
  * started during a visit would inherit the namespace, so a visit starts none: it makes no `nonblocking` call and awaits
  * nothing.
  *
- * A new namespace is held by a bind mount at `/run/netns/NAME`, so that other programs can go there:
- * `ip netns exec NAME ping …`, `nsenter --net=/run/netns/NAME ping …`. Needs CAP_SYS_ADMIN. A program that is killed
- * leaves the mount behind; `ip netns delete NAME` removes it.
+ * A namespace with a name is held by a bind mount at `/run/netns/NAME`, so that other programs can go there:
+ * `ip netns exec NAME ping …`, `nsenter --net=/run/netns/NAME ping …`. A program that is killed leaves the mount
+ * behind; `ip netns delete NAME` removes it. One without a name is held by a descriptor, and ends with the program
+ * however that ends: `nsenter --net=/proc/PID/fd/N`. Both need CAP_SYS_ADMIN.
  *
  * @module
  */
@@ -45,13 +46,13 @@ export class Netns {
   readonly name: string;
   /** A file that other programs can enter it by. */
   readonly path: string;
-  #owned: boolean;
+  #release: (() => void) | null;
 
-  /** For {@link createNetns} and {@link openNetns}. */
-  constructor(name: string, path: string, owned: boolean) {
+  /** For {@link createNetns}, {@link holdNetns} and {@link openNetns}; `release` lets go of what holds it. */
+  constructor(name: string, path: string, release: (() => void) | null) {
     this.name = name;
     this.path = path;
-    this.#owned = owned;
+    this.#release = release;
   }
 
   /**
@@ -77,25 +78,16 @@ export class Netns {
     }
   }
 
-  /** Removes the name of a namespace made here; the namespace ends with the last program or device in it. */
+  /** Lets go of a namespace made here; it ends with the last program or device in it. */
   close(): void {
-    if (!this.#owned) return;
-    this.#owned = false;
-    withLibc(() => this.#remove());
+    const release = this.#release;
+    this.#release = null;
+    if (release !== null) withLibc(release);
   }
 
   /** As {@link close}. */
   [Symbol.dispose](): void {
     this.close();
-  }
-
-  #remove(): void {
-    const path = cString(this.path);
-    const attempt = `Cannot remove network namespace "${this.name}"`;
-    // Somebody may have removed the mount already: then only the file is left.
-    const result = libc().umount2(path, MNT_DETACH);
-    if (result < 0 && lastErrno() !== EINVAL && lastErrno() !== ENOENT) call(attempt, result, NEEDS_SYS_ADMIN);
-    if (libc().unlink(path) < 0 && lastErrno() !== ENOENT) call(attempt, -1, NEEDS_SYS_ADMIN);
   }
 }
 
@@ -107,7 +99,21 @@ export function createNetns(name: string): Netns {
   }
   const path = `${NETNS_DIR}/${name}`;
   withLibc(() => mountNew(attempt, path));
-  return new Netns(name, path, true);
+  return new Netns(name, path, () => unmount(name, path));
+}
+
+/**
+ * Makes a namespace without a name, its loopback interface up; it ends with this program. Throws {@link HostError}:
+ * EPERM.
+ */
+export function holdNetns(): Netns {
+  const fd = withLibc(() =>
+    visit(() => {
+      makeHere("Cannot create a network namespace");
+      return openFile("Cannot hold a network namespace", OWN_NETNS);
+    })
+  );
+  return new Netns(`akarino-${Deno.pid}-${fd}`, `/proc/${Deno.pid}/fd/${fd}`, () => libc().close(fd));
 }
 
 /** Makes a namespace and the file that stands for it; neither is left if it fails. */
@@ -119,14 +125,8 @@ function mountNew(attempt: string, path: string): void {
   libc().close(fd);
   try {
     visit(() => {
-      call(attempt, libc().unshare(CLONE_NEWNET), NEEDS_SYS_ADMIN);
+      makeHere(attempt);
       bindMount(attempt, OWN_NETNS, path, MS_BIND);
-      const loopback = new NetDevice("lo");
-      try {
-        loopback.up = true;
-      } finally {
-        loopback.close();
-      }
     });
   } catch (error) {
     libc().umount2(file, MNT_DETACH);
@@ -135,9 +135,30 @@ function mountNew(attempt: string, path: string): void {
   }
 }
 
+/** Takes this thread to a new namespace, and brings up its loopback interface. */
+function makeHere(attempt: string): void {
+  call(attempt, libc().unshare(CLONE_NEWNET), NEEDS_SYS_ADMIN);
+  const loopback = new NetDevice("lo");
+  try {
+    loopback.up = true;
+  } finally {
+    loopback.close();
+  }
+}
+
+/** Removes the file that stands for a namespace. */
+function unmount(name: string, path: string): void {
+  const file = cString(path);
+  const attempt = `Cannot remove network namespace "${name}"`;
+  // Somebody may have removed the mount already: then only the file is left.
+  const result = libc().umount2(file, MNT_DETACH);
+  if (result < 0 && lastErrno() !== EINVAL && lastErrno() !== ENOENT) call(attempt, result, NEEDS_SYS_ADMIN);
+  if (libc().unlink(file) < 0 && lastErrno() !== ENOENT) call(attempt, -1, NEEDS_SYS_ADMIN);
+}
+
 /** A namespace that is there: a name of `ip netns`, or a path such as `/proc/123/ns/net`. Close leaves it alone. */
 export function openNetns(nameOrPath: string): Netns {
-  return new Netns(nameOrPath, nameOrPath.includes("/") ? nameOrPath : `${NETNS_DIR}/${nameOrPath}`, false);
+  return new Netns(nameOrPath, nameOrPath.includes("/") ? nameOrPath : `${NETNS_DIR}/${nameOrPath}`, null);
 }
 
 /** Runs `work`, which takes this thread to another namespace, and brings the thread back. */

@@ -11,9 +11,9 @@
 
 import type { BlockPool } from "../../kernel/block.ts";
 import { put16le, put32le } from "../../kernel/wire/bytes.ts";
-import { call, cString, EACCES, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, ENXIO, EPERM, HostError, libc } from "./libc.ts";
+import { call, cString, EACCES, EBUSY, EINVAL, ENODEV, ENOENT, ENXIO, EPERM, HostError, libc } from "./libc.ts";
 import { checkMtu, checkName, interfaceRequest, NEEDS_ADMIN, NetDevice, parseInterfaceAddress } from "./netdev.ts";
-import { createNetns, Netns, openNetns } from "./netns.ts";
+import { holdNetns, Netns, openNetns } from "./netns.ts";
 import { VNET_HEADER_LEN } from "./vnet_header.ts";
 
 /** How a TUN or TAP device is made. */
@@ -87,8 +87,6 @@ const TUN_F_TCP = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
  * makes 500 packets a millisecond.
  */
 const QUEUE_LENGTH = 2000;
-/** Names tried for a new namespace before we give up. */
-const NETNS_TRIES_MAX = 100;
 
 /**
  * Opens a device as the options say, for a caller that holds libc. Throws {@link HostError}, with nothing left behind.
@@ -113,20 +111,7 @@ export function openTunDevice(kind: "tun" | "tap", options: TapOptions): TunHand
 function findNetns(wanted: Netns | string | undefined): Netns | null {
   if (wanted === undefined) return null;
   if (wanted instanceof Netns) return wanted;
-  return wanted === "new" ? newNetns() : openNetns(wanted);
-}
-
-let made = 0;
-
-/** A namespace with a name that nobody has: left-over ones of a killed program with our number are passed over. */
-function newNetns(): Netns {
-  for (let tries = 1;; tries++) {
-    try {
-      return createNetns(`akarino-${Deno.pid}-${made++}`);
-    } catch (error) {
-      if (!(error instanceof HostError) || error.errno !== EEXIST || tries >= NETNS_TRIES_MAX) throw error;
-    }
-  }
+  return wanted === "new" ? holdNetns() : openNetns(wanted);
 }
 
 function open(kind: "tun" | "tap", options: TapOptions, addresses: readonly string[], netns: Netns | null): TunHandle {

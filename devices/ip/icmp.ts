@@ -121,6 +121,8 @@ export class IcmpProto implements Proto {
   /** Echo requests to a group. */
   groupEchos = 0;
   queueFull = 0;
+  /** Messages of types that nobody here takes: redirects, timestamps, router advertisements. */
+  ignored = 0;
   /** Replies that nobody waits for. */
   noConv = 0;
   readonly #in: number[] = new Array<number>(TYPES_COUNTED).fill(0);
@@ -220,7 +222,10 @@ export class IcmpProto implements Proto {
     else if (hasId(type)) this.#toConv(packet, this.space.table.find(packet.src, 0, packet.dst, icmpEchoId(buf, at)));
     else if (type === ICMP_UNREACHABLE || type === ICMP_TIME_EXCEEDED || type === ICMP_PARAMETER_PROBLEM) {
       this.#error(packet, at, type);
-    } else block.free();
+    } else {
+      this.ignored++;
+      block.free();
+    }
   }
 
   /** An echo request: answered here, unless its identifier is bypassed. */
@@ -328,6 +333,7 @@ export class IcmpProto implements Proto {
       ["GroupEchos", this.groupEchos],
       ["NoConv", this.noConv],
       ["QueueFull", this.queueFull],
+      ["Ignored", this.ignored],
       ["OutErrors", icmpErrors.sent],
       ["OutSuppressed", icmpErrors.suppressed],
     ];

@@ -78,7 +78,7 @@ export function sendPacket(stack: IpStack, block: Block, options: SendOptions): 
   buf[at] = VERSION_4_IHL_5;
   buf[at + TOS] = options.tos;
   put16(buf, at + TOTAL_LEN, totalLen);
-  put16(buf, at + ID, stack.nextIpId());
+  put16(buf, at + ID, stack.nextIpId(options.protocol));
   put16(buf, at + FRAG, options.dontFragment === true ? DONT_FRAGMENT : 0);
   buf[at + TTL] = options.ttl;
   buf[at + PROTOCOL] = options.protocol;
@@ -116,12 +116,12 @@ export function sendRaw(stack: IpStack, block: Block, options: { kernelHeader: b
     buf[rp + TTL] = KERNEL_TTL;
     buf[rp + TOS] = KERNEL_TOS;
     if (!ipv4IsFragment(buf, rp)) {
-      put16(buf, rp + ID, stack.nextIpId());
+      put16(buf, rp + ID, stack.nextIpId(buf[rp + PROTOCOL]!));
       put16(buf, rp + FRAG, fits ? DONT_FRAGMENT : 0);
     }
   } else if (!fits && ipv4Id(buf, rp) === 0 && !ipv4IsFragment(buf, rp)) {
     // RFC 6864 4.2: what becomes fragments needs an id of its own, and this writer left it to us.
-    put16(buf, rp + ID, stack.nextIpId());
+    put16(buf, rp + ID, stack.nextIpId(buf[rp + PROTOCOL]!));
   }
   setIpv4Checksum(buf, rp, ipv4HeaderLen(buf, rp));
   if (fits) dispatch(stack, block, route, dst);

@@ -90,8 +90,12 @@ export class IpStack {
     this.#receivers[number] = proto;
   }
 
-  /** The next identification for a packet of ours (RFC 6864: it matters for fragments only). */
-  nextIpId(): number {
-    return this.#ipId = (this.#ipId + 1) & 0xffff;
+  /**
+   * The next identification for a packet of ours (RFC 6864: it matters for fragments only). Protocols count far apart:
+   * Wireshark takes fragments of two protocols whose numbers fall together for one datagram.
+   */
+  nextIpId(protocol: number): number {
+    this.#ipId = (this.#ipId + 1) & 0xffff;
+    return (this.#ipId + Math.imul(protocol, 0x9e37)) & 0xffff;
   }
 }

@@ -10,7 +10,7 @@ import type { Host } from "../boot.ts";
 
 const STATS_FILES = ["ipifc", "icmp", "udp", "ether0"] as const;
 
-/** Numbers of the stats files, by protocol and name; `Name: value` and `name value` lines are understood. */
+/** Numbers of the stats files, by protocol and name; of `Name: in out` lines both, as `Name in` and `Name out`. */
 export async function counters(host: Host): Promise<Record<string, Record<string, number>>> {
   const reader = host.spawn("counters");
   const tables: Record<string, Record<string, number>> = {};
@@ -19,8 +19,10 @@ export async function counters(host: Host): Promise<Record<string, Record<string
     const text = await reader.readText(`/net/${name}/stats`);
     const values: Record<string, number> = tables[name] = {};
     for (const line of text.split("\n")) {
-      const found = /^([\w ]+): (\d+)$/.exec(line.trim());
-      if (found !== null) values[found[1]!] = Number(found[2]);
+      const [, what, first, second] = /^([\w ]+): (\d+)(?: (\d+))?$/.exec(line.trim()) ?? [];
+      if (what === undefined) continue;
+      values[second === undefined ? what : `${what} in`] = Number(first);
+      if (second !== undefined) values[`${what} out`] = Number(second);
     }
   }
   reader.exit();

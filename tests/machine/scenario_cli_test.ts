@@ -1,0 +1,114 @@
+/**
+ * The scenario's command line as its users meet it: exit codes, messages, JSON; and the README's first script, run as
+ * printed in a program of its own without any permission.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { labNeeds } from "../kit/linux.ts";
+import { machineTest } from "../kit/skip.ts";
+import { ROOT } from "../kit/tree.ts";
+
+interface Ended {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs deno in the checkout, with `input` to read; how it ended. */
+async function deno(args: string[], input = ""): Promise<Ended> {
+  const signal = AbortSignal.timeout(30_000);
+  const streams = { stdin: "piped", stdout: "piped", stderr: "piped" } as const;
+  const env = { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" };
+  const child = new Deno.Command(Deno.execPath(), { args, cwd: ROOT, env, signal, ...streams }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(input));
+  await writer.close();
+  const { code, stdout, stderr } = await child.output();
+  const decoder = new TextDecoder();
+  return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };
+}
+
+/** The task, with its own permissions. */
+function scenario(...args: string[]): Promise<Ended> {
+  return deno(["task", "--quiet", "scenario", ...args]);
+}
+
+machineTest("scenario --json is one object with every step, and exit 0", [], async () => {
+  const { code, out, err } = await scenario("--wire", "memory", "--seed", "3", "--json");
+  assertEquals([code, err], [0, ""]);
+  const report = JSON.parse(out);
+  assertEquals(Object.keys(report), ["ok", "wire", "why", "seed", "steps", "counters"]);
+  assertEquals([report.ok, report.wire, report.why, report.seed], [true, "memory", "asked for", 3]);
+  for (const step of report.steps) {
+    assertEquals(Object.keys(step), ["name", "ok", "ms", "detail"]);
+    assertEquals([typeof step.name, step.ok, typeof step.ms, typeof step.detail], ["string", true, "number", "string"]);
+  }
+  assertEquals(Object.keys(report.counters), ["ipifc", "icmp", "udp", "ether0"]);
+  for (const table of Object.values<Record<string, unknown>>(report.counters)) {
+    assert(Object.values(table).every((value) => typeof value === "number"));
+  }
+});
+
+machineTest("scenario prints a line a step, and says which wire and why", [], async () => {
+  const { code, out } = await scenario("--wire=memory", "--verbose");
+  assertEquals(code, 0);
+  assertMatch(out, /^wire memory \(asked for\), seed 1$/m);
+  assertMatch(out, /^ok {3}boot +[\d.]+ ms {2}host1 is 10\.0\.0\.1/m);
+  assertMatch(out, /^ +[\d.]+ \d+ bypass-echo \d+ blockwrite\(/m, "system calls are traced");
+  assertMatch(out, /^(\d+) of \1 steps held$/m);
+});
+
+machineTest("scenario: a bad option is exit 2, and is named", [], async () => {
+  const cases: readonly (readonly [args: string[], message: string])[] = [
+    [["--wire", "wifi"], 'Bad value "wifi" for --wire: one of auto, memory, tap, tun'],
+    [["--seed", "x"], 'Bad value "x" for --seed'],
+    [["--colour"], 'Unknown option "--colour"'],
+    [["--pcap"], "No file name after --pcap"],
+  ];
+  const runs = cases.map(async ([args, message]) => {
+    const { code, out, err } = await scenario(...args);
+    assertEquals([code, out], [2, ""]);
+    assertStringIncludes(err, `scenario: ${message}`);
+    assertStringIncludes(err, "--help");
+  });
+  await Promise.all(runs);
+  const help = await scenario("--help");
+  assertEquals([help.code, help.err], [0, ""]);
+  assertStringIncludes(help.out, "usage: deno task scenario");
+});
+
+machineTest("scenario: a capture that cannot be written is exit 2, and is named", [], async () => {
+  const { code, err } = await scenario("--wire", "memory", "--pcap", "/nonexistent/a.pcapng");
+  assertEquals(code, 2, err);
+  assertStringIncludes(err, 'scenario: Cannot write "/nonexistent/a.pcapng" of --pcap');
+});
+
+machineTest("scenario without the right to a device: auto takes memory, tap and tun are exit 1", [], async () => {
+  const bare = (wire: string) => deno(["run", "--no-prompt", "tools/scenario.ts", "--wire", wire, "--json"]);
+  const auto = await bare("auto");
+  assertEquals(auto.code, 0, auto.err);
+  const { wire, why } = JSON.parse(auto.out);
+  assertEquals(wire, "memory");
+  assertMatch(why, /^auto: no TAP here \(.*ffi/);
+  for (const { code, out, err } of await Promise.all([bare("tap"), bare("tun")])) {
+    assertEquals([code, out], [1, ""]);
+    assertMatch(err, /^scenario: .*ffi/);
+  }
+});
+
+machineTest("scenario on auto takes a TAP where it may", labNeeds(), async () => {
+  const { code, out } = await scenario("--json");
+  assertEquals(code, 0);
+  const { wire, why } = JSON.parse(out);
+  assertEquals([wire, why], ["tap", "auto: a TAP in a network namespace of its own can be made"]);
+});
+
+machineTest("the README's first script runs as printed, without any permission", [], async () => {
+  const readme = await Deno.readTextFile(`${ROOT}/README.md`);
+  const script = /^```ts first-script\n(.*?)^```$/ms.exec(readme)![1]!;
+  const { code, out, err } = await deno(["run", "--no-prompt", "--check", "--ext=ts", "-"], script);
+  assertEquals(code, 0, err);
+  assertMatch(out, /^hello\nether OK 10\.0\.0\.1 020000000001\n/);
+});
