@@ -28,6 +28,7 @@ import { convAt, Kind, kindOf, levelOf, listDir, lookupName, pathOf, protoAt, st
 import { ConvState } from "./proto.ts";
 import { RawProto } from "./raw.ts";
 import { ROUTE_TAG_NONE } from "./route.ts";
+import { tcpProto } from "./tcp/tcp.ts";
 import { UdpProto } from "./udp.ts";
 import { UDP_RECORD_MAX } from "./udp_headers.ts";
 
@@ -73,6 +74,7 @@ export class IpDev extends Dev {
     this.#env = env;
     const packetPorts = this.packetPorts = options.packetPorts ?? new Map<string, PacketPort>();
     this.#protos = [
+      tcpProto,
       (stack) => new UdpProto(stack),
       (stack) => new IpifcProto(stack, { packetPorts }),
       (stack) => new IcmpProto(stack),

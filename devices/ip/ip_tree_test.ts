@@ -8,7 +8,18 @@ import { convOf, Kind, kindOf, listDir, lookupName, pathOf, protoOf, statPath } 
 
 Deno.test("#ip lists Akaros' files in Akaros' order, and raw", () => {
   const { root } = ipFixture();
-  assertEquals(namesIn(root), ["udp", "ipifc", "icmp", "raw", "arp", "ndb", "iproute", "ipselftab", "log"]);
+  assertEquals(namesIn(root), [
+    "tcp",
+    "udp",
+    "ipifc",
+    "icmp",
+    "raw",
+    "arp",
+    "ndb",
+    "iproute",
+    "ipselftab",
+    "log",
+  ]);
   assertEquals(namesIn(walkTo(root, "udp")), ["clone", "stats"]);
   assertEquals(namesIn(walkTo(root, "ipifc")), ["0", "clone", "stats"]);
   const files = ["ctl", "data", "err", "listen", "local", "remote", "status"];
@@ -48,7 +59,7 @@ Deno.test("Every entry that is listed can be looked up and has the record that s
     }
     return count;
   };
-  assertEquals(visit(pathOf(Kind.Root)), 9 + 4 * 2 + (1 + 8) + 2 * (1 + 7));
+  assertEquals(visit(pathOf(Kind.Root)), 10 + 5 * 2 + (1 + 8) + 2 * (1 + 7));
 });
 
 Deno.test("Names that are no number, or a number without a conversation, are not found", () => {

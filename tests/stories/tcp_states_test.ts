@@ -1,6 +1,6 @@
 /**
- * Every state of a connection and what each segment and each call of the user does in it (RFC 9293 3.10). The host is 10.0.0.1
- * port 80, its peer is made by hand; sequence numbers are relative.
+ * Every state of a connection and what each segment and each call of the user does in it (RFC 9293 3.10). The host is
+ * 10.0.0.1 port 80, its peer is made by hand; sequence numbers are relative.
  */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";

@@ -1,0 +1,199 @@
+/**
+ * A segment for a synchronized connection: the eight checks of RFC 9293 3.10.7.4, in their order.
+ *
+ * Path: demux → input → ack, receive, life; then output.
+ *
+ * ```
+ *                  rcv.nxt                rcv.edge
+ *   ----|-------------|---------------------|--------
+ *  [=== seg ===]                                        old: acknowledged again
+ *              [=== seg ===]                            its front is cut off
+ *                        [=== seg ===]                  early: kept
+ *                                   [=== seg ===]       its tail is cut off
+ *                                            [=== seg]  acknowledged, and nothing else
+ * ```
+ *
+ * Each check is a function that answers whether the segment goes on.
+ *
+ * @module
+ */
+
+import * as seq from "../../../kernel/wire/seq.ts";
+import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from "../../../kernel/wire/tcp.ts";
+import { takeAck } from "./ack.ts";
+import { challenge } from "./challenge.ts";
+import { raise } from "./life.ts";
+import { output } from "./output.ts";
+import { noteDuplicate, takeText } from "./receive.ts";
+import { sendReset } from "./segment_out.ts";
+import type { Arriving } from "./segment_in.ts";
+import { mayReceive, TcpEvent, TcpState } from "./state.ts";
+import { settleSynTimeout } from "./timeouts.ts";
+import type { Tcb } from "./tcb.ts";
+
+/** A timestamp that is older than this says nothing (RFC 7323 5.5): 24 days, half of what 32 bits hold. */
+const TS_RECENT_LIFE_MS = 24 * 24 * 3600 * 1000;
+
+/** Takes a segment (given away) for a connection that is at least half open. */
+export function input(tcb: Tcb, segment: Arriving): void {
+  tcb.heardMs = tcb.env.clock.now();
+  tcb.keepaliveProbes = 0;
+  if (passes(tcb, segment)) {
+    // The sixth check is the urgent pointer: it moves nothing, and urgent data are data (RFC 9293 3.8.5, RFC 6093 6).
+    takeText(tcb, segment);
+  }
+  segment.drop();
+  if (tcb.state !== TcpState.Closed) output(tcb);
+}
+
+function passes(tcb: Tcb, segment: Arriving): boolean {
+  return checkSequence(tcb, segment) &&
+    checkReset(tcb, segment) &&
+    // The third check, security and precedence, is obsolete.
+    checkSyn(tcb, segment) &&
+    checkAck(tcb, segment) &&
+    checkReader(tcb, segment);
+}
+
+/** First check: the segment is in the window. What of it is not is cut off. */
+function checkSequence(tcb: Tcb, segment: Arriving): boolean {
+  if (tcb.state === TcpState.SynReceived) trimRepeatedSyn(tcb, segment);
+  if (!checkTimestamp(tcb, segment)) return false;
+  if (!isAcceptable(tcb, segment)) {
+    answerUnacceptable(tcb, segment);
+    return false;
+  }
+  const { options } = segment;
+  if (tcb.timestampsOk && options.hasTimestamps && seq.leq(segment.seq, tcb.rcv.acked)) {
+    // RFC 7323 4.3: the timestamp to echo is that of the first segment since our last acknowledgment.
+    if (seq.geq(options.tsVal, tcb.tsRecent)) {
+      tcb.tsRecent = options.tsVal;
+      tcb.tsRecentMs = tcb.heardMs;
+    }
+  }
+  trim(tcb, segment);
+  return true;
+}
+
+/** A simultaneous open: the SYN comes again with an acknowledgment. It has been taken; the rest is an ACK. */
+function trimRepeatedSyn(tcb: Tcb, segment: Arriving): void {
+  if (!segment.has(TCP_SYN) || !segment.has(TCP_ACK) || segment.seq !== tcb.rcv.irs) return;
+  segment.flags &= ~TCP_SYN;
+  segment.seq = seq.add(segment.seq, 1);
+}
+
+/** PAWS, RFC 7323 5.3: an old duplicate from a window that had the same numbers. */
+function checkTimestamp(tcb: Tcb, segment: Arriving): boolean {
+  if (!tcb.timestampsOk || segment.has(TCP_RST)) return true;
+  const { options } = segment;
+  const { stats } = tcb.env;
+  if (!options.hasTimestamps) {
+    // RFC 7323 3.2: once agreed, every segment has them.
+    stats.pawsDrops++;
+    return false;
+  }
+  if (seq.geq(options.tsVal, tcb.tsRecent) || tcb.heardMs - tcb.tsRecentMs > TS_RECENT_LIFE_MS) return true;
+  stats.pawsDrops++;
+  if (segment.length > 0 && seq.leq(segment.end, tcb.rcv.nxt)) noteDuplicate(tcb, segment.seq, segment.end);
+  if (segment.span > 0) tcb.ackNow = true;
+  else challenge(tcb);
+  return false;
+}
+
+/** RFC 9293 table 6. */
+function isAcceptable(tcb: Tcb, segment: Arriving): boolean {
+  const { rcv } = tcb;
+  const wnd = tcb.rcvWnd;
+  const { seq: from, span } = segment;
+  if (from === rcv.nxt) return true; // Also into a shut window: the ACK of it counts (RFC 9293 3.10.7.4).
+  // An empty segment right behind the window is what a peer sends that has filled it.
+  if (span === 0) return wnd > 0 && seq.between(rcv.nxt, from, rcv.edge);
+  return seq.inWindow(from, rcv.nxt, wnd) || seq.inWindow(seq.add(from, span - 1), rcv.nxt, wnd);
+}
+
+function answerUnacceptable(tcb: Tcb, segment: Arriving): void {
+  const { stats } = tcb.env;
+  stats.windowDrops++;
+  if (segment.has(TCP_RST)) return;
+  const isOld = seq.leq(segment.end, tcb.rcv.nxt);
+  if (segment.has(TCP_FIN) && tcb.state === TcpState.TimeWait) return raise(tcb, TcpEvent.Fin);
+  if (segment.span > 0 && isOld && !segment.has(TCP_SYN)) {
+    if (segment.length > 0) noteDuplicate(tcb, segment.seq, seq.add(segment.seq, segment.length));
+    tcb.ackNow = true;
+    return;
+  }
+  challenge(tcb);
+}
+
+/** Cuts off what we have and what the window does not take. */
+function trim(tcb: Tcb, segment: Arriving): void {
+  const { rcv } = tcb;
+  const early = seq.diff(rcv.nxt, segment.seq);
+  if (early > 0 && segment.block !== null) {
+    // The reset check looks at where the segment began: a SYN or RST keeps it.
+    if (segment.has(TCP_SYN | TCP_RST)) return;
+    noteDuplicate(tcb, segment.seq, seq.add(segment.seq, Math.min(early, segment.length)));
+    segment.block.rp += Math.min(early, segment.length);
+    segment.seq = rcv.nxt;
+    tcb.ackNow = true;
+  }
+  const late = seq.diff(segment.end, rcv.edge);
+  if (late <= 0 || segment.block === null) return;
+  if (segment.has(TCP_FIN)) {
+    segment.flags &= ~TCP_FIN;
+    segment.block.wp -= Math.min(segment.length, late - 1);
+  } else {
+    segment.block.wp -= Math.min(segment.length, late);
+  }
+  tcb.ackNow = true;
+}
+
+/** Second check, with RFC 5961 3: a reset is believed only exactly where the next byte is due. */
+function checkReset(tcb: Tcb, segment: Arriving): boolean {
+  if (!segment.has(TCP_RST)) return true;
+  if (segment.seq === tcb.rcv.nxt) raise(tcb, TcpEvent.Rst);
+  else challenge(tcb);
+  return false;
+}
+
+/** Fourth check, with RFC 5961 4: a SYN is never believed. */
+function checkSyn(tcb: Tcb, segment: Arriving): boolean {
+  if (!segment.has(TCP_SYN)) return true;
+  challenge(tcb);
+  return false;
+}
+
+/** Fifth check. */
+function checkAck(tcb: Tcb, segment: Arriving): boolean {
+  if (!segment.has(TCP_ACK)) {
+    tcb.env.stats.flagDrops++;
+    return false;
+  }
+  if (tcb.state !== TcpState.SynReceived) return takeAck(tcb, segment);
+  const { snd } = tcb;
+  if (!seq.gt(segment.ack, snd.una) || seq.gt(segment.ack, snd.nxt)) {
+    sendReset(tcb, segment.ack);
+    return false;
+  }
+  establish(tcb, segment);
+  return takeAck(tcb, segment);
+}
+
+/** Our SYN is acknowledged: the peer's window counts from here (RFC 9293 3.10.7.4, SYN-RECEIVED). */
+export function establish(tcb: Tcb, segment: Arriving): void {
+  const { snd } = tcb;
+  snd.una = seq.add(snd.iss, 1);
+  snd.wnd = segment.window << snd.shift;
+  snd.maxWnd = Math.max(snd.maxWnd, snd.wnd);
+  snd.wl1 = segment.seq;
+  snd.wl2 = segment.ack;
+  settleSynTimeout(tcb);
+  raise(tcb, TcpEvent.AckOfSyn);
+}
+
+/** RFC 9293 3.10.4, RFC 1122 4.2.2.13: nobody will ever read this data, and the peer must know. */
+function checkReader(tcb: Tcb, segment: Arriving): boolean {
+  if (!tcb.detached || !mayReceive(tcb.state) || segment.length === 0) return true;
+  raise(tcb, TcpEvent.Abort);
+  return false;
+}

@@ -1,0 +1,42 @@
+/**
+ * The largest segment that the path takes: the peer's MSS, the route's MTU, and what ICMP says of the path (RFC 1191,
+ * RFC 9293 3.7.1), which is believed only if it quotes what we really sent (RFC 5927 7).
+ *
+ * Path: handshake, output, advice → pmtu → tcb.
+ *
+ * @module
+ */
+
+import { mssOf, TIMESTAMPS_LEN } from "./options.ts";
+import type { Tcb } from "./tcb.ts";
+
+/** A smaller path MTU is not believed: nobody has one, and small segments only make us work (Linux' min_pmtu). */
+export const PATH_MTU_MIN = 552;
+/** How long a lower path MTU is believed (RFC 1191 6.3). */
+export const PATH_MTU_LIFE_MS = 600_000;
+
+/** Sets snd.mss from what is known now (RFC 6691: options that every segment has are taken off). */
+export function updateMss(tcb: Tcb): void {
+  const { env, conv, snd } = tcb;
+  const nowMs = env.clock.now();
+  if (tcb.pathMtu > 0 && nowMs >= tcb.pathMtuUntilMs) tcb.pathMtu = 0;
+  const routeMtu = env.ip.mtu(conv.raddr);
+  const mtu = tcb.pathMtu > 0 ? Math.min(tcb.pathMtu, routeMtu) : routeMtu;
+  const mss = Math.min(snd.peerMss, mssOf(mtu, tcb.isV4)) - (tcb.timestampsOk ? TIMESTAMPS_LEN : 0);
+  snd.mss = mss;
+  tcb.congestion.mss = mss;
+}
+
+/** The path takes no more than `mtu` bytes; whether that made segments smaller. */
+export function lowerMss(tcb: Tcb, mtu: number): boolean {
+  const before = tcb.snd.mss;
+  tcb.pathMtu = Math.max(PATH_MTU_MIN, mtu);
+  tcb.pathMtuUntilMs = tcb.env.clock.now() + PATH_MTU_LIFE_MS;
+  updateMss(tcb);
+  if (tcb.snd.mss >= before) {
+    tcb.snd.mss = tcb.congestion.mss = before;
+    return false;
+  }
+  tcb.env.stats.mtuReductions++;
+  return true;
+}

@@ -1,0 +1,126 @@
+/**
+ * The text of a segment: into the receive queue if it is its turn, else into the resequence store; and when to
+ * acknowledge it (RFC 9293 3.10.7.4, seventh and eighth check; RFC 5681 4.2).
+ *
+ * Path: input → receive → resequence, conv.rq.
+ *
+ * @module
+ */
+
+import { Block } from "../../../kernel/block.ts";
+import * as seq from "../../../kernel/wire/seq.ts";
+import { TCP_CWR, TCP_FIN } from "../../../kernel/wire/tcp.ts";
+import { raise } from "./life.ts";
+import type { Arriving } from "./segment_in.ts";
+import { mayReceive, TcpEvent } from "./state.ts";
+import type { Tcb } from "./tcb.ts";
+import { DELAYED_ACK_MS, TimerSlot } from "./timer.ts";
+
+/**
+ * Payload below this is copied out of its buffer, which holds a whole frame: small segments must not cost 2 KiB each.
+ */
+const COPY_BELOW = 512;
+
+/** Takes the payload and the FIN of a segment that is in the window. */
+export function takeText(tcb: Tcb, segment: Arriving): void {
+  if (!mayReceive(tcb.state)) return;
+  noteEcn(tcb, segment);
+  const { rcv } = tcb;
+  const hasFin = segment.has(TCP_FIN);
+  const length = segment.length;
+  if (length === 0 && !hasFin) return;
+  const { seq: from } = segment;
+  const finAt = hasFin ? seq.add(from, length) : -1;
+  if (from !== rcv.nxt) return takeEarly(tcb, segment, finAt);
+  const hadGap = tcb.resequence.ranges > 0;
+  if (length > 0 && !accept(tcb, compact(segment.takeBlock()))) {
+    tcb.env.stats.roomDrops++;
+    tcb.ackNow = true;
+    return;
+  }
+  if (hadGap) drain(tcb);
+  if (finAt >= 0) rcv.finAt = finAt;
+  if (rcv.finAt >= 0 && rcv.finAt === rcv.nxt) {
+    rcv.nxt = seq.add(rcv.nxt, 1);
+    return raise(tcb, TcpEvent.Fin);
+  }
+  if (hadGap) tcb.ackNow = true;
+  else scheduleAck(tcb);
+}
+
+/** Puts a block that begins at rcv.nxt into the queue; false: the queue has no room for one more. */
+function accept(tcb: Tcb, block: Block): boolean {
+  const { rcv, rq } = tcb;
+  const length = block.wp - block.rp;
+  if (!rq.canWrite) {
+    block.free();
+    return false;
+  }
+  rcv.nxt = seq.add(rcv.nxt, length);
+  rcv.delivered += length;
+  if (length > rcv.full) rcv.full = Math.min(length, rcv.mss);
+  // After `shutdown rd` the queue is closed: data is acknowledged, and nobody reads it.
+  block.clearOffload();
+  rq.pass(block);
+  return true;
+}
+
+/** What had come before its turn and has it now. */
+function drain(tcb: Tcb): void {
+  for (let block = tcb.resequence.take(tcb.rcv.nxt); block !== null; block = tcb.resequence.take(tcb.rcv.nxt)) {
+    if (!accept(tcb, block)) return;
+  }
+}
+
+/** A segment with a gap before it: kept, and the sender is told at once (RFC 5681 4.2). */
+function takeEarly(tcb: Tcb, segment: Arriving, finAt: number): void {
+  const { env, rcv } = tcb;
+  env.stats.outOfOrder++;
+  tcb.ackNow = true;
+  if (finAt >= 0) rcv.finAt = finAt;
+  const from = segment.seq;
+  const length = segment.length;
+  if (length === 0) return;
+  const stored = tcb.resequence.insert(from, compact(segment.takeBlock()));
+  if (stored === "refused") env.stats.roomDrops++;
+  if (stored === "duplicate") noteDuplicate(tcb, from, seq.add(from, length));
+}
+
+/** The segment, or its part from `left` to `right`, was here before: to be reported (RFC 2883). */
+export function noteDuplicate(tcb: Tcb, left: number, right: number): void {
+  tcb.rerecv++;
+  if (!tcb.sackOk) return;
+  tcb.hasDsack = true;
+  tcb.dsackLeft = left;
+  tcb.dsackRight = right;
+}
+
+function compact(block: Block): Block {
+  const length = block.wp - block.rp;
+  if (length >= COPY_BELOW || block.buf.length < 4 * length) return block;
+  const copy = Block.from(block.buf.subarray(block.rp, block.wp), 0);
+  block.free();
+  return copy;
+}
+
+/** RFC 3168 6.1.3: once marked, every acknowledgment says so until the peer has reduced its window. */
+function noteEcn(tcb: Tcb, segment: Arriving): void {
+  if (!tcb.ecnOk) return;
+  if (segment.has(TCP_CWR)) tcb.ecnEcho = false;
+  if (!segment.isMarked) return;
+  tcb.env.stats.ecnMarksIn++;
+  tcb.ackNow ||= !tcb.ecnEcho;
+  tcb.ecnEcho = true;
+}
+
+/** Every second full segment is acknowledged at once, others soon (RFC 9293 3.8.6.3, RFC 5681 4.2). */
+function scheduleAck(tcb: Tcb): void {
+  const { rcv, timers } = tcb;
+  const owed = (rcv.nxt - rcv.acked) >>> 0;
+  if (rcv.quick > 0 || owed >= 2 * rcv.full) {
+    if (rcv.quick > 0) rcv.quick--;
+    tcb.ackNow = true;
+  } else if (!timers.isSet(TimerSlot.Ack)) {
+    timers.set(TimerSlot.Ack, DELAYED_ACK_MS);
+  }
+}

@@ -1,0 +1,265 @@
+/**
+ * One segment leaves: header, options, payload copied from conv.wq, checksum owed (RFC 9293 3.1).
+ *
+ * Path: output, life, limbo, handshake, timeouts → segment_out → ip_output.
+ *
+ * A segment of more than one MSS carries the metadata by which a link, or the software before it, cuts it. What leaves
+ * carries the acknowledgment and the window of now, so sending anything settles a delayed acknowledgment.
+ *
+ * @module
+ */
+
+import { type Block, Checksum, Segment } from "../../../kernel/block.ts";
+import { put16, put32 } from "../../../kernel/wire/bytes.ts";
+import { pseudoSum } from "../../../kernel/wire/checksum.ts";
+import { IP_PROTO_TCP } from "../../../kernel/wire/ip_proto.ts";
+import * as seq from "../../../kernel/wire/seq.ts";
+import {
+  emitTcp,
+  TCP_ACK,
+  TCP_CWR,
+  TCP_ECE,
+  TCP_FIN,
+  TCP_HEADER_LEN,
+  TCP_RST,
+  TCP_SYN,
+  tcpEmitLen,
+  type TcpFields,
+  type TcpHeader,
+} from "../../../kernel/wire/tcp.ts";
+import type { SackBlock } from "../../../kernel/wire/tcp_options.ts";
+import { TTL_DEFAULT } from "../conv.ts";
+import type { InputPacket, SendOptions, SendResult } from "../packet.ts";
+import {
+  ECN_SETUP,
+  ipHeaderLen,
+  optionsLen,
+  putSackHead,
+  putTimestamps,
+  sackBlocksMax,
+  synAckOptions,
+  synOptions,
+} from "./options.ts";
+import { isSynchronized } from "./state.ts";
+import type { Tcb, TcpEnv } from "./tcb.ts";
+import { TimerSlot } from "./timer.ts";
+import { windowField } from "./window.ts";
+
+const CHECKSUM_FIELD = 16;
+/** The congestion bits of TOS, and the codepoint that says we understand them (RFC 3168 5). */
+const ECN_MASK = 0x03;
+const ECT_0 = 0x02;
+const NO_BLOCKS: readonly SackBlock[] = [];
+
+/** What a segment is to be, beside the bytes it carries. */
+export interface SegmentWish {
+  readonly seq: number;
+  /** Payload bytes, which are in conv.wq. */
+  readonly length: number;
+  readonly flags: number;
+  /** New data may say that the path may mark it; what is sent again may not (RFC 3168 6.1.5). */
+  readonly isNew: boolean;
+}
+
+/** Sends a segment of a synchronized connection. */
+export function sendSegment(tcb: Tcb, wish: SegmentWish): SendResult {
+  const { env, snd, rcv } = tcb;
+  const blocks = sackBlocks(tcb);
+  const headerLen = TCP_HEADER_LEN + optionsLen(tcb, blocks.length);
+  const block = env.blocks.alloc(headerLen + wish.length);
+  const { buf, rp } = block;
+  block.wp = rp + headerLen + wish.length;
+  let flags = wish.flags | (tcb.ecnEcho ? TCP_ECE : 0);
+  if (wish.isNew && wish.length > 0 && tcb.cwrDue) {
+    flags |= TCP_CWR;
+    tcb.cwrDue = false;
+  }
+  putHeader(tcb, block, wish.seq, headerLen, flags);
+  putOptions(tcb, block, blocks);
+  if (wish.length > 0) tcb.wq.peek(buf.subarray(rp + headerLen, block.wp), (wish.seq - snd.base) >>> 0);
+  const size = segmentSize(tcb, blocks.length);
+  if (wish.length > size) {
+    block.segment = tcb.isV4 ? Segment.Tcp4 : Segment.Tcp6;
+    block.segmentSize = size;
+    block.segmentHeaderLen = ipHeaderLen(tcb.isV4) + headerLen;
+    env.stats.outSegs += Math.ceil(wish.length / size) - 1;
+  }
+  acknowledged(tcb);
+  rcv.acked = rcv.nxt;
+  return transmit(tcb, block, tcb.ecnOk && wish.isNew && wish.length > 0 ? ECT_0 : 0);
+}
+
+/** Payload bytes of a full segment that has `sackCount` SACK blocks. */
+export function segmentSize(tcb: Tcb, sackCount: number): number {
+  return Math.max(1, tcb.snd.mss - (sackCount > 0 ? 4 + 8 * sackCount : 0));
+}
+
+/** Payload bytes of a full segment that would be sent now. */
+export function segmentSizeNow(tcb: Tcb): number {
+  return segmentSize(tcb, sackCount(tcb));
+}
+
+function sackCount(tcb: Tcb): number {
+  if (!tcb.sackOk) return 0;
+  return Math.min(sackBlocksMax(tcb), tcb.resequence.ranges + (tcb.hasDsack ? 1 : 0));
+}
+
+/** The acknowledgment has left: nothing is owed. */
+function acknowledged(tcb: Tcb): void {
+  tcb.ackNow = false;
+  tcb.hasDsack = false;
+  tcb.timers.clear(TimerSlot.Ack);
+}
+
+/** The blocks to report: a duplicate first (RFC 2883 4), then what was added to last (RFC 2018 4). */
+function sackBlocks(tcb: Tcb): readonly SackBlock[] {
+  const count = sackCount(tcb);
+  if (count === 0) return NO_BLOCKS;
+  const most = count - (tcb.hasDsack ? 1 : 0);
+  const blocks = tcb.resequence.sackBlocks(most);
+  if (!tcb.hasDsack) return blocks;
+  tcb.env.stats.dsacksOut++;
+  return [{ left: tcb.dsackLeft, right: tcb.dsackRight }, ...blocks];
+}
+
+function putHeader(tcb: Tcb, block: Block, from: number, headerLen: number, flags: number): void {
+  const { conv, rcv } = tcb;
+  const { buf, rp } = block;
+  put16(buf, rp, conv.lport);
+  put16(buf, rp + 2, conv.rport);
+  put32(buf, rp + 4, from);
+  put32(buf, rp + 8, (flags & TCP_ACK) !== 0 ? rcv.nxt : 0);
+  buf[rp + 12] = headerLen << 2;
+  buf[rp + 13] = flags;
+  put16(buf, rp + 14, windowField(tcb));
+  put16(buf, rp + 18, 0);
+}
+
+function putOptions(tcb: Tcb, block: Block, blocks: readonly SackBlock[]): void {
+  const { buf } = block;
+  let at = block.rp + TCP_HEADER_LEN;
+  if (tcb.timestampsOk) {
+    putTimestamps(buf, at, tcb.tsNow(tcb.env.clock.now()), tcb.tsRecent);
+    at += 12;
+  }
+  if (blocks.length === 0) return;
+  putSackHead(buf, at, blocks.length);
+  at += 4;
+  for (const { left, right } of blocks) {
+    put32(buf, at, left);
+    put32(buf, at + 4, right);
+    at += 8;
+  }
+}
+
+/** Sends an acknowledgment without data. */
+export function sendAck(tcb: Tcb): void {
+  sendSegment(tcb, { seq: tcb.snd.nxt, length: 0, flags: TCP_ACK, isNew: false });
+}
+
+/**
+ * An acknowledgment of old bytes, which the peer must answer: a keepalive, or a probe of its window (RFC 9293 3.8.4).
+ */
+export function sendProbe(tcb: Tcb): void {
+  sendSegment(tcb, { seq: seq.add(tcb.snd.una, -1), length: 0, flags: TCP_ACK, isNew: false });
+}
+
+/** Sends our SYN, or our SYN-ACK of a simultaneous open. */
+export function sendSyn(tcb: Tcb): SendResult {
+  const { snd, rcv, conv, env } = tcb;
+  const answer = isSynchronized(tcb.state);
+  const nowMs = env.clock.now();
+  const ecn = answer ? (tcb.ecnOk ? TCP_ECE : 0) : (tcb.config.ecn ? ECN_SETUP : 0);
+  rcv.acked = rcv.nxt;
+  return sendFields(tcb, {
+    srcPort: conv.lport,
+    dstPort: conv.rport,
+    seq: snd.iss,
+    ack: answer ? rcv.nxt : 0,
+    flags: TCP_SYN | (answer ? TCP_ACK : 0) | ecn,
+    // The window of a SYN is never scaled (RFC 7323 2.2).
+    window: Math.min(65_535, rcv.buffer),
+    options: answer ? synAckOptions(tcb, nowMs) : synOptions(tcb, nowMs),
+  });
+}
+
+/** Sends a reset with sequence number `from`; with `ack` it acknowledges what has come. */
+export function sendReset(tcb: Tcb, from: number): void {
+  const { conv, rcv } = tcb;
+  tcb.env.stats.outRsts++;
+  const flags = TCP_RST | (isSynchronized(tcb.state) ? TCP_ACK : 0);
+  sendFields(tcb, { srcPort: conv.lport, dstPort: conv.rport, seq: from, ack: rcv.nxt, flags, window: 0 });
+}
+
+function sendFields(tcb: Tcb, fields: TcpFields): SendResult {
+  const block = tcb.env.blocks.alloc(tcpEmitLen(fields));
+  block.wp += emitTcp(fields, block.buf, block.rp);
+  return transmit(tcb, block, 0);
+}
+
+/** Gives the segment to IP; on "noRoute" and "tooBig" it is gone too. */
+function transmit(tcb: Tcb, block: Block, ecn: number): SendResult {
+  const { sendOptions, conv, env } = tcb;
+  sendOptions.ttl = conv.ttl;
+  sendOptions.tos = (conv.tos & ~ECN_MASK) | ecn;
+  env.stats.outSegs++;
+  return transmitBlock(env, block, sendOptions);
+}
+
+function transmitBlock(env: TcpEnv, block: Block, options: SendOptions): SendResult {
+  const at = block.rp;
+  // Owed: whoever sends it computes it, if the wire needs it at all.
+  put16(block.buf, at + CHECKSUM_FIELD, pseudoSum(options.src, options.dst, IP_PROTO_TCP, block.wp - at));
+  block.checksum = Checksum.Owed;
+  block.checksumStart = at;
+  block.checksumField = at + CHECKSUM_FIELD;
+  const result = env.ip.send(block, options);
+  if (result === "noRoute" || result === "tooBig") block.free();
+  return result;
+}
+
+/** A segment that belongs to no connection of ours: a SYN-ACK from limbo, or a reset. */
+export interface LooseSegment {
+  readonly fields: TcpFields;
+  readonly ttl: number;
+  readonly tos: number;
+}
+
+/** Sends a loose segment back to where `packet` came from. */
+export function sendLoose(
+  env: TcpEnv,
+  ends: { src: SendOptions["src"]; dst: SendOptions["dst"] },
+  loose: LooseSegment,
+): void {
+  const block = env.blocks.alloc(tcpEmitLen(loose.fields));
+  block.wp += emitTcp(loose.fields, block.buf, block.rp);
+  env.stats.outSegs++;
+  transmitBlock(env, block, {
+    src: ends.src,
+    dst: ends.dst,
+    protocol: IP_PROTO_TCP,
+    ttl: loose.ttl,
+    tos: loose.tos,
+    dontFragment: true,
+  });
+}
+
+/** Answers a segment for nobody by a reset that its sender believes (RFC 9293 3.10.7.1); never a reset by a reset. */
+export function refuse(env: TcpEnv, packet: InputPacket, header: TcpHeader, payloadLen: number): void {
+  if ((header.flags & TCP_RST) !== 0) return;
+  env.stats.outRsts++;
+  const isAck = (header.flags & TCP_ACK) !== 0;
+  const length = payloadLen + ((header.flags & TCP_SYN) !== 0 ? 1 : 0) + ((header.flags & TCP_FIN) !== 0 ? 1 : 0);
+  sendLoose(env, { src: packet.dst, dst: packet.src }, {
+    ttl: TTL_DEFAULT,
+    tos: 0,
+    fields: {
+      srcPort: header.dstPort,
+      dstPort: header.srcPort,
+      seq: isAck ? header.ack : 0,
+      ack: isAck ? 0 : seq.add(header.seq, length),
+      flags: isAck ? TCP_RST : TCP_RST | TCP_ACK,
+      window: 0,
+    },
+  });
+}

@@ -1,0 +1,78 @@
+/**
+ * StreamQueue: a conversation's byte queue, with what a stream needs beyond a Queue: to be told of reads (they open the
+ * window), and to answer with the right errno once the connection is broken.
+ *
+ * Path: receive → stream_queue → dev_ip (data file); dev_ip → stream_queue → output.
+ *
+ * @module
+ */
+
+import type { Block, BlockPool } from "../../../kernel/block.ts";
+import { type ErrnoName, KernelError } from "../../../kernel/error.ts";
+import { type PutResult, Queue } from "../../../kernel/queue.ts";
+
+/** A byte queue of a connection. */
+export class StreamQueue extends Queue {
+  /** Called after each read that took something. */
+  onRead: (() => void) | null = null;
+  /** `rqlimit`: most bytes of the receive buffer, chosen by the user; 0: it is tuned. */
+  userLimit = 0;
+  #failure: { readonly code: ErrnoName; readonly text: string } | null = null;
+
+  /** Nothing more comes or goes, because of an error; what is queued can still be read. */
+  fail(code: ErrnoName, text: string): void {
+    if (this.closed) return;
+    this.#failure = { code, text };
+    this.hangup(text);
+  }
+
+  /** Writes are refused for now; nothing is hung up. */
+  refuse(code: ErrnoName, text: string): void {
+    this.#failure = { code, text };
+  }
+
+  #check(): void {
+    if (this.#failure !== null) throw new KernelError(this.#failure.code, this.#failure.text);
+  }
+
+  override bread(max?: number): Block | "empty" | "closed" {
+    const block = super.bread(max);
+    if (block === "closed") this.#check();
+    else if (block !== "empty") this.onRead?.();
+    return block;
+  }
+
+  override read(buf: Uint8Array): number | "empty" | "closed" {
+    const count = super.read(buf);
+    if (count === "closed") this.#check();
+    else if (count !== "empty") this.onRead?.();
+    return count;
+  }
+
+  override bwrite(block: Block): PutResult {
+    this.#check();
+    return super.bwrite(block);
+  }
+
+  override write(bytes: Uint8Array, pool: BlockPool): number | "full" | "closed" {
+    this.#check();
+    return super.write(bytes, pool);
+  }
+
+  /** The receive queue never refuses what was acknowledged: its limit is the window's, and not its own. */
+  setUserLimit(limit: number): void {
+    this.userLimit = limit;
+  }
+
+  override reopen(): void {
+    super.reopen();
+    this.#failure = null;
+  }
+}
+
+/** A receive queue: a limit set by the user limits the window. */
+export class ReceiveQueue extends StreamQueue {
+  override setLimit(limit: number): void {
+    this.setUserLimit(limit);
+  }
+}

@@ -1,0 +1,254 @@
+/**
+ * TCP (RFC 9293) as a protocol of `#ip`: what becomes of a conversation from clone to the end of its connection.
+ *
+ * Path: dev_ip, conv_ctl → tcp → life, output; ip_input → tcp → demux; icmp → tcp → advice.
+ *
+ * One file a question: which states there are (state), what a segment does (input, ack, receive), what is sent (output,
+ * segment_out), what is lost (sack, rack, recovery), how fast (congestion, cubic, newreno), how much may come (window,
+ * resequence), when (timer, timeouts, rtt), how a connection begins (handshake, limbo, cookie) and ends (life), which
+ * segments fit the path (pmtu, advice), what all is known of it (tcb).
+ *
+ * The slot of a conversation that was closed stays busy until its connection is over.
+ *
+ * Limits: {@link CONVS_MAX} conversations; queues, windows, ranges and records have limits of their own where they are.
+ *
+ * @module
+ */
+
+import { KernelError } from "../../../kernel/error.ts";
+import { TapEvent } from "../../../kernel/fd_tap.ts";
+import { IP_PROTO_TCP } from "../../../kernel/wire/ip_proto.ts";
+import { TCP_HEADER_LEN, tcpDstPort, tcpSrcPort } from "../../../kernel/wire/tcp.ts";
+import { adviseConv } from "../advice.ts";
+import type { Conv } from "../conv.ts";
+import type { ConvSpace } from "../conv_space.ts";
+import { routeMtu, sendPacket } from "../ip_output.ts";
+import type { IpStack } from "../ip_stack.ts";
+import type { InputPacket } from "../packet.ts";
+import type { Advice, BypassRules, Proto } from "../proto.ts";
+import { SEND_QUEUE_START } from "./ack.ts";
+import { takeAdvice } from "./advice.ts";
+import { CONGESTIONS, runTcpVerb, tcbOf } from "./ctl.ts";
+import { demux } from "./demux.ts";
+import { openActively } from "./handshake.ts";
+import { KeyedHash } from "./keyed_hash.ts";
+import { finish, raise } from "./life.ts";
+import { Limbo } from "./limbo.ts";
+import { output } from "./output.ts";
+import { Delivery } from "./sack.ts";
+import { sendAck } from "./segment_out.ts";
+import { TcpEvent, TcpState } from "./state.ts";
+import { TcpStats } from "./stats.ts";
+import { tcpStatus } from "./status.ts";
+import { ReceiveQueue, StreamQueue } from "./stream_queue.ts";
+import { type IpSender, Tcb, type TcpConfig, type TcpEnv } from "./tcb.ts";
+import { expire } from "./timeouts.ts";
+import { USER_TIMEOUT_MS } from "./timer.ts";
+import { tuneBuffer, wantsUpdate } from "./window.ts";
+
+/** Most conversations: the width of their number in qid paths. */
+export const CONVS_MAX = 4096;
+/** Of those that linger, this many are cut short at once when a slot is needed. */
+const COLLECT_BATCH = 64;
+
+const RULES: BypassRules = {
+  sourcePort: (buf, at, end) => end - at < TCP_HEADER_LEN ? -1 : tcpSrcPort(buf, at),
+  // A quoted header may be as short as 8 bytes.
+  destPort: (buf, at, end) => end - at < 4 ? -1 : tcpDstPort(buf, at),
+};
+
+/** TCP of one stack. */
+export class TcpProto implements Proto {
+  readonly name = "tcp";
+  readonly index = 0;
+  readonly ipProtocols: readonly number[] = [IP_PROTO_TCP];
+  readonly convsMax = CONVS_MAX;
+  readonly bypassable = true;
+  readonly bypass: BypassRules = RULES;
+  readonly env: TcpEnv;
+  readonly limbo: Limbo;
+  #space: ConvSpace | null = null;
+
+  /** `ip` is how segments leave: IP output, unless a test has its own. */
+  constructor(readonly stack: IpStack, ip: IpSender = ipOf(stack)) {
+    const { clock, random, blocks } = stack.env;
+    this.env = {
+      stack,
+      clock,
+      blocks,
+      ip,
+      stats: new TcpStats(),
+      hash: KeyedHash.random(random),
+      delivery: new Delivery(),
+      expire,
+    };
+    this.limbo = new Limbo(this.env);
+  }
+
+  get space(): ConvSpace {
+    return this.#space ??= this.stack.space(this);
+  }
+
+  // --- a conversation
+  // ---------------------------------------------------------------------------------------------------------
+
+  create(conv: Conv): void {
+    const tcb = new Tcb(this.env, conv, defaultConfig());
+    conv.priv = tcb;
+    const rq = new ReceiveQueue({ limit: 0 });
+    rq.onEdge = (events) => conv.dataTaps.fire(events & ~TapEvent.Writable);
+    rq.onRead = () => afterRead(conv);
+    const wq = new StreamQueue({ limit: SEND_QUEUE_START, kick: () => output(tcbOf(conv)) });
+    wq.refuse("ENOTCONN", "Not connected");
+    wq.onEdge = (events) => conv.dataTaps.fire(events & ~TapEvent.Readable);
+    conv.rq = rq;
+    conv.wq = wq;
+  }
+
+  connect(conv: Conv): void {
+    const tcb = this.#renew(conv);
+    openActively(tcb);
+  }
+
+  announce(conv: Conv): void {
+    const tcb = this.#renew(conv);
+    tcb.wq.refuse("ENOTCONN", "Not connected");
+    raise(tcb, TcpEvent.PassiveOpen);
+    conv.announced();
+  }
+
+  /** A control block like new, with the settings of the old one. */
+  #renew(conv: Conv): Tcb {
+    const tcb = new Tcb(this.env, conv, tcbOf(conv).config);
+    conv.priv = tcb;
+    tcb.rq.reopen();
+    tcb.wq.reopen();
+    return tcb;
+  }
+
+  ctl(conv: Conv, words: readonly string[]): boolean {
+    if (conv.bypass !== null) return false;
+    return runTcpVerb(conv, words);
+  }
+
+  shutdown(conv: Conv, read: boolean, write: boolean): void {
+    const tcb = tcbOf(conv);
+    if (tcb.state < TcpState.SynSent) {
+      throw new KernelError("ENOTCONN", `Cannot shut down ${conv}: it is not connected`);
+    }
+    if (read) conv.rq.hangup();
+    if (!write || conv.writeShut) return;
+    conv.writeShut = true;
+    tcb.wq.hangup("Shut down");
+    // In SYN-SENT nothing has been promised to anybody: the FIN follows when the connection stands.
+    if (tcb.state === TcpState.SynSent) tcb.closeLater = true;
+    else raise(tcb, TcpEvent.Close);
+    output(tcb);
+  }
+
+  close(conv: Conv): void {
+    const tcb = tcbOf(conv);
+    tcb.detached = true;
+    if (tcb.state === TcpState.Closed) return;
+    if (tcb.state === TcpState.Listen) this.limbo.forget(conv);
+    const hasUnread = conv.rq.length > 0 || tcb.resequence.length > 0;
+    // RFC 1122 4.2.2.13: the peer must not believe that its data were read.
+    if (hasUnread && tcb.state >= TcpState.SynReceived && tcb.state !== TcpState.TimeWait) {
+      return raise(tcb, TcpEvent.Abort);
+    }
+    raise(tcb, TcpEvent.Close);
+    // The slot outlives its descriptors, and so do the bytes that were written.
+    tcb.wq.hangup("Closed");
+    output(tcb);
+  }
+
+  busy(conv: Conv): boolean {
+    const tcb = conv.priv as Tcb | null;
+    return tcb !== null && tcb.state !== TcpState.Closed;
+  }
+
+  /** Ends those that only wait for time to pass: the oldest TIME-WAITs, then FIN-WAIT-2 (Akaros). */
+  collect(): void {
+    const waiting: Tcb[] = [];
+    for (const conv of this.space.convs) {
+      const tcb = conv.priv as Tcb | null;
+      if (conv.inUse > 0 || tcb === null) continue;
+      if (tcb.state === TcpState.TimeWait || tcb.state === TcpState.FinWait2) waiting.push(tcb);
+    }
+    waiting.sort((a, b) => b.state - a.state || a.heardMs - b.heardMs);
+    for (const tcb of waiting.slice(0, COLLECT_BATCH)) {
+      this.env.stats.collected++;
+      finish(tcb);
+    }
+  }
+
+  // --- packets
+  // ---------------------------------------------------------------------------------------------------------
+
+  input(packet: InputPacket): void {
+    demux(this, packet);
+  }
+
+  advise(advice: Advice): void {
+    const conv = this.space.table.find(advice.raddr, advice.rport, advice.laddr, advice.lport);
+    if (conv === null) return;
+    if (conv.bypass !== null) return adviseConv(conv, advice);
+    const tcb = conv.priv as Tcb | null;
+    if (tcb !== null) takeAdvice(tcb, advice);
+  }
+
+  // --- files
+  // ---------------------------------------------------------------------------------------------------------
+
+  status(conv: Conv): string {
+    return tcpStatus(tcbOf(conv));
+  }
+
+  stats(): string {
+    let currEstab = 0;
+    for (const conv of this.space.convs) {
+      const state = (conv.priv as Tcb | null)?.state;
+      if (state === TcpState.Established || state === TcpState.CloseWait) currEstab++;
+    }
+    const { limbo, space } = this;
+    return this.env.stats.format({
+      maxConn: CONVS_MAX,
+      currEstab,
+      limbo: limbo.length,
+      callsDropped: space.callsDropped,
+    });
+  }
+}
+
+/** TCP for a stack. */
+export function tcpProto(stack: IpStack): Proto {
+  return new TcpProto(stack);
+}
+
+function ipOf(stack: IpStack): IpSender {
+  return {
+    send: (block, options) => sendPacket(stack, block, options),
+    mtu: (dst) => routeMtu(stack, dst),
+  };
+}
+
+function defaultConfig(): TcpConfig {
+  return {
+    nodelay: false,
+    keepaliveMs: 0,
+    userTimeoutMs: USER_TIMEOUT_MS,
+    algorithm: CONGESTIONS[0]!,
+    ecn: false,
+    sack: true,
+    timestamps: true,
+    windowScale: true,
+  };
+}
+
+/** The reader took something: the buffer may grow, and the peer may have to be told of the room. */
+function afterRead(conv: Conv): void {
+  const tcb = tcbOf(conv);
+  if (tcb.state !== TcpState.Established && tcb.state !== TcpState.FinWait1 && tcb.state !== TcpState.FinWait2) return;
+  tuneBuffer(tcb);
+  if (wantsUpdate(tcb)) sendAck(tcb);
+}

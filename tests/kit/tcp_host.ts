@@ -1,0 +1,121 @@
+/**
+ * A TCP of a stack of its own, without IP below it: segments leave through a function of the test's.
+ *
+ * @module
+ */
+
+import { type Block, BlockPool } from "../../kernel/block.ts";
+import { KernelError } from "../../kernel/error.ts";
+import { SeededRandom } from "../../kernel/random.ts";
+import type { Clock } from "../../kernel/time.ts";
+import { put16 } from "../../kernel/wire/bytes.ts";
+import { IP_UNSPECIFIED, IpAddr } from "../../kernel/wire/ip_addr.ts";
+import { IPV4_HEADER_LEN } from "../../kernel/wire/ipv4.ts";
+import type { Conv } from "../../devices/ip/conv.ts";
+import { runConvCtl } from "../../devices/ip/conv_ctl.ts";
+import { IpStack } from "../../devices/ip/ip_stack.ts";
+import type { SendOptions, SendResult } from "../../devices/ip/packet.ts";
+import { ConvState } from "../../devices/ip/proto.ts";
+import type { IpSender, Tcb } from "../../devices/ip/tcp/tcb.ts";
+import { TcpProto } from "../../devices/ip/tcp/tcp.ts";
+
+/** 10.0.0.1, the host under test, and 10.0.0.2, its peer. */
+export const HERE = IpAddr.v4(0x0a000001);
+export const THERE = IpAddr.v4(0x0a000002);
+export const MTU = 1500;
+
+const encoder = new TextEncoder();
+
+/** TCP at one address. */
+export class TcpHost implements IpSender {
+  readonly stack: IpStack;
+  readonly tcp: TcpProto;
+  mtuNow = MTU;
+  /** Takes what is sent, IP header first; answers for it. */
+  onSend: (block: Block, options: SendOptions) => SendResult = () => "dropped";
+
+  constructor(readonly addr: IpAddr, readonly clock: Clock, seed: number) {
+    const env = {
+      clock,
+      random: new SeededRandom(seed),
+      blocks: new BlockPool(),
+      open: () => {
+        throw new KernelError("ENOENT", "No files here");
+      },
+    };
+    this.stack = new IpStack(0, env);
+    let tcp: TcpProto | null = null;
+    this.stack.addProto((stack) => tcp = new TcpProto(stack, this));
+    this.tcp = tcp!;
+  }
+
+  send(block: Block, options: SendOptions): SendResult {
+    const at = block.push(IPV4_HEADER_LEN);
+    const { buf } = block;
+    buf.fill(0, at, at + IPV4_HEADER_LEN);
+    buf[at] = 0x45;
+    buf[at + 1] = options.tos;
+    put16(buf, at + 2, block.wp - at);
+    buf[at + 9] = options.protocol;
+    options.src.putV4(buf, at + 12);
+    options.dst.putV4(buf, at + 16);
+    return this.onSend(block, options);
+  }
+
+  mtu(): number {
+    return this.mtuNow;
+  }
+
+  /** A packet, IP header first, has come. */
+  receive(block: Block): void {
+    const { buf, rp } = block;
+    this.tcp.input({
+      block,
+      version: 4,
+      headerLen: IPV4_HEADER_LEN,
+      protocol: 6,
+      src: IpAddr.v4At(buf, rp + 12),
+      dst: IpAddr.v4At(buf, rp + 16),
+      cast: "unicast",
+      ifc: null as never,
+    });
+  }
+
+  /** A conversation, after some commands on its ctl. */
+  conv(...commands: string[]): Conv {
+    const conv = this.tcp.space.take("eve");
+    for (const command of commands) this.ctl(conv, command);
+    return conv;
+  }
+
+  ctl(conv: Conv, command: string): void {
+    runConvCtl({ conv, user: "eve" }, encoder.encode(command));
+  }
+
+  connect(conv: Conv, raddr: IpAddr, rport: number, lport: number): Conv {
+    this.tcp.space.claim(conv, { raddr, rport, laddr: this.addr, lport });
+    conv.state = ConvState.Connecting;
+    this.tcp.connect(conv);
+    return conv;
+  }
+
+  announce(conv: Conv, lport: number): Conv {
+    this.tcp.space.claim(conv, { raddr: IP_UNSPECIFIED, rport: 0, laddr: IP_UNSPECIFIED, lport });
+    conv.state = ConvState.Announcing;
+    this.tcp.announce(conv);
+    return conv;
+  }
+
+  /** Closes the last descriptor. */
+  close(conv: Conv): void {
+    this.tcp.space.drop(conv);
+  }
+
+  tcb(conv: Conv): Tcb {
+    return conv.priv as Tcb;
+  }
+
+  write(conv: Conv, bytes: Uint8Array): number | "full" | "closed" {
+    return conv.wq!.write(bytes, this.stack.env.blocks);
+  }
+}
