@@ -97,7 +97,7 @@ function walkInDevice(base: Chan, path: string): Chan {
 /** Call 103. */
 export function close(proc: Proc, fd: number): void {
   const entry = proc.fds.remove(fd);
-  proc.abortSleepers(fd, new KernelError("EBADF", `Descriptor ${fd} was closed`));
+  proc.abortSleepers(fd, () => new KernelError("EBADF", `Descriptor ${fd} was closed`));
   if (entry.tap !== null) entry.chan.dev.tapfd(entry.chan, entry.tap, "remove");
   entry.chan.release();
 }

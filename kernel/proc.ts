@@ -195,11 +195,11 @@ export class Proc {
   }
 
   /** Ends calls that sleep on `fd` with `reason` (default EINTR); how many. */
-  abortSleepers(fd: number, reason?: KernelError): number {
+  abortSleepers(fd: number, reason?: () => KernelError): number {
     let count = 0;
     for (const [sleeper, sleepsOn] of [...this.#sleepers]) {
       if (sleepsOn !== fd) continue;
-      sleeper.abort(reason);
+      sleeper.abort(reason?.());
       count++;
     }
     return count;

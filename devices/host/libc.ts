@@ -58,6 +58,20 @@ const SYMBOLS = {
     parameters: [/* int sockfd */ "i32", /* const struct sockaddr *addr */ "buffer", /* socklen_t addrlen */ "u32"],
     result: /* int */ "i32",
   },
+  listen: { parameters: [/* int sockfd */ "i32", /* int backlog */ "i32"], result: /* int */ "i32" },
+  connect: {
+    parameters: [/* int sockfd */ "i32", /* const struct sockaddr *addr */ "buffer", /* socklen_t addrlen */ "u32"],
+    result: /* int */ "i32",
+  },
+  accept4: {
+    parameters: [
+      /* int sockfd */ "i32",
+      /* struct sockaddr *addr */ "buffer",
+      /* socklen_t *addrlen */ "buffer",
+      /* int flags */ "i32",
+    ],
+    result: /* int */ "i32",
+  },
   setsockopt: {
     parameters: [
       /* int sockfd */ "i32",
@@ -223,6 +237,7 @@ export function addressOf(bytes: Uint8Array<ArrayBuffer>): bigint {
 // Error numbers that this folder asks about (asm-generic/errno.h).
 export const EPERM = 1;
 export const ENOENT = 2;
+export const EINTR = 4;
 export const EIO = 5;
 export const ENXIO = 6;
 export const EBADF = 9;
@@ -235,6 +250,9 @@ export const EINVAL = 22;
 export const ENAMETOOLONG = 36;
 export const ENOSYS = 38;
 export const EBADFD = 77;
+export const EADDRINUSE = 98;
+export const ENOBUFS = 105;
+export const ECONNREFUSED = 111;
 
 /** Linux' names and words for the errors that these calls give. */
 const ERRORS: Readonly<Record<number, readonly [name: string, text: string]>> = {

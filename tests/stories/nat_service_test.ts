@@ -130,7 +130,7 @@ Deno.test("Names of our own zone are answered here; all others by the host's ser
   assertEquals([ask("example.com", 1), story.stat("dns")], [null, 5]);
 });
 
-Deno.test("The control channel: forwards come and go while traffic flows, and everything can be looked at", async () => {
+Deno.test("The control channel: forwards come and go while traffic flows, and all can be looked at", async () => {
   await using story = await tellNat();
   assertEquals(story.command("add udp:8053:53"), `ok\nudp:8053:53 ${GUEST} 0 0\n`);
   assertEquals(story.command("add hostfwd=tcp::2222-:22"), `ok\ntcp:2222:22 ${GUEST} 0 0\n`);

@@ -1,0 +1,354 @@
+/**
+ * Unix sockets that never wait, streams and datagrams: how a virtual machine's network, or another program, reaches us.
+ *
+ * Path: qemu_stream, qemu_dgram → unix_socket → libc. Manual: unix(7).
+ *
+ * A reactor says when something can be read; it looks for nothing else. Who was told "later" by a write asks once to be
+ * told when there is room: a second epoll descriptor, itself readable when the socket is writable, is put into the
+ * loop.
+ *
+ * Answers are numbers, as packets come too often for exceptions: a count; 0, the other end is gone; -1, not now.
+ *
+ * @module
+ */
+
+import {
+  call,
+  cString,
+  EADDRINUSE,
+  EAGAIN,
+  ECONNREFUSED,
+  EINTR,
+  EINVAL,
+  ENAMETOOLONG,
+  ENOBUFS,
+  ENXIO,
+  holdLibc,
+  HostError,
+  lastErrno,
+  libc,
+  releaseLibc,
+} from "./libc.ts";
+import type { Pollable } from "./reactor.ts";
+
+const AF_UNIX = 1;
+const SOCK_STREAM = 1;
+const SOCK_DGRAM = 2;
+const NONBLOCK_CLOEXEC = 0o2004000;
+const MSG_DONTWAIT_NOSIGNAL = 0x4040;
+const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
+const SO_RCVBUF = 8;
+/** Bytes of buffer asked for, each way; Linux may give less (net.core.wmem_max). */
+const SOCKET_BUFFER = 1 << 20;
+/** Longest path of a socket in bytes: sun_path less its final NUL. */
+const PATH_MAX = 107;
+/** Clients that may wait to be accepted. */
+const BACKLOG = 8;
+const O_RDONLY_NONBLOCK = 0o4000;
+const EPOLL_CTL_ADD = 1;
+const EPOLL_CTL_DEL = 2;
+const EPOLLOUT = 4;
+const EPOLL_CLOEXEC = 0x8_0000;
+/** struct epoll_event, padded or not: which socket it is needs no telling. */
+const WRITABLE = new Uint8Array(16);
+WRITABLE[0] = EPOLLOUT;
+/** An address without a family's worth of meaning: AF_UNSPEC dissolves a datagram socket's connection. */
+const UNSPEC = new Uint8Array(2);
+
+/** The answers of reads and writes that are no counts. */
+export const GONE = 0;
+export const LATER = -1;
+
+/** What a reactor does for a socket here: looks after it until it is closed. */
+export interface Loop {
+  add(pollable: Pollable): void;
+}
+
+/** Becomes readable when its socket becomes writable, while it is armed. */
+class WriteWatch implements Pollable {
+  fd: number;
+  onClose: (() => void) | null = null;
+  #socket: number;
+  #told: () => void;
+  #armed = false;
+
+  constructor(socket: number, told: () => void) {
+    this.#socket = socket;
+    this.#told = told;
+    this.fd = call("Cannot make an epoll descriptor", libc().epoll_create1(EPOLL_CLOEXEC));
+  }
+
+  arm(): void {
+    if (this.#armed) return;
+    this.#armed = true;
+    // Safe because the event is only read; it is as long as the longer of its two layouts.
+    call("Cannot watch a socket", libc().epoll_ctl(this.fd, EPOLL_CTL_ADD, this.#socket, WRITABLE));
+  }
+
+  drain(): number {
+    this.#disarm();
+    this.#told();
+    return 1;
+  }
+
+  #disarm(): void {
+    if (!this.#armed) return;
+    this.#armed = false;
+    libc().epoll_ctl(this.fd, EPOLL_CTL_DEL, this.#socket, WRITABLE);
+  }
+
+  close(): void {
+    this.onClose?.();
+    libc().close(this.fd);
+    this.fd = -1;
+  }
+}
+
+/** What all sockets here share: a descriptor in a loop. */
+abstract class UnixSocket implements Pollable {
+  /** The descriptor, for the reactor; -1 when closed. */
+  fd: number;
+  /** For the reactor. */
+  onClose: (() => void) | null = null;
+  /** Told once after {@link awaitWritable} when there is room again. */
+  onWritable: (() => void) | null = null;
+  #watch: WriteWatch | null = null;
+  #bound: string | null;
+
+  /** Takes over `fd`, and one hold of libc; `bound` is a path to remove at the end. */
+  constructor(fd: number, bound: string | null) {
+    this.fd = fd;
+    this.#bound = bound;
+  }
+
+  /** For the reactor: does with at most `max` units what is to be done. */
+  abstract drain(max: number): number;
+
+  /** Has {@link onWritable} called once when there is room, by `loop`. */
+  awaitWritable(loop: Loop): void {
+    if (this.fd < 0) return;
+    if (this.#watch === null) {
+      this.#watch = new WriteWatch(this.fd, () => this.onWritable?.());
+      loop.add(this.#watch);
+    }
+    this.#watch.arm();
+  }
+
+  /** Closes it, and removes the file that it was bound to. */
+  close(): void {
+    if (this.fd < 0) return;
+    const onClose = this.onClose;
+    this.onClose = null;
+    onClose?.();
+    this.#watch?.close();
+    this.#watch = null;
+    libc().close(this.fd);
+    this.fd = -1;
+    if (this.#bound !== null) libc().unlink(cString(this.#bound));
+    releaseLibc();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** A connection. Its owner says in `onReadable` what is done when there is something to read. */
+export class UnixStream extends UnixSocket {
+  /** Reads at most `max` units and answers how many, negative to be forgotten. */
+  onReadable: ((max: number) => number) | null = null;
+
+  /** Connects to `path`, at once or not at all. Throws {@link HostError}: ENOENT, ECONNREFUSED. */
+  static connect(path: string): UnixStream {
+    const address = sockaddr(path);
+    const fd = openSocket(SOCK_STREAM);
+    try {
+      call(`Cannot connect to ${path}`, libc().connect(fd, address, address.length));
+      return new UnixStream(fd, null);
+    } catch (error) {
+      abandon(fd);
+      throw error;
+    }
+  }
+
+  override drain(max: number): number {
+    return this.onReadable?.(max) ?? -1;
+  }
+
+  /** Reads into `into`, which has room. A count; {@link GONE} at the end or after a failure; {@link LATER}. */
+  read(into: Uint8Array): number {
+    if (this.fd < 0) return GONE;
+    // Safe because the length is that of the view, and C does not keep it.
+    const count = libc().read(this.fd, into as Uint8Array<ArrayBuffer>, BigInt(into.length));
+    return count >= 0 ? count : passes(lastErrno()) ? LATER : GONE;
+  }
+
+  /** Writes a part of `bytes`, which are some. A count; {@link GONE}; {@link LATER}. */
+  write(bytes: Uint8Array): number {
+    if (this.fd < 0) return GONE;
+    const data = bytes as Uint8Array<ArrayBuffer>;
+    // Safe as above. send(2) rather than write(2): no SIGPIPE.
+    const count = libc().sendto(this.fd, data, BigInt(bytes.length), MSG_DONTWAIT_NOSIGNAL, null, 0);
+    return count >= 0 ? count : passes(lastErrno()) ? LATER : GONE;
+  }
+}
+
+/** A path at which programs connect. */
+export class UnixListener extends UnixSocket {
+  #take: (stream: UnixStream) => void = (stream) => stream.close();
+
+  /**
+   * Listens at `path`; a socket file that nobody listens at is replaced. Throws {@link HostError}: EADDRINUSE, ENOENT,
+   * EACCES, ENAMETOOLONG.
+   */
+  constructor(readonly path: string) {
+    super(openBound(SOCK_STREAM, path), path);
+    try {
+      call(`Cannot listen at ${path}`, libc().listen(this.fd, BACKLOG));
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Has `take` called with each connection (given away) that a reactor finds; without it they are closed. */
+  onConnection(take: (stream: UnixStream) => void): void {
+    this.#take = take;
+  }
+
+  override drain(max: number): number {
+    let count = 0;
+    while (count < max && this.fd >= 0) {
+      const fd = libc().accept4(this.fd, null, null, NONBLOCK_CLOEXEC);
+      if (fd < 0) break;
+      holdLibc();
+      count++;
+      this.#take(new UnixStream(fd, null));
+    }
+    return count;
+  }
+}
+
+/** A datagram socket bound to one path that sends to another. */
+export class UnixDatagram extends UnixSocket {
+  /** Receives at most `max` datagrams and answers how many, negative to be forgotten. */
+  onReadable: ((max: number) => number) | null = null;
+  readonly path: string;
+  readonly #peer: Uint8Array<ArrayBuffer>;
+  #connected = false;
+
+  /** Binds `path`, as {@link UnixListener} does, for datagrams to and from `peer`, which need not exist yet. */
+  constructor(path: string, peer: string) {
+    const address = sockaddr(peer);
+    super(openBound(SOCK_DGRAM, path), path);
+    this.path = path;
+    this.#peer = address;
+    const size = new Uint8Array(new Int32Array([SOCKET_BUFFER]).buffer);
+    for (const option of [SO_SNDBUF, SO_RCVBUF]) libc().setsockopt(this.fd, SOL_SOCKET, option, size, size.length);
+  }
+
+  override drain(max: number): number {
+    return this.onReadable?.(max) ?? -1;
+  }
+
+  /** Receives one datagram; of a longer one than `into` the rest is lost. Its length, which may be 0; {@link LATER}. */
+  receive(into: Uint8Array): number {
+    if (this.fd < 0) return LATER;
+    // Safe because the length is that of the view, and C does not keep it.
+    const count = libc().read(this.fd, into as Uint8Array<ArrayBuffer>, BigInt(into.length));
+    return count >= 0 ? count : LATER;
+  }
+
+  /** Sends one datagram to the peer. 1; {@link GONE} if there is no peer now; {@link LATER} if its queue is full. */
+  send(bytes: Uint8Array): number {
+    if (this.fd < 0) return GONE;
+    const [peer, length] = this.#connected ? [null, 0] as const : [this.#peer, this.#peer.length] as const;
+    const data = bytes as Uint8Array<ArrayBuffer>;
+    // Safe because both lengths are those of the views, and C keeps neither.
+    const count = libc().sendto(this.fd, data, BigInt(bytes.length), MSG_DONTWAIT_NOSIGNAL, peer, length);
+    return count >= 0 ? 1 : passes(lastErrno()) ? LATER : GONE;
+  }
+
+  /**
+   * As {@link UnixStream.awaitWritable}. Linux tells of room in the peer's queue only to a connected socket: so it is
+   * connected while it waits, and no longer, for a peer that has come back is another socket behind the same path.
+   */
+  override awaitWritable(loop: Loop): void {
+    if (this.fd < 0) return;
+    this.#connected = libc().connect(this.fd, this.#peer, this.#peer.length) >= 0;
+    super.awaitWritable(loop);
+  }
+
+  /** Ends what {@link awaitWritable} began: to be called by `onWritable` first. */
+  resume(): void {
+    if (!this.#connected || this.fd < 0) return;
+    this.#connected = false;
+    libc().connect(this.fd, UNSPEC, UNSPEC.length);
+  }
+}
+
+/** Whether an error passes by itself. */
+function passes(errno: number): boolean {
+  return errno === EAGAIN || errno === EINTR || errno === ENOBUFS;
+}
+
+/** A new socket, with a hold of libc. */
+function openSocket(type: number): number {
+  holdLibc();
+  try {
+    return call("Cannot open a unix socket", libc().socket(AF_UNIX, type | NONBLOCK_CLOEXEC, 0));
+  } catch (error) {
+    releaseLibc();
+    throw error;
+  }
+}
+
+function abandon(fd: number): void {
+  libc().close(fd);
+  releaseLibc();
+}
+
+/** A socket bound to `path`. */
+function openBound(type: number, path: string): number {
+  const address = sockaddr(path);
+  const fd = openSocket(type);
+  try {
+    if (libc().bind(fd, address, address.length) >= 0) return fd;
+    if (lastErrno() === EADDRINUSE && isStale(type, path)) libc().unlink(cString(path));
+    call(`Cannot bind ${path}`, libc().bind(fd, address, address.length), {
+      [EADDRINUSE]: "another program has it, or it is no socket",
+    });
+    return fd;
+  } catch (error) {
+    abandon(fd);
+    throw error;
+  }
+}
+
+/** Whether there is a socket at `path` to which nobody listens: left by a program that was killed. */
+function isStale(type: number, path: string): boolean {
+  // A socket file cannot be opened, and says so with a number of its own; connect alone would call any file stale.
+  const opened = libc().open(cString(path), O_RDONLY_NONBLOCK, 0);
+  if (opened >= 0) libc().close(opened);
+  if (opened >= 0 || lastErrno() !== ENXIO) return false;
+  const address = sockaddr(path);
+  const probe = openSocket(type);
+  const refused = libc().connect(probe, address, address.length) < 0 && lastErrno() === ECONNREFUSED;
+  abandon(probe);
+  return refused;
+}
+
+/** struct sockaddr_un: family in host order, then the path. */
+function sockaddr(path: string): Uint8Array<ArrayBuffer> {
+  const bytes = cString(path);
+  const attempt = `Cannot use socket path "${path}"`;
+  if (bytes.length === 1) throw new HostError(attempt, EINVAL, { reason: "it is empty" });
+  if (bytes.length > PATH_MAX + 1) {
+    throw new HostError(attempt, ENAMETOOLONG, { reason: `too long, ${PATH_MAX} bytes at most` });
+  }
+  const address = new Uint8Array(2 + bytes.length);
+  address[0] = AF_UNIX;
+  address.set(bytes, 2);
+  return address;
+}

@@ -1,0 +1,89 @@
+/**
+ * Kernel modules of a Debian package: which are needed for some others, and in which order they go in.
+ *
+ * Path: setup_guest → modules.
+ *
+ * A module says itself what it needs (`depends=` in its .modinfo section): no depmod is run. What is not there as a
+ * file is taken to be built into the kernel.
+ *
+ * @module
+ */
+
+import { basename, run, SetupError } from "./run.ts";
+
+/** A module, ready for insmod. */
+export interface KernelModule {
+  /** File name, such as `virtio_net.ko`. */
+  readonly file: string;
+  readonly bytes: Uint8Array;
+}
+
+/** How a compressed module is made plain; newer releases of Debian compress them. */
+const UNPACKERS: Readonly<Record<string, string>> = { xz: "xz", zst: "zstd", gz: "gzip" };
+
+/** The modules `wanted` and all they need, each after what it needs. Throws {@link SetupError} if one is missing. */
+export async function modulesFor(folder: string, wanted: readonly string[]): Promise<KernelModule[]> {
+  const paths = new Map<string, string>();
+  for await (const path of filesBelow(folder)) {
+    const name = /^(.*)\.ko(?:\.\w+)?$/.exec(basename(path))?.[1];
+    if (name !== undefined) paths.set(plainName(name), path);
+  }
+  const known = new Map<string, Uint8Array>();
+  const needs = async (name: string): Promise<string[]> => {
+    const path = paths.get(name);
+    if (path === undefined) return [];
+    const bytes = known.get(name) ?? await readModule(path);
+    known.set(name, bytes);
+    return dependencies(bytes);
+  };
+  const order = await inOrder(wanted, needs);
+  const modules = order.flatMap((name) => {
+    const bytes = known.get(name);
+    return bytes === undefined ? [] : [{ file: `${name}.ko`, bytes }];
+  });
+  if (modules.length === 0) throw new SetupError(`Found no kernel modules below ${folder}`);
+  return modules;
+}
+
+/** `wanted` and all they need, each once and after what it needs; cycles are cut. */
+export async function inOrder(
+  wanted: readonly string[],
+  needs: (name: string) => Promise<readonly string[]>,
+): Promise<string[]> {
+  const order: string[] = [];
+  const seen = new Set<string>();
+  const visit = async (name: string): Promise<void> => {
+    if (seen.has(name)) return;
+    seen.add(name);
+    for (const needed of await needs(name)) await visit(needed);
+    order.push(name);
+  };
+  for (const name of wanted) await visit(name);
+  return order;
+}
+
+/** The names behind `depends=` in a module's file. */
+export function dependencies(module: Uint8Array): string[] {
+  const text = new TextDecoder("latin1").decode(module);
+  const [, names = ""] = /(?:^|\0)depends=([^\0]*)\0/.exec(text) ?? [];
+  return names.split(",").filter((name) => name !== "").map(plainName);
+}
+
+/** Modules go by two spellings. */
+function plainName(name: string): string {
+  return name.replaceAll("-", "_");
+}
+
+async function readModule(path: string): Promise<Uint8Array> {
+  const ending = path.slice(path.lastIndexOf(".") + 1);
+  const unpacker = UNPACKERS[ending];
+  return unpacker === undefined ? await Deno.readFile(path) : await run(unpacker, ["-d", "-c", path]);
+}
+
+async function* filesBelow(folder: string): AsyncGenerator<string> {
+  for await (const entry of Deno.readDir(folder)) {
+    const path = `${folder}/${entry.name}`;
+    if (entry.isDirectory) yield* filesBelow(path);
+    else if (entry.isFile) yield path;
+  }
+}

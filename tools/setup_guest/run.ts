@@ -1,0 +1,32 @@
+/**
+ * Programs that setup_guest runs, and the error of one that fails.
+ *
+ * Path: packages, modules → run.
+ *
+ * @module
+ */
+
+/** The guest cannot be set up, for a reason that its user can do something about. */
+export class SetupError extends Error {
+  override readonly name = "SetupError";
+}
+
+/** Runs a program and gives what it wrote. Throws {@link SetupError} with its complaint. */
+export async function run(program: string, args: readonly string[], cwd?: string): Promise<Uint8Array<ArrayBuffer>> {
+  const options = { args: [...args], env: { LC_ALL: "C", DEBIAN_FRONTEND: "noninteractive" }, stdin: "null" as const };
+  let output: Deno.CommandOutput;
+  try {
+    output = await new Deno.Command(program, cwd === undefined ? options : { ...options, cwd }).output();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new SetupError(`Cannot run ${program}: it is not installed (this needs Debian's own tools)`);
+  }
+  if (output.success) return output.stdout;
+  const complaint = new TextDecoder().decode(output.stderr).trim();
+  throw new SetupError(`${program} ${args.filter((arg) => !arg.startsWith("-")).join(" ")} failed: ${complaint}`);
+}
+
+/** The last part of a path. */
+export function basename(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
+}

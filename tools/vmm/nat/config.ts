@@ -1,0 +1,248 @@
+/**
+ * What a NAT is made from: addresses in two styles, how it maps and filters, lifetimes and limits, all with defaults.
+ *
+ * Path: nat_program, tests → config → nat.
+ *
+ * - `qemu`: a network of its own, by default 10.0.2.0/24: router .2, name server .3, guests from .15 on.
+ * - `real`: the guest has the host's address, mask and router; the router's address means the host.
+ *
+ * @module
+ */
+
+import { KernelError } from "../../../kernel/error.ts";
+import { ETHER_MTU } from "../../../kernel/wire/ethernet.ts";
+import { IpAddr, parseIpAddr, parseIpMask } from "../../../kernel/wire/ip_addr.ts";
+import { MacAddr } from "../../../kernel/wire/mac_addr.ts";
+import type { PolicyOptions } from "../nat_policy.ts";
+
+/** How the guest is addressed. */
+export type Style = "qemu" | "real";
+
+/** What a mapping, or a filter, looks at of the remote end (RFC 4787 4.1, 5): nothing, its address, its port too. */
+export type Dependence = "endpoint" | "address" | "address-port";
+
+/** The router's hardware address (Akaros). */
+export const HOST_MAC: MacAddr = new MacAddr(0x0001, 0x0203040a);
+/** The guest's: its last byte tells it the style before it has an address (Akaros). */
+export const GUEST_MACS: Readonly<Record<Style, MacAddr>> = {
+  qemu: new MacAddr(0x0001, 0x0203040b),
+  real: new MacAddr(0x0001, 0x0203040c),
+};
+
+/** Network of the qemu style, and the last bytes of who is in it (QEMU `-netdev user`). */
+const QEMU_SUBNET = "10.0.2.0/24";
+const QEMU_ROUTER = 2;
+const QEMU_DNS = 3;
+const QEMU_GUEST = 15;
+
+/** Smallest MTU: what every host takes (RFC 791 3.1). */
+export const GUEST_MTU_MIN = 576;
+/** Largest MTU: as slirp4netns and passt. */
+export const GUEST_MTU_MAX = 65535;
+
+/** How long an idle map lives, in milliseconds, by what it is for. */
+export interface Lifetimes {
+  /** RFC 4787 REQ-5: at least 2 minutes, better 5. */
+  readonly udp: number;
+  /** Nothing but port 53 was asked (RFC 4787 REQ-5a allows less for what is well known). */
+  readonly dns: number;
+  /** RFC 5508 REQ-1c: at least 60 seconds. */
+  readonly icmp: number;
+  /** Connections half open or closing: RFC 5382 REQ-5, at least 4 minutes. */
+  readonly tcpTransitory: number;
+  /** RFC 5382 REQ-5: at least 2 hours 4 minutes. */
+  readonly tcpEstablished: number;
+}
+
+/** The lifetimes unless told otherwise. */
+export const LIFETIMES: Lifetimes = {
+  udp: 300_000,
+  dns: 30_000,
+  icmp: 60_000,
+  tcpTransitory: 240_000,
+  tcpEstablished: 7_440_000,
+};
+
+/** Most maps of each protocol: forwards are not among them. */
+export interface Caps {
+  readonly udp: number;
+  readonly tcp: number;
+  readonly icmp: number;
+}
+
+/** One guest: half of what `#ip` has, which is 4096 conversations of UDP and TCP each and 128 of ICMP. */
+export const GUEST_CAPS: Caps = { udp: 2048, tcp: 2048, icmp: 64 };
+/** All guests of a NAT: an eighth of the host's conversations is left to its own programs. */
+export const TOTAL_CAPS: Caps = { udp: 3584, tcp: 3584, icmp: 112 };
+
+/** How a NAT is made; what is left out is the default. */
+export interface NatOptions {
+  style?: Style;
+  /** Address that the host sends from, such as `10.0.0.1/24`: the source of what guests send. */
+  hostAddr: string;
+  /** Other addresses of the host, with their prefix lengths. */
+  hostAddrs?: readonly string[];
+  /** qemu style: the guest's network. real style: the host's, such as `10.0.0.0/24`. */
+  subnet?: string;
+  router?: string;
+  /** First address that guests get. */
+  guest?: string;
+  /** Address that the NAT answers for as a name server; null: guests ask the host's servers themselves. */
+  dns?: string | null;
+  /** The servers that answer: those of the host. */
+  nameServers?: readonly string[];
+  hostMac?: MacAddr;
+  /** The guest's hardware address, if it is known before the guest has said anything. */
+  guestMac?: MacAddr | null;
+  /** Bytes of IP packet on the guest's link. */
+  mtu?: number;
+  /** Largest MSS that a SYN may offer, either way; 0: as it is. Default: what fits the guest's MTU. */
+  mss?: number;
+  mapping?: Dependence;
+  filtering?: Dependence;
+  /** Whether packets from the network keep a map alive (RFC 4787 REQ-6; RFC 7857 wants to be able to say no). */
+  inboundRefresh?: boolean;
+  lifetimes?: Partial<Lifetimes>;
+  guestCaps?: Partial<Caps>;
+  totalCaps?: Partial<Caps>;
+  policy?: PolicyOptions;
+  /** Tells a guest of a refusal (ICMP, code 13 "administratively prohibited"); false: silence. Default true. */
+  reject?: boolean;
+  /** What DHCP tells besides: */
+  hostName?: string;
+  search?: readonly string[];
+  leaseSeconds?: number;
+  /** Fixed addresses, by hardware address as twelve hex digits. */
+  reservations?: Readonly<Record<string, string>>;
+  /** Names that the NAT answers for itself: `name: address`, below {@link NatOptions.zoneName}. */
+  zone?: Readonly<Record<string, string>>;
+  /** Domain of the zone. Default `internal`. */
+  zoneName?: string;
+}
+
+/** The options with every default filled in and every text read. */
+export interface NatConfig {
+  readonly style: Style;
+  readonly hostAddr: IpAddr;
+  /** Words of all addresses of the host but loopback. */
+  readonly hostWords: ReadonlySet<number>;
+  /** Broadcast and network addresses of the host's and the guests' networks: nothing is sent there. */
+  readonly broadcasts: ReadonlySet<number>;
+  readonly subnet: IpAddr;
+  readonly mask: IpAddr;
+  readonly prefix: number;
+  readonly router: IpAddr;
+  readonly guest: IpAddr;
+  readonly dns: IpAddr | null;
+  readonly nameServers: readonly IpAddr[];
+  readonly hostMac: MacAddr;
+  readonly guestMac: MacAddr | null;
+  readonly mtu: number;
+  readonly mss: number;
+  readonly mapping: Dependence;
+  readonly filtering: Dependence;
+  readonly inboundRefresh: boolean;
+  readonly lifetimes: Lifetimes;
+  readonly guestCaps: Caps;
+  readonly totalCaps: Caps;
+  readonly reject: boolean;
+  readonly hostName: string;
+  readonly search: readonly string[];
+  readonly leaseSeconds: number;
+  readonly reservations: ReadonlyMap<number, IpAddr>;
+  readonly zone: ReadonlyMap<string, IpAddr>;
+  readonly zoneName: string;
+}
+
+/** Bytes of an IPv4 and a TCP header without options: what an MSS leaves out (RFC 9293 3.7.1). */
+const TCP_IP_HEADERS = 40;
+
+/** Reads `options`; EINVAL names what cannot be. */
+export function natConfig(options: NatOptions): NatConfig {
+  const { style = "qemu", mtu = ETHER_MTU } = options;
+  if (mtu < GUEST_MTU_MIN || mtu > GUEST_MTU_MAX) {
+    throw new KernelError("EINVAL", `Cannot use the MTU ${mtu}: not in ${GUEST_MTU_MIN} … ${GUEST_MTU_MAX}`);
+  }
+  const hostTexts = [options.hostAddr, ...options.hostAddrs ?? []];
+  const hostAddrs = hostTexts.map((text) => addr(text.split("/")[0]!, "host address"));
+  const hostAddr = hostAddrs[0]!;
+  const link = addresses(options, style, hostAddr);
+  const { hostName = "guest", search = [], leaseSeconds = 3600, mapping = "endpoint" } = options;
+  return {
+    style,
+    hostAddr,
+    hostWords: new Set(hostAddrs.map(({ w3 }) => w3)),
+    broadcasts: new Set([...hostTexts, `${link.subnet}/${link.prefix}`].flatMap(broadcastsOf)),
+    ...link,
+    nameServers: (options.nameServers ?? []).map((text) => addr(text, "name server")),
+    hostMac: options.hostMac ?? HOST_MAC,
+    guestMac: options.guestMac === undefined ? GUEST_MACS[style] : options.guestMac,
+    mtu,
+    mss: options.mss ?? mtu - TCP_IP_HEADERS,
+    mapping,
+    filtering: options.filtering ?? "address",
+    inboundRefresh: options.inboundRefresh ?? true,
+    lifetimes: { ...LIFETIMES, ...options.lifetimes },
+    guestCaps: { ...GUEST_CAPS, ...options.guestCaps },
+    totalCaps: { ...TOTAL_CAPS, ...options.totalCaps },
+    reject: options.reject ?? true,
+    hostName,
+    search,
+    leaseSeconds,
+    reservations: reservationsOf(options.reservations ?? {}),
+    zone: new Map(Object.entries(options.zone ?? {}).map(([name, text]) => [name.toLowerCase(), addr(text, "zone")])),
+    zoneName: (options.zoneName ?? "internal").toLowerCase(),
+  };
+}
+
+type Addresses = Pick<NatConfig, "subnet" | "mask" | "prefix" | "router" | "guest" | "dns">;
+
+/** Who is who on the guest's link. */
+function addresses(options: NatOptions, style: Style, hostAddr: IpAddr): Addresses {
+  if (style === "real" && (options.subnet === undefined || options.router === undefined)) {
+    throw new KernelError("EINVAL", "Cannot give a guest the host's address without the host's subnet and router");
+  }
+  const [net = "", length = ""] = (options.subnet ?? QEMU_SUBNET).split("/");
+  const mask = parseIpMask(`/${length}`, true);
+  const prefix = Number(length);
+  if (mask === null || prefix < 1 || prefix > (style === "qemu" ? 28 : 31)) {
+    throw new KernelError("EINVAL", `Cannot use the subnet "${options.subnet}": want address/length with room in it`);
+  }
+  const subnet = addr(net, "subnet").and(mask);
+  const at = (number: number) => IpAddr.v4(subnet.w3 + number);
+  const pick = (text: string | undefined, number: number) => text === undefined ? at(number) : addr(text, "guest link");
+  const router = pick(options.router, QEMU_ROUTER);
+  const guest = style === "real" ? hostAddr : pick(options.guest, prefix > 27 ? 4 : QEMU_GUEST);
+  const ownDns = options.dns === undefined ? (style === "qemu" ? at(QEMU_DNS) : null) : null;
+  const dns = typeof options.dns === "string" ? addr(options.dns, "guest link") : ownDns;
+  for (const one of [router, guest, ...(dns === null || style === "real" ? [] : [dns])]) {
+    if (!one.sameNet(subnet, mask)) throw new KernelError("EINVAL", `Cannot use ${one}: not in ${subnet}/${length}`);
+  }
+  if (router.equals(guest) || (dns !== null && (dns.equals(guest) || dns.equals(router)))) {
+    throw new KernelError("EINVAL", "Cannot use one address for two of guest, router and name server");
+  }
+  return { subnet, mask, prefix, router, guest, dns };
+}
+
+/** The words of the network and of the broadcast address of `addr/length`; none without a length. */
+function broadcastsOf(text: string): number[] {
+  const [net = "", length = ""] = text.split("/");
+  const mask = parseIpMask(`/${length}`, true);
+  if (mask === null || Number(length) > 30) return [];
+  const word = addr(net, "host address").w3;
+  return [word & mask.w3, word | ~mask.w3];
+}
+
+function reservationsOf(texts: Readonly<Record<string, string>>): Map<number, IpAddr> {
+  return new Map(
+    Object.entries(texts).map(([mac, text]) => [parseInt(mac.replaceAll(":", ""), 16), addr(text, "reservation")]),
+  );
+}
+
+function addr(text: string, what: string): IpAddr {
+  const parsed = parseIpAddr(text);
+  if (parsed === null || !parsed.isV4) {
+    throw new KernelError("EINVAL", `Cannot use "${text}" as ${what}: no IPv4 address`);
+  }
+  return parsed;
+}

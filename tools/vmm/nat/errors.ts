@@ -1,0 +1,121 @@
+/**
+ * ICMP errors through the NAT, each way (RFC 5508 4, RFC 4787 REQ-10, RFC 5382 REQ-9).
+ *
+ * Path: outbound (of a guest, about what came to it) and nat_program (a conversation's err file, about what it sent)
+ * → errors → icmp_error.
+ *
+ * An error belongs to the map whose packet it quotes; it neither makes, keeps alive nor ends one (RFC 5508 REQ-6). Its
+ * own checksum must be right, as it is computed anew; those of the quote are only updated, right or not (REQ-3b).
+ *
+ * Limits: errors of guests about answers of the name server are dropped: nobody waits for them.
+ *
+ * @module
+ */
+
+import type { Block } from "../../../kernel/block.ts";
+import { icmpChecksumOk, type IcmpQuote, parseIcmpQuote, setIcmpChecksum } from "../../../kernel/wire/icmp.ts";
+import { IpAddr, IPV4_LOOPBACK } from "../../../kernel/wire/ip_addr.ts";
+import { ipv4Ttl, setIpv4Dst, setIpv4Src, setIpv4Ttl } from "../../../kernel/wire/ipv4.ts";
+import type { Nat } from "../nat.ts";
+import { Reason } from "./counters.ts";
+import { type Decision, Verdict } from "./decision.ts";
+import type { Guest } from "./guest.ts";
+import { quotedPort, setQuotedEnd } from "./icmp_error.ts";
+import { toGuest } from "./link.ts";
+import { MapProto, type NatMap, Realm } from "./map.ts";
+import { Kind, mapProtoOf } from "./packet.ts";
+import { filterKey, findWay } from "./way.ts";
+
+function drop(nat: Nat, reason: Reason): Decision {
+  nat.packet.block.free();
+  return nat.decision.set(Verdict.Drop, nat.counters.refuse(reason), null, null);
+}
+
+/** The quote of the error that was just read; null: malformed, or damaged on its way. */
+function quoteOf(nat: Nat): IcmpQuote | null {
+  const { buf, transport, end } = nat.packet;
+  return icmpChecksumOk(buf, transport, end) ? parseIcmpQuote(buf, transport, end) : null;
+}
+
+/** The error in `nat.packet` of `guest` about a packet that came to it: goes where that packet came from. */
+export function errorOutbound(nat: Nat, guest: Guest): Decision {
+  const { packet, counters } = nat;
+  const { buf, at } = packet;
+  const quote = quoteOf(nat);
+  const proto = quote === null ? -1 : mapProtoOf(quote.ip.protocol);
+  if (quote === null || proto < 0 || quote.ip.dst.w3 !== guest.addr.w3) return drop(nat, Reason.IcmpQuote);
+  const guestPort = quotedPort(buf, quote, "destination");
+  if (guestPort < 0) return drop(nat, Reason.IcmpQuote);
+  const remotePort = proto === MapProto.Icmp ? 0 : quotedPort(buf, quote, "source");
+  const remote = quote.ip.src;
+  const way = findWay(nat, guest, { proto: proto as MapProto, guestPort, remoteWord: remote.w3, remotePort });
+  const { map } = way;
+  // To whoever sent the packet, and to nobody else: an error is no way round the policy.
+  if (map === null || way.realm === Realm.Dns || packet.dst !== remote.w3) return drop(nat, Reason.IcmpQuote);
+  const ttl = ipv4Ttl(buf, at);
+  if (ttl <= 1) return drop(nat, Reason.Ttl);
+  const real = way.real ?? remote;
+  const hostPort = map.hostPort + guestPort - map.guestPort;
+  setQuotedEnd(buf, quote, { which: "destination", addr: way.local, port: hostPort });
+  if (way.real !== null && proto !== MapProto.Icmp) {
+    setQuotedEnd(buf, quote, { which: "source", addr: real, port: remotePort });
+  }
+  setIpv4Src(buf, at, way.local);
+  setIpv4Dst(buf, at, real);
+  setIpv4Ttl(buf, at, ttl - 1);
+  setIcmpChecksum(buf, packet.transport, packet.end);
+  counters.errorsOut++;
+  return nat.decision.set(Verdict.Send, Reason.None, map, packet.block);
+}
+
+/** Translates an error (a whole IP packet, given away) about a packet that `map` sent. */
+export function translateError(nat: Nat, block: Block, map: NatMap, now: number): Decision {
+  nat.now = now;
+  const { packet } = nat;
+  const reason = packet.read(block);
+  if (reason !== Reason.None || packet.kind !== Kind.Error) {
+    block.free();
+    return nat.decision.set(Verdict.Drop, nat.counters.refuse(reason || Reason.Unmapped), null, null);
+  }
+  return errorInbound(nat, map);
+}
+
+/** The error in `nat.packet`, about a packet that `map` sent: goes to the guest. */
+export function errorInbound(nat: Nat, map: NatMap): Decision {
+  const { packet, config, counters } = nat;
+  const { buf, at } = packet;
+  const quote = quoteOf(nat);
+  if (quote === null || mapProtoOf(quote.ip.protocol) !== map.proto) return drop(nat, Reason.IcmpQuote);
+  const port = quotedPort(buf, quote, "source");
+  if (port < 0 || !map.holds(port)) return drop(nat, Reason.IcmpQuote);
+  const real = quote.ip.dst;
+  const seen = calledBy(nat, map, real);
+  const remotePort = map.proto === MapProto.Icmp ? 0 : quotedPort(buf, quote, "destination");
+  const lifetime = nat.table.lifetimeOf(map);
+  if (nat.filters && !map.isStatic && !map.lets(filterKey(nat, seen.w3, remotePort), nat.now, lifetime)) {
+    return drop(nat, Reason.Filtered);
+  }
+  const guestPort = map.guestPort + port - map.hostPort;
+  setQuotedEnd(buf, quote, { which: "source", addr: map.guest.addr, port: guestPort });
+  if (!seen.equals(real) && map.proto !== MapProto.Icmp) {
+    setQuotedEnd(buf, quote, { which: "destination", addr: seen, port: remotePort });
+  }
+  // Who found the fault: the remote under the name that the guest knows, the host as the router, others as they are.
+  const finder = IpAddr.v4(packet.src);
+  const isHost = finder.isLoopback || (config.style === "real" && config.hostWords.has(finder.w3));
+  if (finder.equals(real)) setIpv4Src(buf, at, seen);
+  else if (isHost) setIpv4Src(buf, at, config.router);
+  setIpv4Dst(buf, at, map.guest.addr);
+  setIpv4Ttl(buf, at, Math.max(1, ipv4Ttl(buf, at) - 1));
+  setIcmpChecksum(buf, packet.transport, packet.end);
+  counters.errorsIn++;
+  toGuest(nat, packet.block, map.guest);
+  return nat.decision.set(Verdict.ToGuest, Reason.None, map, null);
+}
+
+/** How the guest calls the remote `real` of one of its packets. */
+function calledBy(nat: Nat, map: NatMap, real: IpAddr): IpAddr {
+  const { config } = nat;
+  if (map.realm === Realm.Dns) return config.dns ?? real;
+  return real.isLoopback || map.bound?.equals(IPV4_LOOPBACK) === true ? config.router : real;
+}

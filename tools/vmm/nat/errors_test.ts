@@ -1,0 +1,68 @@
+/** ICMP errors through the NAT, each way, with the packets that they quote. */
+
+import { assertEquals } from "@std/assert";
+import { icmpNextHopMtu } from "../../../kernel/wire/icmp.ts";
+import { parseIpv4, setIpv4Checksum } from "../../../kernel/wire/ipv4.ts";
+import { TCP_ACK } from "../../../kernel/wire/tcp.ts";
+import { echoPacket, icmpErrorPacket, pattern, udpPacket } from "../../../tests/kit/ip_fixture.ts";
+import { assertSound, DNS, endsOf, gotOf, GUEST, HOST, natKit, REMOTE, ROUTER, sentOf, tcpPacket } from "./kit_test.ts";
+
+const udp = (options: Parameters<typeof udpPacket>[0] = {}) =>
+  udpPacket({ src: GUEST, dst: REMOTE, srcPort: 4000, dstPort: 9, ttl: 64, ...options });
+const reply = (options: Parameters<typeof udpPacket>[0] = {}) =>
+  udpPacket({ src: REMOTE, dst: HOST, srcPort: 9, dstPort: 4000, ttl: 64, ...options });
+
+Deno.test("An ICMP error about a guest's packet reaches the guest, its quote translated back (RFC 5508 REQ-4)", () => {
+  const { out, error } = natKit();
+  const hop = "198.51.100.1";
+  for (const original of [udp({ payload: pattern(20) }), tcpPacket(), echoPacket({ src: GUEST, dst: REMOTE, id: 3 })]) {
+    const { packet, map } = sentOf(out(original));
+    const got = gotOf(error(icmpErrorPacket({ type: 11, code: 0, packet }, { src: hop, dst: HOST }), map));
+    assertSound(got);
+    const header = parseIpv4(got, 0, got.length)!;
+    assertEquals([`${header.src}`, `${header.dst}`], [hop, GUEST]);
+    const quote = got.slice(28);
+    assertEquals(endsOf(quote), endsOf(original));
+    assertSound(quote);
+    quote[8] = original[8]!;
+    setIpv4Checksum(quote, 0, 20);
+    assertEquals(quote, original);
+  }
+});
+
+Deno.test("Too big keeps the next hop's MTU; a quote of eight bytes is enough; a foreign one is refused", () => {
+  const { out, error } = natKit();
+  const { packet, map } = sentOf(out(tcpPacket({ flags: TCP_ACK, data: pattern(1400) })));
+  const tooBig = { type: 3, code: 4, rest: 1280, packet: packet.subarray(0, 28) };
+  const got = gotOf(error(icmpErrorPacket(tooBig, { src: "198.51.100.1", dst: HOST }), map));
+  assertEquals(icmpNextHopMtu(got, 20), 1280);
+  assertEquals(endsOf(got.slice(28)), `${GUEST}:4000 > ${REMOTE}:80`);
+  const foreign = udpPacket({ src: HOST, dst: REMOTE, srcPort: 4001, dstPort: 9 });
+  assertEquals(error(icmpErrorPacket({ type: 3, code: 3, packet: foreign }, { dst: HOST }), map).reason, "icmp-quote");
+  const damagedError = icmpErrorPacket({ type: 3, code: 3, packet }, { src: REMOTE, dst: HOST });
+  damagedError[40]! ^= 1;
+  assertEquals(error(damagedError, map).reason, "icmp-quote");
+});
+
+Deno.test("A guest's port unreachable goes to whom its packet came from, the quote as the host had it", () => {
+  const { out, back } = natKit();
+  const { map } = sentOf(out(udp()));
+  const got = gotOf(back(reply({ payload: pattern(30) }), map));
+  const { packet } = sentOf(out(icmpErrorPacket({ type: 3, code: 3, packet: got }, { src: GUEST, dst: REMOTE })));
+  assertSound(packet);
+  const quote = packet.slice(28);
+  assertEquals(endsOf(quote), `${REMOTE}:9 > ${HOST}:4000`);
+  assertSound(quote);
+  const elsewhere = icmpErrorPacket({ type: 3, code: 3, packet: got }, { src: GUEST, dst: "192.0.2.77" });
+  assertEquals(out(elsewhere).reason, "icmp-quote");
+});
+
+Deno.test("An error of the remote itself comes from the name that the guest has for it", () => {
+  const { out, error } = natKit({ policy: { loopback: true } });
+  for (const [dst, real] of [[DNS, "9.9.9.9"], [ROUTER, "127.0.0.1"]] as const) {
+    const { packet, map } = sentOf(out(udp({ dst, dstPort: 53 })));
+    const got = gotOf(error(icmpErrorPacket({ type: 3, code: 3, packet }, { src: real, dst: HOST }), map));
+    assertEquals([`${parseIpv4(got, 0, got.length)!.src}`, endsOf(got.slice(28))], [dst, `${GUEST}:4000 > ${dst}:53`]);
+    assertSound(got.slice(28));
+  }
+});

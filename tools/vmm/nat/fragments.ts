@@ -1,0 +1,245 @@
+/**
+ * Fragments: those of guests are put together, and what is too large for the guest's link is cut (RFC 791 3.2).
+ *
+ * Path: outbound → Reassembler → outbound; inbound → cutPacket → guest.
+ *
+ * Why together and not tracked: only a datagram's first piece shows its ports, pieces come in any order (RFC 4787
+ * REQ-14), and a bypassed conversation takes whole packets and fragments them again for its own link. Holding them back
+ * costs the memory below; tracking would cost as much for pieces that come before the first.
+ *
+ * Pieces that overlap are an attack or a fault: the datagram is dropped (as RFC 5722 4 for IPv6); a piece that comes
+ * twice is ignored. If a router marked any piece, the datagram is marked (RFC 3168 5.3).
+ *
+ * Limits: {@link DATAGRAMS_MAX} at a time, {@link BYTES_MAX} in all, {@link HOLES_MAX} holes each,
+ * {@link REASSEMBLY_MS} of time.
+ *
+ * @module
+ */
+
+import { Block } from "../../../kernel/block.ts";
+import { get16, sameBytes } from "../../../kernel/wire/bytes.ts";
+import {
+  copiedIpv4Options,
+  emitIpv4,
+  IPV4_HEADER_LEN,
+  IPV4_TOTAL_MAX,
+  ipv4FragOffset,
+  ipv4Id,
+  ipv4Tos,
+  parseIpv4,
+  setIpv4Checksum,
+  setIpv4DontFragment,
+  setIpv4Fragment,
+  setIpv4Tos,
+  setIpv4TotalLen,
+} from "../../../kernel/wire/ipv4.ts";
+import { Reason } from "./counters.ts";
+import { finishChecksum, type NatPacket } from "./packet.ts";
+
+/** Datagrams that wait for their rest: a burst of large ones, one after another. */
+export const DATAGRAMS_MAX = 32;
+/** Bytes that wait: sixteen of the largest datagrams. */
+export const BYTES_MAX = 1 << 20;
+/** Separate stretches of one datagram: pieces come nearly in order. */
+export const HOLES_MAX = 64;
+/** How long a datagram may take (RFC 791's own figure). */
+export const REASSEMBLY_MS = 15_000;
+
+const MORE_FRAGMENTS = 0x2000;
+const FRAG = 6;
+const FRAGMENT_UNIT = 8;
+const ECN_CE = 3;
+/** Room that a datagram gets at first: two frames. */
+const ROOM_MIN = 4096;
+
+/** A datagram that is not whole yet. */
+interface Datagram {
+  readonly src: number;
+  readonly dst: number;
+  readonly id: number;
+  readonly protocol: number;
+  readonly deadline: number;
+  /** Header of the first piece; null until it came. */
+  header: Uint8Array | null;
+  payload: Uint8Array;
+  /** Stretches that came, in order, apart from each other: start, end, start, end … */
+  have: number[];
+  /** Length of the whole payload; -1 until the last piece came. */
+  total: number;
+  isMarked: boolean;
+}
+
+/** Puts datagrams together. */
+export class Reassembler {
+  #datagrams: Datagram[] = [];
+  #bytes = 0;
+
+  get length(): number {
+    return this.#datagrams.length;
+  }
+
+  /** Bytes of memory that it holds. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /**
+   * Takes the fragment that `packet` was read from (given away): answers the whole datagram, null if more must come,
+   * or why it was refused.
+   */
+  add(packet: NatPacket, now: number): Block | null | Reason {
+    const { block } = packet;
+    const { buf, at, transport } = packet;
+    block.own();
+    const start = ipv4FragOffset(buf, at);
+    const size = block.wp - block.rp - packet.headerLen;
+    const isLast = (get16(buf, at + FRAG) & MORE_FRAGMENTS) === 0;
+    if (size === 0 || (!isLast && size % FRAGMENT_UNIT !== 0)) return Reason.Fragment;
+    if (start + size > IPV4_TOTAL_MAX - packet.headerLen) return Reason.Fragment;
+    const datagram = this.#find(packet) ?? this.#start(packet, now);
+    if (datagram === null) return Reason.Fragment;
+    const piece = block.buf.subarray(block.rp + packet.headerLen, block.wp);
+    if (!this.#put(datagram, piece, start, isLast)) {
+      this.#forget(datagram);
+      return Reason.Fragment;
+    }
+    if ((ipv4Tos(block.buf, block.rp) & ECN_CE) === ECN_CE) datagram.isMarked = true;
+    if (start === 0) datagram.header = block.buf.slice(block.rp, block.rp + (transport - at));
+    block.free();
+    const isWhole = datagram.total >= 0 && datagram.have.length === 2 && datagram.have[1] === datagram.total;
+    if (!isWhole || datagram.header === null) return null;
+    this.#forget(datagram);
+    return wholeOf(datagram, datagram.header) ?? Reason.Fragment;
+  }
+
+  /** Forgets what took too long; answers how many datagrams. */
+  expire(now: number): number {
+    const before = this.#datagrams.length;
+    for (const datagram of [...this.#datagrams]) if (datagram.deadline <= now) this.#forget(datagram);
+    return before - this.#datagrams.length;
+  }
+
+  /** When the first of them is given up; Infinity if there is none. */
+  nextExpiry(): number {
+    return this.#datagrams[0]?.deadline ?? Infinity;
+  }
+
+  #find(packet: NatPacket): Datagram | null {
+    const id = ipv4Id(packet.buf, packet.at);
+    for (const one of this.#datagrams) {
+      if (one.id === id && one.src === packet.src && one.dst === packet.dst && one.protocol === packet.protocol) {
+        return one;
+      }
+    }
+    return null;
+  }
+
+  /** The oldest must go if there are too many. */
+  #start(packet: NatPacket, now: number): Datagram {
+    if (this.#datagrams.length >= DATAGRAMS_MAX) this.#forget(this.#datagrams[0]!);
+    const { src, dst, protocol } = packet;
+    const datagram: Datagram = {
+      ...{ src, dst, protocol, id: ipv4Id(packet.buf, packet.at), deadline: now + REASSEMBLY_MS },
+      ...{ header: null, payload: new Uint8Array(0), have: [], total: -1, isMarked: false },
+    };
+    this.#datagrams.push(datagram);
+    return datagram;
+  }
+
+  #forget(datagram: Datagram): void {
+    const at = this.#datagrams.indexOf(datagram);
+    if (at < 0) return;
+    this.#datagrams.splice(at, 1);
+    this.#bytes -= datagram.payload.length;
+  }
+
+  /** Puts a piece in its place; false if it contradicts what came before, or if there is no room. */
+  #put(datagram: Datagram, piece: Uint8Array, start: number, isLast: boolean): boolean {
+    const end = start + piece.length;
+    const { have } = datagram;
+    const highest = have.at(-1) ?? 0;
+    if (isLast && (datagram.total >= 0 ? datagram.total !== end : highest > end)) return false;
+    if (datagram.total >= 0 && end > datagram.total) return false;
+    let i = 0;
+    while (i < have.length && have[i + 1]! < start) i += 2;
+    const [from, to] = [have[i] ?? Infinity, have[i + 1] ?? Infinity];
+    // Only touching is good; all inside and the same is a piece that came twice.
+    if (start >= from && end <= to) return sameBytes(datagram.payload, start, piece, 0, piece.length);
+    if (end > from && start < to) return false;
+    if (start === to && end > (have[i + 2] ?? Infinity)) return false;
+    if (!this.#grow(datagram, end)) return false;
+    datagram.payload.set(piece, start);
+    if (isLast) datagram.total = end;
+    insert(have, i, start, end);
+    return have.length <= 2 * HOLES_MAX;
+  }
+
+  #grow(datagram: Datagram, size: number): boolean {
+    const old = datagram.payload;
+    if (size <= old.length) return true;
+    let room = Math.max(ROOM_MIN, old.length);
+    while (room < size) room *= 2;
+    while (this.#bytes + room - old.length > BYTES_MAX) {
+      const victim = this.#datagrams.find((one) => one !== datagram);
+      if (victim === undefined) return false;
+      this.#forget(victim);
+    }
+    this.#bytes += room - old.length;
+    datagram.payload = new Uint8Array(room);
+    datagram.payload.set(old);
+    return true;
+  }
+}
+
+/** Adds a stretch before or at index `i`, joined with those that it touches. */
+function insert(have: number[], i: number, start: number, end: number): void {
+  if (have[i + 1] === start) {
+    have[i + 1] = end;
+    if (have[i + 2] === end) have.splice(i + 1, 2);
+  } else if (have[i] === end) have[i] = start;
+  else have.splice(i, 0, start, end);
+}
+
+/** The whole packet, under the first piece's header; null if it would be too long. */
+function wholeOf(datagram: Datagram, header: Uint8Array): Block | null {
+  const totalLen = header.length + datagram.total;
+  if (totalLen > IPV4_TOTAL_MAX) return null;
+  const block = Block.alloc(totalLen).append(header).append(datagram.payload.subarray(0, datagram.total));
+  const { buf, rp } = block;
+  setIpv4TotalLen(buf, rp, totalLen);
+  setIpv4Fragment(buf, rp, 0, false);
+  setIpv4DontFragment(buf, rp, false);
+  if (datagram.isMarked) setIpv4Tos(buf, rp, ipv4Tos(buf, rp) | ECN_CE);
+  setIpv4Checksum(buf, rp, header.length);
+  return block;
+}
+
+/**
+ * Cuts a whole packet (given away) into pieces of at most `mtu` bytes, each with `headroom` left of it; null if it
+ * cannot be cut. The first piece carries all options, the others those with the copied flag.
+ */
+export function cutPacket(block: Block, mtu: number, headroom: number): Block[] | null {
+  if (!finishChecksum(block)) return null;
+  const { buf, rp, wp } = block.own();
+  const header = parseIpv4(buf, rp, wp);
+  if (header === null || header.headerLen + FRAGMENT_UNIT > mtu) return null;
+  const later = copiedIpv4Options(header.options);
+  const pieces: Block[] = [];
+  for (let offset = 0; offset < header.payloadLen;) {
+    const options = offset === 0 ? header.options : later;
+    const headerLen = IPV4_HEADER_LEN + options.length;
+    const room = mtu - headerLen;
+    const rest = header.payloadLen - offset;
+    const payloadLen = rest <= room ? rest : room - room % FRAGMENT_UNIT;
+    const piece = Block.alloc(headerLen + payloadLen, headroom);
+    const moreFragments = payloadLen < rest;
+    const fields = { ...header, options, payloadLen, dontFragment: false, moreFragments, fragOffset: offset };
+    emitIpv4(fields, piece.buf, piece.rp);
+    piece.wp = piece.rp + headerLen;
+    const from = rp + header.headerLen + offset;
+    pieces.push(piece.append(buf.subarray(from, from + payloadLen)));
+    offset += payloadLen;
+  }
+  block.free();
+  return pieces;
+}

@@ -1,0 +1,269 @@
+/**
+ * Outbound: a frame of a guest becomes an IP packet of the host's, an answer, or a refusal with a reason.
+ *
+ * Path: guest → nat_program → outbound → link (ARP, DHCP) | echo | way, policy, table, packet → map's conversation.
+ *
+ * @module
+ */
+
+import { type Block, Checksum } from "../../../kernel/block.ts";
+import { get16, getWord } from "../../../kernel/wire/bytes.ts";
+import { DHCP_SERVER_PORT } from "../../../kernel/wire/dhcp.ts";
+import { DNS_PORT } from "../../../kernel/wire/dns.ts";
+import {
+  ETHER_HEADER_LEN,
+  ETHERTYPE_ARP,
+  ETHERTYPE_IPV4,
+  ETHERTYPE_IPV6,
+  etherTypeAt,
+} from "../../../kernel/wire/ethernet.ts";
+import {
+  ICMP_TIME_EXCEEDED,
+  ICMP_TIME_EXCEEDED_TTL,
+  ICMP_UNREACHABLE,
+  ICMP_UNREACHABLE_PORT,
+  ICMP_UNREACHABLE_PROHIBITED,
+} from "../../../kernel/wire/icmp.ts";
+import { IPV4_LOOPBACK } from "../../../kernel/wire/ip_addr.ts";
+import { ipv4Ttl, setIpv4Ttl } from "../../../kernel/wire/ipv4.ts";
+import { MacAddr } from "../../../kernel/wire/mac_addr.ts";
+import { clampTcpMss, TCP_SYN, tcpFlags } from "../../../kernel/wire/tcp.ts";
+import { UDP_HEADER_LEN } from "../../../kernel/wire/udp.ts";
+import type { Nat } from "../nat.ts";
+import { replyEcho } from "../services/echo.ts";
+import { Reason } from "./counters.ts";
+import { type Decision, Verdict } from "./decision.ts";
+import { errorOutbound } from "./errors.ts";
+import type { Guest } from "./guest.ts";
+import { arpFrame, dhcpPacket, errorToGuest, toGuest, udpBlock } from "./link.ts";
+import { MapClass, MapProto, NatMap, Realm, remoteKey } from "./map.ts";
+import { finishChecksum, icmpIsQuery, Kind } from "./packet.ts";
+import { filterKey, findWay, type Way } from "./way.ts";
+
+const SRC_MAC = 6;
+const LIMITED_BROADCAST = -1;
+/** What the relay sends on with: the guest's own may say that its name server is one hop away. */
+const RELAY_TTL = 64;
+
+/** Translates a frame of a guest (given away). What it answers is valid until the next packet. */
+export function translateOutbound(nat: Nat, frame: Block, now: number): Decision {
+  nat.now = now;
+  nat.counters.guestFrames++;
+  if (frame.extents !== null && frame.wp - frame.rp < ETHER_HEADER_LEN) frame.own();
+  const { buf, rp } = frame;
+  if (frame.wp - rp < ETHER_HEADER_LEN) return drop(nat, frame, Reason.Short);
+  const { hostMac } = nat.config;
+  const isGroup = (buf[rp]! & 1) !== 0;
+  if (!isGroup && (get16(buf, rp) !== hostMac.hi || getWord(buf, rp + 2) !== hostMac.lo)) {
+    return drop(nat, frame, Reason.OtherMac);
+  }
+  const type = etherTypeAt(buf, rp);
+  nat.macHi = get16(buf, rp + SRC_MAC);
+  nat.macLo = getWord(buf, rp + SRC_MAC + 2);
+  frame.pull(ETHER_HEADER_LEN);
+  if (type === ETHERTYPE_IPV4) return packetOut(nat, frame, isGroup);
+  if (type === ETHERTYPE_ARP) return arpFrame(nat, frame);
+  return drop(nat, frame, type === ETHERTYPE_IPV6 ? Reason.Ipv6 : Reason.EtherType);
+}
+
+function packetOut(nat: Nat, block: Block, isGroup: boolean): Decision {
+  const { packet } = nat;
+  let reason = packet.read(block);
+  if (reason !== Reason.None) return drop(nat, block, reason);
+  if (isDhcp(nat)) return dhcpPacket(nat, block);
+  if (isGroup) return drop(nat, block, Reason.LinkBroadcast);
+  if (!nat.mayBeGuest(packet.src)) return drop(nat, block, Reason.Source);
+  const guest = guestOf(nat);
+  if (guest === null) return drop(nat, block, Reason.Guests);
+  if (packet.kind !== Kind.Fragment) return route(nat, guest);
+  const whole = nat.reassembler.add(packet, nat.now);
+  if (typeof whole === "number") return drop(nat, block, whole);
+  if (whole === null) return nat.decision.set(Verdict.Held, Reason.None, null, null);
+  nat.counters.reassembled++;
+  reason = packet.read(whole);
+  return reason === Reason.None ? route(nat, guest) : drop(nat, whole, reason);
+}
+
+/** To the server's port, and to the router or to everybody: what is for somebody else's server goes its way. */
+function isDhcp({ packet, config }: Nat): boolean {
+  return packet.kind === Kind.Ports && packet.proto === MapProto.Udp && packet.dstPort === DHCP_SERVER_PORT &&
+    (packet.dst === LIMITED_BROADCAST || packet.dst === config.router.w3);
+}
+
+/** Who sent the packet; new guests and new hardware addresses are learnt. */
+function guestOf(nat: Nat): Guest | null {
+  const { packet, table, macHi, macLo } = nat;
+  const guest = table.guest(packet.src);
+  if (guest !== null && guest.mac !== null && guest.mac.lo === macLo && guest.mac.hi === macHi) return guest;
+  const mac = new MacAddr(macHi, macLo);
+  return table.addGuest(packet.srcAddr, mac.isGroup || mac.isZero ? null : mac);
+}
+
+/** The packet that was read, of `guest`, whole: where does it go? */
+function route(nat: Nat, guest: Guest): Decision {
+  const { packet, config, counters, decision } = nat;
+  const { block, dst } = packet;
+  if (packet.kind === Kind.Error) return errorOutbound(nat, guest);
+  const isRouter = dst === config.router.w3;
+  const isDns = config.dns !== null && dst === config.dns.w3;
+  if (packet.kind === Kind.Query && (isRouter || isDns)) {
+    if (!packet.isEchoRequest) return drop(nat, block, Reason.NoService);
+    counters.echo++;
+    replyEcho(packet.buf, packet.at);
+    toGuest(nat, block, guest);
+    return decision.set(Verdict.Service, Reason.None, null, null);
+  }
+  if (packet.kind === Kind.Query && !icmpIsQuery(packet.buf[packet.transport]!)) {
+    return drop(nat, block, Reason.IcmpType);
+  }
+  if (dst === guest.addr.w3 || config.broadcasts.has(dst)) return drop(nat, block, Reason.Destination);
+  if (!isRouter && !isDns && nat.isOnLink(dst)) return drop(nat, block, Reason.OnLink);
+  const { proto, srcPort, dstPort } = packet;
+  const way = findWay(nat, guest, { proto, guestPort: srcPort, remoteWord: dst, remotePort: remotePort(nat, dstPort) });
+  const reason = way.isAnswer ? Reason.None : mayReach(nat, way);
+  if (reason !== Reason.None) {
+    return refuse(nat, guest, { reason, type: ICMP_UNREACHABLE, code: ICMP_UNREACHABLE_PROHIBITED });
+  }
+  if (isDns && way.realm !== Realm.Dns && !way.isAnswer) {
+    return refuse(nat, guest, { reason: Reason.NoService, type: ICMP_UNREACHABLE, code: ICMP_UNREACHABLE_PORT });
+  }
+  return way.realm === Realm.Dns ? toNameServer(nat, guest, way) : toMap(nat, guest, way);
+}
+
+/** The remote port of a query is none: its identifier is the guest's. */
+function remotePort(nat: Nat, dstPort: number): number {
+  return nat.packet.kind === Kind.Query ? 0 : dstPort;
+}
+
+/** What the policy says about a new way. */
+function mayReach(nat: Nat, way: Way): Reason {
+  const { policy, packet, config } = nat;
+  const { protocol } = packet;
+  const port = way.remotePort;
+  if (way.realm === Realm.Host) return policy.checkLoopback(protocol, packet.dst, port);
+  if (way.realm === Realm.Dns) return policy.checkNamed(protocol, packet.dst, port);
+  if (!config.hostWords.has(packet.dst)) return policy.check(protocol, packet.dst, port);
+  // A hairpin (RFC 4787 REQ-9): the guests' own maps are reached whether or not the host is.
+  const { proto } = packet;
+  const isOwn = packet.kind === Kind.Ports &&
+    (nat.table.findByHost(proto, port) !== null || nat.forwards.holds(proto, port));
+  return isOwn ? policy.checkNamed(protocol, packet.dst, port) : policy.checkHost(protocol, packet.dst, port);
+}
+
+/** A question to our name server: answered here, or sent to one of the host's. */
+function toNameServer(nat: Nat, guest: Guest, way: Way): Decision {
+  const { packet, relay, counters, decision, config } = nat;
+  const { block } = packet;
+  if (packet.proto === MapProto.Udp) {
+    block.own();
+    packet.read(block);
+    const data = relay.answer(packet.buf, packet.transport + UDP_HEADER_LEN, block.wp);
+    if (data !== null) {
+      counters.dns++;
+      const ports = { srcPort: DNS_PORT, dstPort: packet.srcPort };
+      toGuest(nat, udpBlock({ src: config.dns!, dst: guest.addr, ...ports, data }), guest);
+      block.free();
+      return decision.set(Verdict.Service, Reason.None, null, null);
+    }
+  }
+  // Segments of one connection must all go to one server; each question over UDP may go to another.
+  const kept = packet.proto === MapProto.Tcp && way.map !== null ? way.map.server : null;
+  way.real = kept ?? relay.server();
+  if (way.real === null) {
+    return refuse(nat, guest, { reason: Reason.NoService, type: ICMP_UNREACHABLE, code: ICMP_UNREACHABLE_PORT });
+  }
+  if (way.real.isLoopback) way.local = IPV4_LOOPBACK;
+  return toMap(nat, guest, way);
+}
+
+/** Sends the packet by the way's map, which is made if there is none. */
+function toMap(nat: Nat, guest: Guest, way: Way): Decision {
+  const { packet, counters } = nat;
+  const { block } = packet;
+  const ttl = ipv4Ttl(packet.buf, packet.at);
+  const isRouted = way.realm === Realm.World && (way.real === null || !way.real.isLoopback);
+  if (ttl === 0) return drop(nat, block, Reason.Ttl);
+  if (isRouted && ttl === 1) {
+    return refuse(nat, guest, { reason: Reason.Ttl, type: ICMP_TIME_EXCEEDED, code: ICMP_TIME_EXCEEDED_TTL });
+  }
+  const map = way.map ?? makeMap(nat, guest, way);
+  if (typeof map === "number") {
+    return refuse(nat, guest, { reason: map, type: ICMP_UNREACHABLE, code: ICMP_UNREACHABLE_PROHIBITED });
+  }
+  if (packet.proto === MapProto.Tcp) clampMss(nat);
+  use(nat, map, way);
+  const hostPort = map.hostPort + packet.srcPort - map.guestPort;
+  if (way.real !== null) packet.setDestination(way.real, packet.dstPort);
+  packet.setSource(way.local, hostPort);
+  if (way.realm === Realm.Dns) {
+    map.server = way.real;
+    setIpv4Ttl(packet.buf, packet.at, RELAY_TTL);
+  } else if (isRouted) setIpv4Ttl(packet.buf, packet.at, ttl - 1);
+  map.packetsOut++;
+  counters.sent++;
+  counters.sentBytes += block.length;
+  return nat.decision.set(Verdict.Send, Reason.None, map, block);
+}
+
+/** What sending does to a map: it lives on, its remote is let in, its connection is followed. */
+function use(nat: Nat, map: NatMap, way: Way): void {
+  if (map.isStatic) return;
+  const { packet, now } = nat;
+  let cls: MapClass = map.class;
+  if (packet.proto === MapProto.Tcp) {
+    cls = map.track(remoteKey(packet.dst, packet.dstPort), tcpFlags(packet.buf, packet.transport), true);
+  } else if (cls === MapClass.Dns && packet.dstPort !== DNS_PORT) cls = MapClass.Udp;
+  if (nat.filters) map.open(filterKey(nat, way.remoteWord, way.remotePort), now);
+  nat.table.touch(map, cls, now);
+}
+
+/** A new map with a port of the host's, room made for it if need be; or why not. */
+function makeMap(nat: Nat, guest: Guest, way: Way): NatMap | Reason {
+  const { table, counters } = nat;
+  const victim = table.victim(guest, way.proto);
+  if (typeof victim === "number") return victim;
+  if (victim !== null) {
+    counters.mapsEvicted++;
+    nat.close(victim);
+  }
+  const { proto, guestPort, realm } = way;
+  const map = new NatMap(
+    guest,
+    proto,
+    guestPort,
+    realm,
+    table.remoteWord(way.remoteWord),
+    table.remotePort(way.remotePort),
+  );
+  // What comes from the network must never reach a map of the host's loopback.
+  if (realm === Realm.Host) map.bound = IPV4_LOOPBACK;
+  if (nat.door.open(map) !== "") return Reason.NoPort;
+  counters.mapsMade++;
+  table.add(map, nat.now);
+  return map;
+}
+
+/** Lowers the segment size that a SYN offers to what the guest's link carries. */
+function clampMss(nat: Nat): void {
+  const { packet, config } = nat;
+  if (config.mss === 0 || (tcpFlags(packet.buf, packet.transport) & TCP_SYN) === 0) return;
+  if (packet.block.checksum === Checksum.Owed) {
+    finishChecksum(packet.block);
+    packet.read(packet.block);
+  }
+  if (clampTcpMss(packet.buf, packet.transport, packet.end, config.mss)) nat.counters.mssClamped++;
+}
+
+/** Refuses the packet and says so to the guest, unless it is to be silent about it. */
+function refuse(nat: Nat, guest: Guest, refusal: { reason: Reason; type: number; code: number }): Decision {
+  const { type, code, reason } = refusal;
+  const { block } = nat.packet;
+  if (nat.config.reject || code !== ICMP_UNREACHABLE_PROHIBITED) errorToGuest(nat, block, guest, { type, code });
+  return drop(nat, block, reason);
+}
+
+/** Drops a block; the reason is counted. */
+export function drop(nat: Nat, block: Block, reason: Reason): Decision {
+  block.free();
+  return nat.decision.set(Verdict.Drop, nat.counters.refuse(reason), null, null);
+}

@@ -1,0 +1,263 @@
+/** Guests' frames: what leaves, as what, and what is refused. */
+
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import { Checksum } from "../../../kernel/block.ts";
+import { pseudoSum } from "../../../kernel/wire/checksum.ts";
+import { MAC_BROADCAST } from "../../../kernel/wire/mac_addr.ts";
+import { ipv4HeaderLen, ipv4Tos, ipv4Ttl, parseIpv4 } from "../../../kernel/wire/ipv4.ts";
+import { parseTcp, TCP_ACK, TCP_RST, TCP_SYN, tcpChecksumOk } from "../../../kernel/wire/tcp.ts";
+import { fuzz } from "../../../tests/kit/fuzz.ts";
+import { echoPacket, ip, ipPacket, pattern, udpPacket } from "../../../tests/kit/ip_fixture.ts";
+import { u16 } from "../../../tests/kit/wire.ts";
+import {
+  assertSound,
+  DNS,
+  endsOf,
+  framed,
+  gotOf,
+  GUEST,
+  GUEST_MAC,
+  HOST,
+  natKit,
+  REMOTE,
+  ROUTER,
+  sentOf,
+  tcpPacket,
+} from "./kit_test.ts";
+
+const udp = (options: Parameters<typeof udpPacket>[0] = {}) =>
+  udpPacket({ src: GUEST, dst: REMOTE, srcPort: 4000, dstPort: 9, ttl: 64, ...options });
+const reply = (options: Parameters<typeof udpPacket>[0] = {}) =>
+  udpPacket({ src: REMOTE, dst: HOST, srcPort: 9, dstPort: 4000, ttl: 64, ...options });
+
+Deno.test("A datagram leaves from the host's address and its answer comes back to the guest", () => {
+  const { out, back } = natKit();
+  const { packet, map } = sentOf(out(udp({ payload: pattern(100) })));
+  assertEquals(endsOf(packet), `${HOST}:4000 > ${REMOTE}:9`);
+  assertSound(packet);
+  const got = gotOf(back(reply({ payload: pattern(50) }), map));
+  assertEquals(endsOf(got), `${REMOTE}:9 > ${GUEST}:4000`);
+  assertSound(got);
+});
+
+Deno.test("One guest port has one host port for every remote (RFC 4787 REQ-1), and per remote where told so", () => {
+  const maps = (mapping: "endpoint" | "address" | "address-port") => {
+    const { out } = natKit({ mapping });
+    const remotes = [[REMOTE, 9], [REMOTE, 10], ["192.0.2.10", 9], [REMOTE, 9]] as const;
+    return new Set(remotes.map(([dst, dstPort]) => out(udp({ dst, dstPort })).map!.hostPort)).size;
+  };
+  assertEquals([maps("endpoint"), maps("address"), maps("address-port")], [1, 2, 3]);
+});
+
+Deno.test("TTL counts down one hop each way; TOS, id, DF and options stay as they are", () => {
+  const { out, back } = natKit();
+  const options = new Uint8Array([7, 7, 4, 1, 2, 3, 4, 0]);
+  const header = { tos: 0xb9, id: 0x1234, dontFragment: true, options, ttl: 9 };
+  const { packet, map } = sentOf(out(udp({ ...header, payload: pattern(30) })));
+  const sent = parseIpv4(packet, 0, packet.length)!;
+  assertEquals({ ...sent, options: [...sent.options] }, {
+    ...{ ...sent, tos: 0xb9, id: 0x1234, dontFragment: true, options: [...options], ttl: 8, headerLen: 28 },
+  });
+  assertSound(packet);
+  const got = gotOf(back(reply({ ...header, ttl: 50 }), map));
+  assertEquals([ipv4Ttl(got, 0), ipv4Tos(got, 0), ipv4HeaderLen(got, 0)], [49, 0xb9, 28]);
+});
+
+Deno.test("akaros 20: a UDP checksum of 0 stays 0, and one that comes out as 0 is 0xffff", () => {
+  const { out, back } = natKit();
+  const { packet, map } = sentOf(out(udp({ checksum: 0, payload: pattern(9) })));
+  assertEquals([packet[26], packet[27]], [0, 0]);
+  const got = gotOf(back(reply({ checksum: 0 }), map));
+  assertEquals([got[26], got[27]], [0, 0]);
+  fc.assert(
+    fc.property(u16, (word) => {
+      const payload = new Uint8Array([word >>> 8, word & 255]);
+      const sent = sentOf(out(udp({ payload }))).packet;
+      assertSound(sent);
+      assert(sent[26] !== 0 || sent[27] !== 0);
+    }),
+    fuzz(500),
+  );
+  // For this payload the sum comes out as 0xffff.
+  let seen = false;
+  for (let word = 0; word < 0x10000 && !seen; word++) {
+    const sent = sentOf(out(udp({ payload: new Uint8Array([word >>> 8, word & 255]) }))).packet;
+    seen = sent[26] === 0xff && sent[27] === 0xff;
+  }
+  assert(seen);
+});
+
+Deno.test("A checksum that was wrong before is wrong afterwards", () => {
+  const { out } = natKit();
+  const packet = udp({ payload: pattern(10) });
+  packet[30]! ^= 0x10;
+  assertThrows(() => assertSound(sentOf(out(packet)).packet));
+});
+
+Deno.test("An owed checksum stays owed: only the addresses in its pseudo-header change", () => {
+  const block = framed(tcpPacket({ flags: TCP_ACK, data: pattern(100) }));
+  block.checksum = Checksum.Owed;
+  block.checksumStart = block.rp + 34;
+  block.checksumField = block.rp + 50;
+  const folded = pseudoSum(ip(GUEST), ip(REMOTE), 6, 120);
+  block.buf[block.checksumField] = folded >>> 8;
+  block.buf[block.checksumField + 1] = folded & 255;
+  const expected = pseudoSum(ip(HOST), ip(REMOTE), 6, 120);
+  const sent = natKit().frame(block).block!;
+  assertEquals(sent.checksum, Checksum.Owed);
+  const field = (sent.buf[sent.checksumField]! << 8) | sent.buf[sent.checksumField + 1]!;
+  assertEquals(field % 0xffff, expected % 0xffff);
+});
+
+Deno.test("The router's address is the host's loopback, off unless asked for (akaros 26)", () => {
+  assertEquals(natKit().out(udp({ dst: ROUTER })).reason, "policy-loopback");
+  assertEquals(natKit().out(udp({ dst: "127.0.0.1" })).reason, "policy-loopback");
+  const { out, back } = natKit({ policy: { loopback: true } });
+  const { packet, map } = sentOf(out(udp({ dst: ROUTER, dstPort: 7 })));
+  assertEquals([endsOf(packet), `${map.bound}`], [`127.0.0.1:4000 > 127.0.0.1:7`, "127.0.0.1"]);
+  assertSound(packet);
+  const got = gotOf(back(udpPacket({ src: "127.0.0.1", dst: "127.0.0.1", srcPort: 7, dstPort: 4000 }), map));
+  assertEquals(endsOf(got), `${ROUTER}:7 > ${GUEST}:4000`);
+  assertSound(got);
+});
+
+Deno.test("Questions to the name server go to the host's, unchanged, and come back from the guest's", () => {
+  const { out, back } = natKit({ nameServers: ["9.9.9.9"] });
+  const { packet, map } = sentOf(out(udp({ dst: DNS, dstPort: 53, ttl: 1, payload: pattern(40) })));
+  assertEquals(endsOf(packet), `${HOST}:4000 > 9.9.9.9:53`);
+  assertEquals(packet.slice(28), pattern(40));
+  assertSound(packet);
+  const got = gotOf(back(reply({ src: "9.9.9.9", srcPort: 53, payload: pattern(400) }), map));
+  assertEquals([endsOf(got), got.slice(28)], [`${DNS}:53 > ${GUEST}:4000`, pattern(400)]);
+  assertEquals(back(reply({ src: "8.8.8.8", srcPort: 53 }), map).reason, "filtered");
+  const tcp = sentOf(out(tcpPacket({ dst: DNS, dstPort: 53 })));
+  assertEquals(endsOf(tcp.packet), `${HOST}:4000 > 9.9.9.9:53`);
+});
+
+Deno.test("Echo queries are mapped by identifier; an identifier that the host uses becomes another", () => {
+  const { out, back, door } = natKit();
+  door.taken.add(77);
+  const { packet, map } = sentOf(out(echoPacket({ src: GUEST, dst: REMOTE, id: 77, data: pattern(56) })));
+  assertEquals([endsOf(packet), map.hostPort], [`${HOST}:78 > ${REMOTE}:78`, 78]);
+  assertSound(packet);
+  const answer = echoPacket({ src: REMOTE, dst: HOST, id: 78, reply: true, data: pattern(56) });
+  const got = gotOf(back(answer, map));
+  assertEquals(endsOf(got), `${REMOTE}:77 > ${GUEST}:77`);
+  assertSound(got);
+  assertEquals(back(echoPacket({ src: REMOTE, dst: HOST, id: 78 }), map).reason, "unmapped");
+  assertEquals(out(echoPacket({ src: GUEST, dst: REMOTE, reply: true })).reason, "icmp-type");
+});
+
+Deno.test("akaros 21: ping of the router is answered by the router, of any size that the link takes", () => {
+  const { out } = natKit();
+  for (const dst of [ROUTER, DNS]) {
+    const got = gotOf(out(echoPacket({ src: GUEST, dst, id: 5, seq: 6, data: pattern(1000), ttl: 1 })));
+    assertEquals([endsOf(got), got.slice(28)], [`${dst}:5 > ${GUEST}:5`, pattern(1000)]);
+    assertSound(got);
+  }
+});
+
+Deno.test("A SYN offers no more than the guest's link carries (akaros 31); other options stay", () => {
+  const { out, back } = natKit({ mtu: 1280 });
+  const tcpOptions = { mss: 1460, windowScale: 7, sackPermitted: true };
+  const { packet, map } = sentOf(out(tcpPacket({ tcpOptions })));
+  assertSound(packet);
+  const sent = parseTcp(packet, 20, packet.length)!.options;
+  assertEquals([sent.mss, sent.windowScale, sent.sackPermitted], [1240, 7, true]);
+  const synAck = { src: REMOTE, dst: HOST, srcPort: 80, dstPort: map.hostPort, flags: TCP_SYN | TCP_ACK, tcpOptions };
+  const got = gotOf(back(tcpPacket(synAck), map));
+  assertSound(got);
+  assertEquals(parseTcp(got, 20, got.length)!.options.mss, 1240);
+});
+
+Deno.test("At the cap of TCP, closing connections go, then half open ones, established never (RFC 5382 REQ-5)", () => {
+  const kit = natKit({ guestCaps: { tcp: 3 } });
+  const establish = (srcPort: number) => {
+    const { map } = sentOf(kit.out(tcpPacket({ srcPort })));
+    kit.back(
+      tcpPacket({ src: REMOTE, dst: HOST, srcPort: 80, dstPort: map.hostPort, flags: TCP_SYN | TCP_ACK }),
+      map,
+    );
+    kit.out(tcpPacket({ srcPort, flags: TCP_ACK }));
+    return map;
+  };
+  const first = establish(1001);
+  kit.out(tcpPacket({ srcPort: 1002 }));
+  kit.out(tcpPacket({ srcPort: 1003 }));
+  kit.out(tcpPacket({ srcPort: 1003, flags: TCP_RST }));
+  establish(1004);
+  assertEquals([...kit.nat.table.maps()].map((map) => map.guestPort).sort(), [1001, 1002, 1004]);
+  establish(1005);
+  const refused = kit.out(tcpPacket({ srcPort: 1006 }));
+  assertEquals([refused.reason, first.live], ["guest-cap", true]);
+  const error = gotOf(refused);
+  assertEquals([error[20], error[21]], [3, 13]);
+});
+
+Deno.test("A host without ports refuses the map, and the guest is told", () => {
+  const { out, door } = natKit();
+  door.isFull = true;
+  const refused = out(udp());
+  assertEquals([refused.reason, refused.toGuest.length], ["no-port", 1]);
+  assertEquals(natKit({ reject: false, guestCaps: { udp: 0 } }).out(udp()).toGuest.length, 0);
+});
+
+Deno.test("Nothing leaves to groups, broadcasts, nobody, or from an address that is not a guest's (akaros 26)", () => {
+  const { out, frame, refused } = natKit();
+  for (const dst of ["224.0.0.251", "255.255.255.255", "10.0.2.255", "10.0.0.255", "0.0.0.0", "240.0.0.1", GUEST]) {
+    assertEquals([dst, out(udp({ dst })).reason], [dst, "destination"]);
+  }
+  for (const src of ["10.0.2.2", "10.0.2.3", "10.0.2.255", "10.0.0.1", "8.8.8.8", "0.0.0.0"]) {
+    assertEquals([src, out(udp({ src })).reason], [src, "source"]);
+  }
+  assertEquals(out(udp({ dst: "10.0.2.77" })).reason, "on-link");
+  assertEquals(frame(framed(udp(), { dst: MAC_BROADCAST })).reason, "link-broadcast");
+  assertEquals(frame(framed(udp(), { dst: GUEST_MAC })).reason, "other-mac");
+  assertEquals(frame(framed(udp(), { type: 0x86dd })).reason, "ipv6");
+  assertEquals(frame(framed(udp(), { type: 0x8100 })).reason, "ethertype");
+  assertEquals(refused("destination"), 7);
+});
+
+Deno.test("akaros 19: protocols without ports are dropped and counted", () => {
+  const { out } = natKit();
+  for (const protocol of [2, 47, 132, 0, 255]) {
+    assertEquals(out(ipPacket({ src: GUEST, dst: REMOTE, protocol, payload: pattern(8) })).reason, "protocol");
+  }
+});
+
+Deno.test("ICMP errors of our own are limited in rate", () => {
+  const kit = natKit();
+  let told = 0;
+  for (let i = 0; i < 200; i++) told += kit.out(udp({ dst: "169.254.169.254" })).toGuest.length;
+  assertEquals([told, kit.refused("policy-metadata"), kit.refused("icmp-rate")], [50, 200, 150]);
+});
+
+Deno.test("akaros 32: bytes borrowed from the guest are translated without looking at them twice", () => {
+  const packet = tcpPacket({ flags: TCP_ACK, data: pattern(3000) });
+  const block = framed(packet.slice(0, 178));
+  block.extents = [packet.slice(178)];
+  const outcome = natKit().frame(block);
+  assertEquals(outcome.block!.extents!.length, 1);
+  const sent = outcome.block!.bytes();
+  assertSound(sent);
+  assertEquals(endsOf(sent), `${HOST}:4000 > ${REMOTE}:80`);
+  assert(tcpChecksumOk(sent, 20, sent.length, ip(HOST), ip(REMOTE)));
+});
+
+Deno.test("Segments of one TCP connection to the name server go to one server, whichever is asked meanwhile", () => {
+  const { out } = natKit({ nameServers: ["9.9.9.9", "8.8.8.8"] });
+  const server = () => endsOf(sentOf(out(tcpPacket({ dst: DNS, dstPort: 53, flags: TCP_ACK }))).packet).split("> ")[1];
+  assertEquals(server(), "9.9.9.9:53");
+  const asked = Array.from({ length: 4 }, () => sentOf(out(udp({ dst: DNS, dstPort: 53 }))).packet);
+  assertEquals(endsOf(asked[3]!).split("> ")[1], "8.8.8.8:53");
+  assertEquals(server(), "9.9.9.9:53");
+});
+
+Deno.test("A name server on the host's loopback is asked from there", () => {
+  const { out, back } = natKit({ nameServers: ["127.0.0.53"] });
+  const { packet, map } = sentOf(out(udp({ dst: DNS, dstPort: 53 })));
+  assertEquals(endsOf(packet), "127.0.0.1:4000 > 127.0.0.53:53");
+  const answer = udpPacket({ src: "127.0.0.53", dst: "127.0.0.1", srcPort: 53, dstPort: 4000 });
+  assertEquals(endsOf(gotOf(back(answer, map))), `${DNS}:53 > ${GUEST}:4000`);
+});

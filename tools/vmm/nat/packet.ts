@@ -1,0 +1,260 @@
+/**
+ * NatPacket: where things are in an IPv4 packet, read once and kept in numbers; and rewriting its ends in place.
+ *
+ * Path: outbound, inbound, errors → packet → wire formats.
+ *
+ * Checksums are updated, never computed anew (RFC 1624): damage done before stays visible to whoever it is meant for. A
+ * UDP checksum of 0 stays 0, and one that comes out as 0 is 0xffff (RFC 768). A checksum that is still owed is a sum of
+ * the pseudo-header, in which ports have no part.
+ *
+ * @module
+ */
+
+import { type Block, Checksum, Segment } from "../../../kernel/block.ts";
+import { get16, put16 } from "../../../kernel/wire/bytes.ts";
+import { checksum, fold } from "../../../kernel/wire/checksum.ts";
+import {
+  ICMP_ECHO_REPLY,
+  ICMP_ECHO_REQUEST,
+  ICMP_HEADER_LEN,
+  ICMP_TIMESTAMP_REPLY,
+  ICMP_TIMESTAMP_REQUEST,
+  icmpEchoId,
+  icmpIsError,
+  setIcmpEchoId,
+} from "../../../kernel/wire/icmp.ts";
+import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
+import { IP_PROTO_ICMP, IP_PROTO_TCP, IP_PROTO_UDP } from "../../../kernel/wire/ip_proto.ts";
+import {
+  IPV4_HEADER_LEN,
+  IPV4_HEADER_MAX,
+  ipv4ChecksumOk,
+  ipv4DstWord,
+  ipv4HeaderLen,
+  ipv4IsFragment,
+  ipv4Protocol,
+  ipv4SrcWord,
+  ipv4TotalLen,
+  setIpv4Dst,
+  setIpv4Src,
+} from "../../../kernel/wire/ipv4.ts";
+import { adjustTcpChecksum, TCP_HEADER_LEN, TCP_HEADER_MAX, tcpHeaderLen } from "../../../kernel/wire/tcp.ts";
+import { adjustUdpChecksum, UDP_HEADER_LEN, udpLength } from "../../../kernel/wire/udp.ts";
+import { Reason } from "./counters.ts";
+import { MapProto } from "./map.ts";
+
+const SRC_PORT = 0;
+const DST_PORT = 2;
+const UDP_CHECKSUM = 6;
+const TCP_CHECKSUM = 16;
+
+/** Headers that must lie in the block's own bytes, and not in extents, before anything looks at them. */
+const HEADERS_MAX = IPV4_HEADER_MAX + TCP_HEADER_MAX;
+
+/** What a packet is about: ports, an identifier, an error, or a fragment of something. */
+export const Kind = { Ports: 0, Query: 1, Error: 2, Fragment: 3 } as const;
+export type Kind = typeof Kind[keyof typeof Kind];
+
+/** The protocol of a map by IP protocol number; -1: none. */
+export function mapProtoOf(protocol: number): MapProto | -1 {
+  if (protocol === IP_PROTO_TCP) return MapProto.Tcp;
+  if (protocol === IP_PROTO_UDP) return MapProto.Udp;
+  return protocol === IP_PROTO_ICMP ? MapProto.Icmp : -1;
+}
+
+/** One packet at a time: made once and read into again and again. */
+export class NatPacket {
+  block!: Block;
+  buf!: Uint8Array;
+  /** Where the IP header starts, the transport header starts, and the packet ends. */
+  at = 0;
+  transport = 0;
+  end = 0;
+  kind: Kind = Kind.Ports;
+  proto: MapProto = MapProto.Udp;
+  /** IP protocol number. */
+  protocol = 0;
+  /** Addresses as signed 32-bit numbers. */
+  src = 0;
+  dst = 0;
+  /** Ports; of an ICMP query both are its identifier. */
+  srcPort = 0;
+  dstPort = 0;
+
+  get headerLen(): number {
+    return this.transport - this.at;
+  }
+
+  /** Whether it is an echo request. */
+  get isEchoRequest(): boolean {
+    return this.kind === Kind.Query && this.buf[this.transport] === ICMP_ECHO_REQUEST;
+  }
+
+  /**
+   * Reads the packet that starts at the block's `rp` and cuts link padding off. Answers why it cannot be used, or
+   * Reason.None. After it all headers are in the block's own bytes; of a fragment only IP's is looked at.
+   */
+  read(block: Block): Reason {
+    if (block.extents !== null && block.wp - block.rp < HEADERS_MAX) block.own();
+    const { buf, rp, wp } = block;
+    if (wp - rp < IPV4_HEADER_LEN) return Reason.Short;
+    const version = buf[rp]! >>> 4;
+    if (version !== 4) return version === 6 ? Reason.Ipv6 : Reason.BadIp;
+    const headerLen = ipv4HeaderLen(buf, rp);
+    const totalLen = ipv4TotalLen(buf, rp);
+    const { length } = block;
+    if (headerLen < IPV4_HEADER_LEN || headerLen > wp - rp || totalLen < headerLen || totalLen > length) {
+      return Reason.BadIp;
+    }
+    if (!ipv4ChecksumOk(buf, rp)) return Reason.IpChecksum;
+    if (totalLen < length) block.trim(totalLen);
+    this.block = block;
+    this.#place(headerLen);
+    this.src = ipv4SrcWord(block.buf, this.at);
+    this.dst = ipv4DstWord(block.buf, this.at);
+    this.protocol = ipv4Protocol(block.buf, this.at);
+    if (ipv4IsFragment(block.buf, this.at)) {
+      this.kind = Kind.Fragment;
+      return block.segment !== Segment.None || block.checksum === Checksum.Owed ? Reason.Offload : Reason.None;
+    }
+    return this.#readTransport();
+  }
+
+  #place(headerLen: number): void {
+    const { block } = this;
+    this.buf = block.buf;
+    this.at = block.rp;
+    this.transport = block.rp + headerLen;
+    this.end = block.wp;
+  }
+
+  #readTransport(): Reason {
+    const { block, protocol } = this;
+    const proto = mapProtoOf(protocol);
+    if (proto < 0) return Reason.Protocol;
+    this.proto = proto as MapProto;
+    if (proto === MapProto.Icmp) return this.#readIcmp();
+    const { buf, transport, end } = this;
+    this.kind = Kind.Ports;
+    const length = block.rp + block.length - transport;
+    if (proto === MapProto.Udp) {
+      if (end - transport < UDP_HEADER_LEN) return Reason.BadTransport;
+      const claimed = udpLength(buf, transport);
+      if (claimed < UDP_HEADER_LEN || (claimed > length && block.segment === Segment.None)) return Reason.BadTransport;
+    } else {
+      if (end - transport < TCP_HEADER_LEN) return Reason.BadTransport;
+      const headerLen = tcpHeaderLen(buf, transport);
+      if (headerLen < TCP_HEADER_LEN || headerLen > end - transport) return Reason.BadTransport;
+    }
+    this.srcPort = get16(buf, transport + SRC_PORT);
+    this.dstPort = get16(buf, transport + DST_PORT);
+    return this.#offloadFits() ? Reason.None : Reason.Offload;
+  }
+
+  #readIcmp(): Reason {
+    const { block } = this;
+    if (block.extents !== null) {
+      block.own();
+      this.#place(this.headerLen);
+    }
+    const { buf, transport, end } = this;
+    if (end - transport < ICMP_HEADER_LEN) return Reason.BadTransport;
+    if (block.checksum === Checksum.Owed && !finishChecksum(block)) return Reason.Offload;
+    const type = buf[transport]!;
+    if (icmpIsError(type)) {
+      this.kind = Kind.Error;
+      return Reason.None;
+    }
+    if (!icmpHasId(type)) return Reason.IcmpType;
+    this.kind = Kind.Query;
+    this.srcPort = this.dstPort = icmpEchoId(buf, transport);
+    return Reason.None;
+  }
+
+  /** Whether what is owed is this packet's own checksum, and its cut inside it. */
+  #offloadFits(): boolean {
+    const { block, transport, end } = this;
+    if (block.checksum === Checksum.Owed) {
+      const field = transport + (this.proto === MapProto.Udp ? UDP_CHECKSUM : TCP_CHECKSUM);
+      if (block.checksumStart !== transport || block.checksumField !== field || field + 2 > end) return false;
+    } else if (block.segment !== Segment.None) return false;
+    return block.segment === Segment.None || (block.segmentSize > 0 && block.segmentHeaderLen <= end - block.rp);
+  }
+
+  /** Rewrites where it comes from; the number of an ICMP query is its identifier. */
+  setSource(addr: IpAddr, port: number): void {
+    const { buf, at, transport } = this;
+    this.#adjust(sumOf(this.src, this.srcPort), sumOf(addr.w3, port), wordSum(this.src), wordSum(addr.w3));
+    setIpv4Src(buf, at, addr);
+    if (this.kind === Kind.Query) setIcmpEchoId(buf, transport, port);
+    else put16(buf, transport + SRC_PORT, port);
+    this.src = addr.w3;
+    this.srcPort = port;
+    if (this.kind === Kind.Query) this.dstPort = port;
+  }
+
+  /** Rewrites where it goes. */
+  setDestination(addr: IpAddr, port: number): void {
+    const { buf, at, transport } = this;
+    this.#adjust(sumOf(this.dst, this.dstPort), sumOf(addr.w3, port), wordSum(this.dst), wordSum(addr.w3));
+    setIpv4Dst(buf, at, addr);
+    if (this.kind === Kind.Query) setIcmpEchoId(buf, transport, port);
+    else put16(buf, transport + DST_PORT, port);
+    this.dst = addr.w3;
+    this.dstPort = port;
+    if (this.kind === Kind.Query) this.srcPort = port;
+  }
+
+  /** Keeps the transport checksum right: sums of address and port, and of the addresses alone. */
+  #adjust(oldSum: number, newSum: number, oldAddr: number, newAddr: number): void {
+    if (this.kind === Kind.Query) return;
+    const { block, buf, transport } = this;
+    if (block.checksum === Checksum.Owed) {
+      const field = block.checksumField;
+      put16(buf, field, fold(get16(buf, field) + (~oldAddr & 0xffff) + newAddr));
+    } else if (this.proto === MapProto.Udp) adjustUdpChecksum(buf, transport, oldSum, newSum);
+    else adjustTcpChecksum(buf, transport, oldSum, newSum);
+  }
+
+  /** Source and destination as addresses. */
+  get srcAddr(): IpAddr {
+    return IpAddr.v4(this.src);
+  }
+
+  get dstAddr(): IpAddr {
+    return IpAddr.v4(this.dst);
+  }
+}
+
+/** Whether ICMP messages of `type` carry an identifier that can be mapped: echo and timestamp (RFC 5508 3). */
+export function icmpHasId(type: number): boolean {
+  return type === ICMP_ECHO_REQUEST || type === ICMP_ECHO_REPLY || type === ICMP_TIMESTAMP_REQUEST ||
+    type === ICMP_TIMESTAMP_REPLY;
+}
+
+/** Whether it asks: answers come only to those who asked. */
+export function icmpIsQuery(type: number): boolean {
+  return type === ICMP_ECHO_REQUEST || type === ICMP_TIMESTAMP_REQUEST;
+}
+
+/** Computes the checksum that `block` owes; false if it does not fit. Afterwards it is an ordinary packet. */
+export function finishChecksum(block: Block): boolean {
+  if (block.checksum !== Checksum.Owed) return true;
+  block.own();
+  const { buf, rp, wp, checksumStart, checksumField } = block;
+  if (checksumStart < rp || checksumField < checksumStart || checksumField + 2 > wp) return false;
+  // The field holds the pseudo-header's sum and is summed with the rest.
+  const check = checksum(buf, checksumStart, wp);
+  const isUdp = ipv4Protocol(buf, rp) === IP_PROTO_UDP;
+  put16(buf, checksumField, check === 0 && isUdp ? 0xffff : check);
+  block.checksum = Checksum.None;
+  return true;
+}
+
+function wordSum(word: number): number {
+  return fold((word >>> 16) + (word & 0xffff));
+}
+
+function sumOf(word: number, port: number): number {
+  return fold((word >>> 16) + (word & 0xffff) + port);
+}

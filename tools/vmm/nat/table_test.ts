@@ -1,0 +1,111 @@
+/** The table of maps against a plain list: lookups, expiry in order, room for new ones, and fairness between guests. */
+
+import { assert, assertEquals } from "@std/assert";
+import fc from "fast-check";
+import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
+import { MacAddr } from "../../../kernel/wire/mac_addr.ts";
+import { fuzz } from "../../../tests/kit/fuzz.ts";
+import { natConfig, type NatOptions } from "./config.ts";
+import { Reason } from "./counters.ts";
+import { MapClass, MapProto, NatMap, Realm } from "./map.ts";
+import { GUESTS_MAX, type MapEnds, NatTable } from "./table.ts";
+
+const tableOf = (options: Partial<NatOptions> = {}) => new NatTable(natConfig({ hostAddr: "10.0.0.1", ...options }));
+const addr = (n: number) => IpAddr.v4(0x0a000200 + n);
+const ends = (guestPort: number, fields: Partial<MapEnds> = {}): MapEnds => ({
+  ...{ proto: MapProto.Udp, guestPort, realm: Realm.World, remoteWord: 1, remotePort: 1 },
+  ...fields,
+});
+
+function put(table: NatTable, guest: number, one: MapEnds, now = 0): NatMap {
+  const { proto, guestPort, realm } = one;
+  const remote = [table.remoteWord(one.remoteWord), table.remotePort(one.remotePort)] as const;
+  const map = new NatMap(table.addGuest(addr(guest), null)!, proto, guestPort, realm, ...remote);
+  map.hostPort = guestPort;
+  table.add(map, now);
+  return map;
+}
+
+Deno.test("The table finds what a list of maps would, whatever it is keyed by", () => {
+  const one = fc.record({
+    guest: fc.nat(2),
+    guestPort: fc.nat(3),
+    proto: fc.constantFrom<MapProto>(0, 1, 2),
+    realm: fc.constantFrom<Realm>(0, 1, 2),
+    remoteWord: fc.constantFrom(0, 1, -1, 0x0a000001),
+    remotePort: fc.nat(2),
+    remove: fc.boolean(),
+  });
+  const modes = fc.constantFrom("endpoint", "address", "address-port") as fc.Arbitrary<"endpoint">;
+  fc.assert(
+    fc.property(modes, fc.array(one, { maxLength: 60 }), (mapping, steps) => {
+      const table = tableOf({ mapping });
+      const list = new Map<string, NatMap>();
+      for (const { guest, remove, ...step } of steps) {
+        const remote = [table.remoteWord(step.remoteWord), table.remotePort(step.remotePort)];
+        const key = [guest, step.proto, step.guestPort, step.realm, ...remote].join();
+        const found = table.find(table.addGuest(addr(guest), null)!, step);
+        assertEquals(found, list.get(key) ?? null);
+        if (found === null) list.set(key, put(table, guest, step));
+        else if (remove) {
+          table.remove(found);
+          list.delete(key);
+        }
+        assertEquals(table.count(), list.size);
+      }
+    }),
+    fuzz(200),
+  );
+});
+
+Deno.test("Maps expire in the order of their last use, each class after its own time", () => {
+  const table = tableOf();
+  const [a, b, c] = [1, 2, 3].map((port) => put(table, 15, ends(port), port));
+  const ping = put(table, 15, ends(4, { proto: MapProto.Icmp }), 4);
+  for (const map of [a!, b!, c!]) table.touch(map, MapClass.Udp, map.lastUse);
+  table.touch(a!, MapClass.Udp, 10);
+  assertEquals(table.nextExpiry(), 60_004);
+  assertEquals([table.expired(60_003), table.expired(60_004)], [null, ping]);
+  assertEquals([table.expired(300_010), table.expired(300_010), table.expired(300_010), table.expired(1e9)], [
+    b,
+    c,
+    a,
+    null,
+  ]);
+  assertEquals([table.nextExpiry(), table.count(), table.findByHost(MapProto.Udp, 1)], [Infinity, 0, null]);
+});
+
+Deno.test("The deadline is never too late, whatever becomes of the maps", () => {
+  const table = tableOf();
+  const map = put(table, 15, ends(1, { proto: MapProto.Tcp }), 0);
+  table.touch(map, MapClass.TcpEstablished, 0);
+  assertEquals(table.nextExpiry(), 7_440_000);
+  table.touch(map, MapClass.TcpClosing, 1000);
+  assertEquals([table.deadline, table.nextExpiry()], [241_000, 241_000]);
+});
+
+Deno.test("Room is made by the guest who has most; none for TCP that is established", () => {
+  const table = tableOf({ guestCaps: { udp: 3, tcp: 1 }, totalCaps: { udp: 4 } });
+  const greedy = [1, 2, 3].map((port) => put(table, 15, ends(port), port));
+  const guest = greedy[0]!.guest;
+  assertEquals(table.victim(guest, MapProto.Udp), greedy[0]);
+  put(table, 16, ends(1), 9);
+  assertEquals(table.victim(table.guest(addr(16).w3)!, MapProto.Udp), greedy[0]);
+  const tcp = put(table, 15, ends(9, { proto: MapProto.Tcp }));
+  assertEquals(table.victim(guest, MapProto.Tcp), tcp);
+  table.touch(tcp, MapClass.TcpEstablished, 0);
+  assertEquals(table.victim(guest, MapProto.Tcp), Reason.GuestCap);
+});
+
+Deno.test("Guests are limited; an idle one makes room; a new hardware address replaces the old", () => {
+  const table = tableOf();
+  for (let n = 1; n <= GUESTS_MAX; n++) put(table, n, ends(n));
+  assertEquals(table.addGuest(addr(200), null), null);
+  const map = table.find(table.guest(addr(1).w3)!, ends(1))!;
+  table.remove(map);
+  table.remove(map);
+  const mac = new MacAddr(2, 3);
+  assert(table.addGuest(addr(200), mac) !== null);
+  assertEquals([table.guest(addr(1).w3), table.addGuest(addr(200), null)!.mac], [null, mac]);
+  assertEquals(table.addGuest(addr(200), new MacAddr(2, 4))!.mac!.lo, 4);
+});

@@ -1,0 +1,75 @@
+/**
+ * Way: by which map a packet between a guest and a remote goes, and what its ends are called on the host's side.
+ *
+ * Path: outbound (packets, and the packets that errors quote) → way → table, nat_forward.
+ *
+ * First the forwards that the remote came by; then by where the remote is (its realm): a forward that could have been
+ * meant, a map that is there, or none yet.
+ *
+ * @module
+ */
+
+import { type IpAddr, IPV4_LOOPBACK } from "../../../kernel/wire/ip_addr.ts";
+import { DNS_PORT } from "../../../kernel/wire/dns.ts";
+import type { Guest } from "./guest.ts";
+import { MapProto, type NatMap, Realm, remoteKey } from "./map.ts";
+import type { Nat } from "../nat.ts";
+import type { MapEnds } from "./table.ts";
+
+/** The answer, one of them a NAT. */
+export class Way implements MapEnds {
+  proto: MapProto = MapProto.Udp;
+  guestPort = 0;
+  realm: Realm = Realm.World;
+  /** The remote as the guest calls it. */
+  remoteWord = 0;
+  remotePort = 0;
+  map: NatMap | null = null;
+  /** The remote as the host calls it; null: the same. */
+  real: IpAddr | null = null;
+  /** The host's address for it. */
+  local: IpAddr = IPV4_LOOPBACK;
+  /** It answers what came in by a forward. */
+  isAnswer = false;
+}
+
+/** Fills `nat.way` for packets of `guest` with these ends; makes no map. */
+export function findWay(nat: Nat, guest: Guest, ends: Omit<MapEnds, "realm">): Way {
+  const { way, config } = nat;
+  way.proto = ends.proto;
+  way.guestPort = ends.guestPort;
+  way.remoteWord = ends.remoteWord;
+  way.remotePort = ends.remotePort;
+  way.map = way.real = null;
+  way.isAnswer = false;
+  const group = guest.forwards.size === 0 ? undefined : guest.forwards.get(way.proto << 16 | way.guestPort);
+  const known = group?.way(remoteKey(way.remoteWord, way.remotePort)) ?? null;
+  if (known !== null) {
+    way.map = known.map;
+    way.real = known.real;
+    way.local = known.local;
+    way.realm = Realm.World;
+    way.isAnswer = true;
+    return way;
+  }
+  way.realm = realmOf(nat, way);
+  way.local = config.hostAddr;
+  if (way.realm === Realm.Host) way.real = way.local = IPV4_LOOPBACK;
+  way.map = nat.table.find(guest, way);
+  // A server that sends first uses its forwarded port, or nobody would know it.
+  if (way.map === null && group !== undefined && way.realm === Realm.World) {
+    way.map = group.maps.find(({ bound }) => bound === null || bound.equals(way.local)) ?? null;
+  }
+  return way;
+}
+
+function realmOf(nat: Nat, way: Way): Realm {
+  const { router, dns } = nat.config;
+  if (way.remoteWord === router.w3) return Realm.Host;
+  return dns !== null && way.remoteWord === dns.w3 && way.remotePort === DNS_PORT ? Realm.Dns : Realm.World;
+}
+
+/** What the filter of a NAT keys a remote by. */
+export function filterKey(nat: Nat, word: number, port: number): number {
+  return remoteKey(word, nat.config.filtering === "address-port" ? port : 0);
+}

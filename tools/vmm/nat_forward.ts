@@ -1,0 +1,220 @@
+/**
+ * Forwards: ports of the host that stand for ports of a guest until they are removed.
+ *
+ * Path: natctl, nat_program (options) → nat_forward → nat (maps) ; nat/outbound and nat/inbound find the way back here.
+ *
+ * Two ways to write one:
+ *
+ *     tcp:[addr:]hostport[-hostport]:guestport             ours; a range goes to as many ports from guestport on
+ *     [hostfwd=]tcp:[hostaddr]:hostport-[guestaddr]:guestport          QEMU's `-netdev user,hostfwd=`
+ *
+ * Whom a guest's port answers is remembered for each remote: several forwards may lead to one guest port, clients on
+ * the host itself all look like the router to the guest, and the host may have several addresses.
+ *
+ * Limits: {@link FORWARDS_MAX} forwards, {@link FORWARD_PORTS_MAX} ports in all, {@link REMOTES_MAX} remotes a port.
+ *
+ * @module
+ */
+
+import { shown } from "../../kernel/ctl.ts";
+import { KernelError } from "../../kernel/error.ts";
+import { type IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
+import type { Guest } from "./nat/guest.ts";
+import { MapProto, type NatMap } from "./nat/map.ts";
+
+/** Most forwards: a page of them. */
+export const FORWARDS_MAX = 256;
+/** Most forwarded ports: a table entry each. */
+export const FORWARD_PORTS_MAX = 16384;
+/** Most remotes that one forwarded port remembers; the first to come is the first to go. */
+export const REMOTES_MAX = 4096;
+
+const PORT_MAX = 65535;
+
+/** What a forward says. */
+export interface ForwardSpec {
+  readonly proto: MapProto;
+  /** Address of the host; null: all. */
+  readonly bound: IpAddr | null;
+  readonly hostPort: number;
+  readonly count: number;
+  /** Null: the first guest. */
+  readonly guestAddr: IpAddr | null;
+  readonly guestPort: number;
+}
+
+/** A remote of a forwarded port: by which forward it came, and the ends as the host has them. */
+interface ForwardWay {
+  readonly map: NatMap;
+  readonly real: IpAddr;
+  readonly local: IpAddr;
+}
+
+/** The forwards that lead to one port of a guest. */
+export class ForwardGroup {
+  readonly maps: NatMap[] = [];
+  readonly #ways = new Map<number, ForwardWay>();
+
+  /** How many remotes it remembers. */
+  get length(): number {
+    return this.#ways.size;
+  }
+
+  /** How to answer the remote that the guest knows by `key`, or null. */
+  way(key: number): ForwardWay | null {
+    return this.#ways.get(key) ?? null;
+  }
+
+  /** Remembers how `real` came to `local`, the guest knowing it by `key`. */
+  remember(key: number, map: NatMap, real: IpAddr, local: IpAddr): void {
+    const old = this.#ways.get(key);
+    if (old !== undefined && old.map === map && old.real.w3 === real.w3 && old.local.w3 === local.w3) return;
+    if (old === undefined && this.#ways.size >= REMOTES_MAX) {
+      for (const first of this.#ways.keys()) {
+        this.#ways.delete(first);
+        break;
+      }
+    }
+    this.#ways.set(key, { map, real, local });
+  }
+
+  /** Forgets a forward and who came by it. */
+  remove(map: NatMap): void {
+    this.maps.splice(this.maps.indexOf(map), 1);
+    for (const [key, way] of this.#ways) if (way.map === map) this.#ways.delete(key);
+  }
+}
+
+/** One forward that is in force. */
+export interface Forward {
+  readonly spec: ForwardSpec;
+  readonly map: NatMap;
+}
+
+/** The forwards of one NAT. */
+export class ForwardTable {
+  readonly #forwards: Forward[] = [];
+  #ports = 0;
+
+  get list(): readonly Forward[] {
+    return this.#forwards;
+  }
+
+  /** Whether some forward has the host's `port`. */
+  holds(proto: MapProto, port: number): boolean {
+    return this.#forwards.some(({ map }) => map.proto === proto && map.holds(port));
+  }
+
+  /** EADDRINUSE names the forward that has one of the host's ports already; ENOSPC: too many. */
+  requireFree(spec: ForwardSpec): void {
+    const text = formatForward(spec);
+    for (const { spec: other } of this.#forwards) {
+      const apart = spec.proto !== other.proto || spec.hostPort + spec.count <= other.hostPort ||
+        other.hostPort + other.count <= spec.hostPort;
+      const elsewhere = spec.bound !== null && other.bound !== null && !spec.bound.equals(other.bound);
+      if (apart || elsewhere) continue;
+      throw new KernelError("EADDRINUSE", `Cannot forward ${text}: the forward ${formatForward(other)} has the port`);
+    }
+    if (this.#forwards.length < FORWARDS_MAX && this.#ports + spec.count <= FORWARD_PORTS_MAX) return;
+    throw new KernelError(
+      "ENOSPC",
+      `Cannot forward ${text}: the limits are ${FORWARDS_MAX} forwards and ${FORWARD_PORTS_MAX} ports`,
+    );
+  }
+
+  /** Adds a forward whose map has its host ports. */
+  add(forward: Forward): void {
+    const { spec, map } = forward;
+    this.#forwards.push(forward);
+    this.#ports += spec.count;
+    for (let i = 0; i < spec.count; i++) groupFor(map.guest, spec.proto << 16 | (spec.guestPort + i)).maps.push(map);
+  }
+
+  /** Takes out the forward that `spec` names by its host ports; ENOENT if there is none. */
+  remove(spec: Pick<ForwardSpec, "proto" | "bound" | "hostPort" | "count">): Forward {
+    const at = this.#forwards.findIndex(({ spec: one }) =>
+      one.proto === spec.proto && one.hostPort === spec.hostPort && one.count === spec.count &&
+      (one.bound === null ? spec.bound === null : spec.bound !== null && one.bound.equals(spec.bound))
+    );
+    if (at < 0) throw new KernelError("ENOENT", `No forward of ${PROTO_WORDS[spec.proto]} port ${spec.hostPort}`);
+    const forward = this.#forwards.splice(at, 1)[0]!;
+    const { map } = forward;
+    this.#ports -= forward.spec.count;
+    for (let i = 0; i < forward.spec.count; i++) {
+      const key = map.proto << 16 | (map.guestPort + i);
+      const group = map.guest.forwards.get(key)!;
+      group.remove(map);
+      if (group.maps.length === 0) map.guest.forwards.delete(key);
+    }
+    return forward;
+  }
+}
+
+const PROTO_WORDS = ["udp", "tcp", "icmp"] as const;
+
+/** QEMU's form: the part behind the dash begins with nothing or an address. */
+const QEMU_FORM = /^(tcp|udp)?:([^:]*):(\d{1,5})-([\d.]*):(\d{1,5})$/;
+const OUR_FORM = /^(tcp|udp):(?:([^:]*):)?(\d{1,5})(?:-(\d{1,5}))?:(\d{1,5})$/;
+
+/** Reads a forward in either form; EINVAL says what it should look like. */
+export function parseForward(text: string): ForwardSpec {
+  const plain = text.replace(/^hostfwd=/, "");
+  const qemu = QEMU_FORM.exec(plain);
+  const guestText = qemu?.[4] ?? "";
+  if (qemu !== null && (guestText === "" || guestText.includes("."))) {
+    const [, proto = "tcp", bound, hostPort, , guestPort] = qemu;
+    const guestAddr = guestText === "" ? null : addrOf(guestText, text);
+    return checked({ ...base(proto, bound!, hostPort!, guestPort!, text), count: 1, guestAddr }, text);
+  }
+  const ours = OUR_FORM.exec(plain);
+  if (ours === null) throw bad(text, "want proto:[addr:]hostport[-hostport]:guestport");
+  const [, proto, bound = "", first, last = first, guestPort] = ours;
+  const count = Number(last) - Number(first) + 1;
+  return checked({ ...base(proto!, bound, first!, guestPort!, text), count, guestAddr: null }, text);
+}
+
+function base(proto: string, bound: string, hostPort: string, guestPort: string, text: string) {
+  const isAll = bound === "" || bound === "*" || bound === "0.0.0.0";
+  return {
+    proto: proto === "tcp" ? MapProto.Tcp : MapProto.Udp,
+    bound: isAll ? null : addrOf(bound, text),
+    hostPort: Number(hostPort),
+    guestPort: Number(guestPort),
+  };
+}
+
+function checked(spec: ForwardSpec, text: string): ForwardSpec {
+  const { hostPort, guestPort, count } = spec;
+  if (count < 1) throw bad(text, "the range ends before it begins");
+  if (hostPort < 1 || guestPort < 1 || hostPort + count - 1 > PORT_MAX || guestPort + count - 1 > PORT_MAX) {
+    throw bad(text, "ports are 1 to 65535");
+  }
+  return spec;
+}
+
+function addrOf(text: string, whole: string): IpAddr {
+  const addr = parseIpAddr(text);
+  if (addr === null || !addr.isV4) throw bad(whole, `"${text}" is no IPv4 address`);
+  return addr;
+}
+
+function bad(text: string, why: string): KernelError {
+  return new KernelError("EINVAL", `Cannot read the forward ${shown(text)}: ${why}`);
+}
+
+/** A forward in our form, which {@link parseForward} reads (but for a guest's address). */
+export function formatForward(spec: ForwardSpec): string {
+  const { hostPort, count } = spec;
+  const bound = spec.bound === null ? "" : `${spec.bound}:`;
+  if (spec.guestAddr !== null && count === 1) {
+    return `${PROTO_WORDS[spec.proto]}:${spec.bound ?? ""}:${hostPort}-${spec.guestAddr}:${spec.guestPort}`;
+  }
+  const range = count === 1 ? `${hostPort}` : `${hostPort}-${hostPort + count - 1}`;
+  return `${PROTO_WORDS[spec.proto]}:${bound}${range}:${spec.guestPort}`;
+}
+
+function groupFor(guest: Guest, key: number): ForwardGroup {
+  let group = guest.forwards.get(key);
+  if (group === undefined) guest.forwards.set(key, group = new ForwardGroup());
+  return group;
+}

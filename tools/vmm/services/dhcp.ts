@@ -1,0 +1,268 @@
+/**
+ * DHCP server (RFC 2131 4.3, options of RFC 2132, RFC 3397): a function of a message, the leases, and the time.
+ *
+ * Path: nat/link → dhcp → wire/dhcp.
+ *
+ * Leases are by hardware address; a client gets the address it had, then the one it asks for, then the next free one.
+ * It is the only server of its link, so it says no to every request that it cannot grant, also to those it knows
+ * nothing of (authoritative). Of the options, those that the client lists are sent if we have them, in its order;
+ * without a list all.
+ *
+ * Limits: {@link LEASES_MAX} leases; an offer is held for {@link OFFER_MS}, a declined address kept away for
+ * {@link DECLINED_MS}. No relays (`giaddr`).
+ *
+ * @module
+ */
+
+import {
+  DHCP_ACK,
+  DHCP_BOOT_REPLY,
+  DHCP_BOOT_REQUEST,
+  DHCP_DECLINE,
+  DHCP_DISCOVER,
+  DHCP_INFORM,
+  DHCP_NAK,
+  DHCP_OFFER,
+  DHCP_OPTION_BROADCAST,
+  DHCP_OPTION_DNS_SERVERS,
+  DHCP_OPTION_DOMAIN,
+  DHCP_OPTION_DOMAIN_SEARCH,
+  DHCP_OPTION_HOST_NAME,
+  DHCP_OPTION_LEASE_TIME,
+  DHCP_OPTION_MESSAGE,
+  DHCP_OPTION_MTU,
+  DHCP_OPTION_PARAMETERS,
+  DHCP_OPTION_REBINDING_TIME,
+  DHCP_OPTION_RENEWAL_TIME,
+  DHCP_OPTION_REQUESTED_ADDR,
+  DHCP_OPTION_ROUTERS,
+  DHCP_OPTION_SERVER_ID,
+  DHCP_OPTION_SUBNET_MASK,
+  DHCP_OPTION_TYPE,
+  DHCP_RELEASE,
+  DHCP_REQUEST,
+  dhcpAddrs,
+  type DhcpMessage,
+  dhcpType,
+  encodeDhcpAddrs,
+  encodeDhcpNumber,
+  encodeDhcpText,
+} from "../../../kernel/wire/dhcp.ts";
+import { concatBytes } from "../../../kernel/wire/bytes.ts";
+import { encodeDnsName } from "../../../kernel/wire/dns_name.ts";
+import { IpAddr, IPV4_UNSPECIFIED } from "../../../kernel/wire/ip_addr.ts";
+
+/** Most leases: a /24 without its router. */
+export const LEASES_MAX = 253;
+/** How long an offered address waits for its request. */
+export const OFFER_MS = 60_000;
+/** How long an address stays away after a client found somebody else there. */
+export const DECLINED_MS = 600_000;
+
+/** What the server gives. */
+export interface DhcpConfig {
+  /** Its own address: server identifier and router. */
+  readonly router: IpAddr;
+  readonly mask: IpAddr;
+  /** First and last address to give. */
+  readonly first: IpAddr;
+  readonly last: IpAddr;
+  /** Addresses among them that are taken. */
+  readonly taken: readonly IpAddr[];
+  readonly nameServers: readonly IpAddr[];
+  readonly mtu: number;
+  readonly leaseSeconds: number;
+  readonly hostName: string;
+  readonly domain: string;
+  readonly search: readonly string[];
+  /** Fixed addresses by `MacAddr.key`. */
+  readonly reservations: ReadonlyMap<number, IpAddr>;
+}
+
+/** An address and who has it. */
+export interface Lease {
+  readonly addr: IpAddr;
+  /** `MacAddr.key`; -1: nobody, it was declined. */
+  readonly mac: number;
+  /** When it is over, in milliseconds. */
+  readonly expires: number;
+  /** Offered only. */
+  readonly isOffer: boolean;
+}
+
+/** A DHCP server. */
+export class DhcpServer {
+  readonly #leases = new Map<number, Lease>();
+  readonly #options: ReadonlyMap<number, Uint8Array>;
+
+  constructor(readonly config: DhcpConfig) {
+    this.#options = optionsOf(config);
+  }
+
+  /** Addresses that are leased, offered or declined. */
+  get leases(): readonly Lease[] {
+    return [...this.#leases.values()];
+  }
+
+  /** The answer to `message`, or null if it gets none. */
+  answer(message: DhcpMessage, now: number): DhcpMessage | null {
+    if (message.op !== DHCP_BOOT_REQUEST || !message.giaddr.isUnspecified || message.chaddr.isGroup) return null;
+    const { options, ciaddr } = message;
+    const server = dhcpAddrs(options, DHCP_OPTION_SERVER_ID)[0];
+    const isForUs = server === undefined || server.equals(this.config.router);
+    switch (dhcpType(message)) {
+      case DHCP_DISCOVER:
+        return this.#offer(message, now);
+      case DHCP_REQUEST:
+        if (isForUs) return this.#request(message, now);
+        // RFC 2131 3.1.3: another server's offer was taken.
+        this.#free(message.chaddr.key, (lease) => lease.isOffer);
+        return null;
+      case DHCP_INFORM:
+        return this.#reply(message, DHCP_ACK, { yiaddr: IPV4_UNSPECIFIED, lease: false });
+      case DHCP_RELEASE:
+        if (isForUs) this.#free(message.chaddr.key, (lease) => lease.addr.equals(ciaddr));
+        return null;
+      case DHCP_DECLINE:
+        this.#decline(message, now);
+        return null;
+      default:
+        return null;
+    }
+  }
+
+  #offer(message: DhcpMessage, now: number): DhcpMessage | null {
+    const mac = message.chaddr.key;
+    const addr = this.#choose(mac, dhcpAddrs(message.options, DHCP_OPTION_REQUESTED_ADDR)[0], now);
+    if (addr === null) return null;
+    const held = this.#leases.get(addr.w3);
+    if (held === undefined || held.isOffer || held.expires <= now || held.mac !== mac) {
+      this.#leases.set(addr.w3, { addr, mac, expires: now + OFFER_MS, isOffer: true });
+    }
+    return this.#reply(message, DHCP_OFFER, { yiaddr: addr, lease: true });
+  }
+
+  /** RFC 2131 4.3.2: selecting, after a reboot, renewing and rebinding differ in where the address stands. */
+  #request(message: DhcpMessage, now: number): DhcpMessage | null {
+    const mac = message.chaddr.key;
+    const requested = dhcpAddrs(message.options, DHCP_OPTION_REQUESTED_ADDR)[0];
+    const addr = requested ?? message.ciaddr;
+    if (addr.isUnspecified) return null;
+    if (!this.#isFor(addr, mac, now)) {
+      const text = this.#isOurs(addr) ? "address is taken" : "wrong network";
+      return this.#reply(message, DHCP_NAK, { yiaddr: IPV4_UNSPECIFIED, lease: false, text });
+    }
+    // One address a client: the one that it asked for last.
+    this.#free(mac, () => true);
+    const expires = now + this.config.leaseSeconds * 1000;
+    this.#leases.set(addr.w3, { addr, mac, expires, isOffer: false });
+    return this.#reply(message, DHCP_ACK, { yiaddr: addr, lease: true });
+  }
+
+  #decline(message: DhcpMessage, now: number): void {
+    const addr = dhcpAddrs(message.options, DHCP_OPTION_REQUESTED_ADDR)[0];
+    if (addr === undefined || this.#leases.get(addr.w3)?.mac !== message.chaddr.key) return;
+    this.#leases.set(addr.w3, { addr, mac: -1, expires: now + DECLINED_MS, isOffer: false });
+  }
+
+  /** The address that the client `mac` gets; null: there is none left. */
+  #choose(mac: number, wish: IpAddr | undefined, now: number): IpAddr | null {
+    const reserved = this.config.reservations.get(mac);
+    if (reserved !== undefined) return reserved;
+    for (const lease of this.#leases.values()) if (lease.mac === mac) return lease.addr;
+    if (wish !== undefined && this.#isFor(wish, mac, now)) return wish;
+    const { first, last } = this.config;
+    let stale: IpAddr | null = null;
+    for (let word = first.w3 >>> 0; word <= last.w3 >>> 0 && this.#leases.size < LEASES_MAX; word++) {
+      const addr = IpAddr.v4(word);
+      if (!this.#isFor(addr, mac, now)) continue;
+      if (!this.#leases.has(addr.w3)) return addr;
+      stale ??= addr;
+    }
+    if (stale !== null) return stale;
+    for (const lease of this.#leases.values()) if (lease.expires <= now) return lease.addr;
+    return null;
+  }
+
+  #isOurs(addr: IpAddr): boolean {
+    const { first, last, taken, reservations } = this.config;
+    const inRange = addr.isV4 && addr.compare(first) >= 0 && addr.compare(last) <= 0;
+    if (taken.some((one) => one.equals(addr))) return false;
+    return inRange || [...reservations.values()].some((one) => one.equals(addr));
+  }
+
+  /** Whether the client `mac` may have `addr`. */
+  #isFor(addr: IpAddr, mac: number, now: number): boolean {
+    if (!this.#isOurs(addr)) return false;
+    for (const [owner, reserved] of this.config.reservations) {
+      if (reserved.equals(addr)) return owner === mac;
+      if (owner === mac) return false;
+    }
+    const lease = this.#leases.get(addr.w3);
+    if (lease === undefined) return this.#leases.size < LEASES_MAX;
+    return lease.mac === mac || lease.expires <= now;
+  }
+
+  #free(mac: number, which: (lease: Lease) => boolean): void {
+    for (const [word, lease] of this.#leases) if (lease.mac === mac && which(lease)) this.#leases.delete(word);
+  }
+
+  #reply(
+    message: DhcpMessage,
+    type: number,
+    options: { yiaddr: IpAddr; lease: boolean; text?: string },
+  ): DhcpMessage {
+    const { router, leaseSeconds } = this.config;
+    const isNak = type === DHCP_NAK;
+    const all = new Map<number, Uint8Array>([
+      [DHCP_OPTION_TYPE, encodeDhcpNumber(type, 1)],
+      [DHCP_OPTION_SERVER_ID, encodeDhcpAddrs([router])],
+    ]);
+    if (options.lease) {
+      // RFC 2131 4.4.5: T1 is half of the lease, T2 seven eighths.
+      all.set(DHCP_OPTION_LEASE_TIME, encodeDhcpNumber(leaseSeconds, 4));
+      all.set(DHCP_OPTION_RENEWAL_TIME, encodeDhcpNumber(Math.floor(leaseSeconds / 2), 4));
+      all.set(DHCP_OPTION_REBINDING_TIME, encodeDhcpNumber(Math.floor(leaseSeconds * 7 / 8), 4));
+    }
+    if (options.text !== undefined) all.set(DHCP_OPTION_MESSAGE, encodeDhcpText(options.text));
+    if (!isNak) { for (const [code, bytes] of this.#wanted(message)) all.set(code, bytes); }
+    return {
+      ...{ op: DHCP_BOOT_REPLY, hops: 0, xid: message.xid, secs: 0, broadcast: message.broadcast || isNak },
+      ciaddr: dhcpType(message) === DHCP_DISCOVER || isNak ? IPV4_UNSPECIFIED : message.ciaddr,
+      yiaddr: options.yiaddr,
+      siaddr: IPV4_UNSPECIFIED,
+      giaddr: IPV4_UNSPECIFIED,
+      chaddr: message.chaddr,
+      ...{ sname: "", file: "", options: all },
+    };
+  }
+
+  /** The options that the client listed, in its order; all if it listed none. */
+  #wanted(message: DhcpMessage): [number, Uint8Array][] {
+    const list = message.options.get(DHCP_OPTION_PARAMETERS);
+    if (list === undefined) return [...this.#options];
+    const wanted: [number, Uint8Array][] = [];
+    for (const code of list) {
+      const bytes = this.#options.get(code);
+      if (bytes !== undefined) wanted.push([code, bytes]);
+    }
+    return wanted;
+  }
+}
+
+/** Everything that a client can be told of its network. */
+function optionsOf(config: DhcpConfig): Map<number, Uint8Array> {
+  const { mask, router, nameServers, mtu, hostName, domain, search } = config;
+  const options = new Map<number, Uint8Array>([
+    [DHCP_OPTION_SUBNET_MASK, encodeDhcpAddrs([mask])],
+    [DHCP_OPTION_ROUTERS, encodeDhcpAddrs([router])],
+    [DHCP_OPTION_MTU, encodeDhcpNumber(mtu, 2)],
+    [DHCP_OPTION_BROADCAST, encodeDhcpAddrs([router.or(IpAddr.v4(~mask.w3))])],
+  ]);
+  if (nameServers.length > 0) options.set(DHCP_OPTION_DNS_SERVERS, encodeDhcpAddrs(nameServers));
+  if (hostName !== "") options.set(DHCP_OPTION_HOST_NAME, encodeDhcpText(hostName));
+  if (domain !== "") options.set(DHCP_OPTION_DOMAIN, encodeDhcpText(domain));
+  const names = search.map(encodeDnsName).filter((bytes) => bytes !== null);
+  if (names.length > 0) options.set(DHCP_OPTION_DOMAIN_SEARCH, concatBytes(names));
+  return options;
+}
