@@ -234,8 +234,8 @@ export class Proc {
       while (true) {
         this.kernel.current = this;
         const result = work();
-        this.kernel.clock.jobs.run();
         if (!(result instanceof Rendez)) {
+          this.kernel.clock.jobs.run();
           if (traced) this.traceCall(call, args, result);
           return result;
         }
@@ -249,9 +249,11 @@ export class Proc {
   }
 
   async #sleepAt(rendez: Rendez, fd: number): Promise<void> {
+    // Asleep before the jobs run: one of them may bring what the call waits for.
     const sleeper = rendez.sleep();
     this.#sleepers.set(sleeper, fd);
     try {
+      this.kernel.clock.jobs.run();
       await sleeper.done;
     } finally {
       this.#sleepers.delete(sleeper);

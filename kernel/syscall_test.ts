@@ -6,10 +6,11 @@ import { Open } from "./chan.ts";
 import { DIRENT_LEN, direntName } from "./dirent.ts";
 import { KernelError } from "./error.ts";
 import { EventQueue, TapEvent } from "./fd_tap.ts";
+import { Job } from "./job.ts";
 import type { Proc } from "./proc.ts";
 import { AGAIN } from "./sys.ts";
 import { AT_CWD, Fcntl, Seek, Tap } from "./syscall_table.ts";
-import { testKernel } from "../tests/kit/test_kernel.ts";
+import { type MemDev, testKernel } from "../tests/kit/test_kernel.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const bytes = (s: string) => new TextEncoder().encode(s);
@@ -218,6 +219,15 @@ Deno.test("blocks iterates until the end of the file", async () => {
   const seen: string[] = [];
   for await (const block of p.blocks(fd)) seen.push(text(block.bytes()));
   assertEquals(seen, ["1", "22"]);
+});
+
+Deno.test("a call whose own jobs bring what it waits for is waked by them", async () => {
+  const kernel = testKernel();
+  const p = kernel.spawn("sleeper");
+  const fd = p.sys.open("#mem/q", Open.ReadWrite) as number;
+  const mem = kernel.devices.get("mem") as MemDev;
+  new Job(kernel.clock.jobs, () => void mem.queue.pass(Block.from(bytes("late")))).wake();
+  assertEquals(text((await p.blockread(fd))!.bytes()), "late");
 });
 
 Deno.test("blocks ends without an error when its process ends, or its descriptor is closed", async () => {
