@@ -18,7 +18,9 @@ export class RealClock extends Clock {
     return performance.now() - this.#startMs;
   }
 
-  /** Milliseconds since 1970-01-01 UTC, with a fraction; it does not follow the machine's clock when that is set anew. */
+  /**
+   * Milliseconds since 1970-01-01 UTC, with a fraction; it does not follow the machine's clock when that is set anew.
+   */
   override wall(): number {
     return performance.timeOrigin + performance.now();
   }

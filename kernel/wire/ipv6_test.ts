@@ -106,7 +106,7 @@ Deno.test("walkIpv6() counts an authentication header in words of four bytes (RF
   assertEquals(ipv6.walkIpv6(packet, 0, packet.length)?.at, 52);
 });
 
-Deno.test("walkIpv6() refuses what leads out, late hop-by-hop options, a second fragment header, endless chains", () => {
+Deno.test("walkIpv6() refuses what leads out, late hop-by-hop options, two fragment headers, endless chains", () => {
   const out = chain(IP_PROTO_DEST_OPTIONS, IP_PROTO_UDP);
   out[41] = 2;
   assertEquals(ipv6.walkIpv6(out, 0, out.length), null);

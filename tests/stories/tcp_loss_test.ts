@@ -32,7 +32,7 @@ function sent(peer: TcpPeer): string {
 
 const at = (segment: number) => 1 + MSS * segment;
 
-Deno.test("the retransmission timeout sends the first segment again, doubles, and is reset by an acknowledgment (RFC 6298 5)", () => {
+Deno.test("the timeout sends the first segment again, doubles, and is reset by an acknowledgment", () => {
   const peer = flight({ sack: false, segments: 1 });
   const times: number[] = [];
   for (let i = 0; i < 4; i++) {
@@ -45,7 +45,7 @@ Deno.test("the retransmission timeout sends the first segment again, doubles, an
   assertEquals([peer.tcb.backoff, peer.clock.timerCount, peer.tcb.flight], [0, 0, 0]);
 });
 
-Deno.test("after a timeout the window is one segment, grows by what is acknowledged, and all that was lost goes again", () => {
+Deno.test("after a timeout the window is one segment, grows again, and all that was lost is resent", () => {
   const peer = flight({ sack: false });
   peer.clock.advance(200);
   assertEquals([sent(peer), peer.tcb.congestion.cwnd], ["1+1000", MSS]);
@@ -57,7 +57,7 @@ Deno.test("after a timeout the window is one segment, grows by what is acknowled
   assertEquals([sent(peer), peer.tcb.flight], ["", 0]);
 });
 
-Deno.test("nothing is measured of a segment that was sent twice, unless a timestamp tells which one arrived (Karn)", () => {
+Deno.test("nothing is measured of a segment sent twice, unless a timestamp tells which arrived (Karn)", () => {
   const peer = flight({ sack: false, segments: 1 });
   const before = peer.tcb.rtt.srttMs;
   peer.clock.advance(200);
@@ -155,7 +155,7 @@ Deno.test("once reordering was seen, three SACKed segments are no loss before th
   peer.expectsNothing();
 });
 
-Deno.test("a lost tail is probed after two round trips, and the answer starts recovery instead of a timeout (RFC 8985 7)", () => {
+Deno.test("a lost tail is probed, and the answer starts recovery instead of a timeout (RFC 8985 7)", () => {
   const peer = flight();
   peer.tcb.rtt.rtoMs = 1000;
   peer.clock.advance(100);
@@ -172,7 +172,7 @@ Deno.test("a lost tail is probed after two round trips, and the answer starts re
   assertEquals([stats.tailProbes, stats.retransTimeouts, stats.fastRecoveries], [1, 0, 1]);
 });
 
-Deno.test("a probe that repaired the only loss reduces the window; one that was for nothing does not (RFC 8985 7.4)", () => {
+Deno.test("a probe that repaired a loss reduces the window, a needless one does not (RFC 8985 7.4)", () => {
   const cwnds = [false, true].map((spurious) => {
     const peer = flight({ segments: 3 });
     peer.tcb.rtt.rtoMs = 1000;
@@ -300,7 +300,7 @@ Deno.test("ICMP that quotes what is not on its way is ignored (RFC 5927 4)", () 
   assertEquals([peer.tcb.snd.mss, peer.conv.eq.blocks, peer.host.tcp.env.stats.adviceIgnored], [MSS, 0, 4]);
 });
 
-Deno.test("ICMP 'too big' makes segments smaller, not below the least, and ten minutes later the route is believed again", () => {
+Deno.test("ICMP 'too big' makes segments smaller, never larger, and not below the least", () => {
   const peer = flight();
   icmp(peer, { mtu: 800, code: 4 });
   assertEquals(peer.tcb.snd.mss, 760);

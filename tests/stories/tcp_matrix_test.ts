@@ -78,7 +78,7 @@ function quoted(table: readonly string[]): string {
 }
 
 Deno.test("1 MiB each way over every path, with other seeds", () => {
-  for (let round = 1; round < fuzz(1).numRuns; round++) {
+  for (let round = 1; round < Math.min(10, fuzz(1).numRuns); round++) {
     for (const cell of cells()) run({ ...cell, seed: 1000 * round + cell.seed }, MIB);
   }
 });
@@ -142,7 +142,7 @@ Deno.test("one flow fills a path of 100 Mbit/s and 100 ms to nine tenths after s
   }
 });
 
-Deno.test("two flows share a bottleneck within a fifth of fair, and a queue that marks instead of dropping loses nothing", () => {
+Deno.test("two flows share a bottleneck within a fifth of fair; with ECN nothing is lost", () => {
   for (const [name, setup] of [["newreno", ["congestion newreno"]], ["ecn", ["ecn on"]], ["cubic", []]] as const) {
     const path = { delayMs: 10, rate: 1e7, queueBytes: 60_000, ...(name === "ecn" ? { markBytes: 20_000 } : {}) };
     const pair = new TcpPair(5, path, { delayMs: 10 });

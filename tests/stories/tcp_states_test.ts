@@ -47,7 +47,7 @@ const NEXT: Record<string, readonly [number, number]> = {
 
 // --- CLOSED
 
-Deno.test("TCP in CLOSED answers a segment with ACK by a reset at its number, others by one that acknowledges them", () => {
+Deno.test("TCP in CLOSED resets an ACK at its number, others by acknowledging them", () => {
   const peer = peerListen();
   peer.irs = 0;
   peer.sends({ flags: "A", seq: 5, ack: 77, dstPort: 81 });
@@ -110,7 +110,7 @@ Deno.test("TCP in LISTEN takes a reset for a call in limbo only at the exact num
   assertEquals(peer.host.tcp.limbo.length, 0);
 });
 
-Deno.test("TCP in LISTEN sends the SYN-ACK again when the SYN comes again, by itself after 1, 2, 4 … s, then forgets", () => {
+Deno.test("TCP in LISTEN sends the SYN-ACK again on a second SYN, or after 1, 2, 4 … s, then forgets", () => {
   const peer = peerListen();
   peer.sends({ flags: "S", seq: 0 });
   const first = peer.expects({ flags: "SA", seq: 0 });
@@ -169,7 +169,7 @@ Deno.test("TCP in SYN-SENT fires Writable when the connection stands, and when i
   }
 });
 
-Deno.test("TCP in SYN-SENT: a reset that acknowledges the SYN means refused; the conversation is idle and may try again", () => {
+Deno.test("TCP in SYN-SENT: a reset that acknowledges the SYN means refused; another try is possible", () => {
   const peer = peerSynSent();
   peer.sends({ flags: "RA", seq: 0, ack: 1 });
   peer.expectsNothing();
@@ -181,7 +181,7 @@ Deno.test("TCP in SYN-SENT: a reset that acknowledges the SYN means refused; the
   assertEquals(peer.state, "Established");
 });
 
-Deno.test("TCP in SYN-SENT ignores a reset without acknowledgment, and refuses an acknowledgment of anything but the SYN", () => {
+Deno.test("TCP in SYN-SENT ignores a reset without ACK, and refuses an ACK of anything but the SYN", () => {
   const peer = peerSynSent();
   peer.sends({ flags: "R", seq: 0 });
   peer.sends({ flags: "A", seq: 0, ack: 1 });
@@ -196,7 +196,7 @@ Deno.test("TCP in SYN-SENT ignores a reset without acknowledgment, and refuses a
   assertEquals(peer.state, "Syn_sent");
 });
 
-Deno.test("TCP in SYN-SENT sends the SYN again after 1, 2, 4 … s, and gives up after three minutes: timed out", () => {
+Deno.test("TCP in SYN-SENT sends the SYN again after 1, 2, 4 … s, and times out after three minutes", () => {
   const peer = peerSynSent();
   peer.clock.advance(600_000);
   assertEquals(peer.heard.map(({ atMs }) => atMs / 1000), [1, 3, 7, 15, 31, 63, 123]);
@@ -252,7 +252,7 @@ Deno.test("TCP in SYN-RECEIVED: a wrong acknowledgment is reset, a right reset r
   assertEquals([peer.state, peer.conv.failure?.code], ["Closed", "ECONNREFUSED"]);
 });
 
-Deno.test("TCP in SYN-RECEIVED sends the SYN-ACK again, takes a wish to close for later, and resets when hung up", () => {
+Deno.test("TCP in SYN-RECEIVED sends the SYN-ACK again, closes later, and resets when hung up", () => {
   const peer = peerSynReceived();
   peer.clock.advance(1000);
   peer.expects({ flags: "SA", seq: 0, ack: 1 });
@@ -274,7 +274,7 @@ Deno.test("TCP in SYN-RECEIVED sends the SYN-ACK again, takes a wish to close fo
 for (const [state, fixture] of SYNCHRONIZED) {
   const [theirs, ours] = NEXT[state]!;
 
-  Deno.test(`TCP in ${state} believes a reset at rcv.nxt, challenges one in the window, ignores one outside (RFC 5961 3)`, () => {
+  Deno.test(`TCP in ${state} believes a reset at rcv.nxt, and challenges others in the window (RFC 5961 3)`, () => {
     const peer = fixture();
     assertEquals(peer.state, state);
     peer.sends({ flags: "R", seq: theirs - 1 });
@@ -302,7 +302,7 @@ for (const [state, fixture] of SYNCHRONIZED) {
     assertEquals(peer.state, state);
   });
 
-  Deno.test(`TCP in ${state} drops a segment without ACK, and challenges an acknowledgment of what was never sent (RFC 5961 5)`, () => {
+  Deno.test(`TCP in ${state} drops what has no ACK, and challenges an ACK of what was never sent (RFC 5961 5)`, () => {
     const peer = fixture();
     peer.sends({ flags: "", seq: theirs, data: "x" });
     peer.sends({ flags: "F", seq: theirs });
@@ -355,7 +355,7 @@ Deno.test("TCP in ESTABLISHED: the peer's FIN is acknowledged at once and read a
   peer.expects({ flags: "PA", seq: 1, data: "still here" });
 });
 
-Deno.test("TCP in ESTABLISHED: shutdown wr sends the FIN behind the data, and the peer's data go on (half-close)", () => {
+Deno.test("TCP in ESTABLISHED: shutdown wr sends the FIN behind the data, and the peer may go on", () => {
   const peer = peerEstablished();
   peer.writes("bye");
   peer.expects({ data: "bye" });
@@ -421,7 +421,7 @@ Deno.test("TCP in ESTABLISHED: a reset ends reading and writing with ECONNRESET,
 
 // --- FIN-WAIT-1, FIN-WAIT-2, CLOSING, LAST-ACK
 
-Deno.test("TCP in FIN-WAIT-1 goes to FIN-WAIT-2 on the ACK of its FIN, to CLOSING on a FIN that does not ack it, to TIME-WAIT on both", () => {
+Deno.test("TCP in FIN-WAIT-1 goes to FIN-WAIT-2, CLOSING or TIME-WAIT by what FIN and ACK say", () => {
   const finWait2 = peerFinWait1();
   finWait2.sends({ seq: 1, ack: 2 });
   assertEquals(finWait2.state, "Finwait2");

@@ -73,6 +73,9 @@ function startHandshake(tcb: Tcb, isFirst: boolean): void {
   snd.lastMs = nowMs;
   const result = sendSyn(tcb);
   if (isFirst && result === "noRoute") {
+    // As if nothing had been tried: the caller undoes the rest.
+    tcb.state = TcpState.Closed;
+    tcb.timers.clearAll();
     throw new KernelError("EHOSTUNREACH", `Cannot connect to ${tcb.conv.raddr}: no route`);
   }
 }

@@ -19,7 +19,7 @@ Deno.test("sendableBytes() holds a small segment back for Nagle, and sends it wh
   assertEquals(sendableBytes({ ...FACTS, unsent: 1000 }), 1000);
 });
 
-Deno.test("sendableBytes() makes no silly segments: a small window waits, unless the peer's are always small (RFC 9293 3.8.6.2.1)", () => {
+Deno.test("sendableBytes() makes no silly segments, unless the peer's windows are always small", () => {
   assertEquals(sendableBytes({ ...FACTS, unsent: 5000, usable: 999, smallOk: true }), 0);
   assertEquals(sendableBytes({ ...FACTS, unsent: 5000, usable: 400, maxWnd: 800, smallOk: true }), 400);
   assertEquals(sendableBytes({ ...FACTS, unsent: 5000, usable: 399, maxWnd: 800, smallOk: true }), 0);

@@ -46,7 +46,7 @@ Deno.test("Rack.windowMs() is nothing after three SACKed segments while no reord
   assertEquals(rack.windowMs(rtt, { inRecovery: true, segmentsSacked: 9 }), 5);
 });
 
-Deno.test("Rack widens its window once a round trip with a D-SACK, up to a round trip, and narrows it after 16 recoveries", () => {
+Deno.test("Rack widens its window with a D-SACK, to a round trip at most, and narrows it after 16 recoveries", () => {
   const { rack, rtt } = flight(0);
   rack.reordering = true;
   rack.onDsack(0, 100);
@@ -60,7 +60,7 @@ Deno.test("Rack widens its window once a round trip with a D-SACK, up to a round
   assertEquals(rack.windowMs(rtt, FACTS), 5);
 });
 
-Deno.test("detectLoss() takes a retransmission for lost when something sent after it arrives, even in the same millisecond", () => {
+Deno.test("detectLoss() finds a lost retransmission by what was sent after it, even in the same millisecond", () => {
   const { board, rack, arrive } = flight(50);
   board.markLost(board.head!);
   board.append(50, 60, 25);
@@ -78,7 +78,7 @@ Deno.test("detectLoss() takes a retransmission for lost when something sent afte
   assertEquals(later.nextLost()?.seq, 0);
 });
 
-Deno.test("Rack.update() does not believe a retransmission that arrived too soon, or an echo from before it (RFC 8985 6.2)", () => {
+Deno.test("Rack.update() does not believe a retransmission that arrived too soon, or an older echo", () => {
   const delivery = new Delivery();
   const { board, rack, rtt } = flight(20);
   board.markAllLost();
@@ -92,7 +92,7 @@ Deno.test("Rack.update() does not believe a retransmission that arrived too soon
   assertEquals([rack.xmitMs, rack.rttMs], [30, 30]);
 });
 
-Deno.test("probeTimeoutMs() is two round trips, and a delayed acknowledgment more for a lone segment (RFC 8985 7.2)", () => {
+Deno.test("probeTimeoutMs() is two round trips, and more for a lone segment (RFC 8985 7.2)", () => {
   const rtt = new Rtt();
   assertEquals(probeTimeoutMs(rtt, false), 1000);
   rtt.sample(100, 0);

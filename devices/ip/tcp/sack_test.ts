@@ -89,7 +89,7 @@ Deno.test("Scoreboard splits no more once it has SENT_MAX records", () => {
   assert(board.count <= SENT_MAX);
 });
 
-Deno.test("Scoreboard says of every byte what a plain array of bytes says, around the wrap of sequence numbers too", () => {
+Deno.test("Scoreboard says of every byte what a plain array says, around the wrap too", () => {
   const step = fc.record({ kind: fc.nat(4), a: fc.nat(120), b: fc.nat(40) });
   const states = fc.constantFrom(0, 0xffff_ffc0, 0x7fff_ffe0);
   fc.assert(

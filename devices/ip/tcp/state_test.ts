@@ -32,7 +32,7 @@ Deno.test("transition() has a cell for every state and event", () => {
   }
 });
 
-Deno.test("transition() is figure 5 of RFC 9293 with RFC 1122's half-closes; every cell not named here is illegal", () => {
+Deno.test("transition() is figure 5 of RFC 9293; every cell that is not named here is illegal", () => {
   assertEquals(STATES.map((state) => `${STATE_NAMES[state]}: ${row(state)}`), [
     "Closed: PassiveOpen>Listen/None ActiveOpen>Syn_sent/SendSyn Spawn>Syn_received/None",
     "Listen: Close>Closed/Forget Abort>Closed/Forget",
