@@ -72,14 +72,7 @@ function planSteps(filter: string | null): Step[] {
   }
   const tests = files.filter(isTest);
   const test = (part: Part, title: string, flags: string[]) => {
-    const args = [
-      "test",
-      "--no-check",
-      "--no-prompt",
-      "--allow-read=.",
-      "--allow-env=AKARINO_FUZZ,AKARINO_SEED",
-      ...flags,
-    ];
+    const args = ["test", "--no-check", "--no-prompt", ...flags];
     add(
       part,
       title,
@@ -87,9 +80,10 @@ function planSteps(filter: string | null): Step[] {
       tests.filter((path) => partOf(path) === part),
     );
   };
-  test("static", "tidy", []);
-  test("unit", "unit tests", ["--parallel"]);
-  test("stories", "stories", ["--parallel"]);
+  const pure = ["--allow-read=.", "--allow-env=AKARINO_FUZZ,AKARINO_SEED"];
+  test("static", "tidy", pure);
+  test("unit", "unit tests", ["--parallel", ...pure]);
+  test("stories", "stories", ["--parallel", ...pure]);
   // Machine tests load libc, start tools, and open sockets; they share the machine, so one at a time.
   test("machine", "machine tests", "ffi run read write env net sys".split(" ").map((name) => `--allow-${name}`));
   return steps;
