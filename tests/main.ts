@@ -84,7 +84,7 @@ function planSteps(filter: string | null): Step[] {
   test("static", "tidy", pure);
   test("unit", "unit tests", ["--parallel", ...pure]);
   test("stories", "stories", ["--parallel", ...pure]);
-  // Machine tests load libc, start tools, and open sockets, each in namespaces of its own; much of their time is waiting.
+  // Machine tests load libc, start tools, open sockets, each in namespaces of its own; much of their time is waiting.
   test("machine", "machine tests", [
     "--parallel",
     ..."ffi run read write env net sys".split(" ").map((name) => `--allow-${name}`),
