@@ -18,6 +18,7 @@
 
 export { boot, type BootOptions, Host, type Wire } from "./tools/boot.ts";
 export type { Direction, PortObserver } from "./tools/port_tap.ts";
+export { type StreamAddr, StreamConn, StreamListener } from "./tools/streams.ts";
 export { swapEnds } from "./tools/swap_ends.ts";
 
 export { Block, BlockPool, Checksum, Segment } from "./kernel/block.ts";

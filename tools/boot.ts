@@ -20,6 +20,7 @@ import { RootDev } from "../devices/root/dev_root.ts";
 import { SrvDev } from "../devices/srv/dev_srv.ts";
 import { BlockPool } from "../kernel/block.ts";
 import { Open } from "../kernel/chan.ts";
+import type { DialOptions } from "../kernel/dial.ts";
 import { KernelError } from "../kernel/error.ts";
 import type { FramePort, PacketPort } from "../kernel/host.ts";
 import { Kernel } from "../kernel/kernel.ts";
@@ -28,6 +29,7 @@ import type { Proc, ProcOptions } from "../kernel/proc.ts";
 import { type Random, SeededRandom } from "../kernel/random.ts";
 import { type Clock, VirtualClock } from "../kernel/time.ts";
 import { type PortObserver, tapPort } from "./port_tap.ts";
+import { announceStream, dialStream, type StreamConn, type StreamListener } from "./streams.ts";
 
 /** What a host is connected to. */
 export type Wire = "memory" | "tap" | "tun" | "none";
@@ -96,6 +98,7 @@ export class Host {
   /** Its address without the mask; empty without one. */
   readonly address: string;
   readonly #world: World;
+  #streams: Proc | null = null;
 
   /** For {@link boot}. */
   constructor(world: World, name: string, address: string | null) {
@@ -137,6 +140,21 @@ export class Host {
   /** A new process. */
   spawn(name: string, options: ProcOptions = {}): Proc {
     return this.kernel.spawn(name, options);
+  }
+
+  /** Connects to `tcp!host!port`, as web streams. Throws KernelError: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, EINVAL. */
+  dial(address: string, options: DialOptions = {}): Promise<StreamConn> {
+    return dialStream(this.#streamsProc(), address, options);
+  }
+
+  /** Announces `tcp!*!port`, and gives its calls as web streams. Throws KernelError: EFAIL if the port is held. */
+  announce(address: string, options: DialOptions = {}): Promise<StreamListener> {
+    return announceStream(this.#streamsProc(), address, options);
+  }
+
+  /** The process that has the descriptors of streams. */
+  #streamsProc(): Proc {
+    return this.#streams ??= this.spawn("streams");
   }
 
   /** Another host on the same cable and clock. In memory only. */

@@ -1,0 +1,118 @@
+/**
+ * The other end of what netd's tests send: a program that is started inside a network namespace, the world's or the
+ * guest's, and serves at fixed ports until it is killed. Says `ready` when it listens.
+ *
+ *     GET /bytes/N     N bytes that follow from N          (TCP 8080)
+ *     PUT /            SHA-256 of what was sent
+ *     GET /whoami      address of the client, as it is seen here
+ *     TCP 7            everything back, but only after the client's end
+ *     UDP 7            each datagram back
+ *     UDP, TCP 53      a name server that knows one answer for each type
+ *
+ * @module
+ */
+
+import { RealClock } from "../../devices/host/clock.ts";
+import { LinuxSocket } from "../../devices/host/linux_socket.ts";
+import { Reactor } from "../../devices/host/reactor.ts";
+
+/** Bytes that follow from their number. */
+export function bytesOf(length: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length);
+  for (let i = 0, x = length | 1; i < length; i++) {
+    x = (Math.imul(x, 1664525) + 1013904223) | 0;
+    bytes[i] = x >>> 24;
+  }
+  return bytes;
+}
+
+async function answerHttp(request: Request, client: string): Promise<string | Uint8Array<ArrayBuffer>> {
+  const { pathname } = new URL(request.url);
+  if (request.method === "PUT") {
+    return new Uint8Array(await crypto.subtle.digest("SHA-256", await request.arrayBuffer())).toHex();
+  }
+  return pathname === "/whoami" ? client : bytesOf(Number(pathname.slice("/bytes/".length)));
+}
+
+function serveHttp(): void {
+  Deno.serve(
+    { port: 8080, hostname: "0.0.0.0", onListen: () => {} },
+    async (request, { remoteAddr }) => new Response(await answerHttp(request, remoteAddr.hostname)),
+  );
+}
+
+/** Serves TCP connections, each by `work`; one that fails is its client's. */
+async function serveTcp(port: number, work: (conn: Deno.TcpConn) => Promise<void>): Promise<void> {
+  for await (const conn of Deno.listen({ port, hostname: "0.0.0.0" })) {
+    work(conn).catch(() => {}).finally(() => conn.close());
+  }
+}
+
+/** Answers each datagram with what `reply` makes of it. */
+function serveUdp(reactor: Reactor, port: number, reply: (bytes: Uint8Array) => Uint8Array): void {
+  const socket = new LinuxSocket("udp", null);
+  socket.bind("0.0.0.0", port);
+  socket.onMessage = ({ bytes, addr, port }) => void socket.sendTo(reply(bytes), addr, port);
+  reactor.add(socket);
+}
+
+async function echo(conn: Deno.TcpConn): Promise<void> {
+  const parts: Uint8Array[] = [];
+  const room = new Uint8Array(65536);
+  for (let count = await conn.read(room); count !== null; count = await conn.read(room)) {
+    parts.push(room.slice(0, count));
+  }
+  for (const part of parts) await writeAll(conn, part);
+}
+
+async function answerTcpDns(conn: Deno.TcpConn): Promise<void> {
+  const room = new Uint8Array(4096);
+  for (let count = await conn.read(room); count !== null; count = await conn.read(room)) {
+    const answer = answerDns(room.subarray(2, count));
+    await writeAll(conn, new Uint8Array([answer.length >> 8, answer.length & 255, ...answer]));
+  }
+}
+
+async function writeAll(conn: Deno.TcpConn, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length;) at += await conn.write(bytes.subarray(at));
+}
+
+function name(text: string): number[] {
+  return [...text.split(".").flatMap((label) => [label.length, ...new TextEncoder().encode(label)]), 0];
+}
+
+/** What each type is answered with (RFC 1035, 2782, 3596). */
+const RECORDS: Readonly<Record<number, readonly number[]>> = {
+  1: [192, 0, 2, 77],
+  6: [...name("ns.test"), ...name("root.test"), 0, 0, 0, 9, 0, 0, 14, 16, 0, 0, 2, 88, 0, 1, 81, 128, 0, 0, 0, 60],
+  12: name("host.test"),
+  15: [0, 10, ...name("mail.test")],
+  16: [11, ...new TextEncoder().encode("hello world")],
+  28: [0x20, 1, 0xd, 0xb8, ...new Array(11).fill(0), 0x77],
+  33: [0, 1, 0, 2, 0x14, 0x95, ...name("srv.test")],
+};
+
+/** The answer to a query with one question; a possible EDNS record is left out. */
+function answerDns(query: Uint8Array): Uint8Array {
+  let end = 12;
+  while (query[end]! !== 0) end += query[end]! + 1;
+  const type = query[end + 1]! << 8 | query[end + 2]!;
+  const data = RECORDS[type];
+  const head = [query[0]!, query[1]!, 0x85, 0x80, 0, 1, 0, data === undefined ? 0 : 1, 0, 0, 0, 0];
+  const question = query.subarray(12, end + 5);
+  const record = data === undefined
+    ? []
+    : [0xc0, 12, type >> 8, type & 255, 0, 1, 0, 0, 0, 60, 0, data.length, ...data];
+  return new Uint8Array([...head, ...question, ...record]);
+}
+
+if (import.meta.main) {
+  const reactor = new Reactor({ clock: new RealClock() });
+  serveHttp();
+  serveTcp(7, echo);
+  serveTcp(53, answerTcpDns);
+  serveUdp(reactor, 7, (bytes) => bytes);
+  serveUdp(reactor, 53, answerDns);
+  reactor.start();
+  console.log("ready");
+}

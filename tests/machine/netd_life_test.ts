@@ -1,0 +1,123 @@
+/**
+ * netd's life: how it is told of its end, what it leaves (nothing), what it refuses, and who commands it.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { createNetns } from "../../devices/host/netns.ts";
+import {
+  Child,
+  GUEST,
+  netdArguments,
+  netdNeeds,
+  openNetdLab,
+  PEER,
+  ROUTER,
+  startNetd,
+  UPLINK,
+  WORLD,
+} from "../kit/netd.ts";
+import { runTool } from "../kit/linux.ts";
+import { ROOT } from "../kit/tree.ts";
+import { machineTest } from "../kit/skip.ts";
+
+machineTest("netd: forwards come and go by natctl, and by slirp4netns' API", netdNeeds("curl", "socat"), async () => {
+  await using lab = await openNetdLab({ guestServers: true });
+  const whoami = ["curl", "-sS", "-m", "2", `http://${UPLINK}:8001/whoami`];
+  assertEquals((await lab.inWorld(whoami)).code, 7, "not yet");
+  assertEquals(await lab.natctl("add", "tcp:8001:8080"), { code: 0, text: `tcp:8001:8080 ${GUEST} 0 0\n` });
+  assertEquals(await lab.worldMust(...whoami), PEER);
+  const again = await lab.natctl("add", "tcp:8000-8010:80");
+  assertEquals(again.code, 1);
+  assertMatch(again.text, /^natctl: Cannot forward tcp:8000-8010:80: the forward tcp:8001:8080 has the port\n$/);
+  const listed = JSON.parse((await lab.natctl("--json", "list")).text);
+  assertEquals(listed.forwards[0].forward, "tcp:8001:8080");
+  assert(listed.forwards[0].in > 3 && listed.forwards[0].out > 3);
+  await lab.guestMust("ping", "-c", "1", WORLD);
+  assertMatch(
+    (await lab.natctl("maps", "icmp")).text,
+    new RegExp(`^icmp ${GUEST}!\\d+ \\*!\\d+ world icmp \\d+ 1 1\n$`),
+  );
+  assertMatch((await lab.natctl("stats")).text, /\nmaps-icmp 1\n/);
+  assertEquals((await lab.natctl("remove", "tcp:8001:8080")).code, 0);
+  assertEquals((await lab.inWorld(whoami)).code, 7, "no more");
+
+  const ask = async (request: unknown) => {
+    const { text } = await runTool(lab.world, ["socat", "-t", "2", "-", `unix-connect:${lab.apiSocket}`], {
+      stdin: new TextEncoder().encode(JSON.stringify(request)),
+    });
+    return JSON.parse(text);
+  };
+  const asked = { proto: "tcp", host_addr: "0.0.0.0", host_port: 8001, guest_addr: GUEST, guest_port: 8080 };
+  assertEquals(await ask({ execute: "add_hostfwd", arguments: asked }), { return: { id: 1 } });
+  assertEquals(await lab.worldMust(...whoami), PEER);
+  assertEquals(await ask({ execute: "list_hostfwd" }), { return: { entries: [{ id: 1, ...asked }] } });
+  assertMatch((await ask({ execute: "add_hostfwd", arguments: asked })).error.desc, /has the port/);
+  assertEquals(await ask({ execute: "remove_hostfwd", arguments: { id: 1 } }), { return: {} });
+  assertMatch((await ask({ execute: "fly" })).error.desc, /^bad request: unknown execute "fly"$/);
+});
+
+machineTest("netd: what a guest may not reach", netdNeeds("curl", "ping"), async () => {
+  const options = ["--disable-host-loopback", "--deny", "tcp:198.51.100.0/24:8080", "--mtu", "9000"];
+  await using lab = await openNetdLab({ options });
+  for (const url of [`http://${WORLD}:8080/whoami`, `http://${PEER}:8080/whoami`]) {
+    const { code } = await lab.inGuest(["curl", "-sS", "-m", "2", url]);
+    assertEquals(code, 7, `${url}: refused at once`);
+  }
+  assertEquals((await lab.inGuest(["ping", "-c", "1", "-W", "1", PEER])).code, 1);
+  assertStringIncludes(await lab.guestMust("ping", "-c", "1", WORLD), "1 received");
+  assertStringIncludes(await lab.guestMust("ping", "-c", "1", ROUTER), "1 received");
+  assertMatch((await lab.natctl("stats")).text, /refused-policy-denied [3-9]/);
+  assertMatch((await lab.natctl("show")).text, /deny tcp:198\.51\.100\.0\/24:8080/);
+});
+
+machineTest("netd: the end of the guest's process is its end, and nothing is left", netdNeeds(), async () => {
+  using world = createNetns(`nd-life-${Deno.pid}`);
+  const sleeper = new Child("unshare", ["--net", "sh", "-c", "echo up; exec sleep 60"]);
+  await sleeper.until("up");
+  const uplink = ["--uplink-netns", world.name, "--uplink-device", "aka0"];
+  const netd = await startNetd(["--netns", `${sleeper.pid}`, ...uplink]);
+  sleeper.kill("SIGKILL");
+  const { code } = await netd.end();
+  assertEquals([code, netd.text.trim().split("\n").at(-1)], [0, "netd: the guest's namespace is gone"]);
+  await sleeper.end();
+  const { text } = await runTool(world, ["ip", "-o", "link"]);
+  assert(!text.includes("aka0"), text);
+});
+
+machineTest("netd: ready and exit descriptors", netdNeeds(), async () => {
+  using world = createNetns(`nd-fd-${Deno.pid}`);
+  using guest = createNetns(`nd-fdg-${Deno.pid}`);
+  const options = ["--netns", guest.name, "--uplink-netns", world.name, "--ready-fd", "4", "--exit-fd", "3", "--quiet"];
+  const quoted = [Deno.execPath(), ...netdArguments(options)].map((word) => `'${word}'`).join(" ");
+  // The left side holds the pipe open until the ready byte came to the fifo, and then for half a second.
+  const script = `cd '${ROOT}'; mkfifo "$1"; { read -r -n 1 x <"$1"; echo "told $x" >&2; sleep 0.5; } | ` +
+    `{ ${quoted} 3<&0 4>"$1" </dev/null; echo "status $?"; }`;
+  const folder = await Deno.makeTempDir();
+  const shell = new Child("bash", ["-c", script, "bash", `${folder}/fifo`]);
+  await shell.end();
+  await Deno.remove(folder, { recursive: true });
+  assertEquals(shell.text.split("\n").sort(), ["", "status 0", "told 1"]);
+});
+
+machineTest("netd: what cannot be had is status 1, a bad option 2", netdNeeds(), async () => {
+  const tries: [string[], number, RegExp][] = [
+    [
+      ["--netns", "nobody-there"],
+      1,
+      /^netd: Cannot open network namespace "nobody-there": .*there is no such namespace/,
+    ],
+    [["--qemu", "/nowhere/at/all.sock"], 1, /^netd: Cannot bind \/nowhere\/at\/all\.sock/],
+    [["--netns", "x", "--mtu", "12"], 2, /^netd: Bad value "12" for --mtu: a whole number of 576 to 65521\nTry/],
+    [["--frobnicate"], 2, /^netd: Unknown option "--frobnicate"/],
+    [["--help"], 0, /^usage: deno task netd/],
+  ];
+  using world = createNetns(`nd-bad-${Deno.pid}`);
+  for (const [options, status, text] of tries) {
+    const uplink = status === 1 ? ["--uplink-netns", world.name] : [];
+    const netd = new Child(Deno.execPath(), netdArguments([...options, ...uplink]));
+    assertEquals([options[0], (await netd.end()).code], [options[0], status], netd.text);
+    assertMatch(netd.text, text);
+  }
+});

@@ -1,0 +1,121 @@
+/**
+ * What the NAT costs: the translation alone, and a namespace as the guest of netd and of slirp4netns, by Linux' own
+ * tools, in one run.
+ *
+ * Path: benches → nat_benches → nat_peers (guests, tools), translateOutbound, translateInbound.
+ *
+ * @module
+ */
+
+import type { Block } from "../../kernel/block.ts";
+import { BlockPool } from "../../kernel/block.ts";
+import { emitEthernet, ETHER_HEADER_LEN, ETHERTYPE_IPV4 } from "../../kernel/wire/ethernet.ts";
+import { put16 } from "../../kernel/wire/bytes.ts";
+import { checksum } from "../../kernel/wire/checksum.ts";
+import { GUEST_MACS, HOST_MAC } from "../vmm/nat/config.ts";
+import type { NatMap } from "../vmm/nat/map.ts";
+import { Nat, translateInbound, translateOutbound, Verdict } from "../vmm/nat.ts";
+import { type Figure, measure } from "./measure.ts";
+import { GUEST_KINDS, type NatGuest, openNatGuest } from "./nat_peers.ts";
+
+type Tell = (figure: Figure) => void;
+
+/** In the order in which they run. */
+export const NAT_BENCHES: readonly { readonly name: string; run(tell: Tell): Promise<void> }[] = [
+  { name: "nat-translate", run: translation },
+  { name: "nat-guest", run: guests },
+];
+
+const IP_LEN = 20;
+const UDP_LEN = 8;
+/** Packets in one call of a measured function. */
+const BATCH = 64;
+const SECONDS = 3;
+const CALLS = 300;
+
+/** A UDP packet over IPv4 without a UDP checksum, as both ends send it here. */
+function udp(bytes: Uint8Array, at: number, ends: { src: number[]; dst: number[]; ports: [number, number] }): void {
+  const total = bytes.length - at;
+  bytes.set([0x45, 0, total >> 8, total & 255, 0, 1, 0, 0, 64, 17, 0, 0, ...ends.src, ...ends.dst], at);
+  put16(bytes, at + 10, checksum(bytes, at, at + IP_LEN));
+  put16(bytes, at + IP_LEN, ends.ports[0]);
+  put16(bytes, at + IP_LEN + 2, ends.ports[1]);
+  put16(bytes, at + IP_LEN + 4, total - IP_LEN);
+}
+
+async function translation(tell: Tell): Promise<void> {
+  const door = {
+    open(map: NatMap): string {
+      map.hostPort = map.guestPort;
+      map.fd = 1;
+      return "";
+    },
+    close(): void {},
+  };
+  const nat = new Nat({ hostAddr: "10.0.0.1/24" }, door);
+  const pool = new BlockPool();
+  for (const size of [64, 1400]) {
+    const frame = new Uint8Array(ETHER_HEADER_LEN + IP_LEN + UDP_LEN + size);
+    emitEthernet({ dst: HOST_MAC, src: GUEST_MACS.qemu, etherType: ETHERTYPE_IPV4 }, frame, 0);
+    udp(frame, ETHER_HEADER_LEN, { src: [10, 0, 2, 15], dst: [10, 0, 0, 2], ports: [4000, 7] });
+    const answer = new Uint8Array(IP_LEN + UDP_LEN + size);
+    udp(answer, 0, { src: [10, 0, 0, 2], dst: [10, 0, 0, 1], ports: [7, 4000] });
+    let map: NatMap | null = null;
+    const out = () => {
+      for (let i = 0; i < BATCH; i++) {
+        const result = translateOutbound(nat, pool.from(frame), 0);
+        if (result.verdict !== Verdict.Send) throw new Error("A packet was refused");
+        map = result.map;
+        result.block!.free();
+      }
+    };
+    tell(await measure(`NAT: guest → host, ${size} bytes`, BATCH, out));
+    const into = () => {
+      for (let i = 0; i < BATCH; i++) translateInbound(nat, pool.from(answer), map!, 0);
+      for (const one of nat.takeFrames()) one.free();
+    };
+    tell(await measure(`NAT: host → guest, ${size} bytes`, BATCH, into));
+    tell(
+      await measure(`(of it a copy into a pooled block, ${size} bytes)`, BATCH, () => {
+        for (let i = 0; i < BATCH; i++) (pool.from(frame) as Block).free();
+      }),
+    );
+  }
+}
+
+/** Every row with us as the network, then the same with slirp4netns. */
+async function guests(tell: Tell): Promise<void> {
+  for (const kind of GUEST_KINDS) {
+    await using guest = await openNatGuest(kind);
+    await guestRows(guest, tell);
+  }
+}
+
+async function guestRows(guest: NatGuest, tell: Tell): Promise<void> {
+  const { kind } = guest;
+  const rate = (name: string, perSecond: number) =>
+    tell({ name: `${kind}: ${name}`, ns: 1e9 / perSecond, perSecond, spread: 1 });
+  const round = await guest.ping(200);
+  tell({
+    name: `${kind}: ping, round trip`,
+    ns: round.medianNs,
+    perSecond: 1e9 / round.medianNs,
+    spread: round.spread,
+  });
+  rate("connections", CALLS / await guest.calls(CALLS));
+  for (const [name, options] of Object.entries(TCP)) {
+    rate(`TCP ${name}, bytes`, await guest.iperf3([...options, "-t", `${SECONDS}`]));
+  }
+  for (const [name, options] of Object.entries(UDP)) {
+    const args = ["-u", "-l", "64", "-b", "0", ...options, "-t", `${SECONDS}`];
+    rate(`UDP of 64 bytes, ${name}, packets that arrived`, await guest.iperf3(args) / 64);
+  }
+}
+
+const TCP: Readonly<Record<string, readonly string[]>> = {
+  "up": [],
+  "down": ["-R"],
+  "up, 4 streams": ["-P", "4"],
+  "down, 4 streams": ["-R", "-P", "4"],
+};
+const UDP: Readonly<Record<string, readonly string[]>> = { "up": [], "down": ["-R"] };

@@ -1,0 +1,110 @@
+/**
+ * A namespace as a guest behind us, or behind slirp4netns: the same world, the same tools.
+ *
+ * Path: nat_benches → nat_peers → netd/daemon or slirp4netns, linux_peers.
+ *
+ * ```
+ *   guest namespace ─tap0─ netd ─TAP aka0─ world namespace
+ *   guest namespace ─tap0─ slirp4netns, itself inside the world namespace
+ * ```
+ *
+ * @module
+ */
+
+import { EACCES, HostError } from "../../devices/host/libc.ts";
+import { createNetns, type Netns } from "../../devices/host/netns.ts";
+import { parseOptions } from "../netd/options.ts";
+import { Daemon } from "../netd/daemon.ts";
+import { IPERF3_SERVER, PERL_SERVER, perlClient, PORT, runIn, withServer } from "./linux_peers.ts";
+
+export const GUEST_KINDS = ["netd", "slirp4netns"] as const;
+export type GuestKind = typeof GUEST_KINDS[number];
+
+/** Address that the guest talks to: of the world's end of the uplink, or of its loopback interface. */
+const WORLD = "10.99.0.1";
+/** How long slirp4netns may take to set up its interface. */
+const READY_LIMIT_MS = 5000;
+
+/** A guest, ready. */
+export interface NatGuest extends AsyncDisposable {
+  readonly kind: GuestKind;
+  /** Round trips of so many pings. */
+  ping(count: number): Promise<{ medianNs: number; spread: number }>;
+  /** Seconds that so many connections take, one after another. */
+  calls(count: number): Promise<number>;
+  /** Bytes a second that arrived. */
+  iperf3(args: readonly string[]): Promise<number>;
+}
+
+/** Makes it. Throws HostError if the machine, or slirp4netns, is not there. */
+export async function openNatGuest(kind: GuestKind): Promise<NatGuest> {
+  using stack = new DisposableStack();
+  const world = stack.use(createNetns(`nb-world-${Deno.pid}`));
+  const guest = stack.use(createNetns(`nb-guest-${Deno.pid}`));
+  const close = kind === "netd" ? await openNetd(world, guest) : await openSlirp(world, guest);
+  const held = stack.move();
+  return {
+    kind,
+    ping: (count) => ping(guest, count),
+    calls: (count) => withServer(world, PERL_SERVER, () => perlClient(guest, "calls", WORLD, count)),
+    iperf3: (args) => withServer(world, IPERF3_SERVER, () => iperf3(guest, args)),
+    async [Symbol.asyncDispose]() {
+      await close();
+      held.dispose();
+    },
+  };
+}
+
+async function openNetd(world: Netns, guest: Netns): Promise<() => Promise<void>> {
+  const uplink = ["--uplink-netns", world.name, "--uplink-device", "aka0"];
+  const options = parseOptions(["--netns", guest.name, "--configure", ...uplink], () => [])!;
+  const daemon = await Daemon.start(options);
+  return () => daemon.close();
+}
+
+async function openSlirp(world: Netns, guest: Netns): Promise<() => Promise<void>> {
+  await runIn(world, "ip", "addr", "add", `${WORLD}/32`, "dev", "lo");
+  const args = ["--netns-type=path", "--configure", guest.path, "tap0"];
+  const child = new Deno.Command("nsenter", {
+    args: [`--net=${world.path}`, "slirp4netns", ...args],
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  const close = async () => {
+    try {
+      child.kill("SIGTERM");
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error;
+    }
+    await child.status;
+  };
+  const end = performance.now() + READY_LIMIT_MS;
+  while (!(await runIn(guest, "ip", "-o", "route")).includes("default")) {
+    if (performance.now() < end) continue;
+    await close();
+    throw new HostError("Cannot start slirp4netns", EACCES, { reason: "is it installed?" });
+  }
+  return close;
+}
+
+async function ping(guest: Netns, count: number): Promise<{ medianNs: number; spread: number }> {
+  const text = await runIn(guest, "ping", "-n", "-c", `${count}`, "-i", "0.002", WORLD);
+  const times = [...text.matchAll(/time=([\d.]+) ms/g)].map((match) => Number(match[1])).sort((a, b) => a - b);
+  const at = (part: number) => times[Math.floor(times.length * part)] ?? NaN;
+  return { medianNs: at(0.5) * 1e6, spread: at(0.95) / at(0.05) };
+}
+
+async function iperf3(guest: Netns, args: readonly string[]): Promise<number> {
+  const text = await runIn(guest, "iperf3", "-J", "-c", WORLD, "-p", `${PORT}`, ...args);
+  const { end } = JSON.parse(text) as { end: Record<string, Sum | undefined> };
+  const sum = end.sum_received ?? end.sum;
+  const rate = (sum?.bits_per_second ?? NaN) / 8;
+  // Of UDP the sender's rate is told, and how much of it was lost.
+  return args.includes("-u") && end.sum_received === undefined ? rate * (1 - (sum?.lost_percent ?? 0) / 100) : rate;
+}
+
+interface Sum {
+  readonly bits_per_second: number;
+  readonly lost_percent?: number;
+}

@@ -1,0 +1,95 @@
+/**
+ * natctl: asks a running NAT, by the socket of netd's `--api-socket`: forwards, maps, counters.
+ *
+ * Path: command line → natctl → unix socket → netd/api_socket → nat_control; and back.
+ *
+ * @module
+ */
+
+import { parseArgs } from "@std/cli/parse-args";
+
+const USAGE = `usage: deno task natctl --socket PATH [--json] COMMAND
+
+  add SPEC          forward a port: tcp|udp:[addr:]hostport[-hostport]:guestport, or QEMU's hostfwd=
+  remove SPEC       take a forward out, named as it was added
+  list              forwards, with packets in and out
+  maps [PROTO]      ports of guests behind ports of the host
+  stats             counters
+  leases            addresses given by DHCP
+  show              what guests reach, and what is exposed
+  help              what this NAT understands
+
+  --socket PATH     where netd listens (its --api-socket)
+  --json            the answer as JSON
+  --help            print this
+
+Exit status: 0 if it was done, 1 if it was refused or nobody listens, 2 for a bad option.
+`;
+
+/** An answer that takes longer has none. */
+const LIMIT_MS = 5000;
+
+class UsageError extends Error {}
+
+interface NatctlOptions {
+  readonly socket: string;
+  readonly json: boolean;
+  readonly command: string;
+}
+
+/** The options; null: help is wanted. */
+function parse(args: readonly string[]): NatctlOptions | null {
+  const flags = parseArgs([...args], {
+    boolean: ["json", "help"],
+    string: ["socket"],
+    unknown: (arg: string) => {
+      if (arg.startsWith("-")) throw new UsageError(`Unknown option "${arg}"`);
+    },
+  });
+  if (flags.help) return null;
+  if (flags.socket === undefined || flags.socket === "") throw new UsageError("Want --socket PATH");
+  const words = flags._.map(String);
+  if (words.length === 0) throw new UsageError("Want a command");
+  if (words.some((word) => /[\s'{]/.test(word))) throw new UsageError(`Bad command "${words.join(" ")}"`);
+  return { socket: flags.socket, json: flags.json, command: words.join(" ") };
+}
+
+/** Asks, and reads to the end. */
+async function ask(socket: string, command: string): Promise<string> {
+  using conn = await Deno.connect({ transport: "unix", path: socket });
+  const writer = conn.writable.getWriter();
+  await writer.write(new TextEncoder().encode(`${command}\n`));
+  await conn.closeWrite();
+  let text = "";
+  const options = { signal: AbortSignal.timeout(LIMIT_MS) };
+  for await (const part of conn.readable.pipeThrough(new TextDecoderStream(), options)) text += part;
+  return text;
+}
+
+/** Runs the tool; its exit status. */
+export async function main(args: readonly string[]): Promise<number> {
+  try {
+    const options = parse(args);
+    if (options === null) {
+      console.log(USAGE.trimEnd());
+      return 0;
+    }
+    const { socket, json, command } = options;
+    const answer = (await ask(socket, json ? `json ${command}` : command)).trimEnd();
+    const isOk = json ? answer.startsWith('{"ok":true') : answer === "ok" || answer.startsWith("ok\n");
+    const text = json || !isOk ? answer : answer.slice("ok\n".length);
+    if (isOk || json) console.log(text);
+    else console.error(`natctl: ${text === "" ? "no answer" : text.replace(/^error: /, "")}`);
+    return isOk ? 0 : 1;
+  } catch (error) {
+    if (error instanceof UsageError) {
+      console.error(`natctl: ${error.message}\nTry "deno task natctl --help".`);
+      return 2;
+    }
+    if (!(error instanceof Error)) throw error;
+    console.error(`natctl: ${error.message}`);
+    return 1;
+  }
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));

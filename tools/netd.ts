@@ -1,0 +1,73 @@
+/**
+ * netd: user-mode networking for a virtual machine or a network namespace: stands where passt, libslirp or slirp4netns
+ * would.
+ *
+ * Path: command line → netd → netd/options → netd/daemon.
+ *
+ * @module
+ */
+
+import { KernelError } from "../kernel/error.ts";
+import { Daemon, isHostError } from "./netd/daemon.ts";
+import { tellReady } from "./netd/life.ts";
+import { type NetdOptions, parseOptions, USAGE, UsageError } from "./netd/options.ts";
+
+const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+const RESOLV_CONF = "/etc/resolv.conf";
+
+/** The machine's name servers that are not on its loopback, where the kernel would not find them. */
+function nameServers(): string[] {
+  try {
+    const lines = Deno.readTextFileSync(RESOLV_CONF).split("\n");
+    const addrs = lines.map((line) => /^nameserver\s+(\d+\.\d+\.\d+\.\d+)\s*$/.exec(line)?.[1]);
+    return addrs.filter((addr) => addr !== undefined && !addr.startsWith("127.")) as string[];
+  } catch (error) {
+    // Without the file, or the permission to read it, the gateway is asked.
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotCapable) return [];
+    throw error;
+  }
+}
+
+/** Runs until a signal, or the guest's end. */
+async function run(options: NetdOptions): Promise<void> {
+  const say = (line: string) => options.quiet ? undefined : console.log(`netd: ${line}`);
+  const signalled = Promise.withResolvers<string>();
+  const onSignal = () => signalled.resolve("");
+  for (const signal of SIGNALS) Deno.addSignalListener(signal, onSignal);
+  try {
+    await using daemon = await Daemon.start(options);
+    for (const line of daemon.describe()) say(line);
+    if (options.readyFd !== null) tellReady(options.readyFd);
+    say("ready");
+    const failed = daemon.host.reactor!.done.then(() => "the loop has stopped");
+    const why = await Promise.race([signalled.promise, daemon.ended, failed]);
+    if (why !== "") say(why);
+  } finally {
+    for (const signal of SIGNALS) Deno.removeSignalListener(signal, onSignal);
+  }
+}
+
+/** Runs the tool; its exit status. */
+export async function main(args: readonly string[]): Promise<number> {
+  try {
+    const options = parseOptions(args, nameServers);
+    if (options === null) {
+      console.log(USAGE.trimEnd());
+      return 0;
+    }
+    await run(options);
+    return 0;
+  } catch (error) {
+    if (error instanceof UsageError) {
+      console.error(`netd: ${error.message}\nTry "deno task netd --help".`);
+      return 2;
+    }
+    if (error instanceof KernelError || isHostError(error)) {
+      console.error(`netd: ${error.message}`);
+      return 1;
+    }
+    throw error;
+  }
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));

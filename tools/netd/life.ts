@@ -1,0 +1,68 @@
+/**
+ * What ends netd besides a signal, and whom it tells that it has begun: descriptors of its parent, the guest's end.
+ *
+ * Path: daemon → life → libc.
+ *
+ * @module
+ */
+
+import { call, cString, EAGAIN, EINTR, ENOENT, HostError, lastErrno, libc, withLibc } from "../../devices/host/libc.ts";
+import type { Pollable } from "../../devices/host/reactor.ts";
+
+const O_RDONLY_CLOEXEC = 0x8_0000;
+/** How often it is looked whether a namespace's file is still there. */
+const WATCH_MS = 250;
+
+/** Writes "1" to a descriptor of the parent, and closes it. Throws HostError: EBADF. */
+export function tellReady(fd: number): void {
+  withLibc(() => {
+    // Safe because the length is that of the text.
+    call(`Cannot write to descriptor ${fd} of --ready-fd`, libc().write(fd, new Uint8Array([0x31]), 1n));
+    if (fd > 2) libc().close(fd);
+  });
+}
+
+/** A pipe of the parent: when its other end is closed, `ended` is called, by the reactor. */
+export class ExitPipe implements Pollable {
+  onClose: (() => void) | null = null;
+  readonly #ended: () => void;
+
+  constructor(readonly fd: number, ended: () => void) {
+    this.#ended = ended;
+  }
+
+  drain(): number {
+    return withLibc(() => {
+      // Safe because the length is that of the view. It is read when there is something: it does not wait.
+      const count = libc().read(this.fd, new Uint8Array(64), 64n);
+      if (count > 0 || (count < 0 && (lastErrno() === EAGAIN || lastErrno() === EINTR))) return 1;
+      this.#ended();
+      return -1;
+    });
+  }
+}
+
+/** Calls `ended` once the file at `path` (of a namespace, or of a process' namespace) is gone. Answers how to stop. */
+export function watchPath(path: string, ended: () => void): () => void {
+  const timer = setInterval(() => {
+    if (isThere(path)) return;
+    clearInterval(timer);
+    ended();
+  }, WATCH_MS);
+  return () => clearInterval(timer);
+}
+
+/** Whether the file can be opened. A process that has ended has no namespace, also before its parent has noticed. */
+export function isThere(path: string): boolean {
+  return withLibc(() => {
+    const fd = libc().open(cString(path), O_RDONLY_CLOEXEC, 0);
+    if (fd < 0) return false;
+    libc().close(fd);
+    return true;
+  });
+}
+
+/** Throws HostError unless the file is there. */
+export function requirePath(path: string, what: string): void {
+  if (!isThere(path)) throw new HostError(`Cannot find ${what}`, ENOENT);
+}

@@ -1,0 +1,275 @@
+/**
+ * The command line of netd.
+ *
+ * Path: netd → options → parseForward, natConfig, NatPolicy (to refuse at once what they would refuse later).
+ *
+ * @module
+ */
+
+import { parseArgs } from "@std/cli/parse-args";
+import { KernelError } from "../../kernel/error.ts";
+import { IpAddr, parseIpAddr, parseIpMask } from "../../kernel/wire/ip_addr.ts";
+import { natConfig, type NatOptions } from "../vmm/nat/config.ts";
+import { parseForward } from "../vmm/nat_forward.ts";
+import { NatPolicy, type PolicyOptions } from "../vmm/nat_policy.ts";
+
+/** A command line that cannot be understood: exit 2. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** Whom the network is for. */
+export type GuestChoice =
+  | { readonly kind: "qemu"; readonly path: string }
+  | { readonly kind: "netns"; readonly netns: string; readonly device: string; readonly configure: boolean };
+
+/** How the host kernel reaches the world. */
+export interface UplinkChoice {
+  readonly kind: "tap" | "tun";
+  /** Name of the device; null: Linux chooses. */
+  readonly device: string | null;
+  /** Take a device that is there and set up. */
+  readonly attach: boolean;
+  /** Our address, with its prefix length. */
+  readonly address: string;
+  /** Linux' address on the device, likewise; null: it is not ours to set. */
+  readonly peer: string | null;
+  readonly gateway: string;
+  /** Namespace of Linux' side; null: where netd runs. */
+  readonly netns: string | null;
+  readonly mtu: number;
+}
+
+/** What the user asked for. */
+export interface NetdOptions {
+  readonly guest: GuestChoice;
+  readonly uplink: UplinkChoice;
+  readonly nat: NatOptions;
+  readonly forwards: readonly string[];
+  readonly apiSocket: string | null;
+  readonly readyFd: number | null;
+  readonly exitFd: number | null;
+  readonly oneOff: boolean;
+  readonly offload: boolean;
+  readonly quiet: boolean;
+}
+
+/** The text of `--help`. */
+export const USAGE = `usage: deno task netd (--qemu SOCKET | --netns NAME|PID|PATH) [options]
+
+User-mode networking for a guest, by rewriting packets: no connection ends here.
+
+  --qemu SOCKET             listen for QEMU: -netdev stream,id=n,server=off,addr.type=unix,addr.path=SOCKET
+  --netns NAME|PID|PATH     make an interface in that network namespace
+    --device NAME           its name (default tap0)
+    --configure             give it address and default route at once; else a DHCP client inside asks
+
+  --uplink tap|tun          device that leads to the world (default tap)
+    --uplink-device NAME    its name (default: Linux chooses)
+    --uplink-attach         use the device NAME, which is there and set up; needs no root if it is yours
+    --uplink-address A/L    our address on it (default 10.99.0.2/24)
+    --uplink-peer A/L       Linux' address on it (default: the first of that network)
+    --uplink-gateway A      where packets for the world go (default: the peer)
+    --uplink-netns NAME     namespace of Linux' side (default: where netd runs)
+    --uplink-mtu N          default 1500
+
+  --cidr A/L                the guest's network (default 10.0.2.0/24: router .2, name server .3, guests from .15)
+  --mtu N                   MTU of the guest's link, told by DHCP (default 1500)
+  --dns A                   name server that the relay asks; repeatable (default: of /etc/resolv.conf, else the peer)
+  --search DOMAIN           told by DHCP; repeatable
+  --forward SPEC            tcp|udp:[addr:]hostport[-hostport]:guestport, or QEMU's hostfwd=; repeatable
+  --restrict                the guest reaches nothing but what --allow names
+  --allow RULE, --deny RULE [proto:]network[:port[-port]]; repeatable
+  --disable-host-loopback   the guest does not reach the machine that netd runs on: denies the peer's address
+
+  --api-socket PATH         commands of natctl come here
+  --ready-fd N              "1" is written there when all is set up
+  --exit-fd N               netd ends when the other end of this pipe is closed
+  --one-off                 netd ends when QEMU disconnects
+  --no-offload              no unfinished checksums and uncut segments between guest and uplink
+  --quiet                   print nothing but errors
+  --help                    print this
+
+Exit status: 0 after SIGINT, SIGTERM, or the guest's end; 1 if something cannot be had; 2 for a bad option.
+`;
+
+const STRINGS = [
+  ...["qemu", "netns", "device", "uplink", "uplink-device", "uplink-address", "uplink-peer", "uplink-gateway"],
+  ...["uplink-netns", "uplink-mtu", "cidr", "mtu", "dns", "search", "forward", "allow", "deny", "api-socket"],
+  ...["ready-fd", "exit-fd"],
+];
+const LISTS = ["dns", "search", "forward", "allow", "deny"];
+const FLAGS = [
+  ...["configure", "uplink-attach", "restrict", "disable-host-loopback", "one-off", "no-offload", "quiet", "help"],
+];
+const FD_MAX = 1 << 20;
+
+/** Reads what was given; nothing has a default here. */
+class Given {
+  readonly #values: Record<string, unknown>;
+
+  constructor(args: readonly string[]) {
+    this.#values = parseArgs([...args], {
+      boolean: FLAGS,
+      string: STRINGS,
+      collect: LISTS,
+      unknown: (arg: string) => {
+        throw new UsageError(arg.startsWith("-") ? `Unknown option "${arg}"` : `Unexpected argument "${arg}"`);
+      },
+    }) as Record<string, unknown>;
+  }
+
+  flag(name: string): boolean {
+    return this.#values[name] === true;
+  }
+
+  text(name: string): string | null {
+    const value = this.#values[name];
+    if (typeof value !== "string") return null;
+    if (value === "") throw new UsageError(`No value after --${name}`);
+    return value;
+  }
+
+  list(name: string): string[] {
+    const values = (this.#values[name] ?? []) as string[];
+    if (values.includes("")) throw new UsageError(`No value after --${name}`);
+    return values;
+  }
+
+  number(name: string, min: number, max: number): number | null {
+    const text = this.text(name);
+    if (text === null) return null;
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+    throw bad(name, text, `a whole number of ${min} to ${max}`);
+  }
+
+  /** An IPv4 address. */
+  addr(name: string): IpAddr | null {
+    const text = this.text(name);
+    return text === null ? null : checkAddr(name, text);
+  }
+
+  /** An address with a prefix length, as text. */
+  network(name: string): string | null {
+    const text = this.text(name);
+    if (text === null) return null;
+    const [addr = "", length = ""] = text.split("/");
+    if (parseIpMask(`/${length}`, true) === null) throw bad(name, text, "an address, a slash, a prefix length");
+    checkAddr(name, addr);
+    return text;
+  }
+}
+
+function bad(name: string, value: string, wanted: string): UsageError {
+  return new UsageError(`Bad value "${value}" for --${name}: ${wanted}`);
+}
+
+function checkAddr(name: string, text: string): IpAddr {
+  const addr = parseIpAddr(text);
+  if (addr === null || !addr.isV4) throw bad(name, text, "an IPv4 address");
+  return addr;
+}
+
+/** Reads the command line; null: help is wanted. Throws {@link UsageError}, which names what is wrong. */
+export function parseOptions(args: readonly string[], resolvConf: () => readonly string[]): NetdOptions | null {
+  const given = new Given(args);
+  if (given.flag("help")) return null;
+  const guest = guestOf(given);
+  const uplink = uplinkOf(given);
+  return {
+    guest,
+    uplink,
+    nat: natOf(given, uplink, guest.kind === "qemu" ? null : undefined, resolvConf),
+    forwards: given.list("forward").map((spec) => checked("forward", spec, () => (parseForward(spec), spec))),
+    apiSocket: given.text("api-socket"),
+    readyFd: given.number("ready-fd", 0, FD_MAX),
+    exitFd: given.number("exit-fd", 0, FD_MAX),
+    oneOff: given.flag("one-off"),
+    offload: !given.flag("no-offload"),
+    quiet: given.flag("quiet"),
+  };
+}
+
+function guestOf(given: Given): GuestChoice {
+  const path = given.text("qemu");
+  const netns = given.text("netns");
+  if ((path === null) === (netns === null)) throw new UsageError("Want one of --qemu and --netns");
+  if (path !== null) {
+    for (const name of ["device", "configure"]) {
+      if (given.flag(name) || given.text(name) !== null) throw new UsageError(`--${name} is for --netns`);
+    }
+    return { kind: "qemu", path };
+  }
+  if (given.flag("one-off")) throw new UsageError("--one-off is for --qemu");
+  return { kind: "netns", netns: netns!, device: given.text("device") ?? "tap0", configure: given.flag("configure") };
+}
+
+function uplinkOf(given: Given): UplinkChoice {
+  const kind = given.text("uplink") ?? "tap";
+  if (kind !== "tap" && kind !== "tun") throw bad("uplink", kind, "tap or tun");
+  const attach = given.flag("uplink-attach");
+  const device = given.text("uplink-device");
+  if (attach && device === null) throw new UsageError("--uplink-attach wants --uplink-device NAME");
+  const address = given.network("uplink-address") ?? "10.99.0.2/24";
+  const peer = given.network("uplink-peer");
+  if (attach && peer !== null) throw new UsageError("--uplink-peer is not for --uplink-attach: the device is set up");
+  const first = firstOf(address);
+  const gateway = given.addr("uplink-gateway")?.toString() ?? (peer ?? first).split("/")[0]!;
+  return {
+    ...{ kind, device, attach, address, gateway },
+    peer: attach ? null : peer ?? first,
+    netns: given.text("uplink-netns"),
+    mtu: given.number("uplink-mtu", 576, 65521) ?? 1500,
+  };
+}
+
+/** The first host address of the network of `address`, or the second if that is its own. */
+function firstOf(address: string): string {
+  const [text = "", length = ""] = address.split("/");
+  const own = parseIpAddr(text)!;
+  const net = own.and(parseIpMask(`/${length}`, true)!);
+  const first = IpAddr.v4(net.w3 + 1);
+  return `${first.equals(own) ? IpAddr.v4(net.w3 + 2) : first}/${length}`;
+}
+
+function natOf(
+  given: Given,
+  uplink: UplinkChoice,
+  guestMac: null | undefined,
+  resolvConf: () => readonly string[],
+): NatOptions {
+  const peer = uplink.peer?.split("/")[0] ?? uplink.gateway;
+  const deny = given.list("deny");
+  const allow = given.list("allow");
+  for (const [name, rules] of [["allow", allow], ["deny", deny]] as const) {
+    for (const rule of rules) checked(name, rule, () => new NatPolicy({ [name]: [rule] }));
+  }
+  const policy: PolicyOptions = { allow, deny, restrict: given.flag("restrict") };
+  if (given.flag("disable-host-loopback")) policy.deny = [...deny, `*:${peer}:*`];
+  const asked = given.list("dns").map((text) => checkAddr("dns", text).toString());
+  const found = asked.length > 0 ? asked : resolvConf();
+  const nat: NatOptions = {
+    hostAddr: uplink.address,
+    nameServers: found.length > 0 ? found : [peer],
+    search: given.list("search"),
+    policy,
+    ...(guestMac === undefined ? {} : { guestMac }),
+  };
+  const mtu = given.number("mtu", 576, 65521);
+  if (mtu !== null) nat.mtu = mtu;
+  const cidr = given.network("cidr");
+  if (cidr !== null) nat.subnet = cidr;
+  checked(cidr === null ? "uplink-address" : "cidr", cidr ?? uplink.address, () => natConfig(nat));
+  return nat;
+}
+
+/** What `read` makes of an option; what it refuses is a bad option. */
+function checked<T>(name: string, value: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    throw bad(name, value, error.message);
+  }
+}
