@@ -218,12 +218,11 @@ export class NetdLab implements AsyncDisposable {
   }
 }
 
-let labs = 0;
-
 /** Makes world, guest and netd between them. */
 export async function openNetdLab(options: NetdLabOptions = {}): Promise<NetdLab> {
   const { configure = true, guestServers = false } = options;
-  const id = `${Deno.pid}-${labs++}`;
+  // Test files may run side by side in one process.
+  const id = crypto.randomUUID().slice(0, 8);
   const folder = await Deno.makeTempDir({ prefix: "akarino-netd-" });
   const lab = new NetdLab(createNetns(`nd-world-${id}`), createNetns(`nd-guest-${id}`), folder);
   try {

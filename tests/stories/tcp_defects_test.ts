@@ -10,7 +10,7 @@ import { DirMode } from "../../kernel/chan.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";
 import { ICMP_UNREACHABLE } from "../../kernel/wire/icmp.ts";
-import { TCP_ACK, TCP_PSH, TCP_RST, TCP_SYN } from "../../kernel/wire/tcp.ts";
+import { TCP_ACK, TCP_CWR, TCP_ECE, TCP_PSH, TCP_RST, TCP_SYN } from "../../kernel/wire/tcp.ts";
 import { icmpErrorPacket, pattern, PEER, US } from "../kit/ip_fixture.ts";
 import { advance, errnoOf, errorOf, fixed, headerOf, meet, type Story, tell, User } from "../kit/story.ts";
 import { accept, call, hear, say, segmentOf, stateOf, tcpPacket } from "../kit/tcp_story.ts";
@@ -79,6 +79,15 @@ Deno.test("defect 4.3: a connect or announce that fails leaves the conversation 
   assertEquals(errnoOf(() => conv.command(`connect ${PEER}!80`)), "EINPROGRESS");
   user.host.clock.jobs.run();
   assertEquals(stateOf(conv), "Established");
+});
+
+Deno.test("defect 4.3: what a connect without an answer gave up, the next one asks for", async () => {
+  await using world = await meet();
+  const conv = call(world.user, "10.0.0.77!80", "ecn on");
+  advance(world.user.host, 200_000);
+  assertEquals([stateOf(conv), world.wire.sent()], ["Closed", []]);
+  assertEquals(errnoOf(() => conv.command(`connect ${PEER}!80`)), "EINPROGRESS");
+  assertEquals(segmentOf(world.wire.sent()[0]!).flags, TCP_SYN | TCP_ECE | TCP_CWR);
 });
 
 Deno.test("defect 4.4: bind, then connect or announce: the port is kept, and no stale entry gets packets", async () => {

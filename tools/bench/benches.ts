@@ -19,6 +19,7 @@ import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { boot, type Host } from "../boot.ts";
 import { swapEnds } from "../swap_ends.ts";
 import { type Figure, measure } from "./measure.ts";
+import { NAT_BENCHES } from "./nat_benches.ts";
 import { TCP_BENCHES } from "./tcp_benches.ts";
 
 /** Packets moved in one call of a measured function. */
@@ -44,6 +45,7 @@ export const BENCHES: readonly Bench[] = [
   { name: "kernels", run: twoKernels },
   { name: "tap", run: overTap },
   ...TCP_BENCHES,
+  ...NAT_BENCHES,
 ];
 
 async function nullSystemCall(tell: Tell): Promise<void> {

@@ -100,7 +100,7 @@ function takeSyn(tcb: Tcb, segment: Arriving): void {
     env.stats.flagDrops++;
     return;
   }
-  const ecn = asksForEcn(segment.flags);
+  const ecn = asksForEcn(segment.flags) && !tcb.ecnGivenUp;
   takeAgreement(tcb, agree(config, segment.options, { isV4: tcb.isV4, ecn }), segment.seq);
   takeFirstTimestamp(tcb, segment.options);
   segment.seq = seq.add(segment.seq, 1);

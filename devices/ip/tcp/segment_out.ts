@@ -169,7 +169,7 @@ export function sendSyn(tcb: Tcb): SendResult {
   const { snd, rcv, conv, env } = tcb;
   const answer = isSynchronized(tcb.state);
   const nowMs = env.clock.now();
-  const ecn = answer ? (tcb.ecnOk ? TCP_ECE : 0) : (tcb.config.ecn ? ECN_SETUP : 0);
+  const ecn = answer ? (tcb.ecnOk ? TCP_ECE : 0) : (tcb.config.ecn && !tcb.ecnGivenUp ? ECN_SETUP : 0);
   rcv.acked = rcv.nxt;
   return sendFields(tcb, {
     srcPort: conv.lport,

@@ -158,6 +158,8 @@ export class Tcb {
   sackOk = false;
   timestampsOk = false;
   ecnOk = false;
+  /** A SYN without the offer was sent, after others had no answer. */
+  ecnGivenUp = false;
   tsOffset = 0;
   tsRecent = 0;
   tsRecentMs = 0;

@@ -67,7 +67,7 @@ function retransmitSyn(tcb: Tcb): void {
   env.stats.retransSegs++;
   env.stats.retransTimeouts++;
   // RFC 3168 6.1.1.1: the way may eat a SYN that asks for ECN.
-  if (tcb.backoff > 2) tcb.config.ecn = false;
+  if (tcb.backoff > 2) tcb.ecnGivenUp = true;
   const leftMs = limitMs - (env.clock.now() - tcb.stallMs);
   timers.setXmit(XmitTimer.Retransmit, Math.max(1, Math.min(rtt.timeoutMs(tcb.backoff), leftMs)));
   // RFC 6298 5.7: without a sample the next timeout is long.
