@@ -22,7 +22,9 @@ export interface DialOptions {
   local?: string;
   /** Flags added to those of the data descriptor: Open.NonBlock. */
   flags?: number;
-  /** More ctl commands, written before the conversation is used. */
+  /** Ctl commands that are written before the conversation is connected, announced or bypassed. */
+  setup?: readonly string[];
+  /** Ctl commands that are written after that, before it is used. */
   ctl?: readonly string[];
 }
 
@@ -106,7 +108,7 @@ export async function getPort(proc: Proc, dir: string, end: "local" | "remote"):
 
 async function converse(proc: Proc, protoDir: string, command: string, options: DialOptions): Promise<Conversation> {
   const ctl = await proc.open(`${protoDir}/clone`, Open.ReadWrite);
-  return await opened(proc, protoDir, ctl, [command, ...options.ctl ?? []], options);
+  return await opened(proc, protoDir, ctl, [...options.setup ?? [], command, ...options.ctl ?? []], options);
 }
 
 /** Learns the number behind a ctl descriptor, writes `commands` to it, and opens its data file. */

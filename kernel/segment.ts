@@ -52,16 +52,16 @@ interface Layout {
 }
 
 /**
- * Computes an owed transport checksum; nothing if none is owed. A result of zero is written as its other form, 0xffff:
- * the same number to TCP, and to UDP, where zero would mean "none", the only right one (RFC 768). False: the metadata
- * do not fit the block.
+ * Computes an owed transport checksum; nothing if none is owed. To UDP a result of zero is written as its other form,
+ * 0xffff: zero would mean "none" (RFC 768). False: the metadata do not fit the block.
  */
 export function finishChecksum(block: Block): boolean {
   if (block.checksum !== Checksum.Owed) return true;
   if (block.extents !== null) block.own();
   const { checksumStart, checksumField } = block;
   if (checksumStart < block.rp || checksumField < checksumStart || checksumField + 2 > block.wp) return false;
-  put16(block.buf, checksumField, checksum(block.buf, checksumStart, block.wp) || 0xffff);
+  const sum = checksum(block.buf, checksumStart, block.wp);
+  put16(block.buf, checksumField, sum === 0 && checksumField - checksumStart === UDP_CHECKSUM ? 0xffff : sum);
   block.checksum = Checksum.None;
   return true;
 }

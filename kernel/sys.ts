@@ -296,6 +296,8 @@ export class Sys {
       this.#proc.traceCall(call, args, result);
       return this.#leave(result);
     } catch (error) {
+      // What it had begun goes on: a refused `connect` of EINPROGRESS has sent its SYN.
+      this.#proc.kernel.clock.jobs.run();
       this.#proc.failed(call, args, error);
       throw error;
     }

@@ -149,14 +149,16 @@ Deno.test("cutSegments() then joining the payloads is the identity, and every pi
   );
 });
 
-Deno.test("finishChecksum() writes 0xffff where the sum would say that there is none", () => {
-  const block = Block.from(Uint8Array.of(0xff, 0xff, 0, 0));
-  block.checksum = Checksum.Owed;
-  block.checksumStart = block.rp;
-  block.checksumField = block.rp + 2;
-  assert(finishChecksum(block));
-  assertEquals([...block.bytes()], [0xff, 0xff, 0xff, 0xff]);
-  assertEquals(block.checksum, Checksum.None);
+Deno.test("finishChecksum() writes 0xffff to UDP where zero would say that there is none, and zero to TCP", () => {
+  for (const [field, written] of [[6, 0xff], [16, 0]] as const) {
+    const block = Block.from(new Uint8Array(20).fill(0xff, 0, 2));
+    block.checksum = Checksum.Owed;
+    block.checksumStart = block.rp;
+    block.checksumField = block.rp + field;
+    assert(finishChecksum(block));
+    assertEquals([...block.bytes().subarray(field, field + 2)], [written, written]);
+    assertEquals(block.checksum, Checksum.None);
+  }
 });
 
 Deno.test("finishChecksum() refuses a field outside of the block, and leaves alone what owes nothing", () => {

@@ -35,6 +35,12 @@ async function hping(lab: Lab, count: number, ...options: string[]): Promise<num
   return numberBefore(text, "packets received");
 }
 
+/** Sends one packet until it is answered: on a busy machine hping3 stops waiting too early. */
+async function answers(lab: Lab, ...options: string[]): Promise<boolean> {
+  for (let tries = 0; tries < 3; tries++) if (await hping(lab, 1, ...options) === 1) return true;
+  return false;
+}
+
 /** Of its own hping3 gives fragments its process id, of 8 bits; for 0 Linux gives each one another. */
 const SAME_ID = ["-N", "4660"];
 
@@ -65,7 +71,7 @@ const ANSWERED: readonly (readonly [what: string, ...options: string[]])[] = [
 machineTest("hping3: what is odd but right is answered", labNeeds("hping3"), async () => {
   await using lab = await openLab("tap");
   const refused = await lab.refusals(async () => {
-    for (const [what, ...options] of ANSWERED) assertEquals(await hping(lab, 1, ...SAME_ID, ...options), 1, what);
+    for (const [what, ...options] of ANSWERED) assert(await answers(lab, ...SAME_ID, ...options), what);
   });
   assertEquals(refused, {});
 });
