@@ -21,7 +21,7 @@ import { sleep, TimedOut, type World } from "./world.ts";
 /** Sizes of the guest's datagrams. */
 export const GUEST_UDP_SIZES = [0, 1, 1472, 1473, 9000, 65507] as const;
 /** How often something is sent again when nothing comes back; only where the wire loses packets. */
-const TRIES = 12;
+const TRIES = 40;
 const PING_BYTES = 56;
 const PING_ID = 4711;
 const DNS_PORT = 53;

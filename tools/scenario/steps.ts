@@ -23,7 +23,7 @@ const KERNEL_PING_ID = 4660;
 const PROGRAM_PING_ID = 22136;
 const PING_SIZES = [0, 56, 1472, 8000] as const;
 /** How often a question is asked on a faulty wire. */
-const TRIES = 12;
+const TRIES = 40;
 /** Longest detail of a broken program that is shown. */
 const PROGRAM_ERRORS_SHOWN = 3;
 
