@@ -1,18 +1,24 @@
 /**
- * deno task scenario: the main job, from a wire to a user program and back, each step checked by content.
+ * deno task scenario: the main job, from a wire to a user program and back, and from a guest to the world and back;
+ * each step checked by content.
  *
- * Path: command line → scenario → world (host and remote) → steps → report.
+ * Path: command line → scenario → world (host and remote), guest_side → steps, guest_steps → report, keep.
  *
  * @module
  */
 
 import { HostError } from "../devices/host/libc.ts";
+import { KernelError } from "../kernel/error.ts";
 import { Capture } from "./scenario/capture.ts";
 import { counters } from "./scenario/counters.ts";
+import { type GuestSide, guestSide } from "./scenario/guest_side.ts";
+import { guestScene, guestSteps, notApplicable } from "./scenario/guest_steps.ts";
+import { guestTcpSteps } from "./scenario/guest_tcp_steps.ts";
+import { keep } from "./scenario/keep.ts";
 import { linuxWorld } from "./scenario/linux_world.ts";
 import { memoryWorld } from "./scenario/memory_world.ts";
 import { parseOptions, type ScenarioOptions, USAGE, UsageError } from "./scenario/options.ts";
-import { runSteps, stepLine } from "./scenario/report.ts";
+import { runSteps, skippedLine, stepLine } from "./scenario/report.ts";
 import { scenarioSteps } from "./scenario/steps.ts";
 import type { World } from "./scenario/world.ts";
 
@@ -26,34 +32,49 @@ interface Chosen {
 }
 
 async function choose(options: ScenarioOptions, capture: Capture | null): Promise<Chosen> {
-  const { wire, seed } = options;
-  const observe = capture?.wire("wire", wire === "tun" ? "packet" : "frame");
-  if (wire === "memory") return { world: await memoryWorld(seed, observe), why: "asked for" };
-  if (wire !== "auto") return { world: await linuxWorld(wire, observe), why: "asked for" };
+  const { wire, seed, faults } = options;
+  const seen = capture?.wire("wire", wire === "tun" ? "packet" : "frame");
+  const observe = seen === undefined ? {} : { observe: seen };
+  if (wire === "memory") return { world: await memoryWorld({ seed, cable: faults, ...observe }), why: "asked for" };
+  if (wire !== "auto") return { world: await linuxWorld(wire, seen), why: "asked for" };
   try {
     return {
-      world: await linuxWorld("tap", observe),
+      world: await linuxWorld("tap", seen),
       why: "auto: a TAP in a network namespace of its own can be made",
     };
   } catch (error) {
     if (!(error instanceof HostError) && !(error instanceof Deno.errors.NotCapable)) throw error;
-    return { world: await memoryWorld(seed, observe), why: `auto: no TAP here (${error.message})` };
+    if (options.guest !== "model") throw error;
+    return { world: await memoryWorld({ seed, ...observe }), why: `auto: no TAP here (${error.message})` };
   }
 }
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
 async function run(options: ScenarioOptions): Promise<number> {
-  let interrupted = false;
-  const interrupt = () => interrupted = true;
+  const interrupted = Promise.withResolvers<void>();
+  let stopped = false;
+  const interrupt = () => {
+    stopped = true;
+    interrupted.resolve();
+  };
   for (const signal of SIGNALS) Deno.addSignalListener(signal, interrupt);
   const capture = options.pcap === null ? null : new Capture(options.pcap);
   try {
     const { world, why } = await choose(options, capture);
+    let side: GuestSide | null = null;
     try {
       await capture?.ip(world.host, ETHER_IFC);
-      return await tryAll(world, why, options, () => interrupted);
+      const observe = capture?.wire("guest", "frame");
+      side = await guestSide(world, {
+        ...options,
+        ...(observe === undefined ? {} : {
+          observe: (direction, frame) => observe(direction, frame, world.host.clock.wall()),
+        }),
+      });
+      return await tryAll({ world, why, side, options, stopped: () => stopped, interrupted: interrupted.promise });
     } finally {
+      await side?.close();
       await world.close();
     }
   } finally {
@@ -62,21 +83,41 @@ async function run(options: ScenarioOptions): Promise<number> {
   }
 }
 
+/** Everything that a run has. */
+interface Run extends Chosen {
+  readonly side: GuestSide;
+  readonly options: ScenarioOptions;
+  readonly stopped: () => boolean;
+  readonly interrupted: Promise<void>;
+}
+
 /** Runs the steps and tells; answers the exit status. */
-async function tryAll(world: World, why: string, options: ScenarioOptions, stopped: () => boolean): Promise<number> {
-  const { seed, json, verbose } = options;
+async function tryAll({ world, why, side, options, stopped, interrupted }: Run): Promise<number> {
+  const { seed, json, verbose, style, faults } = options;
   const say = (line: string) => json ? undefined : console.log(line);
-  say(`wire ${world.wire} (${why}), seed ${seed}`);
+  say(`wire ${world.wire} (${why}), guest ${side.kind}, style ${style}, seed ${seed}`);
+  for (const line of side.network.program.nat.exposure()) say(`     ${line}`);
   if (verbose) world.host.kernel.trace = (line) => say(`     ${line}`);
-  const steps = await runSteps(scenarioSteps(world, seed), { tell: (result) => say(stepLine(result)), stopped });
+  const faulty = Object.keys(faults).length > 0;
+  const scene = guestScene(world, side, seed, faulty);
+  const all = [...scenarioSteps(world, seed, faulty), ...guestSteps(scene), ...guestTcpSteps(scene)];
+  const steps = await runSteps(all, { tell: (result) => say(stepLine(result)), stopped });
+  const skipped = notApplicable(scene);
+  for (const one of skipped) say(skippedLine(one));
   world.host.kernel.trace = null;
-  const tables = await counters(world.host);
+  const tables = { ...await counters(world.host), nat: natCounters(side) };
   const ok = !stopped() && steps.every((step) => step.ok);
-  if (json) console.log(JSON.stringify({ ok, wire: world.wire, why, seed, steps, counters: tables }, null, 2));
+  const about = { ok, wire: world.wire, why, guest: side.kind, style, seed };
+  if (json) console.log(JSON.stringify({ ...about, steps, skipped, counters: tables }, null, 2));
   else if (verbose) say(formatCounters(tables));
   const held = steps.filter((step) => step.ok).length;
   say(stopped() ? "interrupted" : `${held} of ${steps.length} steps held`);
+  if (options.keep > 0 && !stopped()) await keep({ world, side, seconds: options.keep, say, interrupted });
   return ok ? 0 : 1;
+}
+
+function natCounters(side: GuestSide): Record<string, number> {
+  return Object.fromEntries(side.network.program.nat.counters.entries());
 }
 
 function formatCounters(tables: Record<string, Record<string, number>>): string {
@@ -99,7 +140,7 @@ async function main(args: readonly string[]): Promise<number> {
       console.error(`scenario: ${error.message}\nTry "deno task scenario --help".`);
       return 2;
     }
-    if (error instanceof HostError || error instanceof Deno.errors.NotCapable) {
+    if (error instanceof HostError || error instanceof KernelError || error instanceof Deno.errors.NotCapable) {
       console.error(`scenario: ${error.message}`);
       return 1;
     }

@@ -63,6 +63,7 @@ const SYMBOLS = {
     parameters: [/* int sockfd */ "i32", /* const struct sockaddr *addr */ "buffer", /* socklen_t addrlen */ "u32"],
     result: /* int */ "i32",
   },
+  shutdown: { parameters: [/* int sockfd */ "i32", /* int how */ "i32"], result: /* int */ "i32" },
   accept4: {
     parameters: [
       /* int sockfd */ "i32",

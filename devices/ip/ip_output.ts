@@ -165,8 +165,10 @@ function routeFor(stack: IpStack, src: IpAddr, dst: IpAddr): Route | null {
   return leaks ? null : route;
 }
 
-/** Broadcasts and groups go out where their source is; then by route; then anywhere. */
+/** Broadcasts and groups go out where their source is, or its address is asked for; then by route; then anywhere. */
 function groupRoute(stack: IpStack, src: IpAddr, dst: IpAddr): Route | null {
+  const asking = src.isUnspecified ? stack.ifcs.find((ifc) => ifc.acceptsAny) : undefined;
+  if (asking !== undefined) return asking.direct;
   const from = stack.self.find(src);
   if (from !== null && from.cast === "unicast") return from.ifc.direct;
   const route = stack.routes.lookup(dst);

@@ -140,9 +140,10 @@ export class UdpProto implements Proto {
   #sourceOf(conv: Conv, record: UdpEnds | null, raddr: IpAddr): IpAddr {
     if (record !== null && this.stack.self.isLocal(record.laddr)) return record.laddr;
     const laddr = conv.laddr.isUnspecified ? sourceFor(this.stack, raddr) : conv.laddr;
-    if (laddr !== null) return laddr;
-    // A host that does not know its address yet asks for one from 0.0.0.0 (RFC 2131 4.1).
+    if (laddr !== null && !laddr.isLoopback) return laddr;
+    // A host that does not know its address yet asks for one from 0.0.0.0 (RFC 2131 4.1), not from its loopback.
     if (raddr.isLimitedBroadcast && this.stack.ifcs.some((ifc) => ifc.acceptsAny)) return IPV4_UNSPECIFIED;
+    if (laddr !== null) return laddr;
     throw noRoute(raddr);
   }
 

@@ -15,6 +15,9 @@ const WIRES = ["memory", "tap", "tun"] as const;
 const CHECKSUMS = ["ip.check_checksum", "udp.check_checksum"].flatMap((name) => ["-o", `${name}:TRUE`]);
 const BAD_CHECKSUM = ["ip", "udp", "icmp"].map((name) => `${name}.checksum.status == "Bad"`).join(" || ");
 
+/** The guest's link has noise, and checksums that are owed. (TCP is left out, too: seen twice it looks repeated.) */
+const PLAIN = "frame.interface_name != guest";
+
 /** Directions as pcapng writes them (epb_flags). */
 const DIRECTIONS: ReadonlyMap<string, string> = new Map([["0x00000001", "in"], ["0x00000002", "out"]]);
 
@@ -70,17 +73,23 @@ for (const wire of WIRES) {
     await withCapture(async (file) => {
       const report = JSON.parse(await scenario("--wire", wire, "--json", "--pcap", file));
       assertEquals([report.ok, report.wire], [true, wire]);
-      assertEquals(await packets(file, "_ws.malformed"), []);
-      assertEquals(await packets(file, BAD_CHECKSUM, "frame.number", "frame.interface_name", "_ws.col.Info"), []);
+      assertEquals(await packets(file, `_ws.malformed && !tcp && ${PLAIN}`), []);
+      assertEquals(
+        await packets(file, `(${BAD_CHECKSUM}) && ${PLAIN}`, "frame.number", "frame.interface_name", "_ws.col.Info"),
+        [],
+      );
       const counts = await tally(file);
-      assertEquals(Object.keys(counts).sort(), ["ip1 in", "ip1 out", "wire in", "wire out"]);
+      assertEquals(Object.keys(counts).sort(), ["guest in", "guest out", "ip1 in", "ip1 out", "wire in", "wire out"]);
       // Eight pings and twelve datagrams each way, the largest of them in 45 fragments.
       for (const [name, count] of Object.entries(counts)) assertGreater(count, 100, name);
       const arp = await packets(file, "arp && frame.interface_name == wire", "arp.opcode");
       assertEquals(arp.includes("2"), wire !== "tun", "who is asked by ARP answers");
       const echoes = await packets(file, "icmp.type == 0 && frame.interface_name == wire", "icmp.ident");
-      assertEquals(echoes.length, wire === "tun" ? 8 : 9);
-      assertEquals(await packets(file, "icmp.type == 3 || icmp.type == 11"), []);
+      // Those of the host's steps, and the guest's ping of the remote.
+      assertGreater(echoes.length, wire === "tun" ? 8 : 9);
+      // Both of the guest's probes: the router's answer is seen on its own link only.
+      const exceeded = await packets(file, "icmp.type == 11", "frame.interface_name");
+      assertEquals([...new Set(exceeded)], ["guest"]);
     });
   });
 }
@@ -92,7 +101,7 @@ machineTest("in memory one seed gives one capture, byte for byte, and another se
       await scenario("--wire", "memory", "--seed", seed, "--pcap", file);
       const bytes = await Deno.readFile(file);
       assertGreater(bytes.length, 500_000);
-      captures.push(bytes.toHex());
+      captures.push(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex());
     }
     assertEquals(captures[0] === captures[1], true);
     assertNotEquals(captures[1] === captures[2], true);

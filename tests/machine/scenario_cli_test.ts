@@ -39,13 +39,13 @@ machineTest("scenario --json is one object with every step, and exit 0", [], asy
   const { code, out, err } = await scenario("--wire", "memory", "--seed", "3", "--json");
   assertEquals([code, err], [0, ""]);
   const report = JSON.parse(out);
-  assertEquals(Object.keys(report), ["ok", "wire", "why", "seed", "steps", "counters"]);
+  assertEquals(Object.keys(report), ["ok", "wire", "why", "guest", "style", "seed", "steps", "skipped", "counters"]);
   assertEquals([report.ok, report.wire, report.why, report.seed], [true, "memory", "asked for", 3]);
   for (const step of report.steps) {
     assertEquals(Object.keys(step), ["name", "ok", "ms", "detail"]);
     assertEquals([typeof step.name, step.ok, typeof step.ms, typeof step.detail], ["string", true, "number", "string"]);
   }
-  assertEquals(Object.keys(report.counters), ["ipifc", "icmp", "udp", "ether0"]);
+  assertEquals(Object.keys(report.counters), ["ipifc", "icmp", "udp", "ether0", "nat"]);
   for (const table of Object.values<Record<string, unknown>>(report.counters)) {
     assert(Object.values(table).every((value) => typeof value === "number"));
   }
@@ -54,10 +54,32 @@ machineTest("scenario --json is one object with every step, and exit 0", [], asy
 machineTest("scenario prints a line a step, and says which wire and why", [], async () => {
   const { code, out } = await scenario("--wire=memory", "--verbose");
   assertEquals(code, 0);
-  assertMatch(out, /^wire memory \(asked for\), seed 1$/m);
+  assertMatch(out, /^wire memory \(asked for\), guest model, style qemu, seed 1$/m);
   assertMatch(out, /^ok {3}boot +[\d.]+ ms {2}host1 is 10\.0\.0\.1/m);
   assertMatch(out, /^ +[\d.]+ \d+ bypass-echo \d+ blockwrite\(/m, "system calls are traced");
   assertMatch(out, /^(\d+) of \1 steps held$/m);
+});
+
+machineTest("scenario with a faulty wire holds, and in real style", [], async () => {
+  const faults = ["--loss=0.01", "--duplicate=0.02", "--reorder=0.02", "--corrupt=0.002", "--delay=1", "--jitter=0.5"];
+  const runs = [["--seed=7", ...faults], ["--style=real", "--keep=0.1"]].map(async (args) => {
+    const { code, out, err } = await scenario("--wire=memory", ...args);
+    assertEquals([code, err], [0, ""], out);
+  });
+  await Promise.all(runs);
+});
+
+machineTest("scenario with Linux as the guest, and as the remote", labNeeds(), async () => {
+  for (const args of [["--wire=tap"], ["--wire=tun", "--style=real"]]) {
+    const { code, out, err } = await scenario("--guest=netns", "--json", ...args);
+    assertEquals([code, err], [0, ""], out);
+    const { guest, skipped } = JSON.parse(out);
+    assertEquals(guest, "netns");
+    assertEquals(skipped.map(({ name }: { name: string }) => name), [
+      "guest: a mapping expires",
+      "guest: garbage in rings and frames",
+    ]);
+  }
 });
 
 machineTest("scenario: a bad option is exit 2, and is named", [], async () => {

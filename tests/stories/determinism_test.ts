@@ -141,7 +141,7 @@ Deno.test("the scenario in memory passes every step, twice the same", async () =
   const runs: string[][] = [];
   for (let i = 0; i < 2; i++) {
     const { capture, observe } = recorder();
-    const world = await memoryWorld(3, observe);
+    const world = await memoryWorld({ seed: 3, observe });
     try {
       for (const step of scenarioSteps(world, 3)) await step.run();
     } finally {

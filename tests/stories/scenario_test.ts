@@ -7,12 +7,18 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { counters } from "../../tools/scenario/counters.ts";
 import { memoryWorld } from "../../tools/scenario/memory_world.ts";
-import { parseOptions, USAGE, UsageError } from "../../tools/scenario/options.ts";
+import { parseOptions, type ScenarioOptions, USAGE, UsageError } from "../../tools/scenario/options.ts";
 import { runSteps, type StepResult } from "../../tools/scenario/report.ts";
 import { scenarioSteps, UDP_SIZES } from "../../tools/scenario/steps.ts";
 
 Deno.test("parseOptions() reads every option, in both forms, and has defaults", () => {
-  const defaults = { wire: "auto", seed: 1, pcap: null, json: false, verbose: false, help: false } as const;
+  const defaults: ScenarioOptions = {
+    wire: "auto",
+    guest: "model",
+    style: "qemu",
+    ...{ forwards: [], seed: 1, faults: {}, pcap: null, keep: 0 },
+    ...{ json: false, verbose: false, help: false },
+  };
   assertEquals(parseOptions([]), defaults);
   for (const wire of ["auto", "memory", "tap", "tun"] as const) {
     assertEquals(parseOptions(["--wire", wire]), { ...defaults, wire });
@@ -21,6 +27,13 @@ Deno.test("parseOptions() reads every option, in both forms, and has defaults", 
   assertEquals(parseOptions(["--seed", "42", "--pcap", "a b.pcapng"]), { ...defaults, seed: 42, pcap: "a b.pcapng" });
   assertEquals(parseOptions(["--json", "--verbose", "--help"]), { ...defaults, json: true, verbose: true, help: true });
   assertEquals(parseOptions(["--seed", "0"]).seed, 0);
+  const faults = ["--loss=0.1", "--delay", "5", "--jitter=2.5", "--reorder=1", "--duplicate=0", "--corrupt=0.01"];
+  assertEquals(parseOptions(["--wire=memory", ...faults]).faults, {
+    ...{ loss: 0.1, reorder: 1, duplicate: 0, corrupt: 0.01, delayMs: 5, jitterMs: 2.5 },
+  });
+  const guest = parseOptions(["--wire=tap", "--guest=netns", "--style=real", "--keep=1.5", "--forward", "tcp:80:8080"]);
+  assertEquals([guest.guest, guest.style, guest.keep, guest.forwards], ["netns", "real", 1.5, ["tcp:80:8080"]]);
+  assertEquals(parseOptions(["--forward=tcp:1:1", "--forward", "hostfwd=udp::2-:2"]).forwards.length, 2);
 });
 
 Deno.test("parseOptions() names what it cannot understand", () => {
@@ -35,12 +48,33 @@ Deno.test("parseOptions() names what it cannot understand", () => {
   }
   assertStringIncludes(said("--seed=-1"), 'Bad value "-1" for --seed');
   assertStringIncludes(said("--seed"), "for --seed");
+  assertEquals(said("--guest", "vm"), 'Bad value "vm" for --guest: one of model, netns, qemu');
+  assertEquals(said("--style", "slirp"), 'Bad value "slirp" for --style: one of qemu, real');
+  for (const name of ["loss", "reorder", "duplicate", "corrupt"]) {
+    for (const value of ["1.1", "-1", "x", ""]) {
+      assertEquals(
+        said("--wire=memory", `--${name}=${value}`),
+        `Bad value "${value}" for --${name}: a number of 0 to 1`,
+      );
+    }
+  }
+  assertStringIncludes(said("--wire=memory", "--delay=1e3"), "for --delay");
+  assertStringIncludes(said("--wire=memory", "--jitter=1001"), "for --jitter");
+  assertStringIncludes(said("--keep=-1"), "for --keep");
+  assertStringIncludes(said("--loss=0.5"), "--wire memory");
+  assertStringIncludes(said("--wire=memory", "--guest=netns"), "--guest netns");
+  assertStringIncludes(said("--forward", "nonsense"), 'Bad value "nonsense" for --forward');
   assertEquals(said("--pcap"), "No file name after --pcap");
   assertEquals(said("--pcap", "--json"), "No file name after --pcap");
 });
 
+const NAMES = [
+  ...["wire", "guest", "style", "forward", "seed", "loss", "reorder", "duplicate", "corrupt", "delay", "jitter"],
+  ...["pcap", "keep", "json", "verbose", "help"],
+];
+
 Deno.test("the usage names every option and every exit status", () => {
-  for (const name of ["wire", "seed", "pcap", "json", "verbose", "help"]) assertStringIncludes(USAGE, `--${name}`);
+  for (const name of NAMES) assertStringIncludes(USAGE, `--${name}`);
   assertStringIncludes(USAGE, "Exit status: 0 if every step held, 1 if one failed, 2 for a bad option.");
   for (const line of USAGE.split("\n")) assert(line.length <= 120, line);
 });
@@ -70,8 +104,9 @@ type Seen = readonly [direction: string, wallMs: number, hex: string];
 /** Runs the scenario in memory; what was told, counted, and seen on the wire. */
 async function play(seed: number) {
   const wire: Seen[] = [];
-  const world = await memoryWorld(seed, (direction, block, wallMs) => {
-    wire.push([direction, wallMs, block.bytes().toHex()]);
+  const world = await memoryWorld({
+    seed,
+    observe: (direction, block, wallMs) => wire.push([direction, wallMs, block.bytes().toHex()]),
   });
   try {
     const steps = await runSteps(scenarioSteps(world, seed), { tell: () => {}, stopped: () => false });

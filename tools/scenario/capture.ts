@@ -1,7 +1,7 @@
 /**
  * Captures: a pcapng file with one interface for each tap point, and the direction of each packet.
  *
- * Path: port_tap (wire), ipifc snoop (ip), → capture → file.
+ * Path: port_tap (wire), ipifc snoop (ip), vm (guest) → capture → file.
  *
  * @module
  */

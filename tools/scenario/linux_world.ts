@@ -10,9 +10,11 @@ import { call, cString, libc } from "../../devices/host/libc.ts";
 import { LinuxSocket, type Received } from "../../devices/host/linux_socket.ts";
 import type { TapPort, TunPort } from "../../devices/host/tun.ts";
 import type { Netns } from "../../devices/host/netns.ts";
-import { checksum } from "../../kernel/wire/checksum.ts";
+import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { boot, type Host } from "../boot.ts";
 import type { PortObserver } from "../port_tap.ts";
+import { echoRequest, LinuxParty } from "./linux_party.ts";
+import { Watch } from "./watch.ts";
 import { ANSWER_MS, type EchoAnswer, type Remote, type RemoteUdp, within, type World } from "./world.ts";
 
 const LINUX_ADDRESS = "10.99.0.1";
@@ -21,16 +23,21 @@ const PREFIX = "/24";
 
 /** Boots the host on a new device. Throws HostError where that may not be. */
 export async function linuxWorld(wire: "tap" | "tun", observe?: PortObserver): Promise<World> {
-  const watched = observe === undefined ? {} : { observe };
+  const watch = new Watch(wire === "tap" ? ETHER_HEADER_LEN : 0);
+  const see: PortObserver = (direction, block, wallMs) => {
+    watch.see(direction, block);
+    observe?.(direction, block, wallMs);
+  };
   const linux = { netns: "new", address: `${LINUX_ADDRESS}${PREFIX}`, name: `aka${wire}0` };
-  const host = await boot({ wire, address: `${HOST_ADDRESS}${PREFIX}`, linux, ...watched });
-  const remote = new LinuxRemote(host, (host.port as TapPort | TunPort).netns!);
+  const host = await boot({ wire, address: `${HOST_ADDRESS}${PREFIX}`, linux, observe: see });
+  const { netns } = host.port as TapPort | TunPort;
+  const remote = new LinuxRemote(host, netns!);
+  const party = new LinuxParty("Linux", { reactor: host.reactor!, clock: host.clock }, netns!, LINUX_ADDRESS);
   return {
-    wire,
-    host,
-    remote,
+    ...{ wire, host, remote, party, watch },
     close: async () => {
       remote.close();
+      party.close();
       await host.close();
     },
   };
@@ -46,10 +53,7 @@ class LinuxRemote implements Remote {
   constructor(readonly host: Host, readonly netns: Netns) {}
 
   resolved(): Promise<string | null> {
-    const table = this.netns.run(() => readSmallFile("/proc/thread-self/net/arp"));
-    const line = table.split("\n").find((one) => one.startsWith(`${HOST_ADDRESS} `));
-    const mac = line?.split(/\s+/)[3];
-    return Promise.resolve(mac === undefined || mac === "00:00:00:00:00:00" ? null : mac);
+    return Promise.resolve(linuxNeighbour(this.netns, HOST_ADDRESS));
   }
 
   async ping(id: number, seq: number, payload: Uint8Array): Promise<EchoAnswer> {
@@ -109,24 +113,8 @@ class LinuxUdp implements RemoteUdp {
   }
 }
 
-/** An ICMP echo request (RFC 792). */
-function echoRequest(id: number, seq: number, payload: Uint8Array): Uint8Array {
-  const message = new Uint8Array(8 + payload.length);
-  message[0] = 8;
-  put16(message, 4, id);
-  put16(message, 6, seq);
-  message.set(payload, 8);
-  put16(message, 2, checksum(message, 0, message.length));
-  return message;
-}
-
 function get16(buf: Uint8Array, at: number): number {
   return (buf[at]! << 8) | buf[at + 1]!;
-}
-
-function put16(buf: Uint8Array, at: number, value: number): void {
-  buf[at] = value >> 8;
-  buf[at + 1] = value;
 }
 
 /** A file of /proc, read on this thread: Deno's own calls would read another thread's namespace. */
@@ -136,4 +124,12 @@ function readSmallFile(path: string): string {
   const count = call(`Cannot read ${path}`, libc().read(fd, buf, BigInt(buf.length)));
   libc().close(fd);
   return new TextDecoder().decode(buf.subarray(0, count));
+}
+
+/** The hardware address that Linux in `netns` has found for `addr`; null: none (yet). */
+export function linuxNeighbour(netns: Netns, addr: string): string | null {
+  const table = netns.run(() => readSmallFile("/proc/thread-self/net/arp"));
+  const line = table.split("\n").find((one) => one.startsWith(`${addr} `));
+  const mac = line?.split(/\s+/)[3];
+  return mac === undefined || mac === "00:00:00:00:00:00" ? null : mac;
 }

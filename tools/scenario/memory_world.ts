@@ -10,8 +10,12 @@ import type { Conversation } from "../../kernel/dial.ts";
 import { hangUp } from "../../kernel/dial.ts";
 import type { Proc } from "../../kernel/proc.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";
+import type { CableOptions } from "../../devices/ether/cable.ts";
+import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { boot, type Host } from "../boot.ts";
 import type { PortObserver } from "../port_tap.ts";
+import { KernelParty } from "./kernel_party.ts";
+import { Watch } from "./watch.ts";
 import { ANSWER_MS, type EchoAnswer, type Remote, type RemoteUdp, within, type World } from "./world.ts";
 
 /** A gigabit link of some 20 km: a capture shows what waited for what. */
@@ -20,13 +24,27 @@ const DELAY_MS = 0.1;
 const IP_HEADER_LEN = 20;
 const ICMP_HEADER_LEN = 8;
 
+/** What differs from a perfect wire, and who looks at it. */
+export interface MemoryOptions {
+  readonly seed: number;
+  readonly observe?: PortObserver;
+  readonly cable?: CableOptions;
+}
+
 /** Boots both kernels. */
-export async function memoryWorld(seed: number, observe?: PortObserver): Promise<World> {
-  const watched = observe === undefined ? {} : { observe };
-  const cable = { rateBps: RATE_BPS, delayMs: DELAY_MS };
-  const host = await boot({ wire: "memory", seed, address: "10.0.0.1/24", cable, ...watched });
+export async function memoryWorld(options: MemoryOptions): Promise<World> {
+  const { seed, observe } = options;
+  const cable = { rateBps: RATE_BPS, delayMs: DELAY_MS, ...options.cable };
+  const watch = new Watch(ETHER_HEADER_LEN);
+  const see: PortObserver = (direction, block, wallMs) => {
+    watch.see(direction, block);
+    observe?.(direction, block, wallMs);
+  };
+  const host = await boot({ wire: "memory", seed, address: "10.0.0.1/24", cable, observe: see });
   const other = await host.neighbor({ address: "10.0.0.2/24" });
-  return { wire: "memory", host, remote: new KernelRemote(host, other), close: () => host.close() };
+  const party = new KernelParty("the remote", other.spawn("services"), host.clock, other.address);
+  const remote = new KernelRemote(host, other);
+  return { wire: "memory", host, remote, party, watch, close: () => host.close() };
 }
 
 /** A program of the second kernel. */

@@ -6,6 +6,9 @@
  * @module
  */
 
+/** Columns of a step's name: the longest fits. */
+const NAME_WIDTH = 44;
+
 /** What became of one step. */
 export interface StepResult {
   readonly name: string;
@@ -20,6 +23,12 @@ export interface StepResult {
 export interface Step {
   readonly name: string;
   run(): Promise<string>;
+}
+
+/** A step that cannot be had here. */
+export interface Skipped {
+  readonly name: string;
+  readonly why: string;
 }
 
 /** Thrown by a step whose expectation does not hold. */
@@ -58,9 +67,14 @@ async function attempt(step: Step, started: number): Promise<StepResult> {
   }
 }
 
+/** A step that is left out, as a line for people. */
+export function skippedLine({ name, why }: Skipped): string {
+  return `--   ${name.padEnd(NAME_WIDTH)}              not applicable: ${why}`;
+}
+
 /** One step as a line for people. */
 export function stepLine(result: StepResult): string {
-  return `${result.ok ? "ok  " : "FAIL"} ${result.name.padEnd(34)} ${
+  return `${result.ok ? "ok  " : "FAIL"} ${result.name.padEnd(NAME_WIDTH)} ${
     result.ms.toFixed(1).padStart(8)
   } ms  ${result.detail}`;
 }

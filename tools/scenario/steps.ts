@@ -11,7 +11,7 @@ import { type Random, SeededRandom } from "../../kernel/random.ts";
 import { bypassPing, bypassUdpEcho, PROGRAM_TTL, udpEcho } from "./programs.ts";
 import { MacAddr, parseMacAddr } from "../../kernel/wire/mac_addr.ts";
 import { expect, type Step } from "./report.ts";
-import type { Remote, RemoteUdp, World } from "./world.ts";
+import { type EchoAnswer, type Remote, type RemoteUdp, TimedOut, type World } from "./world.ts";
 
 /** Sizes of datagrams: none, one byte, the most that fits a frame, one more, a jumbo frame's, the largest of all. */
 export const UDP_SIZES = [0, 1, 1472, 1473, 9000, 65507] as const;
@@ -22,16 +22,18 @@ const BYPASS_PORT = 7070;
 const KERNEL_PING_ID = 4660;
 const PROGRAM_PING_ID = 22136;
 const PING_SIZES = [0, 56, 1472, 8000] as const;
+/** How often a question is asked on a faulty wire. */
+const TRIES = 40;
 /** Longest detail of a broken program that is shown. */
 const PROGRAM_ERRORS_SHOWN = 3;
 
-/** All steps for `world`; `seed` decides the payloads. */
-export function scenarioSteps(world: World, seed: number): Step[] {
-  const { remote } = world;
+/** All steps for `world`; `seed` decides the payloads; a `faulty` wire loses packets, and so they are sent again. */
+export function scenarioSteps(world: World, seed: number, faulty = false): Step[] {
+  const remote = faulty ? new PatientRemote(world.remote) : world.remote;
   const random = new SeededRandom(seed);
   const programs = new Programs(world);
   const steps: Step[] = [{ name: "boot", run: () => programs.start() }];
-  if (world.wire !== "tun") steps.push({ name: "resolve by ARP", run: () => resolve(world) });
+  if (world.wire !== "tun") steps.push({ name: "resolve by ARP", run: () => resolve(world, remote) });
   for (const size of PING_SIZES) {
     steps.push({ name: `ping kernel, ${size} bytes`, run: () => ping(remote, random, KERNEL_PING_ID, size) });
   }
@@ -45,7 +47,7 @@ export function scenarioSteps(world: World, seed: number): Step[] {
       steps.push({ name: `${what} echo, ${size} bytes`, run: () => udpEchoStep(udp, random, port, size) });
     }
   }
-  steps.push({ name: "nothing left over", run: () => quiet(world, programs, udp) });
+  steps.push({ name: "nothing left over", run: () => quiet(world, programs, udp, faulty) });
   return steps;
 }
 
@@ -76,6 +78,49 @@ class Programs {
   }
 }
 
+/** A remote that asks again when nothing comes back. */
+class PatientRemote implements Remote {
+  readonly name: string;
+  readonly address: string;
+
+  constructor(readonly remote: Remote) {
+    this.name = remote.name;
+    this.address = remote.address;
+  }
+
+  resolved(): Promise<string | null> {
+    return this.remote.resolved();
+  }
+
+  ping(id: number, seq: number, payload: Uint8Array): Promise<EchoAnswer> {
+    return patiently(() => this.remote.ping(id, seq, payload));
+  }
+
+  /** Each exchange has an end of its own: what comes too late is nobody's. */
+  openUdp(): Promise<RemoteUdp> {
+    const exchange = (payload: Uint8Array, port: number) =>
+      patiently(async () => {
+        const end = await this.remote.openUdp();
+        try {
+          return await end.exchange(payload, port);
+        } finally {
+          end.close();
+        }
+      });
+    return Promise.resolve({ exchange, close: () => {} });
+  }
+}
+
+async function patiently<T>(act: () => Promise<T>): Promise<T> {
+  for (let left = TRIES;; left--) {
+    try {
+      return await act();
+    } catch (error) {
+      if (!(error instanceof TimedOut) || left <= 1) throw error;
+    }
+  }
+}
+
 /** One UDP end for all steps: opened by the first. */
 class LazyUdp {
   #end: Promise<RemoteUdp> | null = null;
@@ -91,8 +136,8 @@ class LazyUdp {
   }
 }
 
-async function resolve(world: World): Promise<string> {
-  await world.remote.ping(1, 1, new Uint8Array(8));
+async function resolve(world: World, remote: Remote): Promise<string> {
+  await remote.ping(1, 1, new Uint8Array(8));
   const mac = await world.remote.resolved();
   const { port } = world.host;
   expect(port?.kind === "frame" && mac !== null, `${world.remote.name} has no address for ${world.host.address}`);
@@ -118,13 +163,14 @@ async function udpEchoStep(udp: LazyUdp, random: Random, port: number, size: num
 }
 
 /** No program failed, and no queue of the host holds or has dropped anything. */
-async function quiet(world: World, programs: Programs, udp: LazyUdp): Promise<string> {
+async function quiet(world: World, programs: Programs, udp: LazyUdp, faulty: boolean): Promise<string> {
   await udp.close();
   expect(programs.errors.length === 0, programs.errors.slice(0, PROGRAM_ERRORS_SHOWN).join("; "));
   const reader = world.host.spawn("reader");
   const stats = await reader.readText("/net/udp/stats");
   reader.exit();
   const errors = /InErrors: (\d+)/.exec(stats)?.[1];
+  if (faulty) return `no program failed; bad datagrams from the faulty wire: ${errors}`;
   expect(errors === "0", `udp counts ${errors} bad datagrams`);
   return "no program failed, no bad datagram was counted";
 }

@@ -9,6 +9,8 @@
 
 import type { Clock, Timer } from "../../kernel/time.ts";
 import type { Host } from "../boot.ts";
+import type { Party } from "./party.ts";
+import type { Watch } from "./watch.ts";
 
 /** A UDP end of the remote. */
 export interface RemoteUdp {
@@ -40,6 +42,10 @@ export interface World {
   readonly wire: "memory" | "tap" | "tun";
   readonly host: Host;
   readonly remote: Remote;
+  /** The remote as one who has sockets of every kind. */
+  readonly party: Party;
+  /** What crosses the wire, seen from the host. */
+  readonly watch: Watch;
   close(): Promise<void>;
 }
 
@@ -61,4 +67,9 @@ export async function within<T>(clock: Clock, ms: number, what: string, promise:
   } finally {
     timer.disarm();
   }
+}
+
+/** Lets `ms` of `clock` pass. */
+export function sleep(clock: Clock, ms: number): Promise<void> {
+  return new Promise((resolve) => clock.timer(resolve).arm(ms));
 }

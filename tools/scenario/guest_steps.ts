@@ -1,0 +1,273 @@
+/**
+ * The guest's steps: its network goes through its card, the NAT and bypassed conversations of the host.
+ *
+ * Path: scenario → guest_steps → guest, remote and host as parties; watchers of both links.
+ *
+ * @module
+ */
+
+import { equals } from "@std/bytes";
+import { SeededRandom } from "../../kernel/random.ts";
+import { dnsAnswer, dnsLen, dnsQuery, emitDns, parseDns } from "../../kernel/wire/dns.ts";
+import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
+import { parseMacAddr } from "../../kernel/wire/mac_addr.ts";
+import { HOST_MAC } from "../vmm/nat/config.ts";
+import type { GuestSide } from "./guest_side.ts";
+import { KernelParty } from "./kernel_party.ts";
+import { type Party, Refused, type SendOptions } from "./party.ts";
+import { expect, type Skipped, type Step } from "./report.ts";
+import { sleep, TimedOut, type World } from "./world.ts";
+
+/** Sizes of the guest's datagrams. */
+export const GUEST_UDP_SIZES = [0, 1, 1472, 1473, 9000, 65507] as const;
+/** How often something is sent again when nothing comes back; only where the wire loses packets. */
+const TRIES = 40;
+const PING_BYTES = 56;
+const PING_ID = 4711;
+const DNS_PORT = 53;
+const ECHO_PORT = 7;
+const ECN_PORT = 8007;
+const CLOSED_PORT = 4998;
+const TRACE_PORT = 33434;
+const HOP_PORT = 40_000;
+/** DSCP 46 and ECT(0); ECT(0) and ECT(1) alone: what went in must come out. */
+const TOS_OUT = 0xba;
+const TOS_BACK = 0x03;
+const TTL_OUT = 33;
+const ANSWER_NAME = "scenario.test";
+const ANSWER_ADDR = "192.0.2.77";
+
+const EXPIRES = "guest: a mapping expires";
+const GARBAGE = "guest: garbage in rings and frames";
+
+/** What the steps are about. */
+export interface GuestScene {
+  readonly world: World;
+  readonly side: GuestSide;
+  readonly guest: Party;
+  readonly remote: Party;
+  /** Programs of the host itself. */
+  readonly host: KernelParty;
+  /** The router's address, as the guest knows it. */
+  readonly router: string;
+  readonly random: SeededRandom;
+  /** Whether the wire loses, corrupts or delays packets. */
+  readonly faulty: boolean;
+}
+
+/** Makes the scene. */
+export function guestScene(world: World, side: GuestSide, seed: number, faulty: boolean): GuestScene {
+  const { host } = world;
+  return {
+    ...{ world, side, guest: side.party, remote: world.party, faulty },
+    host: new KernelParty("host", host.spawn("services"), host.clock, host.address),
+    router: `${side.network.program.nat.config.router}`,
+    random: new SeededRandom(seed + 1),
+  };
+}
+
+/** Does `act`, again after a timeout if the wire is faulty. */
+export async function insist<T>(scene: GuestScene, act: () => Promise<T>): Promise<T> {
+  for (let left = scene.faulty ? TRIES : 1;; left--) {
+    try {
+      return await act();
+    } catch (error) {
+      if (!(error instanceof TimedOut) || left <= 1) throw error;
+    }
+  }
+}
+
+/** The steps below TCP. */
+export function guestSteps(scene: GuestScene): Step[] {
+  const { side, remote, router, world } = scene;
+  const steps: Step[] = [
+    { name: "guest: DHCP", run: () => configure(scene) },
+    { name: "guest: ARP of the router", run: () => resolveRouter(scene) },
+    { name: "guest: ping router", run: () => ping(scene, router) },
+    { name: "guest: ping remote", run: () => ping(scene, remote.address) },
+  ];
+  for (const size of GUEST_UDP_SIZES) {
+    steps.push({ name: `guest: udp echo, ${size} bytes`, run: () => echo(scene, size) });
+  }
+  steps.push(
+    { name: "guest: DNS by the relay", run: () => resolveName(scene) },
+    { name: "guest: traceroute shows our hop", run: () => trace(scene) },
+    { name: "guest: ECN and DSCP survive", run: () => marks(scene) },
+    { name: "remote: an unmapped port is refused", run: () => unmapped(scene) },
+  );
+  if (world.wire === "memory") steps.push({ name: EXPIRES, run: () => expire(scene) });
+  if (side.model !== null) steps.push({ name: GARBAGE, run: () => garbage(scene) });
+  return steps;
+}
+
+/** Steps that this wire or guest cannot have, and why: told, and never counted as held. */
+export function notApplicable(scene: GuestScene): Skipped[] {
+  const skipped: Skipped[] = [];
+  if (scene.world.wire !== "memory") {
+    skipped.push({ name: EXPIRES, why: "needs virtual time: --wire memory" });
+  }
+  if (scene.side.model === null) {
+    skipped.push({ name: GARBAGE, why: `guest ${scene.side.kind} has no virtio rings of ours: --guest model` });
+  }
+  return skipped;
+}
+
+async function configure(scene: GuestScene): Promise<string> {
+  await serve(scene);
+  const told = await scene.side.configure();
+  const { guest } = scene.side.network.program.nat.config;
+  expect(scene.guest.address === `${guest}`, `The guest got ${scene.guest.address}, not ${guest}`);
+  return told;
+}
+
+/** The remote's services: echoes, and names. */
+async function serve({ remote }: GuestScene): Promise<void> {
+  await remote.serveUdp(ECHO_PORT, (bytes) => bytes);
+  await remote.serveUdp(ECN_PORT, (bytes) => bytes, { tos: TOS_BACK });
+  await remote.serveUdp(DNS_PORT, (bytes) => {
+    const query = parseDns(bytes, 0, bytes.length);
+    if (query === null) return null;
+    const data = { kind: "addr", addr: parseIpAddr(ANSWER_ADDR)! } as const;
+    const message = dnsAnswer(query, [{ name: query.questions[0]!.name, type: 1, class: 1, ttl: 60, data }]);
+    const out = new Uint8Array(dnsLen(message));
+    emitDns(message, out, 0);
+    return out;
+  });
+}
+
+async function resolveRouter(scene: GuestScene): Promise<string> {
+  const { side, router } = scene;
+  await ping(scene, router);
+  const text = await side.resolved(router);
+  const found = text === null ? null : parseMacAddr(text);
+  expect(found?.equals(HOST_MAC) === true, `The guest found ${text} for ${router}, not ${HOST_MAC}`);
+  return `${router} is at ${HOST_MAC}`;
+}
+
+async function ping(scene: GuestScene, addr: string): Promise<string> {
+  const payload = scene.random.fill(new Uint8Array(PING_BYTES));
+  const answer = await insist(scene, () => scene.guest.ping(addr, PING_ID, payload));
+  expect(equals(answer, payload), `${addr} answered ${answer.length} other bytes`);
+  return `${addr} sent the same ${payload.length} bytes back`;
+}
+
+async function echo(scene: GuestScene, size: number): Promise<string> {
+  const payload = scene.random.fill(new Uint8Array(size));
+  await exchange(scene, ECHO_PORT, payload);
+  return `same ${size} bytes back from ${scene.remote.address}`;
+}
+
+async function exchange(scene: GuestScene, port: number, payload: Uint8Array, options?: SendOptions): Promise<void> {
+  const { guest, remote } = scene;
+  const answer = await insist(scene, () => guest.exchange(remote.address, port, payload, options));
+  expect(equals(answer, payload), `The answer differs: ${answer.length} bytes for ${payload.length}`);
+}
+
+async function resolveName(scene: GuestScene): Promise<string> {
+  const { guest, side, remote } = scene;
+  const server = `${side.network.program.nat.config.dns ?? remote.address}`;
+  const query = dnsQuery(scene.random.below(65536), { name: ANSWER_NAME, type: 1, class: 1 });
+  const bytes = new Uint8Array(dnsLen(query));
+  emitDns(query, bytes, 0);
+  const answer = await insist(scene, () => guest.exchange(server, DNS_PORT, bytes));
+  const message = parseDns(answer, 0, answer.length);
+  expect(message !== null && message.id === query.id, `${server} answered something else`);
+  const data = message.answers[0]?.data;
+  expect(data?.kind === "addr" && `${data.addr}` === ANSWER_ADDR, `${server} has another address for ${ANSWER_NAME}`);
+  return `${ANSWER_NAME} is ${ANSWER_ADDR}, says ${server}`;
+}
+
+async function trace(scene: GuestScene): Promise<string> {
+  const { guest, remote, router } = scene;
+  const [first, second] = [
+    await insist(scene, () => guest.probe(remote.address, TRACE_PORT, 1)),
+    await insist(scene, () => guest.probe(remote.address, TRACE_PORT + 1, 2)),
+  ];
+  expect(first.from === router && first.type === 11, `Hop 1 is ${first.from}, type ${first.type}`);
+  expect(second.from === remote.address && second.type === 3, `Hop 2 is ${second.from}, type ${second.type}`);
+  return `1 ${first.from} time exceeded, 2 ${second.from} port unreachable`;
+}
+
+/** Looked at on both links: what the guest sent on the wire, what the remote sent on the guest's link. */
+async function marks(scene: GuestScene): Promise<string> {
+  const { side, world, random } = scene;
+  const payload = random.fill(new Uint8Array(100));
+  const options = { tos: TOS_OUT, ttl: TTL_OUT };
+  const { seen, result } = await world.watch.during(async () =>
+    await side.watch.during(() => exchange(scene, ECN_PORT, payload, options))
+  );
+  const out = seen.find((one) => one.direction === "out" && one.dstPort === ECN_PORT);
+  expect(out?.tos === TOS_OUT, `The wire saw TOS ${out?.tos}, not ${TOS_OUT}`);
+  expect(out.ttl === TTL_OUT - 1, `The wire saw TTL ${out.ttl}, not one less than ${TTL_OUT}`);
+  const back = result.seen.find((one) => one.direction === "in" && one.srcPort === ECN_PORT);
+  expect(back?.tos === TOS_BACK, `The guest saw TOS ${back?.tos}, not ${TOS_BACK}`);
+  return `TOS 0x${TOS_OUT.toString(16)} out, 0x${TOS_BACK.toString(16)} back, TTL ${TTL_OUT} became ${out.ttl}`;
+}
+
+async function unmapped(scene: GuestScene): Promise<string> {
+  const { remote, world, side } = scene;
+  const { seen } = await side.watch.during(() => refusal(scene, CLOSED_PORT));
+  const leaked = seen.filter((one) => one.dstPort === CLOSED_PORT);
+  expect(leaked.length === 0, "The guest saw a packet for a port that nobody has");
+  return `${remote.name} is refused at ${world.host.address}!${CLOSED_PORT}; the guest saw nothing`;
+}
+
+/** A datagram of the remote to a port of the host's must be refused. */
+async function refusal(scene: GuestScene, port: number): Promise<void> {
+  const { remote, world } = scene;
+  const refused = await insist(scene, () => remote.exchange(world.host.address, port, new Uint8Array(9))).then(
+    () => false,
+    (error) => {
+      if (error instanceof Refused) return true;
+      throw error;
+    },
+  );
+  expect(refused, `${remote.name} got an answer from port ${port}`);
+}
+
+/** In virtual time: a mapping is there, and after its lifetime neither it nor its port is. */
+async function expire(scene: GuestScene): Promise<string> {
+  const { side, world } = scene;
+  const { nat } = side.network.program;
+  await exchange(scene, ECHO_PORT, new Uint8Array(1), { local: HOP_PORT });
+  const find = () => [...nat.table.maps()].find((map) => map.proto === 0 && map.guestPort === HOP_PORT);
+  const map = find();
+  expect(map !== undefined, "There is no mapping");
+  const { hostPort } = map;
+  const lifetime = nat.config.lifetimes.udp;
+  await sleep(world.host.clock, lifetime - 1000);
+  expect(find() !== undefined, "The mapping ended too early");
+  await sleep(world.host.clock, 2000);
+  expect(find() === undefined, `The mapping is there after ${lifetime} ms`);
+  await refusal(scene, hostPort);
+  return `port ${hostPort} of the host was the guest's ${HOP_PORT} for ${lifetime / 1000} s, and is refused now`;
+}
+
+/** Frames of noise, then noise over the rings: the device asks for a reset, the driver gives it, all is well again. */
+async function garbage(scene: GuestScene): Promise<string> {
+  const { side, random, world } = scene;
+  const { card } = side.model!;
+  await spoilFrames(scene);
+  const before = card.driver.counters.restarts;
+  card.spoil(random.fill(new Uint8Array(4096)));
+  await sleep(world.host.clock, 10);
+  expect(card.driver.counters.restarts > before, "The device did not ask for a reset");
+  await ping(scene, scene.router);
+  await echo(scene, 9000);
+  return `the device asked for a reset (${card.driver.counters.restarts}), and the guest works again`;
+}
+
+async function spoilFrames(scene: GuestScene): Promise<void> {
+  const { side, random, world } = scene;
+  const { nat } = side.network.program;
+  const { card, kernel } = side.model!;
+  const mapsBefore = [...nat.table.maps()].length;
+  for (let i = 0; i < 200; i++) {
+    const frame = random.fill(new Uint8Array(14 + random.below(1500)));
+    HOST_MAC.put(frame, 0);
+    if (i % 2 === 0) frame.set([8, 0, 0x45], 12);
+    card.driver.transmit(kernel.kernel.blocks.from(frame));
+  }
+  await sleep(world.host.clock, 10);
+  expect([...nat.table.maps()].length <= mapsBefore, "Noise made a mapping");
+}

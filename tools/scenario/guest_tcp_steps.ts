@@ -1,0 +1,269 @@
+/**
+ * The guest's steps over TCP, and those of a service that others reach.
+ *
+ * Path: scenario → guest_tcp_steps → guest, remote and host as parties; the NAT's control channel.
+ *
+ * @module
+ */
+
+import { equals } from "@std/bytes";
+import { SeededRandom } from "../../kernel/random.ts";
+import { startUtcpEcho } from "../utcp/echo.ts";
+import { type GuestScene, insist } from "./guest_steps.ts";
+import { type ByteConn, type Party, Refused } from "./party.ts";
+import { expect, type Step } from "./report.ts";
+
+const TRANSFER_BYTES = 16 << 20;
+const SMALL_BYTES = 256 << 10;
+const HALF_BYTES = 100_000;
+/** What is sent is one random piece again and again; each time its first word is another one. */
+const PIECE_BYTES = 1 << 20;
+const CHUNK = 65536;
+
+const DOWN_PORT = 8001;
+const UP_PORT = 8002;
+const ECHO_PORT = 8003;
+const HOST_PORT = 8004;
+const FORWARD_PORT = 8022;
+const FORWARD_GUEST_PORT = 22;
+const MOVED_PORT = 8080;
+const UTCP_PORT = 7071;
+const CLOSED_PORT = 4999;
+const SMALL_MTU = 1280;
+const IP_PROTO_TCP = 6;
+const ERRORS_SHOWN = 3;
+
+/** The steps. */
+export function guestTcpSteps(scene: GuestScene): Step[] {
+  const content = new Content(scene.random.u32() >>> 0);
+  const mib = TRANSFER_BYTES >> 20;
+  return [
+    { name: `guest: TCP download, ${mib} MiB`, run: () => download(scene, content) },
+    { name: `guest: TCP upload, ${mib} MiB`, run: () => upload(scene, content, UP_PORT, TRANSFER_BYTES) },
+    { name: "guest: half-close", run: () => halfClose(scene, content) },
+    { name: "guest: a refused port is refused", run: () => refused(scene) },
+    { name: "guest: a host service by the router", run: () => hostService(scene) },
+    { name: "remote: a forward shows the client", run: () => forward(scene) },
+    { name: "remote: a service moves and comes back", run: () => move(scene) },
+    { name: "remote: user-level TCP on a bypassed port", run: () => userTcp(scene, content) },
+    { name: `guest: a path with MTU ${SMALL_MTU}`, run: () => smallPath(scene, content) },
+    { name: "no service failed", run: () => noErrors(scene) },
+  ];
+}
+
+/** Bytes that are known to who sends and to who receives. */
+class Content {
+  readonly #piece: Uint8Array<ArrayBuffer>;
+  readonly #stamp: DataView;
+
+  constructor(seed: number) {
+    this.#piece = new Uint8Array(PIECE_BYTES);
+    this.#stamp = new DataView(this.#piece.buffer);
+    new SeededRandom(seed).fill(this.#piece);
+  }
+
+  /** Up to a chunk of the bytes from `at`, valid until the next call. */
+  at(at: number, length: number): Uint8Array {
+    this.#stamp.setUint32(0, Math.floor(at / PIECE_BYTES));
+    const start = at % PIECE_BYTES;
+    return this.#piece.subarray(start, Math.min(start + length, PIECE_BYTES));
+  }
+
+  /** Sends the first `length` bytes and ends our half. */
+  async send(conn: ByteConn, length: number): Promise<void> {
+    for (let at = 0; at < length;) {
+      const chunk = this.at(at, Math.min(CHUNK, length - at));
+      // A copy: who takes the bytes may look at them later than we change the stamp.
+      await conn.write(at % PIECE_BYTES === 0 ? chunk.slice() : chunk);
+      at += chunk.length;
+    }
+    await conn.closeWrite();
+  }
+
+  /** Reads to the end; answers how many bytes came, all of them as they should be. */
+  async check(conn: ByteConn): Promise<number> {
+    let at = 0;
+    for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) {
+      for (let from = 0; from < bytes.length;) {
+        const wanted = this.at(at, bytes.length - from);
+        expect(equals(bytes.subarray(from, from + wanted.length), wanted), `Other bytes came at ${at}`);
+        from += wanted.length;
+        at += wanted.length;
+      }
+    }
+    return at;
+  }
+}
+
+async function withConn<T>(party: Party, addr: string, port: number, use: (conn: ByteConn) => Promise<T>): Promise<T> {
+  const conn = await party.dial(addr, port);
+  try {
+    return await use(conn);
+  } finally {
+    conn.close();
+  }
+}
+
+/** Reads to the end, as text. */
+async function readText(conn: ByteConn): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) {
+    text += decoder.decode(bytes, { stream: true });
+  }
+  return text;
+}
+
+/** A service that says something to each caller and ends. */
+function says(word: (conn: ByteConn) => string): (conn: ByteConn) => Promise<void> {
+  return async (conn) => {
+    await conn.write(new TextEncoder().encode(word(conn)));
+    await conn.closeWrite();
+    while (await conn.read() !== null);
+  };
+}
+
+async function download(scene: GuestScene, content: Content): Promise<string> {
+  const { guest, remote } = scene;
+  const service = await remote.serveTcp(DOWN_PORT, async (conn) => {
+    await content.send(conn, TRANSFER_BYTES);
+    while (await conn.read() !== null);
+  });
+  const count = await withConn(guest, remote.address, DOWN_PORT, async (conn) => {
+    const got = await content.check(conn);
+    await conn.closeWrite();
+    return got;
+  });
+  service.close();
+  expect(count === TRANSFER_BYTES, `${count} bytes came, not ${TRANSFER_BYTES}`);
+  return `${count} bytes came, each as it was sent`;
+}
+
+async function upload(scene: GuestScene, content: Content, port: number, length: number): Promise<string> {
+  const { guest, remote } = scene;
+  const done = Promise.withResolvers<number>();
+  done.promise.catch(() => {});
+  const service = await remote.serveTcp(port, (conn) => content.check(conn).then(done.resolve, done.reject));
+  await withConn(guest, remote.address, port, async (conn) => {
+    await content.send(conn, length);
+    expect(await conn.read() === null, "The remote sent something");
+  });
+  const count = await done.promise;
+  service.close();
+  expect(count === length, `${count} bytes arrived, not ${length}`);
+  return `${count} bytes arrived, each as it was sent`;
+}
+
+/** The remote answers only after the guest has ended its half. */
+async function halfClose(scene: GuestScene, content: Content): Promise<string> {
+  const { guest, remote } = scene;
+  const service = await remote.serveTcp(ECHO_PORT, async (conn) => {
+    const count = await content.check(conn);
+    await content.send(conn, count);
+  });
+  const count = await withConn(guest, remote.address, ECHO_PORT, async (conn) => {
+    await content.send(conn, HALF_BYTES);
+    return await content.check(conn);
+  });
+  service.close();
+  expect(count === HALF_BYTES, `${count} bytes came back, not ${HALF_BYTES}`);
+  return `${count} bytes came back after the guest had closed its half`;
+}
+
+async function refused(scene: GuestScene): Promise<string> {
+  const { guest, remote } = scene;
+  const why = await guest.dial(remote.address, CLOSED_PORT).then(
+    () => null,
+    (error) => error instanceof Refused ? error.message : Promise.reject(error),
+  );
+  expect(why !== null, "The connection was made");
+  return why;
+}
+
+async function hostService(scene: GuestScene): Promise<string> {
+  const { guest, host, router } = scene;
+  const service = await host.serveTcp(HOST_PORT, says((conn) => `hello ${conn.remote.split("!")[0]}`));
+  const text = await withConn(guest, router, HOST_PORT, readText);
+  service.close();
+  expect(text === "hello 127.0.0.1", `The host's service said "${text}"`);
+  return `${router}!${HOST_PORT} is the host's: "${text}"`;
+}
+
+async function forward(scene: GuestScene): Promise<string> {
+  const { guest, remote, world } = scene;
+  control(scene, `add tcp:${FORWARD_PORT}:${FORWARD_GUEST_PORT}`);
+  const service = await guest.serveTcp(FORWARD_GUEST_PORT, says((conn) => `you are ${conn.remote.split("!")[0]}`));
+  const text = await withConn(remote, world.host.address, FORWARD_PORT, readText);
+  service.close();
+  control(scene, `remove tcp:${FORWARD_PORT}:${FORWARD_GUEST_PORT}`);
+  expect(text === `you are ${remote.address}`, `The guest's service said "${text}"`);
+  return `the guest's service to ${remote.address}: "${text}"`;
+}
+
+/** The remote keeps address and port: who answers there changes. */
+async function move(scene: GuestScene): Promise<string> {
+  const { guest, host, remote, world } = scene;
+  const spec = `tcp:${MOVED_PORT}:${MOVED_PORT}`;
+  const words: string[] = [];
+  const ask = async () => void words.push(await withConn(remote, world.host.address, MOVED_PORT, readText));
+  for (const where of ["host", "guest", "host again"]) {
+    const isGuest = where === "guest";
+    if (isGuest) control(scene, `add ${spec}`);
+    const service = await (isGuest ? guest : host).serveTcp(MOVED_PORT, says(() => where));
+    await ask();
+    service.close();
+    if (isGuest) control(scene, `remove ${spec}`);
+  }
+  const said = words.join(", ");
+  expect(said === "host, guest, host again", `${MOVED_PORT} was answered by: ${said}`);
+  return `${world.host.address}!${MOVED_PORT} was answered by: ${said}`;
+}
+
+async function userTcp(scene: GuestScene, content: Content): Promise<string> {
+  const { remote, world } = scene;
+  const echo = await startUtcpEcho(world.host.spawn("utcp"), UTCP_PORT);
+  try {
+    const count = await withConn(remote, world.host.address, UTCP_PORT, async (conn) => {
+      const [, got] = await Promise.all([content.send(conn, HALF_BYTES), content.check(conn)]);
+      return got;
+    });
+    expect(count === HALF_BYTES, `${count} bytes came back, not ${HALF_BYTES}`);
+    return `${count} bytes came back from a TCP in a program, ${echo.stack.counters.packetsIn} packets in`;
+  } finally {
+    await echo.stop();
+  }
+}
+
+/** The host's link carries less than the guest's: the guest is told and makes smaller packets. */
+async function smallPath(scene: GuestScene, content: Content): Promise<string> {
+  const { world, host } = scene;
+  const link = world.host.port!.kind === "frame" ? 14 : 0;
+  const setMtu = (mtu: number) => host.proc.writeText("/net/ipifc/1/ctl", `mtu ${mtu + link}`);
+  const { mtu } = world.host.port!;
+  await setMtu(SMALL_MTU);
+  try {
+    const { seen } = await world.watch.during(() => insist(scene, () => upload(scene, content, UP_PORT, SMALL_BYTES)));
+    const sizes = seen.filter((one) => one.direction === "out" && one.protocol === IP_PROTO_TCP).map((one) =>
+      one.length
+    );
+    const largest = Math.max(...sizes);
+    expect(largest <= SMALL_MTU && largest > SMALL_MTU / 2, `The largest packet on the wire has ${largest} bytes`);
+    return `${SMALL_BYTES} bytes arrived, in packets of at most ${largest}`;
+  } finally {
+    await setMtu(mtu);
+  }
+}
+
+function noErrors({ guest, remote, host, faulty }: GuestScene): Promise<string> {
+  const all = [guest, remote, host].flatMap((party) => party.errors);
+  // A lost FIN may come again after its forward, or its service, has gone: a reset, and rightly so.
+  const errors = all.filter((error) => !faulty || !error.includes("reset by peer"));
+  expect(errors.length === 0, errors.slice(0, ERRORS_SHOWN).join("; "));
+  return Promise.resolve("none of guest, remote and host");
+}
+
+/** A command for the NAT. */
+function control(scene: GuestScene, command: string): void {
+  const answer = scene.side.network.program.command(command);
+  expect(answer.startsWith("ok"), `The NAT answered "${command}" with "${answer.trim()}"`);
+}

@@ -1,0 +1,165 @@
+/**
+ * Vm: the assembly: a guest's network card on one side, the NAT as a program of the host on the other.
+ *
+ * Path: guest → card (virtio_net, TAP, QEMU's socket) → vm → nat_program → system calls of the host; and back.
+ *
+ * Two pieces, that a caller puts together with a host of its own (tools/boot):
+ * - {@link modelCard}: a memory, a virtio card on it, and the driver for the model guest's kernel. The two ends share
+ *   that memory and the page of registers, and nothing else.
+ * - {@link startGuestNetwork}: the NAT, and frames of any card to and from it.
+ *
+ * Limits: one guest card; several networks may be started on one host, each with a control channel of its own name.
+ *
+ * @module
+ */
+
+import { type Block, BlockPool } from "../../kernel/block.ts";
+import type { FramePort, PortOffloads } from "../../kernel/host.ts";
+import type { JobQueue } from "../../kernel/job.ts";
+import type { Proc } from "../../kernel/proc.ts";
+import type { Random } from "../../kernel/random.ts";
+import type { Clock } from "../../kernel/time.ts";
+import { GuestMemory } from "./guest_memory.ts";
+import { driverBytes, ModelDriver } from "./guests/model_driver.ts";
+import type { NatOptions } from "./nat/config.ts";
+import { NatProgram } from "./nat_program.ts";
+import { Reg } from "./virtio.ts";
+import { VirtioNet } from "./virtio_net.ts";
+
+/** Where the model guest's memory begins: as on QEMU's `virt` machines; and the driver's part of it. */
+const RAM_BASE = 0x4000_0000;
+const DRIVER_AT = 0x1000;
+const QUEUES = 3;
+
+/** Sees a frame before it goes on: `out` comes from the guest, `in` goes to it. Must neither keep nor change it. */
+export type GuestObserver = (direction: "in" | "out", frame: Block) => void;
+
+/** What a network is started with. */
+export interface GuestNetworkOptions {
+  /** Process of the host that the NAT runs as. */
+  readonly proc: Proc;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Our end of the guest's card: `receive` gets what the guest sends. */
+  readonly card: FramePort;
+  readonly nat: NatOptions;
+  readonly forwards?: readonly string[];
+  /** Whether frames may be left unfinished between guest and host. Default: if the card can finish them. */
+  readonly offload?: boolean;
+  /** Name of the control channel in `#srv`; null: none. Default `nat`. */
+  readonly name?: string | null;
+  readonly observe?: GuestObserver;
+}
+
+/** A running network of a guest. */
+export interface GuestNetwork {
+  readonly program: NatProgram;
+  readonly card: FramePort;
+  /** Ends the NAT; the card is the caller's. */
+  close(): void;
+}
+
+/** Starts the NAT and connects the card. Throws KernelError for options that cannot be, and for a forward. */
+export function startGuestNetwork(options: GuestNetworkOptions): GuestNetwork {
+  const { card, observe, proc, clock, random, nat, forwards = [], name = "nat" } = options;
+  const { offload = card.offloads.checksum && card.offloads.tcpSegment } = options;
+  const toGuest = (frame: Block) => {
+    observe?.("in", frame);
+    card.transmit(frame);
+  };
+  const program = new NatProgram({ proc, clock, random, nat, forwards, offload, name, toGuest });
+  card.receive = (frame) => {
+    observe?.("out", frame);
+    program.fromGuest(frame);
+  };
+  return {
+    program,
+    card,
+    close: () => {
+      card.receive = null;
+      program.close();
+    },
+  };
+}
+
+/** How a model guest's card is made. */
+export interface ModelCardOptions {
+  /** Of the clock that both sides run by. */
+  readonly jobs: JobQueue;
+  readonly mac: Uint8Array;
+  readonly mtu?: number;
+  /** Of the host's side; the guest's driver has a pool of its own. */
+  readonly blocks?: BlockPool;
+}
+
+/** A virtio card: the host's end of it, and the guest's. */
+export class ModelCard {
+  /** The guest's memory. */
+  readonly ram: Uint8Array<ArrayBuffer>;
+  readonly device: VirtioNet;
+  /** For the guest's kernel. */
+  readonly driver: ModelDriver;
+  /** For {@link startGuestNetwork}. */
+  readonly port: FramePort;
+
+  /** Makes memory, device and driver, and starts the driver. */
+  constructor(options: ModelCardOptions) {
+    const { jobs, mac, mtu = 1500, blocks = new BlockPool() } = options;
+    const bytes = this.ram = new Uint8Array(DRIVER_AT + driverBytes());
+    const device = this.device = new VirtioNet({
+      memory: new GuestMemory([{ base: RAM_BASE, bytes }]),
+      ...{ mac, mtu, jobs, blocks },
+      onFrame: (frame) => this.#fromGuest(frame),
+      onInterrupt: () => this.driver.interrupt(),
+    });
+    this.driver = new ModelDriver({ ram: { bytes, base: RAM_BASE }, at: DRIVER_AT, page: device.mmio, jobs });
+    this.port = new CardPort(device, mac);
+    this.driver.start();
+  }
+
+  #fromGuest(frame: Block): void {
+    if (this.port.receive === null) frame.free();
+    else this.port.receive(frame);
+  }
+
+  /** Writes `garbage` over the driver's rings, again and again, and tells the device of all queues. */
+  spoil(garbage: Uint8Array): void {
+    const end = this.ram.length;
+    for (let at = DRIVER_AT; at < end; at += garbage.length) this.ram.set(garbage.subarray(0, end - at), at);
+    for (let queue = 0; queue < QUEUES; queue++) this.device.mmio.write(Reg.QueueNotify, queue);
+  }
+}
+
+/** The host's end of a virtio card. */
+class CardPort implements FramePort {
+  readonly kind = "frame";
+  readonly name = "virtio";
+  readonly mbps = 10_000;
+  receive: ((block: Block) => void) | null = null;
+
+  constructor(readonly device: VirtioNet, readonly mac: Uint8Array) {}
+
+  get mtu(): number {
+    return this.device.mtu;
+  }
+
+  get link(): boolean {
+    return this.device.link && this.device.ready;
+  }
+
+  get offloads(): PortOffloads {
+    return this.device.offloads;
+  }
+
+  transmit(block: Block): boolean {
+    // What the guest has no buffers for is dropped, and counted by the card.
+    const taken = this.device.receive(block);
+    if (!taken) block.free();
+    return taken;
+  }
+
+  close(): void {
+    this.receive = null;
+    this.device.link = false;
+  }
+}
