@@ -59,19 +59,14 @@ async function run(options: ScenarioOptions): Promise<number> {
     interrupted.resolve();
   };
   for (const signal of SIGNALS) Deno.addSignalListener(signal, interrupt);
-  const capture = options.pcap === null ? null : new Capture(options.pcap);
+  const capture = options.pcap === null ? null : new Capture(options.pcap, options.snaplen);
   try {
     const { world, why } = await choose(options, capture);
     let side: GuestSide | null = null;
     try {
       await capture?.ip(world.host, ETHER_IFC);
-      const observe = capture?.wire("guest", "frame");
-      side = await guestSide(world, {
-        ...options,
-        ...(observe === undefined ? {} : {
-          observe: (direction, frame) => observe(direction, frame, world.host.clock.wall()),
-        }),
-      });
+      const observe = capture?.nat(world.host.clock);
+      side = await guestSide(world, { ...options, ...(observe === undefined ? {} : { observe }) });
       return await tryAll({ world, why, side, options, stopped: () => stopped, interrupted: interrupted.promise });
     } finally {
       await side?.close();

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Job } from "../../kernel/job.ts";
-import { machineTest } from "../../tests/kit/skip.ts";
+import { aloneTest, machineTest } from "../../tests/kit/skip.ts";
 import { RealClock } from "./clock.ts";
 import { call, holdLibc, HostError, libc, releaseLibc } from "./libc.ts";
 import { pause } from "./pause.ts";
@@ -110,7 +110,7 @@ machineTest("Reactor lets a timer run neither early nor much too late", ["ffi"],
   await reactor.stop();
 });
 
-machineTest("Reactor leaves nothing behind, and can be started again", ["ffi", "tool:readlink"], async () => {
+aloneTest("Reactor leaves nothing behind, and can be started again", ["ffi", "tool:readlink"], async () => {
   const before = await descriptors();
   assert(before > 0);
   const clock = new RealClock();

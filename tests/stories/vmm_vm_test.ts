@@ -10,6 +10,7 @@ import { emitEthernet, ETHERTYPE_ARP } from "../../kernel/wire/ethernet.ts";
 import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { MAC_BROADCAST, MAC_ZERO, MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { boot } from "../../tools/boot.ts";
+import type { NatSight } from "../../tools/vmm/nat_observer.ts";
 import { ModelCard, startGuestNetwork } from "../../tools/vmm/vm.ts";
 
 const MAC = new Uint8Array([0, 1, 2, 3, 4, 0x0b]);
@@ -56,12 +57,12 @@ Deno.test("startGuestNetwork() answers the guest, shows its frames, and gives ev
   const options = {
     ...{ proc: host.spawn("nat"), clock: host.clock, random: new SeededRandom(1), card: card.port },
     nat: { hostAddr: "10.0.0.1/24" },
-    observe: (direction: string) => void seen.push(direction),
+    observe: ({ point, direction, note }: NatSight) => void seen.push(`${point} ${direction}: ${note}`),
   };
   const network = startGuestNetwork({ ...options, forwards: ["udp:8053:53"] });
   card.driver.transmit(arpFrame());
   host.clock.jobs.run();
-  assertEquals([got, seen], [[2], ["out", "in"]]);
+  assertEquals([got, seen], [[2], ["guest out: answered by the router", "guest in: "]]);
   const other = { ...options, proc: host.spawn("other"), name: null };
   assertThrows(() => startGuestNetwork({ ...other, forwards: ["udp:8053:53"] }), KernelError, "Cannot forward");
   network.close();

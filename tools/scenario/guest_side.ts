@@ -13,10 +13,12 @@ import type { FramePort } from "../../kernel/host.ts";
 import { SeededRandom } from "../../kernel/random.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import type { Host } from "../boot.ts";
+import { tapPort } from "../port_tap.ts";
 import { formatLease, modelDhcp } from "../vmm/guests/model_dhcp.ts";
 import { netnsGuest } from "../vmm/guests/netns_guest.ts";
 import { GUEST_MACS, type NatOptions, type Style } from "../vmm/nat/config.ts";
-import { type GuestNetwork, type GuestObserver, ModelCard, startGuestNetwork } from "../vmm/vm.ts";
+import type { NatObserver } from "../vmm/nat_observer.ts";
+import { type GuestNetwork, ModelCard, startGuestNetwork } from "../vmm/vm.ts";
 import { KernelParty } from "./kernel_party.ts";
 import { linuxDhcp } from "./linux_dhcp.ts";
 import { LinuxParty } from "./linux_party.ts";
@@ -29,13 +31,16 @@ import type { World } from "./world.ts";
 /** Name of the interface in a guest's namespace. */
 const DEVICE = "eth0";
 
+/** What the card receives leaves the guest. */
+const FROM_GUEST = { in: "out", out: "in" } as const;
+
 /** What the guests of a scenario have in common. */
 export interface GuestSideOptions {
   readonly style: Style;
   readonly forwards: readonly string[];
   readonly seed: number;
-  /** Sees every frame of the guest's link. */
-  readonly observe?: GuestObserver;
+  /** Sees what goes through the NAT. */
+  readonly observe?: NatObserver;
 }
 
 /** One guest. */
@@ -135,13 +140,11 @@ function linuxGuest(world: World, options: GuestSideOptions): GuestSide {
 /** The NAT between the world's host and a card. */
 function connect(world: World, card: FramePort, watch: Watch, options: GuestSideOptions): GuestNetwork {
   const { host, wire } = world;
+  const seen = tapPort(card, host.clock, (direction, frame) => watch.see(FROM_GUEST[direction], frame));
   const { seed, style, forwards, observe } = options;
   return startGuestNetwork({
-    ...{ proc: host.spawn("nat"), clock: host.clock, card, nat: natOptions(world, style), forwards },
+    ...{ proc: host.spawn("nat"), clock: host.clock, card: seen, nat: natOptions(world, style), forwards },
     random: wire === "memory" ? new SeededRandom(seed) : new HostRandom(),
-    observe: (direction, frame) => {
-      watch.see(direction, frame);
-      observe?.(direction, frame);
-    },
+    ...(observe === undefined ? {} : { observe }),
   });
 }

@@ -22,6 +22,7 @@ import type { Clock } from "../../kernel/time.ts";
 import { GuestMemory } from "./guest_memory.ts";
 import { driverBytes, ModelDriver } from "./guests/model_driver.ts";
 import type { NatOptions } from "./nat/config.ts";
+import type { NatObserver } from "./nat_observer.ts";
 import { NatProgram } from "./nat_program.ts";
 import { Reg } from "./virtio.ts";
 import { VirtioNet } from "./virtio_net.ts";
@@ -30,9 +31,6 @@ import { VirtioNet } from "./virtio_net.ts";
 const RAM_BASE = 0x4000_0000;
 const DRIVER_AT = 0x1000;
 const QUEUES = 3;
-
-/** Sees a frame before it goes on: `out` comes from the guest, `in` goes to it. Must neither keep nor change it. */
-export type GuestObserver = (direction: "in" | "out", frame: Block) => void;
 
 /** What a network is started with. */
 export interface GuestNetworkOptions {
@@ -48,7 +46,8 @@ export interface GuestNetworkOptions {
   readonly offload?: boolean;
   /** Name of the control channel in `#srv`; null: none. Default `nat`. */
   readonly name?: string | null;
-  readonly observe?: GuestObserver;
+  /** Sees every frame of the guest's link, every packet of the bypassed conversations, and what was decided. */
+  readonly observe?: NatObserver;
 }
 
 /** A running network of a guest. */
@@ -63,15 +62,12 @@ export interface GuestNetwork {
 export function startGuestNetwork(options: GuestNetworkOptions): GuestNetwork {
   const { card, observe, proc, clock, random, nat, forwards = [], name = "nat" } = options;
   const { offload = card.offloads.checksum && card.offloads.tcpSegment } = options;
-  const toGuest = (frame: Block) => {
-    observe?.("in", frame);
-    card.transmit(frame);
-  };
-  const program = new NatProgram({ proc, clock, random, nat, forwards, offload, name, toGuest });
-  card.receive = (frame) => {
-    observe?.("out", frame);
-    program.fromGuest(frame);
-  };
+  const program = new NatProgram({
+    ...{ proc, clock, random, nat, forwards, offload, name },
+    toGuest: (frame) => void card.transmit(frame),
+    ...(observe === undefined ? {} : { observe }),
+  });
+  card.receive = (frame) => program.fromGuest(frame);
   return {
     program,
     card,
