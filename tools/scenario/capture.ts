@@ -39,7 +39,7 @@ export class Capture {
   #buf = new Uint8Array(BUFFER_BYTES);
   #filled = 0;
 
-  /** Makes or empties the file at `path`; keeps `snapLen` bytes of each packet. Throws {@link UsageError} where that cannot be. */
+  /** Makes or empties the file at `path`; keeps `snapLen` bytes of each packet. Throws {@link UsageError}. */
   constructor(path: string, readonly snapLen: number = SNAPLEN_MAX) {
     try {
       this.#file = Deno.openSync(path, { write: true, create: true, truncate: true });
