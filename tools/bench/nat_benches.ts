@@ -83,6 +83,9 @@ async function translation(tell: Tell): Promise<void> {
   }
 }
 
+/** Pings and connections before anything is measured. */
+const WARM_UP = 1000;
+
 /** Every row with us as the network, then the same with slirp4netns. */
 async function guests(tell: Tell): Promise<void> {
   for (const kind of GUEST_KINDS) {
@@ -93,6 +96,9 @@ async function guests(tell: Tell): Promise<void> {
 
 async function guestRows(guest: NatGuest, tell: Tell): Promise<void> {
   const { kind } = guest;
+  // A process of days is meant, not one whose code is compiled as it goes.
+  await guest.ping(WARM_UP);
+  await guest.calls(WARM_UP);
   const rate = (name: string, perSecond: number) =>
     tell({ name: `${kind}: ${name}`, ns: 1e9 / perSecond, perSecond, spread: 1 });
   const round = await guest.ping(200);

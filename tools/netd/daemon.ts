@@ -30,6 +30,12 @@ import type { NetdOptions, UplinkChoice } from "./options.ts";
 /** First address of guests without one of their own (nat/config). */
 const GUEST_NUMBER = 15;
 
+/**
+ * Nothing of netd lives beside the loop, so its looks may wait: no spinning, which would take a core from those who
+ * make the packets, and after this long without traffic a sleep that costs nothing.
+ */
+const LOOP = { spinMs: 0, napMs: 2000 } as const;
+
 /** A running netd. */
 export class Daemon implements AsyncDisposable {
   /** Settles when the guest is gone or the parent wants it to end; says which. */
@@ -81,7 +87,7 @@ export class Daemon implements AsyncDisposable {
     let host: Host | null = null;
     try {
       const { address, gateway, kind } = options.uplink;
-      host = await boot({ wire: kind, port: uplink, address, gateway, name: "netd" });
+      host = await boot({ wire: kind, port: uplink, address, gateway, name: "netd", loop: LOOP });
       host.reactor!.add(uplink);
       return new Daemon(options, host, uplink);
     } catch (error) {
