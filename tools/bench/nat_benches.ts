@@ -31,6 +31,7 @@ const UDP_LEN = 8;
 /** Packets in one call of a measured function. */
 const BATCH = 64;
 const SECONDS = 1;
+const MIB = 1 << 20;
 const CALLS = 300;
 
 /** A UDP packet over IPv4 without a UDP checksum, as both ends send it here. */
@@ -97,15 +98,15 @@ interface Row {
 
 function tcpRow(name: string, options: readonly string[]): Row {
   return {
-    name: `TCP ${name}, bytes`,
-    measure: (guest) => guest.iperf3([...options, "-t", `${SECONDS}`]),
+    name: `TCP ${name}, a MiB`,
+    measure: async (guest) => await guest.iperf3([...options, "-t", `${SECONDS}`]) / MIB,
   };
 }
 
 function udpRow(name: string, options: readonly string[]): Row {
   const args = ["-u", "-l", "64", "-b", "0", ...options, "-t", `${SECONDS}`];
   return {
-    name: `UDP of 64 bytes, ${name}, packets that arrived`,
+    name: `UDP ${name}, 64 bytes that arrived`,
     measure: async (guest) => await guest.iperf3(args) / 64,
   };
 }
