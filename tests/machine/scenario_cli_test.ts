@@ -69,6 +69,19 @@ machineTest("scenario with a faulty wire holds, and in real style", [], async ()
   await Promise.all(runs);
 });
 
+machineTest("scenario --keep stays with its counters, and Ctrl-C ends it well", [], async () => {
+  const args = ["run", "--no-prompt", "--allow-write", "tools/scenario.ts", "--wire=memory", "--keep=60"];
+  const child = new Deno.Command(Deno.execPath(), { args, cwd: ROOT, stdout: "piped", stderr: "inherit" }).spawn();
+  let out = "";
+  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+    const stayed = out.includes(" of 60 s; wire in ");
+    out += text;
+    if (!stayed && out.includes(" of 60 s; wire in ")) child.kill("SIGINT");
+  }
+  assertEquals((await child.status).code, 0, out);
+  assertMatch(out, /^1?\d of 60 s; wire in \d+ \(\d+\/s\) out \d+ .*maps \d+, forwards 0, refused: .*ttl 1/m);
+});
+
 machineTest("scenario with Linux as the guest, and as the remote", labNeeds(), async () => {
   for (const args of [["--wire=tap"], ["--wire=tun", "--style=real"]]) {
     const { code, out, err } = await scenario("--guest=netns", "--json", ...args);
