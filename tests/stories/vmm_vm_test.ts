@@ -1,15 +1,19 @@
 /** The assembly of a guest: its card, its frames to and from the NAT, and what it gives back. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Block } from "../../kernel/block.ts";
+import { Block, Checksum, Segment } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { JobQueue } from "../../kernel/job.ts";
 import { SeededRandom } from "../../kernel/random.ts";
 import { ARP_REQUEST, emitArp } from "../../kernel/wire/arp.ts";
-import { emitEthernet, ETHERTYPE_ARP } from "../../kernel/wire/ethernet.ts";
-import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
+import { fold, pseudoSum, sum } from "../../kernel/wire/checksum.ts";
+import { emitEthernet, ETHERTYPE_ARP, ETHERTYPE_IPV4 } from "../../kernel/wire/ethernet.ts";
+import { IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
+import { IP_PROTO_TCP } from "../../kernel/wire/ip_proto.ts";
 import { MAC_BROADCAST, MAC_ZERO, MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { boot } from "../../tools/boot.ts";
+import { ModelDriver } from "../../tools/vmm/guests/model_driver.ts";
+import { Feature } from "../../tools/vmm/virtio.ts";
 import { ModelCard, startGuestNetwork } from "../../tools/vmm/vm.ts";
 
 const MAC = new Uint8Array([0, 1, 2, 3, 4, 0x0b]);
@@ -46,6 +50,54 @@ Deno.test("ModelCard: frames go both ways, and noise in the rings costs a reset 
   card.port.close();
   assertEquals(card.port.link, false);
 });
+
+Deno.test("ModelCard: a guest that comes back with a driver that takes no segments gets them cut", () => {
+  const jobs = new JobQueue();
+  const card = new ModelCard({ jobs, mac: MAC });
+  const segment = () => {
+    const block = Block.from(tcpFrame(4000));
+    block.checksum = Checksum.Owed;
+    block.checksumStart = block.rp + 34;
+    block.checksumField = block.rp + 50;
+    return Object.assign(block, { segment: Segment.Tcp4, segmentSize: 1460, segmentHeaderLen: 40 });
+  };
+  let got: Block[] = [];
+  card.driver.receive = (frame) => got.push(frame);
+  assert(card.port.transmit(segment()));
+  jobs.run();
+  assertEquals(got.map(({ length }) => length), [4054]);
+  got = [];
+  card.driver.close();
+  const ram = { bytes: card.ram, base: 0x4000_0000 };
+  const refuse = [Feature.GuestTso4, Feature.GuestTso6, Feature.GuestCsum];
+  const other = new ModelDriver({ ram, at: 0x1000, page: card.device.mmio, jobs, refuse });
+  other.receive = (frame) => got.push(frame);
+  assert(other.start());
+  assert(card.port.transmit(segment()));
+  other.interrupt();
+  jobs.run();
+  assertEquals(got.map(({ length }) => length), [1514, 1514, 54 + 1080]);
+  for (const piece of got) assertEquals([piece.checksum, tcpChecksumOk(piece.bytes())], [Checksum.None, true]);
+  const whole = tcpFrame(4000);
+  const payload = got.flatMap((piece) => [...piece.bytes().subarray(54)]);
+  assertEquals([new Uint8Array(payload), got[2]!.bytes().slice(0, 14)], [whole.slice(54), whole.slice(0, 14)]);
+});
+
+/** TCP over IPv4 to the guest, its checksum owed, with `payload` bytes that are all different from their neighbours. */
+function tcpFrame(payload: number): Uint8Array {
+  const frame = Uint8Array.from({ length: 54 + payload }, (_, i) => i < 54 ? 0 : i * 7);
+  emitEthernet({ dst: MacAddr.at(MAC, 0), src: MAC_ZERO, etherType: ETHERTYPE_IPV4 }, frame, 0);
+  frame.set([0x45, 0, (40 + payload) >> 8, (40 + payload) & 255, 0, 1, 0, 0, 64, 6], 14);
+  frame.set([10, 0, 0, 2, 10, 0, 2, 15], 26);
+  frame.set([0x50, 0x10], 46);
+  return frame;
+}
+
+/** Whether the TCP checksum of a frame over IPv4 is right. */
+function tcpChecksumOk(frame: Uint8Array): boolean {
+  const [src, dst] = [IpAddr.v4At(frame, 26), IpAddr.v4At(frame, 30)];
+  return fold(sum(frame, 34, frame.length, pseudoSum(src, dst, IP_PROTO_TCP, frame.length - 34))) === 0xffff;
+}
 
 Deno.test("startGuestNetwork() answers the guest, shows its frames, and gives everything back", async () => {
   await using host = await boot();

@@ -23,7 +23,7 @@ import { put16le } from "../../kernel/wire/bytes.ts";
 import { ETHER_MTU } from "../../kernel/wire/ethernet.ts";
 import { MAC_ADDR_LEN, MacAddr } from "../../kernel/wire/mac_addr.ts";
 import type { GuestMemory } from "./guest_memory.ts";
-import { DEVICE_ID_NET, DeviceError, Feature, Features } from "./virtio.ts";
+import { DEVICE_ID_NET, DeviceError, Feature, Features, NO_FEATURES } from "./virtio.ts";
 import type { VirtioDevice } from "./virtio_device.ts";
 import { VirtioMmio } from "./virtio_mmio.ts";
 import { NetCounters } from "./virtio_net_counters.ts";
@@ -105,6 +105,7 @@ export class VirtioNet implements VirtioDevice {
   #rx: NetRx;
   #tx: NetTx;
   #txJob: Job;
+  #ctrlJob: Job;
   #roomJob: Job | null;
   #command = new Uint8Array(CONTROL_BYTES_MAX);
   #answer = new Uint8Array(1);
@@ -129,6 +130,7 @@ export class VirtioNet implements VirtioDevice {
     this.#txJob = new Job(jobs, () => {
       if (this.#tx.drain()) this.#txJob.wake();
     });
+    this.#ctrlJob = new Job(jobs, () => this.#runControls());
     this.#roomJob = onRoom === undefined ? null : new Job(jobs, onRoom);
   }
 
@@ -187,10 +189,15 @@ export class VirtioNet implements VirtioDevice {
 
   /** For the register page: the driver is ready. */
   activate(features: Features): void {
+    this.#configure(features);
+    this.#roomJob?.wake();
+  }
+
+  /** Has both directions do what was agreed on. */
+  #configure(features: Features): void {
     this.#rx.caps = rxCaps(features);
     this.#rx.mergeable = features.has(Feature.MrgRxbuf);
     this.#tx.configure(txCaps(features), features.has(Feature.Mtu) ? this.mtu : null);
-    this.#roomJob?.wake();
   }
 
   /** For the register page: there are buffers in `queue`. */
@@ -212,6 +219,7 @@ export class VirtioNet implements VirtioDevice {
   reset(): void {
     this.filter.reset(this.#mac.key);
     this.#rx.starved = false;
+    this.#configure(NO_FEATURES);
     this.#writeConfig();
   }
 
@@ -223,18 +231,20 @@ export class VirtioNet implements VirtioDevice {
     put16le(config, CONFIG_MTU, this.mtu);
   }
 
-  /** 5.1.6.5: no more commands than the queue has descriptors in one notify. */
+  /** 5.1.6.5: no more commands than the queue has descriptors, then others get their turn. */
   #runControls(): void {
     const { mmio } = this;
+    if (!mmio.live) return;
     const queue = mmio.queues[CTRL_QUEUE]!;
     for (let left = queue.size; left > 0; left--) {
       const popped = queue.pop(this.#chain);
-      if (popped === "empty" && !queue.wantNotify()) break;
-      if (popped === "empty") continue;
+      if (popped === "empty") break;
       const error = popped === "ok" ? this.#runControl() : popped;
       if (error !== null) return mmio.fault(error);
       queue.push(this.#chain.head, 1);
     }
+    // Asked after a full round, too: with an event index the driver would tell us of nothing else.
+    if (queue.wantNotify()) this.#ctrlJob.wake();
     if (queue.publish()) mmio.interruptUsed();
   }
 
@@ -242,6 +252,7 @@ export class VirtioNet implements VirtioDevice {
     const { readable, writable } = this.#chain;
     const { length } = readable;
     if (length < CONTROL_HEADER_LEN || writable.length < 1) return DeviceError.BadControl;
+    const { mac } = this.filter;
     let done = false;
     if (length <= CONTROL_BYTES_MAX) {
       readable.copyOut(0, this.#command, 0, length);
@@ -249,9 +260,15 @@ export class VirtioNet implements VirtioDevice {
     }
     if (done) this.counters.ctrlDone++;
     else this.counters.ctrlRefused++;
-    this.mac.put(this.config, 0);
+    if (this.filter.mac !== mac) this.#takeMac();
     this.#answer[0] = done ? ControlAck.Ok : ControlAck.Err;
     writable.copyIn(0, this.#answer, 0, 1);
     return null;
+  }
+
+  /** The driver has set the card's address: the configuration says so before the command is given back (5.1.6.5.2). */
+  #takeMac(): void {
+    this.mac.put(this.config, 0);
+    this.mmio.nextGeneration();
   }
 }

@@ -2,7 +2,8 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { fuzz } from "../../tests/kit/fuzz.ts";
 import { BUFFERS, CTRL, type HostileDriver, NEXT, PLAIN, RAM_BASE, RX, TX, WRITE } from "./testing/hostile_driver.ts";
-import { BAD_SETUPS, MISCHIEFS } from "./testing/mischief.ts";
+import { HARMLESS } from "./testing/harmless.ts";
+import { BAD_SETUPS, MISCHIEFS, WITH_INDIRECT } from "./testing/mischief.ts";
 import { NetRig, testFrame } from "./testing/net_rig.ts";
 import { shiftingBytes } from "./testing/shifting_bytes.ts";
 
@@ -64,6 +65,64 @@ for (const { name, error, act } of BAD_SETUPS) {
     assertWorks(rig, driver);
   });
 }
+
+for (const { name, badAccesses = 0, badNotifies = 0, frames = 0, act } of HARMLESS) {
+  Deno.test(`VirtioNet passes over a driver that ${name}, and goes on without a reset`, () => {
+    const rig = new NetRig();
+    const driver = rig.hostile();
+    assert(driver.bringUp({ features: WITH_INDIRECT }));
+    act(driver);
+    rig.run();
+    const { counters, lastFault, features } = rig.net.mmio;
+    assertEquals([lastFault, driver.status, [features.low, features.high]], [null, 15, WITH_INDIRECT]);
+    assertEquals([counters.badAccesses, counters.badNotifies, rig.frames.length], [badAccesses, badNotifies, frames]);
+    const sent = testFrame(100);
+    driver.send(sent);
+    rig.run();
+    assertEquals(rig.frames.at(-1), sent);
+    driver.describe(RX, 3, { addr: RAM_BASE + BUFFERS, len: 2000, flags: WRITE });
+    driver.offer(RX, 3);
+    assert(rig.receive(sent), rig.net.refusal ?? "");
+    assertEquals(driver.load(RAM_BASE + BUFFERS + 12, 100), sent);
+  });
+}
+
+Deno.test("VirtioNet leaves a driver that gave up (FAILED) alone until it resets, whatever else it does", () => {
+  const rig = new NetRig();
+  const driver = rig.hostile();
+  driver.bringUp();
+  driver.status = 15 | 0x80;
+  const before = rig.ram.slice();
+  driver.status = 15 | 0x80 | 0x40;
+  driver.kick(TX);
+  rig.run();
+  assertEquals([rig.receive(testFrame(60)), rig.net.refusal, rig.frames.length], [false, "not-ready", 0]);
+  rig.net.link = false;
+  rig.net.link = true;
+  assertEquals([rig.ram, rig.interrupts, rig.net.mmio.lastFault], [before, 0, null]);
+  assertWorks(rig, driver);
+});
+
+Deno.test("VirtioNet sends nothing of a driver that was heard and then erred elsewhere", () => {
+  const rig = new NetRig();
+  const driver = rig.hostile();
+  driver.bringUp();
+  driver.send(testFrame(60));
+  driver.page.write(0x030, RX);
+  driver.page.write(0x038, 8);
+  rig.run();
+  assertEquals([rig.net.mmio.lastFault, rig.frames.length, driver.used(TX)], ["queue-order", 0, []]);
+});
+
+Deno.test("VirtioNet tells a driver at DRIVER_OK of a mistake that it made before", () => {
+  const rig = new NetRig();
+  const driver = rig.hostile();
+  driver.agree();
+  driver.setUp(TX, { size: 3 });
+  assertEquals([driver.needsReset, rig.interrupts], [true, 0]);
+  driver.status = 15;
+  assertEquals([driver.status, rig.interrupts, driver.page.read(0x060)], [0x4f, 1, CONFIG_INTERRUPT]);
+});
 
 Deno.test("VirtioNet withholds FEATURES_OK for what was not offered, is no version 1, or does not go together", () => {
   const driver = new NetRig({ features: [5, 0, 11, 13, 7] }).hostile();
@@ -439,7 +498,8 @@ function receivedIn(
   { frame, cuts, merge }: { frame: Uint8Array; cuts: readonly number[]; merge: boolean },
 ): Uint8Array {
   const start = RAM_BASE + BUFFERS + 0x8000;
-  const pieces = piecesOf(1600, merge ? cuts.filter((cut) => cut % 1600 >= 12) : cuts);
+  // A buffer that may be a frame's first holds its header.
+  const pieces = piecesOf(1600, merge ? cuts.map((cut) => 12 * (1 + cut % 132) - 1) : cuts);
   pieces.forEach(([from, len], i) => {
     const next = merge || i === pieces.length - 1 ? 0 : NEXT;
     driver.describe(RX, i, { addr: start + from, len, flags: WRITE | next, next: i + 1 });

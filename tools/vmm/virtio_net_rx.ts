@@ -145,7 +145,7 @@ export class NetRx {
         if (count < queue.size && queue.wantNotify() && --tries > 0) continue;
         return this.#refuse(count, count < queue.size ? "no-buffers" : "too-long");
       }
-      const error = popped === "ok" ? badBuffer(chain, count === 0) : popped;
+      const error = popped === "ok" ? badBuffer(chain) : popped;
       if (error !== null) {
         mmio.fault(error);
         return this.#refuse(0, "not-ready");
@@ -221,9 +221,8 @@ export class NetRx {
   }
 }
 
-/** Whether a receive buffer is what it must be (5.1.6.3.1); the first must hold the whole header. */
-function badBuffer(chain: DescChain, first: boolean): DeviceError | null {
+/** Whether a receive buffer is what it must be (5.1.6.3.1): each may be a frame's first, which holds the header. */
+function badBuffer(chain: DescChain): DeviceError | null {
   const { readable, writable } = chain;
-  if (readable.count > 0) return DeviceError.BadRxBuffer;
-  return writable.length < (first ? NET_HEADER_LEN : 1) ? DeviceError.BadRxBuffer : null;
+  return readable.count > 0 || writable.length < NET_HEADER_LEN ? DeviceError.BadRxBuffer : null;
 }

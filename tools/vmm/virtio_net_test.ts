@@ -300,6 +300,39 @@ Deno.test("VirtioNet does commands inside the notify, and filters as they say", 
   assertEquals(`${rig.net.mac}`, "52:54:00:00:00:01");
 });
 
+Deno.test("VirtioNet with EVENT_IDX asks for the next command after as many as the queue has", () => {
+  const [eventIdx, indirect] = [2 ** 29, 2 ** 28];
+  const { rig, driver } = upRig((1 << 17) | eventIdx | indirect, { size: 4 });
+  for (let i = 0; i < 4; i++) {
+    driver.indirect(CTRL, i, HERE + 64 * i, [
+      { addr: HERE + 4096, len: 3 },
+      { addr: HERE + 8192 + i, len: 1, flags: WRITE },
+    ]);
+  }
+  driver.offer(CTRL, 0, 1, 2, 3);
+  driver.kick(CTRL);
+  assertEquals([driver.used(CTRL).length, driver.availEvent(CTRL)], [4, 4]);
+  driver.offer(CTRL, 0);
+  driver.kick(CTRL);
+  assertEquals([driver.used(CTRL).length, rig.net.counters.ctrlRefused], [1, 5]);
+});
+
+Deno.test("VirtioNet shows an address that the driver set by another generation of the configuration (2.5.2)", () => {
+  const { rig, driver } = upRig((1 << 17) | (1 << 23));
+  const before = driver.page.read(0x0fc);
+  assertEquals(control(driver, 0x0101, [2, 0, 0, 0, 0, 9]), 0);
+  assertEquals([driver.page.read(0x105, 1), driver.page.read(0x0fc) - before, rig.interrupts], [9, 1, 1]);
+  assertEquals(control(driver, 0x0101, [2, 0, 0, 0, 0, 9]), 0);
+  assertEquals([driver.page.read(0x0fc) - before, driver.page.read(0x060)], [1, 1], "No configuration interrupt");
+});
+
+Deno.test("VirtioNet leaves nothing undone for a driver that is gone", () => {
+  const { rig, driver } = upRig(OFFLOADS | (1 << 8) | (1 << 12));
+  assertEquals(rig.net.offloads, { checksum: true, tcpSegment: true, udpSegment: false });
+  driver.status = 0;
+  assertEquals(rig.net.offloads, { checksum: false, tcpSegment: false, udpSegment: false });
+});
+
 Deno.test("VirtioNet answers a command that is too long with an error, and does not read it", () => {
   const { rig, driver } = upRig(1 << 17);
   driver.chain(CTRL, 0, [{ addr: RAM_BASE, len: 0x20000 }, { addr: HERE, len: 1, flags: WRITE }]);

@@ -67,6 +67,8 @@ export class NetTx {
   /** Handles up to `TX_BURST` waiting frames; true: more may wait, and the driver will not notify of them. */
   drain(): boolean {
     const { queue, mmio } = this.#options;
+    // The notify was heard, and then the driver erred elsewhere.
+    if (!mmio.live) return false;
     const more = this.#burst();
     if (queue.publish()) mmio.interruptUsed();
     return more;

@@ -19,6 +19,8 @@ import type { JobQueue } from "../../kernel/job.ts";
 import type { Proc } from "../../kernel/proc.ts";
 import type { Random } from "../../kernel/random.ts";
 import type { Clock } from "../../kernel/time.ts";
+import { cutSegments } from "../../kernel/segment.ts";
+import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { GuestMemory } from "./guest_memory.ts";
 import { driverBytes, ModelDriver } from "./guests/model_driver.ts";
 import type { NatOptions } from "./nat/config.ts";
@@ -113,7 +115,7 @@ export class ModelCard {
       onInterrupt: () => this.driver.interrupt(),
     });
     this.driver = new ModelDriver({ ram: { bytes, base: RAM_BASE }, at: DRIVER_AT, page: device.mmio, jobs });
-    this.port = new CardPort(device, mac);
+    this.port = new CardPort(device, mac, blocks);
     this.driver.start();
   }
 
@@ -130,14 +132,18 @@ export class ModelCard {
   }
 }
 
-/** The host's end of a virtio card. */
-class CardPort implements FramePort {
+/** The host's end of a virtio card, whoever drives it; `blocks` is for what must be cut. */
+export class CardPort implements FramePort {
   readonly kind = "frame";
   readonly name = "virtio";
   readonly mbps = 10_000;
   receive: ((block: Block) => void) | null = null;
 
-  constructor(readonly device: VirtioNet, readonly mac: Uint8Array) {}
+  #blocks: BlockPool;
+
+  constructor(readonly device: VirtioNet, readonly mac: Uint8Array, blocks: BlockPool) {
+    this.#blocks = blocks;
+  }
 
   get mtu(): number {
     return this.device.mtu;
@@ -152,10 +158,30 @@ class CardPort implements FramePort {
   }
 
   transmit(block: Block): boolean {
+    if (this.device.receive(block)) return true;
+    // A driver that was set up anew may take less undone than the one the network was started with.
+    const sent = this.device.refusal === "must-cut" && this.#transmitPieces(block);
     // What the guest has no buffers for is dropped, and counted by the card.
-    const taken = this.device.receive(block);
-    if (!taken) block.free();
-    return taken;
+    block.free();
+    return sent;
+  }
+
+  /** Sends `block`, which stays the caller's, as segments with the link header of the whole. */
+  #transmitPieces(block: Block): boolean {
+    block.own();
+    const link = block.buf.subarray(block.rp, block.rp + ETHER_HEADER_LEN);
+    block.pull(ETHER_HEADER_LEN);
+    const pieces = cutSegments(block, this.#blocks);
+    let sent = pieces !== null;
+    for (const piece of pieces ?? []) {
+      const at = piece.push(ETHER_HEADER_LEN);
+      piece.buf.set(link, at);
+      if (this.device.receive(piece, true)) continue;
+      piece.free();
+      sent = false;
+    }
+    this.device.flush();
+    return sent;
   }
 
   close(): void {
