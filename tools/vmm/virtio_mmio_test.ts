@@ -77,6 +77,18 @@ Deno.test("VirtioMmio acknowledges interrupts bit by bit, and a reset takes them
   assertEquals(driver.page.read(0x060), 0);
 });
 
+Deno.test("VirtioMmio keeps an interrupt that comes before another's acknowledgement (akaros.md 11.34)", () => {
+  const rig = new NetRig();
+  const driver = rig.hostile();
+  driver.bringUp();
+  driver.send(testFrame(60));
+  rig.run();
+  const seen = driver.page.read(0x060);
+  rig.net.link = false;
+  driver.page.write(0x064, seen);
+  assertEquals([seen, driver.page.read(0x060), rig.net.mmio.interruptPending], [1, 2, true]);
+});
+
 Deno.test("VirtioMmio moves the configuration's generation with each change, told or not", () => {
   const rig = new NetRig();
   const before = rig.net.mmio.read(Reg.ConfigGeneration);

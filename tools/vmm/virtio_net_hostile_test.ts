@@ -26,7 +26,7 @@ function assertWorks(rig: NetRig, driver: HostileDriver, count = 2): void {
 }
 
 for (const { name, error, features = PLAIN, act } of MISCHIEFS) {
-  Deno.test(`VirtioNet asks for a reset on ${name}; other cards go on, and it works after the reset`, () => {
+  Deno.test(`VirtioNet asks for a reset on ${name}; other cards go on; it works after it (akaros.md 11.34)`, () => {
     const rig = new NetRig();
     const other = new NetRig();
     const driver = rig.hostile();
@@ -51,7 +51,7 @@ for (const { name, error, features = PLAIN, act } of MISCHIEFS) {
 }
 
 for (const { name, error, act } of BAD_SETUPS) {
-  Deno.test(`VirtioNet asks for a reset on ${name}, and works after it`, () => {
+  Deno.test(`VirtioNet asks for a reset on ${name}, and works after it (akaros.md 11.34, 11.35)`, () => {
     const rig = new NetRig();
     const driver = rig.hostile();
     driver.agree();
@@ -202,7 +202,7 @@ Deno.test("VirtioNet may be reset by its driver inside an interrupt, in the midd
   assertEquals([rig.net.mmio.lastFault, rig.frames.length < 200, resets], [null, true, 2]);
 });
 
-Deno.test("VirtioNet resets one queue with RING_RESET, which then starts from 0 again", () => {
+Deno.test("VirtioNet resets one queue with RING_RESET, which then starts from 0 again (akaros.md 11.34)", () => {
   const rig = new NetRig();
   const driver = rig.hostile();
   assert(driver.bringUp({ features: [0, 1 | (1 << 8)] }));

@@ -86,7 +86,7 @@ Deno.test("VirtioNet copies headers that lie further back than usual, so that th
   assertEquals([field, rig.net.counters.txFrames], [2, 1]);
 });
 
-Deno.test("VirtioNet gives transmitted chains back after the frame was handled, with one interrupt for all", () => {
+Deno.test("VirtioNet gives chains back after their frames were handled, with one interrupt (akaros.md 11.36)", () => {
   const used: number[] = [];
   const { rig, driver } = upRig(0, {
     onFrame: () => {
@@ -143,6 +143,18 @@ Deno.test("VirtioNet.receive() writes header and frame, and tells their length",
   assertEquals([driver.used(RX), rig.interrupts], [[{ id: 0, len: 73 }], 1]);
   assertEquals(driver.load(HERE, 12), Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0));
   assertEquals(driver.load(HERE + 12, 61), frame);
+});
+
+Deno.test("VirtioNet.receive() takes a header split over descriptors of one byte (akaros.md 11.37)", () => {
+  const { rig, driver } = upRig();
+  const pieces = Array.from({ length: 20 }, (_, i) => ({ addr: HERE + 100 * i, len: 1, flags: WRITE }));
+  driver.chain(RX, 0, [...pieces, { addr: HERE + 4096, len: 100, flags: WRITE }]);
+  driver.offer(RX, 0);
+  const frame = testFrame(60);
+  assert(rig.receive(frame));
+  assertEquals(driver.used(RX), [{ id: 0, len: 72 }]);
+  const got = [...pieces.map(({ addr }) => driver.load(addr, 1)[0]!), ...driver.load(HERE + 4096, 52)];
+  assertEquals(got, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, ...frame]);
 });
 
 Deno.test("VirtioNet.receive() spreads a frame over mergeable buffers and says over how many", () => {
@@ -339,6 +351,17 @@ Deno.test("VirtioNet answers a command that is too long with an error, and does 
   driver.offer(CTRL, 0);
   driver.kick(CTRL);
   assertEquals([driver.load(HERE, 1)[0], rig.net.counters.ctrlRefused, driver.needsReset], [1, 1, false]);
+});
+
+Deno.test("VirtioNet offers what akaros.md 11.36 misses (several queue pairs left out), and what goes with it", () => {
+  const { page } = new NetRig().hostile();
+  const bits = [0, 1].flatMap((word) => {
+    page.write(0x014, word);
+    const value = page.read(0x010);
+    return Array.from({ length: 32 }, (_, i) => 32 * word + i).filter((bit) => ((value >>> (bit & 31)) & 1) === 1);
+  });
+  const net = [0, 1, 3, 5, 7, 8, 9, 11, 12, 13, 15, 16, 17, 18, 20, 23, 54, 55, 56];
+  assertEquals(bits.toSorted((a, b) => a - b), [...net, 28, 29, 32, 40].toSorted((a, b) => a - b));
 });
 
 Deno.test("VirtioNet offers only what it is told to, and then has no control queue", () => {

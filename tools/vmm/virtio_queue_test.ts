@@ -48,7 +48,7 @@ Deno.test("VirtQueue.pop() follows a direct chain that ends in an indirect table
   assertEquals([chain.readable.length, chain.writable.length, chain.head], [6, 4, 0]);
 });
 
-Deno.test("VirtQueue.pop() takes a chain of all descriptors, and not of one more (akaros.md 10.2)", () => {
+Deno.test("VirtQueue.pop() takes a chain of all descriptors, and not of one more (akaros.md 10.2, 11.35)", () => {
   const { queue, driver, chain } = readyQueue();
   const eight = Array.from({ length: 8 }, () => ({ addr: HERE, len: 1 }));
   driver.chain(TX, 0, eight);
@@ -108,7 +108,7 @@ Deno.test("VirtQueue.publish() shows all that was pushed at once, and honours NO
   assertEquals([queue.publish(), driver.used(TX).length], [false, 1]);
 });
 
-Deno.test("VirtQueue.publish() looks at NO_INTERRUPT alone of the flags, and with EVENT_IDX at no flag (2.7.7.2)", () => {
+Deno.test("VirtQueue.publish() looks at no flag but NO_INTERRUPT, and with EVENT_IDX at none (2.7.7.2)", () => {
   const plain = readyQueue();
   plain.driver.setAvailFlags(TX, 0xfffe);
   plain.queue.push(0, 0);
@@ -203,7 +203,7 @@ Deno.test("VirtQueue.pop() never throws and never takes more than is offered, wh
   );
 });
 
-Deno.test("isQueueSize() takes powers of two up to the largest (akaros.md 10.2: 0 and 3 were taken)", () => {
+Deno.test("isQueueSize() takes powers of two up to the largest (akaros.md 10.2, 11.34: 0 and 3 were taken)", () => {
   assertEquals([1, 2, 64, 256].map((size) => isQueueSize(size, 256)), [true, true, true, true]);
   assertEquals([0, 3, 63, 512, -1, 0xffffffff].some((size) => isQueueSize(size, 256)), false);
 });
