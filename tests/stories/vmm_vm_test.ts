@@ -2,6 +2,7 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Block, Checksum, Segment } from "../../kernel/block.ts";
+import { listen } from "../../kernel/dial.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { JobQueue } from "../../kernel/job.ts";
 import { SeededRandom } from "../../kernel/random.ts";
@@ -120,3 +121,36 @@ Deno.test("startGuestNetwork() answers the guest, shows its frames, and gives ev
   assertEquals(network.program.sockets.openCount, 0);
   startGuestNetwork({ ...other, forwards: ["udp:8053:53"] }).close();
 });
+
+for (const offload of [false, true]) {
+  Deno.test(`a guest that leaves checksums and cutting to its card is served, offload ${offload}`, async () => {
+    await using host = await boot();
+    const remote = await host.neighbor();
+    const card = new ModelCard({ jobs: host.clock.jobs, mac: MAC });
+    const kernel = await host.neighbor({ port: card.driver, address: "10.0.2.15/24", gateway: "10.0.2.2" });
+    const network = startGuestNetwork({
+      ...{ proc: host.spawn("nat"), clock: host.clock, random: new SeededRandom(1), card: card.port, offload },
+      nat: { hostAddr: "10.0.0.1/24" },
+    });
+    const sent: Segment[] = [];
+    const receive = card.port.receive!;
+    card.port.receive = (frame) => {
+      sent.push(frame.segment);
+      receive(frame);
+    };
+    const bytes = Uint8Array.from({ length: 20_000 }, (_, i) => i * 7);
+    const [near, far] = [kernel.spawn("near"), remote.spawn("far")];
+    const [udp, echo] = [await far.bypass("udp!*!7"), await near.dial(`udp!${remote.address}!7`)];
+    await near.write(echo.data, bytes.subarray(0, 100));
+    assertEquals(((await far.blockread(udp.data)) as Block).bytes().slice(28), bytes.slice(0, 100));
+    const calls = await far.announce("tcp!*!7");
+    const call = await near.dial(`tcp!${remote.address}!7`);
+    const answer = await listen(far, calls);
+    await near.write(call.data, bytes);
+    const got = new Uint8Array(bytes.length);
+    for (let at = 0; at < got.length;) at += await far.read(answer.data, got.subarray(at));
+    assertEquals(got, bytes);
+    assert(sent.includes(Segment.Tcp4), "the guest sent segments");
+    network.close();
+  });
+}

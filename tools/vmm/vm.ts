@@ -19,14 +19,13 @@ import type { JobQueue } from "../../kernel/job.ts";
 import type { Proc } from "../../kernel/proc.ts";
 import type { Random } from "../../kernel/random.ts";
 import type { Clock } from "../../kernel/time.ts";
-import { cutSegments } from "../../kernel/segment.ts";
-import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { GuestMemory } from "./guest_memory.ts";
 import { driverBytes, ModelDriver } from "./guests/model_driver.ts";
 import type { NatOptions } from "./nat/config.ts";
 import { NatProgram } from "./nat_program.ts";
 import { Reg } from "./virtio.ts";
 import { VirtioNet } from "./virtio_net.ts";
+import { cutFrame, finishFrame, isUnfinished } from "./virtio_net_finish.ts";
 
 /** Where the model guest's memory begins: as on QEMU's `virt` machines; and the driver's part of it. */
 const RAM_BASE = 0x4000_0000;
@@ -72,7 +71,9 @@ export function startGuestNetwork(options: GuestNetworkOptions): GuestNetwork {
   const program = new NatProgram({ proc, clock, random, nat, forwards, offload, name, toGuest });
   card.receive = (frame) => {
     observe?.("out", frame);
-    program.fromGuest(frame);
+    if (offload || !isUnfinished(frame)) return program.fromGuest(frame);
+    // What the guest's driver leaves to its card does not hang on what is left to the guest.
+    for (const whole of finishFrame(frame, proc.kernel.blocks)) program.fromGuest(whole);
   };
   return {
     program,
@@ -168,14 +169,9 @@ export class CardPort implements FramePort {
 
   /** Sends `block`, which stays the caller's, as segments with the link header of the whole. */
   #transmitPieces(block: Block): boolean {
-    block.own();
-    const link = block.buf.subarray(block.rp, block.rp + ETHER_HEADER_LEN);
-    block.pull(ETHER_HEADER_LEN);
-    const pieces = cutSegments(block, this.#blocks);
+    const pieces = cutFrame(block, this.#blocks);
     let sent = pieces !== null;
     for (const piece of pieces ?? []) {
-      const at = piece.push(ETHER_HEADER_LEN);
-      piece.buf.set(link, at);
       if (this.device.receive(piece, true)) continue;
       piece.free();
       sent = false;
