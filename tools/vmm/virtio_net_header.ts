@@ -134,7 +134,7 @@ function takeSegment(block: Block, gso: number, size: number, caps: HeaderCaps):
   const allowed = mayCut(segment, caps) && ((gso & GSO_ECN) === 0 || (caps.ecn && segment !== Segment.Udp));
   if (!allowed) return "not-negotiated";
   const headerLen = headerLength(block, segment);
-  if (headerLen < 0 || size === 0) return "bad-header";
+  if (headerLen < 0) return "bad-header";
   const linkLen = linkLength(block);
   const payload = block.length - linkLen - headerLen;
   if (payload < 0) return "bad-header";

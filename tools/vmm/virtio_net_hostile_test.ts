@@ -114,6 +114,49 @@ Deno.test("VirtioNet sends nothing of a driver that was heard and then erred els
   assertEquals([rig.net.mmio.lastFault, rig.frames.length, driver.used(TX)], ["queue-order", 0, []]);
 });
 
+Deno.test("VirtioNet gives back what was sent before a mistake, and tells of the mistake alone", () => {
+  const rig = new NetRig();
+  const driver = rig.hostile();
+  driver.bringUp();
+  driver.describe(TX, 0, { addr: RAM_BASE + BUFFERS, len: 72 });
+  driver.describe(TX, 1, { addr: RAM_BASE - 1, len: 72 });
+  driver.offer(TX, 0, 1);
+  driver.kick(TX);
+  rig.run();
+  assertEquals([rig.frames.length, driver.used(TX), rig.interrupts], [1, [{ id: 0, len: 0 }], 1]);
+  assertEquals(driver.page.read(0x060), CONFIG_INTERRUPT);
+});
+
+Deno.test("VirtioNet does commands that came during others in their turn, and not after a mistake", () => {
+  for (const err of [false, true]) {
+    let [reads, told] = [0, false];
+    const plain = new Uint8Array(0x80000);
+    const idxAt = 0x8000 + 0x2000 + 2;
+    const ram = shiftingBytes(plain, (at) => {
+      // A third command comes while the second is taken.
+      if (at !== idxAt || ++reads !== 2 || told) return;
+      told = true;
+      plain[idxAt] = 3;
+    });
+    const rig = new NetRig({ ram });
+    const driver = rig.hostile();
+    driver.bringUp({ features: [(1 << 17) | (1 << 28), 1], count: 3, size: 2 });
+    for (let i = 0; i < 2; i++) {
+      driver.indirect(CTRL, i, RAM_BASE + BUFFERS + 64 * i, [
+        { addr: RAM_BASE + BUFFERS + 4096, len: 3 },
+        { addr: RAM_BASE + BUFFERS + 8192, len: 1, flags: WRITE },
+      ]);
+    }
+    driver.offer(CTRL, 0, 1);
+    reads = 0;
+    driver.kick(CTRL);
+    assertEquals([driver.used(CTRL).length, told], [2, true]);
+    if (err) driver.status = 1;
+    rig.run();
+    assertEquals(driver.used(CTRL).length, err ? 0 : 1);
+  }
+});
+
 Deno.test("VirtioNet tells a driver at DRIVER_OK of a mistake that it made before", () => {
   const rig = new NetRig();
   const driver = rig.hostile();

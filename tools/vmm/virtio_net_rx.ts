@@ -14,8 +14,8 @@
  */
 
 import { type Block, Checksum, Segment } from "../../kernel/block.ts";
-import { put16, put16le } from "../../kernel/wire/bytes.ts";
-import { checksum } from "../../kernel/wire/checksum.ts";
+import { finishChecksum } from "../../kernel/segment.ts";
+import { put16le } from "../../kernel/wire/bytes.ts";
 import { ETHER_HEADER_LEN, VLAN_TAG_LEN } from "../../kernel/wire/ethernet.ts";
 import { DeviceError } from "./virtio.ts";
 import type { NetCounters } from "./virtio_net_counters.ts";
@@ -123,10 +123,7 @@ export class NetRx {
   /** Settles what the guest cannot, and writes the header. */
   #prepare(block: Block): void {
     if (block.checksum === Checksum.Owed && !this.caps.checksum) {
-      block.own();
-      // A sum of zero in its other form: to UDP, zero would mean "none" (RFC 768).
-      put16(block.buf, block.checksumField, checksum(block.buf, block.checksumStart, block.wp) || 0xffff);
-      block.checksum = Checksum.None;
+      finishChecksum(block);
       this.#options.counters.rxChecksums++;
     }
     putRxHeader(this.#header, block, this.caps, this.#frameMax);

@@ -171,6 +171,7 @@ Deno.test("VirtioNet.receive() refuses for want of buffers, takes none then, and
   let room = 0;
   const { rig, driver } = upRig(MRG_RXBUF, { buffers: 2, bytes: 100, onRoom: () => room++ });
   rig.run();
+  assertEquals(room, 1, "A driver that is ready has room");
   room = 0;
   const frame = testFrame(250);
   const block = Block.from(frame);
@@ -184,6 +185,13 @@ Deno.test("VirtioNet.receive() refuses for want of buffers, takes none then, and
   driver.kick(RX);
   rig.run();
   assertEquals([room, rig.net.counters.rxNoBuffers], [1, 1]);
+  assertEquals(rig.net.receive(Block.from(frame)), false);
+  driver.bringUp();
+  rig.run();
+  room = 0;
+  driver.kick(RX);
+  rig.run();
+  assertEquals(room, 0, "A reset forgets that there was too little");
 });
 
 Deno.test("VirtioNet.receive() refuses a frame longer than the one buffer it may use, which stays for the next", () => {
@@ -206,6 +214,20 @@ Deno.test("VirtioNet.receive() finishes a checksum for a guest without GUEST_CSU
   assert(rig.net.receive(block));
   const got = driver.load(HERE, 12 + 155);
   assertEquals([got[0], sum(got, 12 + 34, got.length, 0x1234), rig.net.counters.rxChecksums], [0, 0xffff, 1]);
+});
+
+Deno.test("VirtioNet.receive() finishes a UDP checksum of zero as 0xffff (RFC 768), borrowed bytes too", () => {
+  const { rig, driver } = upRig(0, { buffers: 2 });
+  for (const last of [0, 1]) {
+    const block = Block.from(testFrame(42));
+    block.buf.fill(0, block.rp + 34, block.wp);
+    block.extents = [Uint8Array.of(0xff, 0xff, 0, last)];
+    block.checksum = Checksum.Owed;
+    block.checksumStart = block.rp + 34;
+    block.checksumField = block.rp + 40;
+    assert(rig.net.receive(block));
+    assertEquals(get16(driver.load(HERE + last * 2048 + 12 + 40, 2), 0), last === 0 ? 0xffff : 0xfffe);
+  }
 });
 
 Deno.test("VirtioNet.receive() leaves a checksum owed to a guest with GUEST_CSUM", () => {
