@@ -222,7 +222,7 @@ export function metadataFits(block: Block): boolean {
 
 /** Writes the header for `block`, which need not be cut and owes no checksum that the guest cannot finish. */
 export function putRxHeader(header: Uint8Array, block: Block, caps: HeaderCaps, frameMax: number): void {
-  header.fill(0);
+  for (let i = 0; i < NET_HEADER_LEN; i++) header[i] = 0;
   header[NUM_BUFFERS] = 1;
   if (!caps.checksum) return;
   if (block.checksum === Checksum.Verified) header[FLAGS] = DATA_VALID;

@@ -17,6 +17,7 @@ import { type Block, Checksum, Segment } from "../../kernel/block.ts";
 import { finishChecksum } from "../../kernel/segment.ts";
 import { put16le } from "../../kernel/wire/bytes.ts";
 import { ETHER_HEADER_LEN, VLAN_TAG_LEN } from "../../kernel/wire/ethernet.ts";
+import { Iov } from "./iov.ts";
 import { DeviceError } from "./virtio.ts";
 import type { NetCounters } from "./virtio_net_counters.ts";
 import type { RxFilter } from "./virtio_net_ctrl.ts";
@@ -31,6 +32,8 @@ import {
 } from "./virtio_net_header.ts";
 import type { VirtioMmio } from "./virtio_mmio.ts";
 import { DescChain, type VirtQueue } from "./virtio_queue.ts";
+
+const NO_EXTENTS: readonly Uint8Array[] = [];
 
 /** Times that one frame looks again because buffers came just then: a guest that toys with its index waits. */
 const GATHER_TRIES = 4;
@@ -74,6 +77,7 @@ export class NetRx {
   #header = new Uint8Array(NET_HEADER_LEN);
   /** Chains that one frame goes into; as many as the longest so far needed. */
   #chains: DescChain[] = [];
+  #room = new Iov();
 
   constructor(options: NetRxOptions) {
     this.#options = options;
@@ -165,9 +169,14 @@ export class NetRx {
   #fill(block: Block, count: number): void {
     const { queue } = this.#options;
     if (count > 1) put16le(this.#header, NUM_BUFFERS, count);
-    let at = this.#put(0, this.#header, 0, NET_HEADER_LEN);
-    at = this.#put(at, block.buf, block.rp, block.wp);
-    if (block.extents !== null) { for (const extent of block.extents) at = this.#put(at, extent, 0, extent.length); }
+    const room = count === 1 ? this.#chains[0]!.writable : this.#roomOf(count);
+    room.copyIn(0, this.#header, 0, NET_HEADER_LEN);
+    let at = NET_HEADER_LEN + block.wp - block.rp;
+    room.copyIn(NET_HEADER_LEN, block.buf, block.rp, block.wp - block.rp);
+    for (const extent of block.extents ?? NO_EXTENTS) {
+      room.copyIn(at, extent, 0, extent.length);
+      at += extent.length;
+    }
     for (let i = 0; i < count; i++) {
       const { head, writable } = this.#chains[i]!;
       queue.push(head, Math.min(at, writable.length));
@@ -175,22 +184,12 @@ export class NetRx {
     }
   }
 
-  /** Writes bytes `from` to `end` of `src` behind the first `at` bytes of all chains; answers where they end. */
-  #put(at: number, src: Uint8Array, from: number, end: number): number {
-    let skip = at;
-    for (let i = 0; from < end; i++) {
-      const { writable } = this.#chains[i]!;
-      if (skip < writable.length) {
-        const here = Math.min(end - from, writable.length - skip);
-        writable.copyIn(skip, src, from, here);
-        from += here;
-        at += here;
-        skip = 0;
-      } else {
-        skip -= writable.length;
-      }
-    }
-    return at;
+  /** The bytes of the first `count` chains, one after the other. */
+  #roomOf(count: number): Iov {
+    const room = this.#room;
+    room.clear();
+    for (let i = 0; i < count; i++) room.addAll(this.#chains[i]!.writable);
+    return room;
   }
 
   #count(refusal: RxRefusal): void {
