@@ -41,7 +41,7 @@ export class Iov {
     this.length = 0;
   }
 
-  /** Adds `length` bytes of `buf` from `start` on; to the last piece if they follow it, as pages of a frame often do. */
+  /** Adds `length` bytes of `buf` from `start` on: to the last piece if they follow it, as a frame's pages often do. */
   add(buf: Uint8Array, start: number, length: number): void {
     const last = this.count - 1;
     if (last >= 0 && this.#bufs[last] === buf && this.#starts[last]! + this.#lengths[last]! === start) {

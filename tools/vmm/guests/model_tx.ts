@@ -32,9 +32,11 @@ export class ModelTx {
   #slots: number;
   #tables: number;
   #indirect: boolean;
-  // Where the next byte of a frame goes: a slot, and how far in it.
-  #slot = 0;
+  // Where the next byte of a frame goes, how much room is there, and which slot comes then, of how many.
   #at = 0;
+  #room = 0;
+  #nextSlot = 0;
+  #slotsLeft = 0;
   /** Descriptors of the chain that starts at each, for those that the device has. */
   #lengths: Uint16Array;
 
@@ -69,8 +71,9 @@ export class ModelTx {
       ring.link(last, next);
       last = next;
     }
-    this.#slot = head;
-    this.#at = 0;
+    this.#nextSlot = head;
+    this.#slotsLeft = count;
+    this.#room = 0;
     this.#put(header, 0, HEADER_BYTES);
     this.#put(block.buf, block.rp, block.wp);
     if (block.extents !== null) { for (const extent of block.extents) this.#put(extent, 0, extent.length); }
@@ -80,15 +83,26 @@ export class ModelTx {
   /** Copies bytes `from` to `end` of `src` behind what was copied of the same frame. */
   #put(src: Uint8Array, from: number, end: number): void {
     while (from < end) {
-      if (this.#at === this.#slotBytes) {
-        this.#slot = this.#ring.next(this.#slot);
-        this.#at = 0;
-      }
-      const here = Math.min(end - from, this.#slotBytes - this.#at);
-      copyBytes(src, from, this.#mem, this.#slots + this.#slot * this.#slotBytes + this.#at, here);
+      if (this.#room === 0) this.#nextRun();
+      const here = Math.min(end - from, this.#room);
+      copyBytes(src, from, this.#mem, this.#at, here);
       from += here;
       this.#at += here;
+      this.#room -= here;
     }
+  }
+
+  /** Goes to the next slot of the frame, and to those that follow it in memory. */
+  #nextRun(): void {
+    const ring = this.#ring;
+    let last = this.#nextSlot;
+    this.#at = this.#slots + last * this.#slotBytes;
+    this.#room = this.#slotBytes;
+    while (--this.#slotsLeft > 0 && ring.next(last) === last + 1) {
+      last++;
+      this.#room += this.#slotBytes;
+    }
+    this.#nextSlot = ring.next(last);
   }
 
   /** Describes the `bytes` bytes in the `count` slots linked from `head` on, in one table if that is agreed on. */
