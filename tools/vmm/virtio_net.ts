@@ -69,6 +69,14 @@ const NEEDS: readonly (readonly [feature: number, needed: readonly number[]])[] 
   [Feature.CtrlMacAddr, [Feature.CtrlVq]],
 ];
 
+/** VERSION_1 and those of `features` whose needs are among them: no others may be offered (2.2.2). */
+function offerable(features: readonly number[]): Features {
+  const offered = new Set([...features, Feature.Version1]);
+  // What another one needs stands above it.
+  for (const [feature, needed] of NEEDS) if (!needed.some((one) => offered.has(one))) offered.delete(feature);
+  return Features.of(offered);
+}
+
 /** What a card is made of. */
 export interface VirtioNetOptions {
   readonly memory: GuestMemory;
@@ -84,7 +92,7 @@ export interface VirtioNetOptions {
   readonly onInterrupt: () => void;
   /** There is room again after `receive` answered "no-buffers". */
   readonly onRoom?: () => void;
-  /** Feature bits to offer; VERSION_1 comes with any. Default: all of {@link NET_FEATURES}. */
+  /** Feature bits to offer, VERSION_1 besides; one without what it needs is left out. Default: {@link NET_FEATURES}. */
   readonly features?: readonly number[];
   readonly blocks?: BlockPool;
 }
@@ -116,7 +124,7 @@ export class VirtioNet implements VirtioDevice {
     assert(mac.length === MAC_ADDR_LEN && (mac[0]! & 1) === 0, "a card has the address of one interface");
     assert(mtu >= MTU_MIN && mtu <= MTU_MAX, "a card has an MTU that its driver can take");
     this.mtu = mtu;
-    this.offered = Features.of([...(options.features ?? NET_FEATURES), Feature.Version1]);
+    this.offered = offerable(options.features ?? NET_FEATURES);
     const sizes = [DATA_QUEUE_SIZE, DATA_QUEUE_SIZE];
     this.queueSizes = this.offered.has(Feature.CtrlVq) ? [...sizes, CTRL_QUEUE_SIZE] : sizes;
     this.#mac = MacAddr.at(mac, 0);

@@ -170,8 +170,8 @@ function mayCut(segment: Segment, caps: HeaderCaps): boolean {
   }
 }
 
-/** Bytes before the network header. */
-function linkLength(block: Block): number {
+/** Bytes before the network header; the frame has its Ethernet header in bytes of its own. */
+export function linkLength(block: Block): number {
   const tagged = get16(block.buf, block.rp + ETHER_HEADER_LEN - 2) === ETHERTYPE_VLAN;
   return tagged ? ETHER_HEADER_LEN + VLAN_TAG_LEN : ETHER_HEADER_LEN;
 }

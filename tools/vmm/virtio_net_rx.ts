@@ -16,13 +16,14 @@
 import { type Block, Checksum, Segment } from "../../kernel/block.ts";
 import { finishChecksum } from "../../kernel/segment.ts";
 import { put16le } from "../../kernel/wire/bytes.ts";
-import { ETHER_HEADER_LEN, VLAN_TAG_LEN } from "../../kernel/wire/ethernet.ts";
+import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { Iov } from "./iov.ts";
 import { DeviceError } from "./virtio.ts";
 import type { NetCounters } from "./virtio_net_counters.ts";
 import type { RxFilter } from "./virtio_net_ctrl.ts";
 import {
   type HeaderCaps,
+  linkLength,
   metadataFits,
   mustCut,
   NET_HEADER_LEN,
@@ -73,7 +74,6 @@ export class NetRx {
   /** Frames were refused for want of buffers, and none were offered since. */
   starved = false;
   #options: NetRxOptions;
-  #frameMax: number;
   #header = new Uint8Array(NET_HEADER_LEN);
   /** Chains that one frame goes into; as many as the longest so far needed. */
   #chains: DescChain[] = [];
@@ -81,7 +81,6 @@ export class NetRx {
 
   constructor(options: NetRxOptions) {
     this.#options = options;
-    this.#frameMax = options.mtu + ETHER_HEADER_LEN + VLAN_TAG_LEN;
   }
 
   /** As `VirtioNet.receive`. */
@@ -119,8 +118,9 @@ export class NetRx {
     if (!queue.ready || !mmio.live) return "not-ready";
     if (!this.link) return "link-down";
     if (block.wp - block.rp < ETHER_HEADER_LEN || !metadataFits(block)) return "bad-frame";
-    if (length <= this.#frameMax) return null;
-    if (mustCut(block, this.caps, this.#frameMax)) return "must-cut";
+    const frameMax = this.#options.mtu + linkLength(block);
+    if (length <= frameMax) return null;
+    if (mustCut(block, this.caps, frameMax)) return "must-cut";
     return block.segment === Segment.None ? "too-long" : null;
   }
 
@@ -130,7 +130,7 @@ export class NetRx {
       finishChecksum(block);
       this.#options.counters.rxChecksums++;
     }
-    putRxHeader(this.#header, block, this.caps, this.#frameMax);
+    putRxHeader(this.#header, block, this.caps, this.#options.mtu + linkLength(block));
   }
 
   /** Takes chains with room for `length` bytes; answers how many, or sets `refusal` and has taken none. */

@@ -45,6 +45,13 @@ function tcpBlock(payload: number, size = 0): Block {
   return block;
 }
 
+/** A frame of `length` bytes with a VLAN tag, which does not count towards an MTU. */
+function taggedFrame(length: number): Uint8Array {
+  const frame = testFrame(length);
+  put16(frame, 12, 0x8100);
+  return frame;
+}
+
 // --- transmit ---
 
 Deno.test("VirtioNet copies a short frame whole, and of a long one the headers: the rest is borrowed", () => {
@@ -124,13 +131,15 @@ Deno.test("VirtioNet lets others have their turn after a burst, and goes on with
 });
 
 Deno.test("VirtioNet drops frames longer than an MTU that was agreed on, and no others", () => {
-  for (const [low, frames] of [[1 << 3, 1], [0, 2]]) {
+  for (const [low, frames] of [[1 << 3, 2], [0, 4]]) {
     const { rig, driver } = upRig(low!);
-    driver.send(testFrame(1518));
-    rig.run();
-    driver.send(testFrame(1519));
-    rig.run();
-    assertEquals([rig.net.counters.txFrames, rig.net.counters.txLong], [frames, 2 - frames!]);
+    for (const tag of [0, 4]) {
+      for (const length of [1514 + tag, 1515 + tag]) {
+        driver.send(tag === 0 ? testFrame(length) : taggedFrame(length));
+        rig.run();
+      }
+    }
+    assertEquals([rig.net.counters.txFrames, rig.net.counters.txLong], [frames, 4 - frames!]);
   }
 });
 
@@ -257,7 +266,9 @@ Deno.test("VirtioNet.receive() passes a segment whole to a guest with GUEST_TSO4
 Deno.test("VirtioNet.receive() refuses what is no frame, is longer than the MTU, or has metadata that lie", () => {
   const { rig, driver } = upRig(OFFLOADS, { buffers: 4, bytes: 4096 });
   assertEquals([rig.net.receive(Block.from(new Uint8Array(13))), rig.net.refusal], [false, "bad-frame"]);
-  assertEquals([rig.receive(testFrame(1519)), rig.net.refusal], [false, "too-long"]);
+  for (const frame of [testFrame(1515), taggedFrame(1519)]) {
+    assertEquals([rig.receive(frame), rig.net.refusal], [false, "too-long"]);
+  }
   const lies: ((block: Block) => void)[] = [
     (block) => block.checksumField = block.wp - 1,
     (block) => block.checksumStart = block.rp - 1,
@@ -384,6 +395,12 @@ Deno.test("VirtioNet offers what akaros.md 11.36 misses (several queue pairs lef
   });
   const net = [0, 1, 3, 5, 7, 8, 9, 11, 12, 13, 15, 16, 17, 18, 20, 23, 54, 55, 56];
   assertEquals(bits.toSorted((a, b) => a - b), [...net, 28, 29, 32, 40].toSorted((a, b) => a - b));
+});
+
+Deno.test("VirtioNet offers no feature without those that it needs (2.2.2)", () => {
+  const low = (features: number[]) => new NetRig({ features }).hostile().page.read(0x010);
+  assertEquals([low([9, 7]), low([11, 13, 8]), low([18, 20, 23])], [0, 0, 0]);
+  assertEquals(low([0, 11, 13, 9]), 1 | (1 << 11) | (1 << 13));
 });
 
 Deno.test("VirtioNet offers only what it is told to, and then has no control queue", () => {
