@@ -13,9 +13,12 @@ import { IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_TCP } from "../../kernel/wire/ip_proto.ts";
 import { MAC_BROADCAST, MAC_ZERO, MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { boot } from "../../tools/boot.ts";
-import { ModelDriver } from "../../tools/vmm/guests/model_driver.ts";
-import { Feature } from "../../tools/vmm/virtio.ts";
+import { DriverCounters, ModelDriver } from "../../tools/vmm/guests/model_driver.ts";
+import { DeviceError, Feature } from "../../tools/vmm/virtio.ts";
+import { MmioCounters } from "../../tools/vmm/virtio_device.ts";
+import { NetCounters } from "../../tools/vmm/virtio_net_counters.ts";
 import { ModelCard, startGuestNetwork } from "../../tools/vmm/vm.ts";
+import { ROOT } from "../kit/tree.ts";
 
 const MAC = new Uint8Array([0, 1, 2, 3, 4, 0x0b]);
 
@@ -154,3 +157,11 @@ for (const offload of [false, true]) {
     network.close();
   });
 }
+
+Deno.test("docs/vmm.1.md names every counter of card and driver, and every reason to ask for a reset", () => {
+  const page = Deno.readTextFileSync(`${ROOT}/docs/vmm.1.md`);
+  const counters = [new NetCounters(), new MmioCounters(), new DriverCounters()].flatMap((one) => Object.keys(one));
+  const words = [...counters, ...Object.values(DeviceError)];
+  assert(words.length > 40);
+  assertEquals(words.filter((word) => !page.includes(`\`${word}\``)), []);
+});
