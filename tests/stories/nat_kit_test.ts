@@ -12,7 +12,7 @@ import { Block } from "../../kernel/block.ts";
 import { Open } from "../../kernel/chan.ts";
 import { emitEthernet, ETHER_HEADER_LEN, ETHERTYPE_IPV4 } from "../../kernel/wire/ethernet.ts";
 import { ipv4TotalLen } from "../../kernel/wire/ipv4.ts";
-import { MAC_BROADCAST, type MacAddr } from "../../kernel/wire/mac_addr.ts";
+import { MAC_BROADCAST, MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { boot, type BootOptions, type Host } from "../../tools/boot.ts";
 import { GUEST_MACS, HOST_MAC } from "../../tools/vmm/nat/config.ts";
 import type { NatOptions } from "../../tools/vmm/nat.ts";
@@ -30,10 +30,12 @@ const ROUND_MS = 20;
 
 /** A guest: frames in, frames out. */
 export class FakeGuest {
-  readonly mac: MacAddr = GUEST_MACS.qemu;
   #frames: Uint8Array[] = [];
 
-  constructor(readonly story: { readonly program: NatProgram; readonly host: Host }) {}
+  constructor(
+    readonly story: { readonly program: NatProgram; readonly host: Host },
+    readonly mac: MacAddr = GUEST_MACS.qemu,
+  ) {}
 
   /** For the program. */
   receive(frame: Block): void {
@@ -91,6 +93,8 @@ export interface NatStory extends AsyncDisposable {
   readonly remote: Host;
   readonly program: NatProgram;
   readonly guest: FakeGuest;
+  /** Another guest on the same link; what is for it alone is its, everything else the first one's. */
+  addGuest(mac: MacAddr): FakeGuest;
   /** eve at the host, and at the remote. */
   readonly user: User;
   readonly there: User;
@@ -107,16 +111,24 @@ export async function tellNat(
   const host = await boot({ ...options.boot });
   const remote = await host.neighbor({ address: `${REMOTE}/24`, gateway: HOST, mtu: options.boot?.mtu ?? 1500 });
   const user = new User(host);
-  let guest: FakeGuest | null = null;
+  const guests: FakeGuest[] = [];
+  const addGuest = (mac?: MacAddr) => {
+    const guest = new FakeGuest({ program, host }, mac);
+    guests.push(guest);
+    return guest;
+  };
   const program = new NatProgram({
     proc: host.spawn("nat"),
     clock: host.clock,
     random: new SeededRandom(1),
-    toGuest: (frame) => guest?.receive(frame),
+    toGuest: (frame) => {
+      const dst = MacAddr.at(frame.buf, frame.rp);
+      (guests.find(({ mac }) => mac.equals(dst)) ?? guests[0]!).receive(frame);
+    },
     nat: { hostAddr: `${HOST}/24`, nameServers: [REMOTE], ...options.nat },
     forwards: options.forwards ?? [],
   });
-  guest = new FakeGuest({ program, host });
+  const guest = addGuest();
   const command = (text: string) => {
     const fd = user.open("#srv/nat", Open.ReadWrite);
     user.write(fd, text);
@@ -129,7 +141,7 @@ export async function tellNat(
     return stats.stats.find((one) => one.counter === counter)?.count ?? 0;
   };
   return {
-    ...{ host, remote, program, guest, user, there: new User(remote), command, stat },
+    ...{ host, remote, program, guest, addGuest, user, there: new User(remote), command, stat },
     async [Symbol.asyncDispose]() {
       program.close();
       await host.close();

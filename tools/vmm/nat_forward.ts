@@ -100,9 +100,12 @@ export class ForwardTable {
     return this.#forwards;
   }
 
-  /** Whether some forward has the host's `port`. */
-  holds(proto: MapProto, port: number): boolean {
-    return this.#forwards.some(({ map }) => map.proto === proto && map.holds(port));
+  /** The forward's map that has `port` of the host's address `word`, or null. */
+  find(proto: MapProto, word: number, port: number): NatMap | null {
+    for (const { map } of this.#forwards) {
+      if (map.proto === proto && map.holds(port) && (map.bound === null || map.bound.w3 === word)) return map;
+    }
+    return null;
   }
 
   /** EADDRINUSE names the forward that has one of the host's ports already; ENOSPC: too many. */

@@ -24,7 +24,7 @@ import { quotedPort, setQuotedEnd } from "./icmp_error.ts";
 import { toGuest } from "./link.ts";
 import { MapProto, type NatMap, Realm } from "./map.ts";
 import { Kind, mapProtoOf } from "./packet.ts";
-import { filterKey, findWay } from "./way.ts";
+import { filterKey, findWay, mayReach } from "./way.ts";
 
 function drop(nat: Nat, reason: Reason): Decision {
   nat.packet.block.free();
@@ -50,8 +50,10 @@ export function errorOutbound(nat: Nat, guest: Guest): Decision {
   const remote = quote.ip.src;
   const way = findWay(nat, guest, { proto: proto as MapProto, guestPort, remoteWord: remote.w3, remotePort });
   const { map } = way;
-  // To whoever sent the packet, and to nobody else: an error is no way round the policy.
+  // To whoever sent the packet, and to nobody else.
   if (map === null || way.realm === Realm.Dns || packet.dst !== remote.w3) return drop(nat, Reason.IcmpQuote);
+  const reason = mayTell(nat, map);
+  if (reason !== Reason.None) return drop(nat, reason);
   const ttl = ipv4Ttl(buf, at);
   if (ttl <= 1) return drop(nat, Reason.Ttl);
   const real = way.real ?? remote;
@@ -66,6 +68,19 @@ export function errorOutbound(nat: Nat, guest: Guest): Decision {
   setIcmpChecksum(buf, packet.transport, packet.end);
   counters.errorsOut++;
   return nat.decision.set(Verdict.Send, Reason.None, map, packet.block);
+}
+
+/**
+ * Whether the guest may send an error by `nat.way`. A quote is easily forged, and carries what one likes to whom one
+ * likes: so only to whom a packet could have come from, which is who is let in, and whom the guest could send to.
+ */
+function mayTell(nat: Nat, map: NatMap): Reason {
+  const { way, config } = nat;
+  if (way.isAnswer) return Reason.None;
+  if (config.broadcasts.has(way.remoteWord)) return Reason.Destination;
+  const key = filterKey(nat, way.remoteWord, way.remotePort);
+  const isKnown = !map.isStatic && (!nat.filters || map.lets(key, nat.now, nat.table.lifetimeOf(map)));
+  return isKnown ? mayReach(nat) : Reason.IcmpQuote;
 }
 
 /** Translates an error (a whole IP packet, given away) about a packet that `map` sent. */

@@ -66,3 +66,28 @@ Deno.test("An error of the remote itself comes from the name that the guest has 
     assertSound(got.slice(28));
   }
 });
+
+Deno.test("A forged quote is no way out: an error goes only to who could have sent the packet, by the policy", () => {
+  const secret = "203.0.113.5";
+  const forged = (dst: string, dstPort = 4000) =>
+    icmpErrorPacket({
+      ...{ type: 3, code: 3 },
+      packet: udpPacket({ src: dst, dst: GUEST, srcPort: 9, dstPort, payload: pattern(99) }),
+    }, { src: GUEST, dst });
+  for (const filtering of ["endpoint", "address", "address-port"] as const) {
+    const kit = natKit({ filtering, policy: { restrict: true, allow: [`udp:${REMOTE}:9`] } });
+    sentOf(kit.out(udp()));
+    assertEquals(kit.out(forged(REMOTE)).reason, "none");
+    const reason = filtering === "endpoint" ? "policy-restricted" : "icmp-quote";
+    assertEquals([filtering, kit.out(forged(secret)).reason], [filtering, reason]);
+    // A forward makes nobody known who has not come by it.
+    kit.nat.addForward("udp:8053:53");
+    assertEquals(kit.out(forged(secret, 53)).reason, "icmp-quote");
+  }
+  const open = natKit({ filtering: "endpoint" });
+  sentOf(open.out(udp()));
+  const reasons = ["10.0.0.255", "224.0.0.1", "255.255.255.255", "169.254.169.254", "127.0.0.1"].map((dst) =>
+    open.out(forged(dst)).reason
+  );
+  assertEquals(reasons, ["destination", "destination", "destination", "policy-metadata", "policy-loopback"]);
+});

@@ -35,10 +35,11 @@ import { Reason } from "./counters.ts";
 import { type Decision, Verdict } from "./decision.ts";
 import { errorOutbound } from "./errors.ts";
 import type { Guest } from "./guest.ts";
+import { translateInbound } from "./inbound.ts";
 import { arpFrame, dhcpPacket, errorToGuest, toGuest, udpBlock } from "./link.ts";
 import { MapClass, MapProto, NatMap, Realm, remoteKey } from "./map.ts";
 import { finishChecksum, icmpIsQuery, Kind } from "./packet.ts";
-import { filterKey, findWay, type Way } from "./way.ts";
+import { filterKey, findWay, mayReach, type Way } from "./way.ts";
 
 const SRC_MAC = 6;
 const LIMITED_BROADCAST = -1;
@@ -120,7 +121,7 @@ function route(nat: Nat, guest: Guest): Decision {
   if (!isRouter && !isDns && nat.isOnLink(dst)) return drop(nat, block, Reason.OnLink);
   const { proto, srcPort, dstPort } = packet;
   const way = findWay(nat, guest, { proto, guestPort: srcPort, remoteWord: dst, remotePort: remotePort(nat, dstPort) });
-  const reason = way.isAnswer ? Reason.None : mayReach(nat, way);
+  const reason = mayReach(nat);
   if (reason !== Reason.None) {
     return refuse(nat, guest, { reason, type: ICMP_UNREACHABLE, code: ICMP_UNREACHABLE_PROHIBITED });
   }
@@ -133,21 +134,6 @@ function route(nat: Nat, guest: Guest): Decision {
 /** The remote port of a query is none: its identifier is the guest's. */
 function remotePort(nat: Nat, dstPort: number): number {
   return nat.packet.kind === Kind.Query ? 0 : dstPort;
-}
-
-/** What the policy says about a new way. */
-function mayReach(nat: Nat, way: Way): Reason {
-  const { policy, packet, config } = nat;
-  const { protocol } = packet;
-  const port = way.remotePort;
-  if (way.realm === Realm.Host) return policy.checkLoopback(protocol, packet.dst, port);
-  if (way.realm === Realm.Dns) return policy.checkNamed(protocol, packet.dst, port);
-  if (!config.hostWords.has(packet.dst)) return policy.check(protocol, packet.dst, port);
-  // A hairpin (RFC 4787 REQ-9): the guests' own maps are reached whether or not the host is.
-  const { proto } = packet;
-  const isOwn = packet.kind === Kind.Ports &&
-    (nat.table.findByHost(proto, port) !== null || nat.forwards.holds(proto, port));
-  return isOwn ? policy.checkNamed(protocol, packet.dst, port) : policy.checkHost(protocol, packet.dst, port);
 }
 
 /** A question to our name server: answered here, or sent to one of the host's. */
@@ -200,9 +186,18 @@ function toMap(nat: Nat, guest: Guest, way: Way): Decision {
     setIpv4Ttl(packet.buf, packet.at, RELAY_TTL);
   } else if (isRouted) setIpv4Ttl(packet.buf, packet.at, ttl - 1);
   map.packetsOut++;
+  if (way.target !== null) return hairpin(nat, block, way.target);
   counters.sent++;
   counters.sentBytes += block.length;
   return nat.decision.set(Verdict.Send, Reason.None, map, block);
+}
+
+/**
+ * To another guest, or to itself, by the host's address (RFC 4787 REQ-9a: with the host's address and port as source).
+ * Not by way of the host: a program of its own that has the port at this address would take what is not for it.
+ */
+function hairpin(nat: Nat, block: Block, target: NatMap): Decision {
+  return translateInbound(nat, block.own(), target, nat.now);
 }
 
 /** What sending does to a map: it lives on, its remote is let in, its connection is followed. */
