@@ -61,7 +61,7 @@ Deno.test("RFC 5382 REQ-8: TCP of one guest to the forward of another, SYN to AC
   assertEquals(story.command("maps tcp").includes("established"), true);
 });
 
-Deno.test("RFC 5508 REQ-7: an ICMP error about a hairpin comes back, outer destination and quote translated", async () => {
+Deno.test("RFC 5508 REQ-7: an ICMP error about a hairpin comes back, destination and quote translated", async () => {
   const { story, other } = await tellTwo();
   await using _ = story;
   const sent = udp();

@@ -75,7 +75,7 @@ function packetOut(nat: Nat, block: Block, isGroup: boolean): Decision {
   if (isGroup) return drop(nat, block, Reason.LinkBroadcast);
   if (!nat.mayBeGuest(packet.src)) return drop(nat, block, Reason.Source);
   const guest = guestOf(nat);
-  if (guest === null) return drop(nat, block, Reason.Guests);
+  if (typeof guest === "number") return drop(nat, block, guest);
   if (packet.kind !== Kind.Fragment) return route(nat, guest);
   const whole = nat.reassembler.add(packet, nat.now);
   if (typeof whole === "number") return drop(nat, block, whole);
@@ -91,13 +91,15 @@ function isDhcp({ packet, config }: Nat): boolean {
     (packet.dst === LIMITED_BROADCAST || packet.dst === config.router.w3);
 }
 
-/** Who sent the packet; new guests and new hardware addresses are learnt. */
-function guestOf(nat: Nat): Guest | null {
+/** Who sent the packet; new guests and new hardware addresses are learnt, but not of who has another's address. */
+function guestOf(nat: Nat): Guest | Reason {
   const { packet, table, macHi, macLo } = nat;
   const guest = table.guest(packet.src);
   if (guest !== null && guest.mac !== null && guest.mac.lo === macLo && guest.mac.hi === macHi) return guest;
   const mac = new MacAddr(macHi, macLo);
-  return table.addGuest(packet.srcAddr, mac.isGroup || mac.isZero ? null : mac);
+  if (mac.isGroup || mac.isZero) return Reason.Source;
+  if (nat.dhcp.isAnothers(packet.src, mac.key, nat.now)) return Reason.Spoofed;
+  return table.addGuest(packet.srcAddr, mac) ?? Reason.Guests;
 }
 
 /** The packet that was read, of `guest`, whole: where does it go? */

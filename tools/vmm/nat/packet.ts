@@ -43,6 +43,11 @@ import { adjustUdpChecksum, UDP_HEADER_LEN, udpLength } from "../../../kernel/wi
 import { Reason } from "./counters.ts";
 import { MapProto } from "./map.ts";
 
+/** IP options (RFC 791 3.1); LSRR and SSRR are the loose and the strict source route. */
+const OPTION_END = 0;
+const OPTION_NOP = 1;
+const OPTION_LSRR = 131;
+const OPTION_SSRR = 137;
 const SRC_PORT = 0;
 const DST_PORT = 2;
 const UDP_CHECKSUM = 6;
@@ -107,6 +112,10 @@ export class NatPacket {
       return Reason.BadIp;
     }
     if (!ipv4ChecksumOk(buf, rp)) return Reason.IpChecksum;
+    if (headerLen > IPV4_HEADER_LEN) {
+      const reason = optionsReason(buf, rp + IPV4_HEADER_LEN, rp + headerLen);
+      if (reason !== Reason.None) return reason;
+    }
     if (totalLen < length) block.trim(totalLen);
     this.block = block;
     this.#place(headerLen);
@@ -224,6 +233,18 @@ export class NatPacket {
   get dstAddr(): IpAddr {
     return IpAddr.v4(this.dst);
   }
+}
+
+/** What is wrong with IP options: a source route, or an option that runs out of the header. */
+function optionsReason(buf: Uint8Array, from: number, end: number): Reason {
+  for (let at = from; at < end && buf[at] !== OPTION_END;) {
+    const kind = buf[at]!;
+    if (kind === OPTION_LSRR || kind === OPTION_SSRR) return Reason.SourceRoute;
+    const size = kind === OPTION_NOP ? 1 : at + 1 < end ? buf[at + 1]! : 0;
+    if (size < (kind === OPTION_NOP ? 1 : 2) || at + size > end) return Reason.BadIp;
+    at += size;
+  }
+  return Reason.None;
 }
 
 /** Whether ICMP messages of `type` carry an identifier that can be mapped: echo and timestamp (RFC 5508 3). */

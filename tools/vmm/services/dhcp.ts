@@ -104,6 +104,13 @@ export class DhcpServer {
     return [...this.#leases.values()];
   }
 
+  /** Whether the address `word` is another client's than `mac`: kept for it, or leased to it for the time being. */
+  isAnothers(word: number, mac: number, now: number): boolean {
+    for (const [owner, addr] of this.config.reservations) if (addr.w3 === word) return owner !== mac;
+    const lease = this.#leases.get(word);
+    return lease !== undefined && !lease.isOffer && lease.mac >= 0 && lease.mac !== mac && lease.expires > now;
+  }
+
   /** The answer to `message`, or null if it gets none. */
   answer(message: DhcpMessage, now: number): DhcpMessage | null {
     if (message.op !== DHCP_BOOT_REQUEST || !message.giaddr.isUnspecified || message.chaddr.isGroup) return null;
