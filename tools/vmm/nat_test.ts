@@ -76,7 +76,8 @@ Deno.test("A conflict of forwards names who holds the port, and changes nothing 
   door.taken.add(99);
   assertEquals(conflict("udp:99:1"), "Cannot forward udp:99:1: udp/7 of eve has announced 99");
   out(udp({ srcPort: 6000 }));
-  assertEquals(conflict("udp:6000:1"), `Cannot forward udp:6000:1: guest ${GUEST} port 6000 has the port`);
+  assertEquals(conflict("udp:6000:1"), `Cannot forward udp:6000:1: guest ${GUEST} port 6000 has port 6000`);
+  assertEquals(conflict("udp:5990-6010:1"), `Cannot forward udp:5990-6010:1: guest ${GUEST} port 6000 has port 6000`);
   assertEquals(nat.forwards.list.length, 1);
   assertEquals(assertThrows(() => nat.removeForward("tcp:1:1"), KernelError).code, "ENOENT");
   nat.removeForward("tcp:8000-8009:80");

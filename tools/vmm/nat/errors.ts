@@ -78,8 +78,8 @@ function mayTell(nat: Nat, map: NatMap): Reason {
   const { way, config } = nat;
   if (way.isAnswer) return Reason.None;
   if (config.broadcasts.has(way.remoteWord)) return Reason.Destination;
-  const key = filterKey(nat, way.remoteWord, way.remotePort);
-  const isKnown = !map.isStatic && (!nat.filters || map.lets(key, nat.now, nat.table.lifetimeOf(map)));
+  const key = filterKey(nat, map.proto, way.remoteWord, way.remotePort);
+  const isKnown = !map.isStatic && (!nat.filters[map.proto] || map.lets(key, nat.now, nat.table.lifetimeOf(map)));
   return isKnown ? mayReach(nat) : Reason.IcmpQuote;
 }
 
@@ -107,7 +107,8 @@ export function errorInbound(nat: Nat, map: NatMap): Decision {
   const seen = calledBy(nat, map, real);
   const remotePort = map.proto === MapProto.Icmp ? 0 : quotedPort(buf, quote, "destination");
   const lifetime = nat.table.lifetimeOf(map);
-  if (nat.filters && !map.isStatic && !map.lets(filterKey(nat, seen.w3, remotePort), nat.now, lifetime)) {
+  const key = filterKey(nat, map.proto, seen.w3, remotePort);
+  if (nat.filters[map.proto] && !map.isStatic && !map.lets(key, nat.now, lifetime)) {
     return drop(nat, Reason.Filtered);
   }
   const guestPort = map.guestPort + port - map.hostPort;

@@ -90,7 +90,7 @@ function use(nat: Nat, map: NatMap, seen: number): void {
   if (map.proto === MapProto.Tcp) {
     cls = map.track(remoteKey(seen, port), tcpFlags(packet.buf, packet.transport), false);
   } else if (!config.inboundRefresh) return;
-  if (nat.filters) map.keepOpen(filterKey(nat, seen, port), now);
+  if (nat.filters[map.proto]) map.keepOpen(filterKey(nat, map.proto, seen, port), now);
   table.touch(map, cls, now);
 }
 
@@ -117,8 +117,8 @@ function isMartian(nat: Nat, map: NatMap): boolean {
 }
 
 function isLetIn(nat: Nat, map: NatMap, seen: number): boolean {
-  if (map.isStatic || !nat.filters) return true;
-  return map.lets(filterKey(nat, seen, remotePort(nat)), nat.now, nat.table.lifetimeOf(map));
+  if (map.isStatic || !nat.filters[map.proto]) return true;
+  return map.lets(filterKey(nat, map.proto, seen, remotePort(nat)), nat.now, nat.table.lifetimeOf(map));
 }
 
 function remotePort({ packet }: Nat): number {

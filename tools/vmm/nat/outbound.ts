@@ -210,7 +210,7 @@ function use(nat: Nat, map: NatMap, way: Way): void {
   if (packet.proto === MapProto.Tcp) {
     cls = map.track(remoteKey(packet.dst, packet.dstPort), tcpFlags(packet.buf, packet.transport), true);
   } else if (cls === MapClass.Dns && packet.dstPort !== DNS_PORT) cls = MapClass.Udp;
-  if (nat.filters) map.open(filterKey(nat, way.remoteWord, way.remotePort), now);
+  if (nat.filters[map.proto]) map.open(filterKey(nat, map.proto, way.remoteWord, way.remotePort), now);
   nat.table.touch(map, cls, now);
 }
 
@@ -229,8 +229,8 @@ function makeMap(nat: Nat, guest: Guest, way: Way): NatMap | Reason {
     proto,
     guestPort,
     realm,
-    table.remoteWord(way.remoteWord),
-    table.remotePort(way.remotePort),
+    table.remoteWord(proto, way.remoteWord),
+    table.remotePort(proto, way.remotePort),
   );
   // What comes from the network must never reach a map of the host's loopback.
   if (realm === Realm.Host) map.bound = IPV4_LOOPBACK;

@@ -19,7 +19,7 @@ const ends = (guestPort: number, fields: Partial<MapEnds> = {}): MapEnds => ({
 
 function put(table: NatTable, guest: number, one: MapEnds, now = 0): NatMap {
   const { proto, guestPort, realm } = one;
-  const remote = [table.remoteWord(one.remoteWord), table.remotePort(one.remotePort)] as const;
+  const remote = [table.remoteWord(proto, one.remoteWord), table.remotePort(proto, one.remotePort)] as const;
   const map = new NatMap(table.addGuest(addr(guest), null)!, proto, guestPort, realm, ...remote);
   map.hostPort = guestPort;
   table.add(map, now);
@@ -42,7 +42,7 @@ Deno.test("The table finds what a list of maps would, whatever it is keyed by", 
       const table = tableOf({ mapping });
       const list = new Map<string, NatMap>();
       for (const { guest, remove, ...step } of steps) {
-        const remote = [table.remoteWord(step.remoteWord), table.remotePort(step.remotePort)];
+        const remote = [table.remoteWord(step.proto, step.remoteWord), table.remotePort(step.proto, step.remotePort)];
         const key = [guest, step.proto, step.guestPort, step.realm, ...remote].join();
         const found = table.find(table.addGuest(addr(guest), null)!, step);
         assertEquals(found, list.get(key) ?? null);

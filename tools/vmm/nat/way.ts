@@ -98,7 +98,7 @@ function realmOf(nat: Nat, way: Way): Realm {
   return dns !== null && way.remoteWord === dns.w3 && way.remotePort === DNS_PORT ? Realm.Dns : Realm.World;
 }
 
-/** What the filter of a NAT keys a remote by. */
-export function filterKey(nat: Nat, word: number, port: number): number {
-  return remoteKey(word, nat.config.filtering === "address-port" ? port : 0);
+/** What the filter of a protocol keys a remote by. */
+export function filterKey(nat: Nat, proto: MapProto, word: number, port: number): number {
+  return remoteKey(word, nat.config.filtering[proto] === "address-port" ? port : 0);
 }
