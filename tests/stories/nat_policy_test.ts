@@ -45,7 +45,7 @@ function question(name: string): Uint8Array {
   return udp({ dst: DNS, dstPort: 53, payload });
 }
 
-Deno.test("A source route, which would go past the policy, is refused, whole, in fragments, from the network", async () => {
+Deno.test("A source route, which would pass by the policy, is refused: whole, in pieces, inbound", async () => {
   await using story = await tellNat({ nat: { policy: { private: false } } });
   for (const kind of [131, 137]) {
     const options = new Uint8Array([1, kind, 7, 4, 127, 0, 0, 1]);
@@ -68,7 +68,7 @@ Deno.test("A source route, which would go past the policy, is refused, whole, in
   assertEquals(story.guest.packets(), []);
 });
 
-Deno.test("restrict has no back door: name server, own zone, router, host, hairpin, ping, groups, tunnels", async () => {
+Deno.test("restrict has no back door: names, router, host, hairpin, ping, groups, tunnels, pieces", async () => {
   const policy = { restrict: true, loopback: false, allow: [`udp:${REMOTE}:9`] };
   await using story = await tellNat({ nat: { policy }, forwards: ["udp:8053:53"] });
   const tries: [string, Uint8Array, string][] = [
@@ -100,7 +100,7 @@ Deno.test("restrict has no back door: name server, own zone, router, host, hairp
   assertEquals(sent(story), 1);
 });
 
-Deno.test("restrict lets names be asked where a rule says so, and loopback services by the router's own rule", async () => {
+Deno.test("restrict lets through what a rule names: questions, and a service at the router", async () => {
   await using story = await tellNat({ nat: { policy: { restrict: true, allow: ["udp:*:53", `udp:${ROUTER}:9`] } } });
   assertEquals(story.guest.askOne(question("gateway.internal"))[9], 17);
   story.guest.ask(question("example.com"));
@@ -150,7 +150,7 @@ function lease(guest: FakeGuest, addr = GUEST): void {
   assertEquals(askDhcp(guest, 3, { requested: addr })?.type, 5);
 }
 
-Deno.test("An address is its leaseholder's: another station sends nothing from it and gets nothing for it", async () => {
+Deno.test("An address is its leaseholder's: no other station sends from it or gets what is for it", async () => {
   await using story = await tellNat();
   const conv = story.there.conv("udp", "announce 7", "headers");
   lease(story.guest);

@@ -156,7 +156,7 @@ Deno.test("A NAT that ends gives back every port, descriptor and name", async ()
   story.user.conv("udp", "announce 8053");
 });
 
-Deno.test("akaros 29: a forward that cannot be had at the start ends nothing: it is said what has the port", async () => {
+Deno.test("akaros 29: a forward that cannot be had at the start ends nothing, and is said why", async () => {
   const host = await boot();
   const proc = host.spawn("server");
   await proc.announce("udp!*!8053");
@@ -185,4 +185,25 @@ Deno.test("A forward of host port 0 gets one that is free, and is listed and rem
   assertEquals(endsOf(must(story.guest.packets()[0])), `${REMOTE}:1234 > ${GUEST}:53`);
   assertMatch(story.command(`remove udp:${port}:53`), /^ok/);
   assertEquals(story.program.sockets.openCount, 0);
+});
+
+Deno.test("What ends here is checked here: DHCP and our zone do not answer a wrong checksum", async () => {
+  await using story = await tellNat();
+  const query = dnsQuery(7, { name: "gateway.internal", type: 1, class: 1 });
+  const payload = new Uint8Array(dnsLen(query));
+  emitDns(query, payload, 0);
+  const ask = (checksum?: number) =>
+    story.guest.ask(udpPacket({
+      ...{ src: GUEST, dst: DNS, srcPort: 5000, dstPort: 53, payload },
+      ...(checksum === undefined ? {} : { checksum }),
+    })).length;
+  assertEquals([ask(), ask(0), ask(1), story.stat("refused-bad-transport")], [1, 1, 0, 1]);
+  const ends = { src: "0.0.0.0", dst: "255.255.255.255", srcPort: 68, dstPort: 67 };
+  const message = dataOf(must(askDhcp(story.guest, DHCP_DISCOVER)).packet).slice();
+  message[0] = 1;
+  message[242] = 1;
+  for (const [checksum, count] of [[0, 1], [1, 0]] as const) {
+    story.guest.send(udpPacket({ ...ends, checksum, payload: message }), { broadcast: true });
+    assertEquals([checksum, story.guest.packets().length], [checksum, count]);
+  }
 });

@@ -52,6 +52,12 @@ Deno.test("Lifetimes: UDP 5 minutes, DNS 30 s, ICMP 60 s, TCP by its state (RFC 
     kit.back(tcpPacket({ ...world, flags: TCP_RST }), map);
   };
   assertEquals(life(reset), 240);
+  // RFC 7857 2.1: opening and closing have a time each.
+  const apart = natKit({ lifetimes: { tcpOpening: 1000, tcpClosing: 2000 } });
+  apart.out(tcpPacket());
+  assertEquals(apart.nat.nextExpiry(), 1000);
+  apart.out(tcpPacket({ flags: TCP_RST }));
+  assertEquals(apart.nat.nextExpiry(), 2000);
   // RFC 7857 2.2: a forged RST does not cut a connection that goes on.
   assertEquals(life((kit) => (reset(kit), kit.out(tcpPacket({ flags: TCP_ACK })))), 7440);
 });

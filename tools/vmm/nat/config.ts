@@ -52,8 +52,9 @@ export interface Lifetimes {
   readonly dns: number;
   /** RFC 5508 REQ-1c: at least 60 seconds. */
   readonly icmp: number;
-  /** Connections half open or closing: RFC 5382 REQ-5, at least 4 minutes. */
-  readonly tcpTransitory: number;
+  /** Connections half open, and closing ones: RFC 5382 REQ-5, at least 4 minutes; apart by RFC 7857 2.1. */
+  readonly tcpOpening: number;
+  readonly tcpClosing: number;
   /** RFC 5382 REQ-5: at least 2 hours 4 minutes. */
   readonly tcpEstablished: number;
 }
@@ -63,7 +64,8 @@ export const LIFETIMES: Lifetimes = {
   udp: 300_000,
   dns: 30_000,
   icmp: 60_000,
-  tcpTransitory: 240_000,
+  tcpOpening: 240_000,
+  tcpClosing: 240_000,
   tcpEstablished: 7_440_000,
 };
 

@@ -5,7 +5,9 @@
  * → errors → icmp_error.
  *
  * An error belongs to the map whose packet it quotes; it neither makes, keeps alive nor ends one (RFC 5508 REQ-6). Its
- * own checksum must be right, as it is computed anew; those of the quote are only updated, right or not (REQ-3b).
+ * own checksum must be right, as it is computed anew (REQ-3); those of the quote are only updated, right or not: the
+ * transport's by REQ-3c, and IP's although REQ-3a would rather drop it, as there are routers that count down the TTL and
+ * quote what they have then.
  *
  * Limits: errors of guests about answers of the name server are dropped: nobody waits for them.
  *
@@ -14,7 +16,7 @@
 
 import type { Block } from "../../../kernel/block.ts";
 import { icmpChecksumOk, type IcmpQuote, parseIcmpQuote, setIcmpChecksum } from "../../../kernel/wire/icmp.ts";
-import { IpAddr, IPV4_LOOPBACK } from "../../../kernel/wire/ip_addr.ts";
+import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { ipv4Ttl, setIpv4Dst, setIpv4Src, setIpv4Ttl } from "../../../kernel/wire/ipv4.ts";
 import type { Nat } from "../nat.ts";
 import { Reason } from "./counters.ts";
@@ -118,9 +120,8 @@ export function errorInbound(nat: Nat, map: NatMap): Decision {
   }
   // Who found the fault: the remote under the name that the guest knows, the host as the router, others as they are.
   const finder = IpAddr.v4(packet.src);
-  const isHost = finder.isLoopback || (config.style === "real" && config.hostWords.has(finder.w3));
   if (finder.equals(real)) setIpv4Src(buf, at, seen);
-  else if (isHost) setIpv4Src(buf, at, config.router);
+  else if (finder.isLoopback || isGuestsOwn(nat, finder)) setIpv4Src(buf, at, config.router);
   setIpv4Dst(buf, at, map.guest.addr);
   setIpv4Ttl(buf, at, Math.max(1, ipv4Ttl(buf, at) - 1));
   setIcmpChecksum(buf, packet.transport, packet.end);
@@ -133,5 +134,10 @@ export function errorInbound(nat: Nat, map: NatMap): Decision {
 function calledBy(nat: Nat, map: NatMap, real: IpAddr): IpAddr {
   const { config } = nat;
   if (map.realm === Realm.Dns) return config.dns ?? real;
-  return real.isLoopback || map.bound?.equals(IPV4_LOOPBACK) === true ? config.router : real;
+  return real.isLoopback || map.realm === Realm.Host || isGuestsOwn(nat, real) ? config.router : real;
+}
+
+/** Real style: the guest has the host's address, and calls the host by the router's. */
+function isGuestsOwn({ config }: Nat, addr: IpAddr): boolean {
+  return config.style === "real" && config.hostWords.has(addr.w3);
 }

@@ -91,3 +91,16 @@ Deno.test("A forged quote is no way out: an error goes only to who could have se
   );
   assertEquals(reasons, ["destination", "destination", "destination", "policy-metadata", "policy-loopback"]);
 });
+
+Deno.test("real style: what the host says about an answer to itself quotes the router, as the guest calls it", () => {
+  const style = { style: "real", subnet: "10.0.0.0/24", router: "10.0.0.254" } as const;
+  const { nat, out, back, error } = natKit(style);
+  const { map } = nat.addForward("udp:8053:53");
+  const asked = gotOf(back(udpPacket({ src: HOST, dst: HOST, srcPort: 9, dstPort: 8053 }), map));
+  assertEquals(endsOf(asked), `10.0.0.254:9 > ${HOST}:53`);
+  const { packet } = sentOf(out(udpPacket({ src: HOST, dst: "10.0.0.254", srcPort: 53, dstPort: 9 })));
+  const got = gotOf(error(icmpErrorPacket({ type: 3, code: 3, packet }, { src: HOST, dst: HOST }), map));
+  assertSound(got);
+  assertEquals(`${parseIpv4(got, 0, got.length)!.src}`, "10.0.0.254");
+  assertEquals(endsOf(got.slice(28)), `${HOST}:53 > 10.0.0.254:9`);
+});

@@ -132,8 +132,9 @@ function isReply(type: number): boolean {
 /** Whether the packet must be refused for its size. What the host itself sent is cut: no path is to be discovered. */
 function isTooBig(nat: Nat, isLocal: boolean): boolean {
   const { block, buf, at, src } = nat.packet;
-  if (block.segment !== Segment.None) return false;
-  if (block.length <= nat.config.mtu || !ipv4DontFragment(buf, at)) return false;
+  // A segment that will be cut is as large as its pieces.
+  const length = block.segment === Segment.None ? block.length : block.segmentHeaderLen + block.segmentSize;
+  if (length <= nat.config.mtu || !ipv4DontFragment(buf, at)) return false;
   return !isLocal && !nat.config.hostWords.has(src);
 }
 

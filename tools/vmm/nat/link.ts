@@ -31,6 +31,7 @@ import { Reason } from "./counters.ts";
 import { type Decision, Verdict } from "./decision.ts";
 import { cutPacket } from "./fragments.ts";
 import type { Guest } from "./guest.ts";
+import { udpIsSound } from "./packet.ts";
 import { type ErrorFields, makeError, mayAnswer } from "./icmp_error.ts";
 
 const SRC_MAC = 6;
@@ -135,8 +136,8 @@ function isFrom(nat: Nat, mac: MacAddr): boolean {
 export function dhcpPacket(nat: Nat, block: Block): Decision {
   const { packet, counters, decision } = nat;
   block.own();
-  const from = packet.at + packet.headerLen + UDP_HEADER_LEN;
-  const message = parseDhcp(block.buf, from, block.wp);
+  packet.read(block);
+  const message = udpIsSound(packet) ? parseDhcp(block.buf, packet.transport + UDP_HEADER_LEN, block.wp) : null;
   block.free();
   // Nobody gives back, or asks for, what another station has.
   const answer = message === null || !isFrom(nat, message.chaddr) ? null : nat.dhcp.answer(message, nat.now);

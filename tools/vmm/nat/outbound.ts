@@ -23,11 +23,12 @@ import {
   ICMP_UNREACHABLE,
   ICMP_UNREACHABLE_PORT,
   ICMP_UNREACHABLE_PROHIBITED,
+  ICMP_UNREACHABLE_PROTOCOL,
 } from "../../../kernel/wire/icmp.ts";
 import { IPV4_LOOPBACK } from "../../../kernel/wire/ip_addr.ts";
 import { ipv4Ttl, setIpv4Ttl } from "../../../kernel/wire/ipv4.ts";
 import { MacAddr } from "../../../kernel/wire/mac_addr.ts";
-import { clampTcpMss, TCP_SYN, tcpFlags } from "../../../kernel/wire/tcp.ts";
+import { clampTcpMss, TCP_RST, TCP_SYN, tcpFlags } from "../../../kernel/wire/tcp.ts";
 import { UDP_HEADER_LEN } from "../../../kernel/wire/udp.ts";
 import type { Nat } from "../nat.ts";
 import { replyEcho } from "../services/echo.ts";
@@ -38,7 +39,7 @@ import type { Guest } from "./guest.ts";
 import { translateInbound } from "./inbound.ts";
 import { arpFrame, dhcpPacket, errorToGuest, toGuest, udpBlock } from "./link.ts";
 import { MapClass, MapProto, NatMap, Realm, remoteKey } from "./map.ts";
-import { finishChecksum, icmpIsQuery, Kind } from "./packet.ts";
+import { finishChecksum, icmpIsQuery, Kind, udpIsSound } from "./packet.ts";
 import { filterKey, findWay, mayReach, type Way } from "./way.ts";
 
 const SRC_MAC = 6;
@@ -70,6 +71,7 @@ export function translateOutbound(nat: Nat, frame: Block, now: number): Decision
 function packetOut(nat: Nat, block: Block, isGroup: boolean): Decision {
   const { packet } = nat;
   let reason = packet.read(block);
+  if (reason === Reason.Protocol && !isGroup) return otherProtocol(nat, block);
   if (reason !== Reason.None) return drop(nat, block, reason);
   if (isDhcp(nat)) return dhcpPacket(nat, block);
   if (isGroup) return drop(nat, block, Reason.LinkBroadcast);
@@ -83,6 +85,13 @@ function packetOut(nat: Nat, block: Block, isGroup: boolean): Decision {
   nat.counters.reassembled++;
   reason = packet.read(whole);
   return reason === Reason.None ? route(nat, guest) : drop(nat, whole, reason);
+}
+
+/** A protocol that cannot be translated: who asks for it is told so (RFC 792, code 2). */
+function otherProtocol(nat: Nat, block: Block): Decision {
+  const guest = nat.table.guest(nat.packet.src);
+  if (guest === null) return drop(nat, block, Reason.Protocol);
+  return refuse(nat, guest, { reason: Reason.Protocol, type: ICMP_UNREACHABLE, code: ICMP_UNREACHABLE_PROTOCOL });
 }
 
 /** To the server's port, and to the router or to everybody: what is for somebody else's server goes its way. */
@@ -146,6 +155,7 @@ function toNameServer(nat: Nat, guest: Guest, way: Way): Decision {
     block.own();
     packet.read(block);
     const data = relay.answer(packet.buf, packet.transport + UDP_HEADER_LEN, block.wp);
+    if (data !== null && !udpIsSound(packet)) return drop(nat, block, Reason.BadTransport);
     if (data !== null) {
       counters.dns++;
       const ports = { srcPort: DNS_PORT, dstPort: packet.srcPort };
@@ -208,7 +218,10 @@ function use(nat: Nat, map: NatMap, way: Way): void {
   const { packet, now } = nat;
   let cls: MapClass = map.class;
   if (packet.proto === MapProto.Tcp) {
-    cls = map.track(remoteKey(packet.dst, packet.dstPort), tcpFlags(packet.buf, packet.transport), true);
+    const flags = tcpFlags(packet.buf, packet.transport);
+    cls = map.track(remoteKey(packet.dst, packet.dstPort), flags, true);
+    // RFC 7857 7.1: who is called does not keep a map alive by refusing.
+    if ((flags & TCP_RST) !== 0 && cls === map.class) return;
   } else if (cls === MapClass.Dns && packet.dstPort !== DNS_PORT) cls = MapClass.Udp;
   if (nat.filters[map.proto]) map.open(filterKey(nat, map.proto, way.remoteWord, way.remotePort), now);
   nat.table.touch(map, cls, now);

@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { Checksum } from "../../../kernel/block.ts";
 import { pseudoSum } from "../../../kernel/wire/checksum.ts";
 import { MAC_BROADCAST } from "../../../kernel/wire/mac_addr.ts";
-import { ipv4HeaderLen, ipv4Tos, ipv4Ttl, parseIpv4 } from "../../../kernel/wire/ipv4.ts";
+import { ipv4HeaderLen, ipv4Tos, ipv4Ttl, parseIpv4, setIpv4Checksum } from "../../../kernel/wire/ipv4.ts";
 import { parseTcp, TCP_ACK, TCP_RST, TCP_SYN, tcpChecksumOk } from "../../../kernel/wire/tcp.ts";
 import { fuzz } from "../../../tests/kit/fuzz.ts";
 import { echoPacket, ip, ipPacket, pattern, udpPacket } from "../../../tests/kit/ip_fixture.ts";
@@ -219,11 +219,39 @@ Deno.test("Nothing leaves to groups, broadcasts, nobody, or from an address that
   assertEquals(refused("destination"), 7);
 });
 
-Deno.test("akaros 19: protocols without ports are dropped and counted", () => {
-  const { out } = natKit();
+Deno.test("akaros 19: protocols without ports are dropped and counted, and who asked is told so", () => {
+  const { out, frame, refused, nat } = natKit();
   for (const protocol of [2, 47, 132, 0, 255]) {
-    assertEquals(out(ipPacket({ src: GUEST, dst: REMOTE, protocol, payload: pattern(8) })).reason, "protocol");
+    const refusal = out(ipPacket({ src: GUEST, dst: REMOTE, protocol, payload: pattern(8) }));
+    const error = gotOf(refusal);
+    assertSound(error);
+    assertEquals([refusal.reason, error[20], error[21], error[28 + 9]], ["protocol", 3, 2, protocol]);
   }
+  // IGMP as hosts send it: to a group, and nobody is told.
+  const igmp = ipPacket({ src: GUEST, dst: "224.0.0.22", protocol: 2, options: pattern(4), payload: pattern(8) });
+  igmp.set([148, 4, 0, 0], 20);
+  setIpv4Checksum(igmp, 0, 24);
+  assertEquals(frame(framed(igmp, { dst: MAC_BROADCAST })).toGuest, []);
+  assertEquals(out(igmp).toGuest, []);
+  assertEquals([refused("protocol"), nat.table.count()], [7, 0]);
+});
+
+Deno.test("RFC 7857 7.1: a guest that refuses who calls does not keep its map alive by that", () => {
+  const kit = natKit({ filtering: "endpoint" });
+  const { map } = sentOf(kit.out(tcpPacket({ flags: TCP_RST })));
+  const probe = () => {
+    kit.back(tcpPacket({ src: "203.0.113.1", dst: HOST, srcPort: 99, dstPort: map.hostPort }), map);
+    sentOf(kit.out(tcpPacket({ dst: "203.0.113.1", dstPort: 99, flags: TCP_RST | TCP_ACK })));
+  };
+  probe();
+  kit.now = 100_000;
+  sentOf(kit.out(tcpPacket({ dst: "203.0.113.1", dstPort: 99, flags: TCP_RST | TCP_ACK })));
+  assertEquals(kit.nat.nextExpiry(), 240_000);
+  // A reset that ends what was open does start the time that a closing connection has (RFC 7857 2.2).
+  sentOf(kit.out(tcpPacket({ dstPort: 81 })));
+  kit.now = 150_000;
+  sentOf(kit.out(tcpPacket({ dstPort: 81, flags: TCP_RST })));
+  assertEquals(kit.nat.nextExpiry(), 390_000);
 });
 
 Deno.test("ICMP errors of our own are limited in rate", () => {

@@ -39,7 +39,7 @@ import {
   setIpv4Src,
 } from "../../../kernel/wire/ipv4.ts";
 import { adjustTcpChecksum, TCP_HEADER_LEN, TCP_HEADER_MAX, tcpHeaderLen } from "../../../kernel/wire/tcp.ts";
-import { adjustUdpChecksum, UDP_HEADER_LEN, udpLength } from "../../../kernel/wire/udp.ts";
+import { adjustUdpChecksum, UDP_HEADER_LEN, udpChecksumOk, udpLength } from "../../../kernel/wire/udp.ts";
 import { Reason } from "./counters.ts";
 import { MapProto } from "./map.ts";
 
@@ -270,6 +270,12 @@ export function finishChecksum(block: Block): boolean {
   put16(buf, checksumField, check === 0 && isUdp ? 0xffff : check);
   block.checksum = Checksum.None;
   return true;
+}
+
+/** Whether the UDP checksum of `packet` is right, as far as it has one: what ends here is checked here. */
+export function udpIsSound(packet: NatPacket): boolean {
+  const { block, buf, transport } = packet;
+  return block.checksum !== Checksum.None || udpChecksumOk(buf, transport, packet.srcAddr, packet.dstAddr);
 }
 
 function wordSum(word: number): number {

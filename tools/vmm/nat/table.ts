@@ -56,8 +56,8 @@ export class NatTable {
 
   constructor(config: NatConfig) {
     const { lifetimes, guestCaps, totalCaps, mapping } = config;
-    const { udp, dns, icmp, tcpTransitory, tcpEstablished } = lifetimes;
-    this.#lifetimes = [udp, dns, icmp, tcpTransitory, tcpTransitory, tcpEstablished];
+    const { udp, dns, icmp, tcpOpening, tcpClosing, tcpEstablished } = lifetimes;
+    this.#lifetimes = [udp, dns, icmp, tcpOpening, tcpClosing, tcpEstablished];
     this.#guestCaps = [guestCaps.udp, guestCaps.tcp, guestCaps.icmp];
     this.#totalCaps = [totalCaps.udp, totalCaps.tcp, totalCaps.icmp];
     this.#byAddress = mapping.map((one) => one !== "endpoint");

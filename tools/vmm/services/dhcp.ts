@@ -187,7 +187,9 @@ export class DhcpServer {
       stale ??= addr;
     }
     if (stale !== null) return stale;
-    for (const lease of this.#leases.values()) if (lease.expires <= now) return lease.addr;
+    for (const { addr, expires } of this.#leases.values()) {
+      if (expires <= now && this.#isFor(addr, mac, now)) return addr;
+    }
     return null;
   }
 
@@ -244,14 +246,19 @@ export class DhcpServer {
     };
   }
 
-  /** The options that the client listed, in its order; all if it listed none. */
+  /** The options that the client listed, in its order (but the mask before the routers); all if it listed none. */
   #wanted(message: DhcpMessage): [number, Uint8Array][] {
     const list = message.options.get(DHCP_OPTION_PARAMETERS);
     if (list === undefined) return [...this.#options];
     const wanted: [number, Uint8Array][] = [];
-    for (const code of list) {
+    const put = (code: number) => {
       const bytes = this.#options.get(code);
       if (bytes !== undefined) wanted.push([code, bytes]);
+    };
+    for (const code of list) {
+      // RFC 2132 3.3. That it comes again in its own place does no harm: each is sent once, where it stands first.
+      if (code === DHCP_OPTION_ROUTERS && list.includes(DHCP_OPTION_SUBNET_MASK)) put(DHCP_OPTION_SUBNET_MASK);
+      put(code);
     }
     return wanted;
   }

@@ -118,6 +118,11 @@ Deno.test("The parameter list decides which options come, and in which order", (
   const { say } = server();
   const codes = [...say(DHCP_DISCOVER, { list: [DHCP_OPTION_MTU, 250, DHCP_OPTION_SUBNET_MASK] })!.options.keys()];
   assertEquals(codes.slice(-2), [DHCP_OPTION_MTU, DHCP_OPTION_SUBNET_MASK]);
+  // RFC 2132 3.3: the mask before the routers, whoever asks in which order.
+  const asked = [DHCP_OPTION_MTU, DHCP_OPTION_ROUTERS, DHCP_OPTION_HOST_NAME, DHCP_OPTION_SUBNET_MASK];
+  assertEquals([...say(DHCP_DISCOVER, { list: asked })!.options.keys()].slice(-4), [
+    ...[DHCP_OPTION_MTU, DHCP_OPTION_SUBNET_MASK, DHCP_OPTION_ROUTERS, DHCP_OPTION_HOST_NAME],
+  ]);
   assertEquals(codes.includes(DHCP_OPTION_ROUTERS), false);
   assertEquals(codes.includes(DHCP_OPTION_SERVER_ID), true);
 });
