@@ -17,7 +17,7 @@ const udp = (options: Parameters<typeof udpPacket>[0] = {}) =>
 const reply = (options: Parameters<typeof udpPacket>[0] = {}) =>
   udpPacket({ src: REMOTE, dst: HOST, srcPort: 9, dstPort: 4000, ttl: 64, ...options });
 
-Deno.test("Lifetimes: UDP 5 minutes, DNS 30 s, ICMP 60 s, TCP by its state (RFC 4787, 5382, 5508)", () => {
+Deno.test("akaros 27: lifetimes: UDP 5 minutes, DNS 30 s, ICMP 60 s, TCP by its state (RFC 4787, 5382, 5508)", () => {
   const life = (use: (kit: ReturnType<typeof natKit>) => void) => {
     const kit = natKit();
     use(kit);
@@ -62,7 +62,7 @@ Deno.test("Lifetimes: UDP 5 minutes, DNS 30 s, ICMP 60 s, TCP by its state (RFC 
   assertEquals(life((kit) => (reset(kit), kit.out(tcpPacket({ flags: TCP_ACK })))), 7440);
 });
 
-Deno.test("65,000 UDP ports: the least recently used maps go, and DNS still works", () => {
+Deno.test("head-to-head, 65,000 UDP ports: the least recently used maps go, and DNS still works", () => {
   const kit = natKit();
   for (let port = 1; port <= 65_000; port++) {
     kit.now = port;
@@ -74,7 +74,7 @@ Deno.test("65,000 UDP ports: the least recently used maps go, and DNS still work
   assertEquals(kit.out(udp({ srcPort: 65_001, dst: DNS, dstPort: 53 })).verdict, Verdict.Send);
 });
 
-Deno.test("A conflict of forwards names who holds the port, and changes nothing (akaros 29)", () => {
+Deno.test("akaros 29: a conflict of forwards names who holds the port, and changes nothing", () => {
   const { nat, door, out } = natKit();
   nat.addForward("tcp:8000-8009:80");
   const conflict = (spec: string) => assertThrows(() => nat.addForward(spec), KernelError).message;

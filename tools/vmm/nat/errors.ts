@@ -5,8 +5,8 @@
  * → errors → icmp_error.
  *
  * An error belongs to the map whose packet it quotes; it neither makes, keeps alive nor ends one (RFC 5508 REQ-6). Its
- * own checksum must be right, as it is computed anew (REQ-3); those of the quote are only updated, right or not: the
- * transport's by REQ-3c, and IP's although REQ-3a would rather drop it, as there are routers that count down the TTL and
+ * own checksum must be right, as it is computed anew (REQ-3). Those of the quote are only updated, right or not: the
+ * transport's by REQ-3c; IP's although REQ-3a would rather drop it, as there are routers that count down the TTL and
  * quote what they have then.
  *
  * Limits: errors of guests about answers of the name server are dropped: nobody waits for them.

@@ -73,7 +73,7 @@ Deno.test("Maps of the world and of the loopback are apart: neither takes the ot
   assertEquals(back(reply({ dstPort: host.hostPort }), host).reason, "filtered");
 });
 
-Deno.test("Inbound packets above the guest's MTU are cut, or with DF refused with the MTU (akaros 22)", () => {
+Deno.test("akaros 22: inbound packets above the guest's MTU are cut, or with DF refused with the MTU", () => {
   const { out, back } = natKit({ mtu: 1280 });
   const { map } = sentOf(out(udp()));
   const { toGuest } = back(reply({ payload: pattern(4000) }), map);

@@ -50,7 +50,7 @@ Deno.test("One guest port has one host port for every remote (RFC 4787 REQ-1), a
   assertEquals([maps("endpoint"), maps("address"), maps("address-port")], [1, 2, 3]);
 });
 
-Deno.test("TTL counts down one hop each way; TOS, id, DF and options stay as they are", () => {
+Deno.test("akaros 31: TTL counts down one hop each way; TOS, id, DF and options stay as they are", () => {
   const { out, back } = natKit();
   const options = new Uint8Array([7, 7, 4, 1, 2, 3, 4, 0]);
   const header = { tos: 0xb9, id: 0x1234, dontFragment: true, options, ttl: 9 };
@@ -110,7 +110,7 @@ Deno.test("An owed checksum stays owed: only the addresses in its pseudo-header 
   assertEquals(field % 0xffff, expected % 0xffff);
 });
 
-Deno.test("The router's address is the host's loopback, off unless asked for (akaros 26)", () => {
+Deno.test("akaros 26: the router's address is the host's loopback, off unless asked for", () => {
   assertEquals(natKit().out(udp({ dst: ROUTER })).reason, "policy-loopback");
   assertEquals(natKit().out(udp({ dst: "127.0.0.1" })).reason, "policy-loopback");
   const { out, back } = natKit({ policy: { loopback: true } });
@@ -158,7 +158,7 @@ Deno.test("akaros 21: ping of the router is answered by the router, of any size 
   }
 });
 
-Deno.test("A SYN offers no more than the guest's link carries (akaros 31); other options stay", () => {
+Deno.test("akaros 31: a SYN offers no more than the guest's link carries; other options stay", () => {
   const { out, back } = natKit({ mtu: 1280 });
   const tcpOptions = { mss: 1460, windowScale: 7, sackPermitted: true };
   const { packet, map } = sentOf(out(tcpPacket({ tcpOptions })));
@@ -203,7 +203,7 @@ Deno.test("A host without ports refuses the map, and the guest is told", () => {
   assertEquals(natKit({ reject: false, guestCaps: { udp: 0 } }).out(udp()).toGuest.length, 0);
 });
 
-Deno.test("Nothing leaves to groups, broadcasts, nobody, or from an address that is not a guest's (akaros 26)", () => {
+Deno.test("akaros 26: nothing leaves to groups, broadcasts, nobody, or from an address that is not a guest's", () => {
   const { out, frame, refused } = natKit();
   for (const dst of ["224.0.0.251", "255.255.255.255", "10.0.2.255", "10.0.0.255", "0.0.0.0", "240.0.0.1", GUEST]) {
     assertEquals([dst, out(udp({ dst })).reason], [dst, "destination"]);
