@@ -235,8 +235,8 @@ function checkEnds(conv: Conv, bypass: Bypass, header: IpHeader, block: Block, a
 }
 
 /**
- * Whether packets may come from `src`: the conversation's address, or one of ours. All of 127/8 is (RFC 1122 3.2.1.3): a
- * packet to any of it is delivered, so its answer must be able to leave.
+ * Whether packets may come from `src`: the conversation's address, or one of ours. All of 127/8 is (RFC 1122 3.2.1.3):
+ * a packet to any of it is delivered, so its answer must be able to leave.
  */
 function mayBeSource(conv: Conv, src: IpAddr): boolean {
   if (!conv.laddr.isUnspecified) return src.equals(conv.laddr);

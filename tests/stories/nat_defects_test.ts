@@ -36,7 +36,7 @@ Deno.test("akaros 10.3: the guest's MAC tells the style: 0b is qemu, 0c is real,
   }
 });
 
-Deno.test("akaros 30: an observer of the guest's link sees each frame whole and exactly, nothing behind it", async () => {
+Deno.test("akaros 30: who observes the guest's link sees each frame whole and exactly", async () => {
   await using host = await boot();
   const got: Uint8Array[] = [];
   const seen: [string, Uint8Array][] = [];

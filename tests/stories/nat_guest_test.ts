@@ -132,7 +132,7 @@ Deno.test("real style: the guest has the host's address, and the remote cannot t
   assertEquals(await story.inGuest.readText("/net/arp").then((table) => table.includes("00010203040a")), true);
 });
 
-Deno.test("head-to-head, half-close and the rest: TCP both ways, the client's own address, a refused port", async () => {
+Deno.test("head-to-head, half-close and the rest: TCP both ways, the client's address, a refusal", async () => {
   await using story = await tellThree({ forwards: ["tcp:2222:22"] });
   const { inGuest, there } = story;
   const server = await there.announce("tcp!*!80");

@@ -64,7 +64,7 @@ Deno.test("ping of the router and of the remote", async () => {
   assertSound(answer);
 });
 
-Deno.test("head-to-head, ping to a dead address: host unreachable once ARP has failed, and no fake answer", async () => {
+Deno.test("head-to-head, ping to a dead address: host unreachable when ARP has failed, no fake answer", async () => {
   await using story = await tellNat();
   const dead = "10.0.0.77";
   const tcp = tcpPacket({ dst: dead });
@@ -113,7 +113,7 @@ Deno.test("head-to-head, ECN: it, DSCP and TTL arrive as they were sent, less on
   assertEquals([ipv4Ttl(got, 0), ipv4Tos(got, 0)], [8, 3]);
 });
 
-Deno.test("head-to-head, client address kept: a forward shows the guest the client's own address and port", async () => {
+Deno.test("head-to-head, client address kept: a forward shows the guest the client's address, port too", async () => {
   await using story = await tellNat({ forwards: ["udp:8053:53"] });
   const conv = story.there.conv("udp", `connect ${HOST}!8053 1234`);
   conv.bwrite(pattern(30));
