@@ -17,6 +17,7 @@
  */
 
 import { Block } from "../../../kernel/block.ts";
+import { finishChecksum } from "../../../kernel/segment.ts";
 import { get16, sameBytes } from "../../../kernel/wire/bytes.ts";
 import {
   copiedIpv4Options,
@@ -34,7 +35,7 @@ import {
   setIpv4TotalLen,
 } from "../../../kernel/wire/ipv4.ts";
 import { Reason } from "./counters.ts";
-import { finishChecksum, type NatPacket } from "./packet.ts";
+import type { NatPacket } from "./packet.ts";
 
 /** Datagrams that wait for their rest: a burst of large ones, one after another. */
 export const DATAGRAMS_MAX = 32;

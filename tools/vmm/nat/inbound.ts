@@ -7,6 +7,7 @@
  */
 
 import { type Block, Segment } from "../../../kernel/block.ts";
+import { finishChecksum, pieceLength } from "../../../kernel/segment.ts";
 import {
   ICMP_ECHO_REPLY,
   ICMP_TIME_EXCEEDED,
@@ -26,7 +27,7 @@ import { errorInbound } from "./errors.ts";
 import { makeError, mayAnswer } from "./icmp_error.ts";
 import { toGuest } from "./link.ts";
 import { MapProto, type NatMap, Realm, remoteKey } from "./map.ts";
-import { finishChecksum, Kind } from "./packet.ts";
+import { Kind } from "./packet.ts";
 import { filterKey } from "./way.ts";
 
 const LOOPBACK_NET = 127;
@@ -133,7 +134,7 @@ function isReply(type: number): boolean {
 function isTooBig(nat: Nat, isLocal: boolean): boolean {
   const { block, buf, at, src } = nat.packet;
   // A segment that will be cut is as large as its pieces.
-  const length = block.segment === Segment.None ? block.length : block.segmentHeaderLen + block.segmentSize;
+  const length = block.segment === Segment.None ? block.length : pieceLength(block);
   if (length <= nat.config.mtu || !ipv4DontFragment(buf, at)) return false;
   return !isLocal && !nat.config.hostWords.has(src);
 }

@@ -193,8 +193,9 @@ Deno.test("A forward bound to one address is no way out by another", () => {
 Deno.test("An uncut segment is as large as its pieces will be: it fits, or is answered with the MTU", () => {
   const { out, back } = natKit({ mtu: 1280, mss: 0 });
   const { map } = sentOf(out(tcpPacket()));
+  const ends = { src: REMOTE, dst: HOST, srcPort: 80, dstPort: 4000 };
   const uncut = (segmentSize: number) => {
-    const block = Block.from(tcpPacket({ src: REMOTE, dst: HOST, srcPort: 80, dstPort: 4000, data: pattern(20_000) }));
+    const block = Block.from(tcpPacket({ ...ends, flags: TCP_ACK, data: pattern(20_000) }));
     block.checksum = Checksum.Owed;
     block.checksumStart = block.rp + 20;
     block.checksumField = block.rp + 36;

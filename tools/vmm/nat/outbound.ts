@@ -7,6 +7,7 @@
  */
 
 import { type Block, Checksum } from "../../../kernel/block.ts";
+import { finishChecksum } from "../../../kernel/segment.ts";
 import { get16, getWord } from "../../../kernel/wire/bytes.ts";
 import { DHCP_SERVER_PORT } from "../../../kernel/wire/dhcp.ts";
 import { DNS_PORT } from "../../../kernel/wire/dns.ts";
@@ -39,7 +40,7 @@ import type { Guest } from "./guest.ts";
 import { translateInbound } from "./inbound.ts";
 import { arpFrame, dhcpPacket, errorToGuest, toGuest, udpBlock } from "./link.ts";
 import { MapClass, MapProto, NatMap, Realm, remoteKey } from "./map.ts";
-import { finishChecksum, icmpIsQuery, Kind, udpIsSound } from "./packet.ts";
+import { icmpIsQuery, Kind, udpIsSound } from "./packet.ts";
 import { filterKey, findWay, mayReach, type Way } from "./way.ts";
 
 const SRC_MAC = 6;

@@ -11,8 +11,9 @@
  */
 
 import { type Block, Checksum, Segment } from "../../../kernel/block.ts";
+import { finishChecksum } from "../../../kernel/segment.ts";
 import { get16, put16 } from "../../../kernel/wire/bytes.ts";
-import { checksum, fold } from "../../../kernel/wire/checksum.ts";
+import { fold } from "../../../kernel/wire/checksum.ts";
 import {
   ICMP_ECHO_REPLY,
   ICMP_ECHO_REQUEST,
@@ -38,7 +39,14 @@ import {
   setIpv4Dst,
   setIpv4Src,
 } from "../../../kernel/wire/ipv4.ts";
-import { adjustTcpChecksum, TCP_HEADER_LEN, TCP_HEADER_MAX, tcpHeaderLen } from "../../../kernel/wire/tcp.ts";
+import {
+  adjustTcpChecksum,
+  TCP_HEADER_LEN,
+  TCP_HEADER_MAX,
+  TCP_SYN,
+  tcpFlags,
+  tcpHeaderLen,
+} from "../../../kernel/wire/tcp.ts";
 import { adjustUdpChecksum, UDP_HEADER_LEN, udpChecksumOk, udpLength } from "../../../kernel/wire/udp.ts";
 import { Reason } from "./counters.ts";
 import { MapProto } from "./map.ts";
@@ -187,7 +195,10 @@ export class NatPacket {
       const field = transport + (this.proto === MapProto.Udp ? UDP_CHECKSUM : TCP_CHECKSUM);
       if (block.checksumStart !== transport || block.checksumField !== field || field + 2 > end) return false;
     } else if (block.segment !== Segment.None) return false;
-    return block.segment === Segment.None || (block.segmentSize > 0 && block.segmentHeaderLen <= end - block.rp);
+    if (block.segment === Segment.None) return true;
+    // A SYN has no data to be cut.
+    if (this.proto === MapProto.Tcp && (tcpFlags(this.buf, transport) & TCP_SYN) !== 0) return false;
+    return block.segmentSize > 0 && block.segmentHeaderLen <= end - block.rp;
   }
 
   /** Rewrites where it comes from; the number of an ICMP query is its identifier. */
@@ -256,20 +267,6 @@ export function icmpHasId(type: number): boolean {
 /** Whether it asks: answers come only to those who asked. */
 export function icmpIsQuery(type: number): boolean {
   return type === ICMP_ECHO_REQUEST || type === ICMP_TIMESTAMP_REQUEST;
-}
-
-/** Computes the checksum that `block` owes; false if it does not fit. Afterwards it is an ordinary packet. */
-export function finishChecksum(block: Block): boolean {
-  if (block.checksum !== Checksum.Owed) return true;
-  block.own();
-  const { buf, rp, wp, checksumStart, checksumField } = block;
-  if (checksumStart < rp || checksumField < checksumStart || checksumField + 2 > wp) return false;
-  // The field holds the pseudo-header's sum and is summed with the rest.
-  const check = checksum(buf, checksumStart, wp);
-  const isUdp = ipv4Protocol(buf, rp) === IP_PROTO_UDP;
-  put16(buf, checksumField, check === 0 && isUdp ? 0xffff : check);
-  block.checksum = Checksum.None;
-  return true;
 }
 
 /** Whether the UDP checksum of `packet` is right, as far as it has one: what ends here is checked here. */
