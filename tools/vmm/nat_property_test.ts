@@ -256,7 +256,7 @@ Deno.test("Out and back are the naive translation: whole, owed, borrowed, in fra
 Deno.test("Large answers are cut into pieces that are, put together, the naive translation", () => {
   const kit = openKit(1280);
   fc.assert(
-    fc.property(shapes, fc.integer({ min: 1300, max: 65000 }), (shape, size) => {
+    fc.property(shapes, fc.integer({ min: 1300, max: 65000 }), fc.boolean(), (shape, size, isOwed) => {
       const packet = packetOf({ ...shape, kind: "udp", how: "whole", remote: REMOTE });
       const { map } = sentOf(kit.out(packet));
       const ends = { src: REMOTE, dst: HOST, srcPort: shape.dstPort, dstPort: map.hostPort };
@@ -265,12 +265,16 @@ Deno.test("Large answers are cut into pieces that are, put together, the naive t
       const seen = rewritten(answer, { dst: GUEST, dstPort: shape.srcPort, hops: 1 });
       const payload = seen.subarray(ipv4HeaderLen(seen, 0));
       let at = 0;
-      for (const piece of kit.back(answer, map).toGuest) {
+      for (const piece of kit.back(isOwed ? owed(answer) : answer, map).toGuest) {
         assertSound(piece);
         const part = piece.subarray(ipv4HeaderLen(piece, 0));
         const offset = ((piece[6]! & 0x1f) << 8 | piece[7]!) * 8;
         assertEquals([offset, piece.length <= 1280, piece[8]], [at, true, 8]);
         assertEquals(part, payload.subarray(at, at + part.length));
+        // RFC 791 3.1: all options in the first piece, those with the highest bit in all.
+        const kept: readonly number[] = at === 0 || (shape.options[0] ?? 0) >= 128 ? shape.options : [];
+        assertEquals([...piece.subarray(20, piece.length - part.length)].slice(0, kept.length), [...kept]);
+        assertEquals(piece.length - part.length, 20 + Math.ceil(kept.length / 4) * 4);
         at += part.length;
       }
       assertEquals(at, payload.length);
