@@ -171,9 +171,12 @@ Deno.test("An address is its leaseholder's: no other station sends from it or ge
   advance(story.host, 20);
   assertEquals([story.guest.packets().length, thief.frames()], [1, []]);
   // Nor is the lease given back, or taken, by another.
-  for (const type of [7, 4, 3]) askDhcp(thief, type, { chaddr: story.guest.mac, ciaddr: GUEST });
+  for (const type of [7, 4, 3]) {
+    assertEquals(askDhcp(thief, type, { chaddr: story.guest.mac, ciaddr: GUEST, requested: GUEST }), null);
+    assertEquals(story.command("leases").includes(`${GUEST} ${story.guest.mac} leased`), true);
+  }
+  assertEquals(story.guest.packets(), []);
   assertEquals(askDhcp(thief, 3, { requested: GUEST })?.type, 6);
-  assertEquals(story.command("leases").includes(`${GUEST} ${story.guest.mac} leased`), true);
   // An address of its own is free to use without a lease.
   thief.send(udp({ src: "10.0.2.40" }));
   assertEquals(sent(story), 2);

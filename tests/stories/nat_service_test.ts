@@ -111,6 +111,8 @@ Deno.test("The control channel: forwards come and go while traffic flows, and al
   advance(story.host, 20);
   assertEquals(story.command("list"), `ok\nudp:8053:53 ${GUEST} 1 0\ntcp:2222:22 ${GUEST} 0 0\n`);
   assertMatch(story.command("show"), /udp:8053:53 exposes guest 10.0.2.15 on every address of the host/);
+  await using open = await tellNat({ nat: { filtering: { udp: "endpoint" } } });
+  assertMatch(open.command("show"), /^anybody reaches every udp port that a guest has sent from$/m);
   story.guest.ask(udpPacket({ src: GUEST, dst: REMOTE, srcPort: 4000, dstPort: 7 }));
   assertMatch(story.command("maps"), /^ok\nudp 10.0.2.15!4000 \*!4000 world udp \d+ 1 0\n$/);
   assertEquals(story.command("remove udp:8053:53"), `ok\nudp:8053:53 ${GUEST} 1 0\n`);

@@ -51,7 +51,7 @@ import { Counters, Reason } from "./nat/counters.ts";
 import { Decision } from "./nat/decision.ts";
 import { Reassembler } from "./nat/fragments.ts";
 import { Limiter } from "./nat/limiter.ts";
-import { NatMap, Realm } from "./nat/map.ts";
+import { MAP_PROTO_NAMES, NatMap, Realm } from "./nat/map.ts";
 import { NatPacket } from "./nat/packet.ts";
 import { NatTable } from "./nat/table.ts";
 import { Way } from "./nat/way.ts";
@@ -249,6 +249,8 @@ export class Nat {
       const from = spec.bound === null ? "every address of the host" : `${spec.bound}`;
       lines.push(`${formatForward(spec)} exposes guest ${map.guest.addr} on ${from}`);
     }
+    const open = MAP_PROTO_NAMES.filter((_, proto) => !this.filters[proto]);
+    if (open.length > 0) lines.push(`anybody reaches every ${open.join(", ")} port that a guest has sent from`);
     lines.push(...this.#refusedForwards.values());
     return lines;
   }

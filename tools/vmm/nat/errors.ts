@@ -15,7 +15,14 @@
  */
 
 import type { Block } from "../../../kernel/block.ts";
-import { icmpChecksumOk, type IcmpQuote, parseIcmpQuote, setIcmpChecksum } from "../../../kernel/wire/icmp.ts";
+import {
+  ICMP_REDIRECT,
+  ICMP_SOURCE_QUENCH,
+  icmpChecksumOk,
+  type IcmpQuote,
+  parseIcmpQuote,
+  setIcmpChecksum,
+} from "../../../kernel/wire/icmp.ts";
 import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { ipv4Ttl, setIpv4Dst, setIpv4Src, setIpv4Ttl } from "../../../kernel/wire/ipv4.ts";
 import type { Nat } from "../nat.ts";
@@ -33,9 +40,14 @@ function drop(nat: Nat, reason: Reason): Decision {
   return nat.decision.set(Verdict.Drop, nat.counters.refuse(reason), null, null);
 }
 
-/** The quote of the error that was just read; null: malformed, or damaged on its way. */
+/**
+ * The quote of the error that was just read; null: malformed, damaged on its way, or not to be passed on. A redirect is
+ * a router's word to its own neighbours (RFC 1812 5.2.7.2), and source quench is no more (RFC 6633 5).
+ */
 function quoteOf(nat: Nat): IcmpQuote | null {
   const { buf, transport, end } = nat.packet;
+  const type = buf[transport]!;
+  if (type === ICMP_REDIRECT || type === ICMP_SOURCE_QUENCH) return null;
   return icmpChecksumOk(buf, transport, end) ? parseIcmpQuote(buf, transport, end) : null;
 }
 
@@ -104,7 +116,10 @@ export function errorInbound(nat: Nat, map: NatMap): Decision {
   const quote = quoteOf(nat);
   if (quote === null || mapProtoOf(quote.ip.protocol) !== map.proto) return drop(nat, Reason.IcmpQuote);
   const port = quotedPort(buf, quote, "source");
-  if (port < 0 || !map.holds(port)) return drop(nat, Reason.IcmpQuote);
+  const sender = quote.ip.src;
+  if (port < 0 || !map.holds(port) || !(sender.isLoopback || config.hostWords.has(sender.w3))) {
+    return drop(nat, Reason.IcmpQuote);
+  }
   const real = quote.ip.dst;
   const seen = calledBy(nat, map, real);
   const remotePort = map.proto === MapProto.Icmp ? 0 : quotedPort(buf, quote, "destination");
@@ -131,7 +146,7 @@ export function errorInbound(nat: Nat, map: NatMap): Decision {
 }
 
 /** How the guest calls the remote `real` of one of its packets. */
-function calledBy(nat: Nat, map: NatMap, real: IpAddr): IpAddr {
+export function calledBy(nat: Nat, map: NatMap, real: IpAddr): IpAddr {
   const { config } = nat;
   if (map.realm === Realm.Dns) return config.dns ?? real;
   return real.isLoopback || map.realm === Realm.Host || isGuestsOwn(nat, real) ? config.router : real;

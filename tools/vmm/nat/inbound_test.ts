@@ -208,3 +208,11 @@ Deno.test("An uncut segment is as large as its pieces will be: it fits, or is an
   const refused = uncut(1241);
   assertEquals([refused.reason, icmpNextHopMtu(refused.block!.bytes(), 20)], ["too-big", 1280]);
 });
+
+Deno.test("ICMP errors to the network are limited in rate as those to guests are", () => {
+  const kit = natKit();
+  const { map } = sentOf(kit.out(udp()));
+  let told = 0;
+  for (let i = 0; i < 200; i++) told += kit.back(reply({ ttl: 1 }), map).block === null ? 0 : 1;
+  assertEquals([told, kit.refused("ttl"), kit.refused("icmp-rate")], [50, 200, 150]);
+});

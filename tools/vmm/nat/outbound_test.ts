@@ -10,6 +10,7 @@ import { parseTcp, TCP_ACK, TCP_RST, TCP_SYN, tcpChecksumOk } from "../../../ker
 import { fuzz } from "../../../tests/kit/fuzz.ts";
 import { echoPacket, ip, ipPacket, pattern, udpPacket } from "../../../tests/kit/ip_fixture.ts";
 import { u16 } from "../../../tests/kit/wire.ts";
+import { translateOutbound } from "./outbound.ts";
 import {
   assertSound,
   DNS,
@@ -288,4 +289,17 @@ Deno.test("A name server on the host's loopback is asked from there", () => {
   assertEquals(endsOf(packet), "127.0.0.1:4000 > 127.0.0.53:53");
   const answer = udpPacket({ src: "127.0.0.53", dst: "127.0.0.1", srcPort: 53, dstPort: 4000 });
   assertEquals(endsOf(gotOf(back(answer, map))), `${DNS}:53 > ${GUEST}:4000`);
+});
+
+Deno.test("A hairpin keeps nothing that was only borrowed from the guest that sent it", () => {
+  const { nat, out } = natKit({ filtering: "endpoint" });
+  sentOf(out(udp({ src: "10.0.2.16", srcPort: 777 })));
+  const packet = udp({ dst: HOST, dstPort: 777, payload: pattern(900) });
+  const block = framed(packet.slice(0, 178));
+  const borrowed = packet.slice(178);
+  block.extents = [borrowed];
+  translateOutbound(nat, block, 0);
+  const [frame] = nat.takeFrames();
+  borrowed.fill(0);
+  assertEquals([frame!.extents, frame!.bytes().slice(14 + 28)], [null, pattern(900)]);
 });
