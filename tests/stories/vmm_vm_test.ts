@@ -120,7 +120,7 @@ Deno.test("startGuestNetwork() answers the guest, shows its frames, and gives ev
   host.clock.jobs.run();
   assertEquals([got, seen], [[2], ["guest out: answered by the router", "guest in: "]]);
   const other = { ...options, proc: host.spawn("other"), name: null };
-  assertThrows(() => startGuestNetwork({ ...other, forwards: ["udp:8053:53"] }), KernelError, "Cannot forward");
+  assertThrows(() => startGuestNetwork({ ...other, forwards: ["udp:8053"] }), KernelError, "Cannot read the forward");
   network.close();
   assertEquals(network.program.sockets.openCount, 0);
   startGuestNetwork({ ...other, forwards: ["udp:8053:53"] }).close();

@@ -92,7 +92,7 @@ export class NatProgram {
   #control = -1;
   #post = -1;
 
-  /** Starts it. Throws KernelError for options that cannot be, and for a forward that cannot be had. */
+  /** Starts it. Throws KernelError for options and forwards that make no sense; see {@link Nat.startForwards}. */
   constructor(options: NatProgramOptions) {
     const { proc, clock, random } = options;
     this.#proc = proc;
@@ -106,7 +106,7 @@ export class NatProgram {
     this.#events.wake = () => this.#job.wake();
     this.#timer = clock.timer(() => this.#expire());
     try {
-      for (const spec of options.forwards ?? []) this.nat.addForward(spec);
+      this.nat.startForwards(options.forwards ?? []);
       if (options.name !== null) this.#postControl(options.name ?? "nat");
     } catch (error) {
       this.close();

@@ -59,7 +59,7 @@ export interface GuestNetwork {
   close(): void;
 }
 
-/** Starts the NAT and connects the card. Throws KernelError for options that cannot be, and for a forward. */
+/** Starts the NAT and connects the card. Throws KernelError for options and forwards that make no sense. */
 export function startGuestNetwork(options: GuestNetworkOptions): GuestNetwork {
   const { card, observe, proc, clock, random, nat, forwards = [], name = "nat" } = options;
   const { offload = card.offloads.checksum && card.offloads.tcpSegment } = options;
