@@ -67,6 +67,8 @@ export abstract class LinuxPort {
   readonly device: NetDevice;
   /** The namespace it is in; null: that of the program. */
   readonly netns: Netns | null;
+  /** Why Linux takes no packets for its loopback (127/8) from us; empty: it does. */
+  readonly localnet: string;
   /** What it has done. */
   readonly counters: PortCounters = {
     received: 0,
@@ -111,6 +113,7 @@ export abstract class LinuxPort {
     this.#fd = handle.fd;
     this.device = handle.device;
     this.netns = handle.netns;
+    this.localnet = handle.localnet;
     this.name = handle.device.name;
     this.#mtu = handle.device.mtu;
     this.#pool = options.pool ?? new BlockPool();

@@ -154,6 +154,8 @@ export interface NetdLabOptions {
   configure?: boolean;
   /** Whether servers run in the guest, too. */
   guestServers?: boolean;
+  /** Called before netd is started. */
+  prepare?: (lab: NetdLab) => Promise<void>;
 }
 
 /** See above. */
@@ -227,9 +229,11 @@ export async function openNetdLab(options: NetdLabOptions = {}): Promise<NetdLab
   const lab = new NetdLab(createNetns(`nd-world-${id}`), createNetns(`nd-guest-${id}`), folder);
   try {
     await lab.worldMust("ip", "addr", "add", `${WORLD}/32`, "dev", "lo");
+    await options.prepare?.(lab);
+    const dns = options.options?.includes("--dns") === true ? [] : ["--dns", PEER];
     lab.netd = await startNetd([
       ...["--netns", lab.guest.name, "--uplink-netns", lab.world.name, "--uplink-device", "aka0"],
-      ...["--dns", PEER, "--api-socket", lab.apiSocket, ...configure ? ["--configure"] : [], ...options.options ?? []],
+      ...[...dns, "--api-socket", lab.apiSocket, ...configure ? ["--configure"] : [], ...options.options ?? []],
     ]);
     lab.children.push(await startPeer(lab.world));
     if (guestServers) lab.children.push(await startPeer(lab.guest));

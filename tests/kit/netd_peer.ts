@@ -2,11 +2,11 @@
  * The other end of what netd's tests send: a program that is started inside a network namespace, the world's or the
  * guest's, and serves at fixed ports until it is killed. Says `ready` when it listens.
  *
- *     GET /bytes/N     N bytes that follow from N          (TCP 8080)
+ *     GET /bytes/N     N bytes that follow from N          (TCP 8080; TCP 8081 of 127.0.0.1 only)
  *     PUT /            SHA-256 of what was sent
  *     GET /whoami      address of the client, as it is seen here
  *     TCP 7            everything back, but only after the client's end
- *     UDP 7            each datagram back
+ *     UDP 7            each datagram back                  (UDP 77 of 127.0.0.1 only)
  *     UDP, TCP 53      a name server that knows one answer for each type
  *
  * @module
@@ -34,9 +34,9 @@ async function answerHttp(request: Request, client: string): Promise<string | Ui
   return pathname === "/whoami" ? client : bytesOf(Number(pathname.slice("/bytes/".length)));
 }
 
-function serveHttp(): void {
+function serveHttp(hostname: string, port: number): void {
   Deno.serve(
-    { port: 8080, hostname: "0.0.0.0", onListen: () => {} },
+    { port, hostname, onListen: () => {} },
     async (request, { remoteAddr }) => new Response(await answerHttp(request, remoteAddr.hostname)),
   );
 }
@@ -48,10 +48,16 @@ async function serveTcp(port: number, work: (conn: Deno.TcpConn) => Promise<void
   }
 }
 
+/** Where datagrams are served. */
+interface UdpPlace {
+  readonly addr: string;
+  readonly port: number;
+}
+
 /** Answers each datagram with what `reply` makes of it. */
-function serveUdp(reactor: Reactor, port: number, reply: (bytes: Uint8Array) => Uint8Array): void {
+function serveUdp(reactor: Reactor, place: UdpPlace, reply: (bytes: Uint8Array) => Uint8Array): void {
   const socket = new LinuxSocket("udp", null);
-  socket.bind("0.0.0.0", port);
+  socket.bind(place.addr, place.port);
   socket.onMessage = ({ bytes, addr, port }) => void socket.sendTo(reply(bytes), addr, port);
   reactor.add(socket);
 }
@@ -108,11 +114,13 @@ function answerDns(query: Uint8Array): Uint8Array {
 
 if (import.meta.main) {
   const reactor = new Reactor({ clock: new RealClock() });
-  serveHttp();
+  serveHttp("0.0.0.0", 8080);
+  serveHttp("127.0.0.1", 8081);
   serveTcp(7, echo);
   serveTcp(53, answerTcpDns);
-  serveUdp(reactor, 7, (bytes) => bytes);
-  serveUdp(reactor, 53, answerDns);
+  serveUdp(reactor, { addr: "0.0.0.0", port: 7 }, (bytes) => bytes);
+  serveUdp(reactor, { addr: "127.0.0.1", port: 77 }, (bytes) => bytes);
+  serveUdp(reactor, { addr: "0.0.0.0", port: 53 }, answerDns);
   reactor.start();
   console.log("ready");
 }

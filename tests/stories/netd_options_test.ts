@@ -2,6 +2,7 @@
 
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { parseOptions, USAGE, UsageError } from "../../tools/netd/options.ts";
+import { withoutLoopback } from "../../tools/netd/uplink.ts";
 import { SlirpApi } from "../../tools/netd/slirp_api.ts";
 
 const parse = (text: string) => parseOptions(text.split(" "), () => ["192.0.2.53"])!;
@@ -17,6 +18,27 @@ Deno.test("netd's defaults", () => {
     },
   );
   assertEquals([nat.nameServers, nat.guestMac, forwards, offload], [["192.0.2.53"], null, [], true]);
+});
+
+Deno.test("netd opens the machine's loopback unless that is disabled, or all is restricted", () => {
+  const loopback = (text: string) => {
+    const { nat } = parse(`--netns x ${text}`);
+    return [nat.farLoopback, nat.policy!.loopback];
+  };
+  assertEquals(loopback("--mtu 1500"), [true, true]);
+  assertEquals(loopback("--restrict --allow tcp:10.0.2.2:8000"), [true, false], "only what is allowed");
+  assertEquals(loopback("--disable-host-loopback"), [false, false]);
+});
+
+Deno.test("netd asks the machine's name servers on loopback only if there are no others, and it is open", () => {
+  const servers = (machines: string[], ...args: string[]) =>
+    parseOptions(["--netns", "x", ...args], () => machines)!.nat;
+  assertEquals(servers(["127.0.0.53", "192.0.2.53"]).nameServers, ["192.0.2.53"]);
+  assertEquals(servers(["127.0.0.53"]).nameServers, ["127.0.0.53"]);
+  assertEquals(servers([]).nameServers, ["10.99.0.1"]);
+  assertEquals(servers(["192.0.2.53"], "--dns", "127.0.0.1").nameServers, ["127.0.0.1"]);
+  assertEquals(withoutLoopback(servers(["127.0.0.53"]), "10.99.0.1").nameServers, ["10.99.0.1"]);
+  assertEquals(withoutLoopback(servers([]), "10.99.0.1").policy!.loopback, false);
 });
 
 Deno.test("netd's peer is the network's first address that is not ours, unless told", () => {

@@ -1,7 +1,7 @@
 /**
  * The daemon: a host kernel on an uplink, a guest, and the NAT between them.
  *
- * Path: netd → daemon → boot (uplink), netns_guest or qemu_guest, NatProgram, ApiSocket.
+ * Path: netd → daemon → uplink, boot, netns_guest or qemu_guest, NatProgram, ApiSocket.
  *
  * ```
  *   guest ─TAP in its namespace, or QEMU's socket─ NatProgram ─system calls─ kernel ─TAP or TUN─ Linux ─▶ world
@@ -13,19 +13,20 @@
 import { HostRandom } from "../../devices/host/clock.ts";
 import { HostError } from "../../devices/host/libc.ts";
 import { setUpNetns } from "../../devices/host/netns_setup.ts";
-import { openTap, openTun, type TapOptions, type TapPort, type TunPort } from "../../devices/host/tun.ts";
+import { openTap, type TapPort, type TunPort } from "../../devices/host/tun.ts";
 import { UnixListener } from "../../devices/host/unix_socket.ts";
 import { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { boot, type Host } from "../boot.ts";
 import type { NatOptions } from "../vmm/nat/config.ts";
 import { NatProgram } from "../vmm/nat_program.ts";
 import type { Guest, Loop } from "../vmm/guests/guest.ts";
-import { netnsGuest, netnsOf } from "../vmm/guests/netns_guest.ts";
+import { netnsGuest } from "../vmm/guests/netns_guest.ts";
 import { qemuGuest } from "../vmm/guests/qemu_guest.ts";
 import { QemuStreamPort } from "../vmm/guests/qemu_stream.ts";
 import { ApiSocket } from "./api_socket.ts";
 import { ExitPipe, watchPath } from "./life.ts";
-import type { NetdOptions, UplinkChoice } from "./options.ts";
+import type { NetdOptions } from "./options.ts";
+import { openUplink, withoutLoopback } from "./uplink.ts";
 
 /** First address of guests without one of their own (nat/config). */
 const GUEST_NUMBER = 15;
@@ -77,13 +78,16 @@ export class Daemon implements AsyncDisposable {
 
   /** Starts it. Throws HostError or KernelError, with nothing left behind. */
   static async start(options: NetdOptions): Promise<Daemon> {
-    const uplink = openUplink(options.uplink, options.offload);
+    const { offload, nat } = options;
+    const wantsLoopback = nat.farLoopback === true;
+    const uplink = openUplink(options.uplink, { offload, localnet: wantsLoopback });
     let host: Host | null = null;
     try {
       const { address, gateway, kind } = options.uplink;
-      host = await boot({ wire: kind, port: uplink, address, gateway, name: "netd" });
+      const localnet = wantsLoopback && uplink.localnet === "";
+      host = await boot({ wire: kind, port: uplink, address, gateway, localnet, name: "netd" });
       host.reactor!.add(uplink);
-      return new Daemon(options, host, uplink);
+      return new Daemon(localnet ? options : { ...options, nat: withoutLoopback(nat, gateway) }, host, uplink);
     } catch (error) {
       if (host === null) uplink.close();
       else await host.close();
@@ -93,7 +97,7 @@ export class Daemon implements AsyncDisposable {
 
   /** What it is connected to and what is open, a line each. */
   describe(): string[] {
-    const { uplink, apiSocket } = this.#options;
+    const { uplink, apiSocket, disableHostLoopback } = this.#options;
     const { subnet, prefix, router, dns, guest, mtu, nameServers } = this.program.nat.config;
     const peer = uplink.peer === null ? "" : `, Linux is ${uplink.peer}`;
     return [
@@ -101,6 +105,9 @@ export class Daemon implements AsyncDisposable {
       `guest ${this.guest.name}: network ${subnet}/${prefix}, MTU ${mtu}, router ${router}, name server ${dns} ` +
       `(asks ${nameServers.join(", ")}), first guest ${guest}`,
       ...this.program.nat.exposure(),
+      ...(disableHostLoopback || this.#uplink.localnet === ""
+        ? []
+        : [`guest does not reach 127.0.0.1 of this machine: ${this.#uplink.localnet}`]),
       ...(apiSocket === null ? [] : [`commands at ${apiSocket}`]),
     ];
   }
@@ -117,22 +124,6 @@ export class Daemon implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
-}
-
-function openUplink(choice: UplinkChoice, offload: boolean): TapPort | TunPort {
-  const { kind, device, attach, peer, netns, mtu } = choice;
-  const options: TapOptions = { offload };
-  if (device !== null) options.name = device;
-  if (netns !== null) options.netns = netnsOf(netns);
-  if (attach) {
-    // As it was set up by who owns it: nothing here needs a right of root.
-    options.attach = true;
-    options.up = false;
-  } else {
-    options.mtu = mtu;
-    options.address = peer!;
-  }
-  return kind === "tap" ? openTap(options) : openTun(options);
 }
 
 /** The guest, and how the NAT is to be told of it. */

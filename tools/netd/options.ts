@@ -45,6 +45,8 @@ export interface NetdOptions {
   readonly guest: GuestChoice;
   readonly uplink: UplinkChoice;
   readonly nat: NatOptions;
+  /** The guest is not to reach the machine that netd runs on. */
+  readonly disableHostLoopback: boolean;
   readonly forwards: readonly string[];
   readonly apiSocket: string | null;
   readonly readyFd: number | null;
@@ -181,6 +183,7 @@ export function parseOptions(args: readonly string[], resolvConf: () => readonly
     guest,
     uplink,
     nat: natOf(given, uplink, guest.kind === "qemu" ? null : undefined, resolvConf),
+    disableHostLoopback: given.flag("disable-host-loopback"),
     forwards: given.list("forward").map((spec) => checked("forward", spec, () => (parseForward(spec), spec))),
     apiSocket: given.text("api-socket"),
     readyFd: given.number("ready-fd", 0, FD_MAX),
@@ -245,15 +248,20 @@ function natOf(
   for (const [name, rules] of [["allow", allow], ["deny", deny]] as const) {
     for (const rule of rules) checked(name, rule, () => new NatPolicy({ [name]: [rule] }));
   }
-  const policy: PolicyOptions = { allow, deny, restrict: given.flag("restrict") };
-  if (given.flag("disable-host-loopback")) policy.deny = [...deny, `*:${peer}:*`];
+  const restrict = given.flag("restrict");
+  const noLoopback = given.flag("disable-host-loopback");
+  const policy: PolicyOptions = { allow, deny, restrict, loopback: !noLoopback && !restrict };
+  if (noLoopback) policy.deny = [...deny, `*:${peer}:*`];
   const asked = given.list("dns").map((text) => checkAddr("dns", text).toString());
-  const found = asked.length > 0 ? asked : resolvConf();
+  const machines = resolvConf();
+  const outside = machines.filter((addr) => !addr.startsWith("127."));
+  const found = asked.length > 0 ? asked : outside.length > 0 ? outside : machines;
   const nat: NatOptions = {
     hostAddr: uplink.address,
     nameServers: found.length > 0 ? found : [peer],
     search: given.list("search"),
     policy,
+    farLoopback: !noLoopback,
     ...(guestMac === undefined ? {} : { guestMac }),
   };
   const mtu = given.number("mtu", 576, 65521);
