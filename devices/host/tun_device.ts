@@ -192,11 +192,19 @@ function setOffloads(fd: number): number {
   return TUN_F_TCP;
 }
 
+/** Below a user namespace Linux lets nobody set it by ioctl: then it stays as it is. */
+function setDefaultQueueLength(device: NetDevice): void {
+  try {
+    device.queueLength = QUEUE_LENGTH;
+  } catch (error) {
+    if (!(error instanceof HostError) || error.errno !== EPERM) throw error;
+  }
+}
+
 /** Gives Linux' side what the options say, and brings it up last. */
 function setUp(device: NetDevice, options: TapOptions, addresses: readonly string[]): void {
-  if (options.attach !== true || options.queueLength !== undefined) {
-    device.queueLength = options.queueLength ?? QUEUE_LENGTH;
-  }
+  if (options.queueLength !== undefined) device.queueLength = options.queueLength;
+  else if (options.attach !== true) setDefaultQueueLength(device);
   if (options.mac !== undefined) device.mac = options.mac;
   if (options.mtu !== undefined) device.mtu = options.mtu;
   for (const address of addresses) device.addAddress(address);

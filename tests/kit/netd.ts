@@ -122,8 +122,12 @@ export function netdArguments(options: readonly string[]): string[] {
 }
 
 /** Starts netd and waits until it is ready. */
-export async function startNetd(options: readonly string[]): Promise<Child> {
-  const netd = new Child(Deno.execPath(), netdArguments(options));
+export function startNetd(options: readonly string[]): Promise<Child> {
+  return untilReady(new Child(Deno.execPath(), netdArguments(options)));
+}
+
+/** Waits until a netd is ready; one that does not get there is ended. */
+export async function untilReady(netd: Child): Promise<Child> {
   try {
     await netd.until("netd: ready");
     return netd;
