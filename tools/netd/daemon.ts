@@ -55,7 +55,9 @@ export class Daemon implements AsyncDisposable {
       });
       guest.port.receive = (frame) => this.program.fromGuest(frame);
       if (options.apiSocket !== null) {
-        this.#api = new ApiSocket(options.apiSocket, loop, (text) => this.program.command(text));
+        const command = (text: string) => this.program.command(text);
+        const guestAddr = `${this.program.nat.config.guest}`;
+        this.#api = new ApiSocket(options.apiSocket, loop, { command, guestAddr });
       }
       if (options.exitFd !== null) {
         loop.add(new ExitPipe(options.exitFd, () => resolve("the pipe of --exit-fd was closed")));
