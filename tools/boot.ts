@@ -49,6 +49,8 @@ export interface BootOptions {
   address?: string | null;
   /** Where packets go that no other route takes. */
   gateway?: string;
+  /** 127/8 is not this host's own loopback but that of the machine behind the gateway (ip(3), `localnet`). */
+  localnet?: boolean;
   /** Bytes of IP packet on the wire. Default 1500. */
   mtu?: number;
   /** In memory: rate, delay and faults of the cable. */
@@ -222,13 +224,18 @@ async function join(world: World, options: BootOptions & { name: string; address
   setup.sys.nbind("#ip", "/net", Mount.Before);
   setup.sys.nbind("#cons", "/dev", Mount.Before);
   setup.sys.nbind("#srv", "/srv", Mount.Before | Mount.Create);
-  await addInterface(setup, "loopback loop0", "127.0.0.1/8");
+  const { localnet = false } = options;
+  await addInterface(setup, "loopback loop0", localnet ? null : "127.0.0.1/8");
   if (host.port !== null) {
     const { observe } = options;
     const port = observe === undefined ? host.port : tapPort(host.port, world.clock, observe);
-    await plugIn(host, port, setup, options.address);
+    await plugIn(host, port, setup, options);
   }
-  if (options.gateway !== undefined) await setup.writeText("/net/iproute", `add 0.0.0.0 /0 ${options.gateway}`);
+  if (options.gateway !== undefined) {
+    for (const net of localnet ? ["0.0.0.0 /0", "127.0.0.0 /8"] : ["0.0.0.0 /0"]) {
+      await setup.writeText("/net/iproute", `add ${net} ${options.gateway}`);
+    }
+  }
   setup.exit();
   return host;
 }
@@ -251,20 +258,26 @@ async function plugIn(
   host: Host,
   port: FramePort | PacketPort,
   setup: Proc,
-  address: string | null,
+  { address = null, localnet = false }: BootOptions,
 ): Promise<void> {
+  const verbs = localnet ? ["localnet"] : [];
   if (port.kind === "frame") {
     host.ether.attachPort(port);
     setup.sys.nbind("#ether.0", "/net", Mount.After);
-    await addInterface(setup, "ether /net/ether0", address);
+    await addInterface(setup, "ether /net/ether0", address, verbs);
   } else {
     host.ip.packetPorts.set(port.name, port);
-    await addInterface(setup, `tun ${port.name}`, address);
+    await addInterface(setup, `tun ${port.name}`, address, verbs);
   }
 }
 
-/** Clones an interface, binds it, and gives it an address with its mask. */
-async function addInterface(setup: Proc, medium: string, address: string | null): Promise<void> {
+/** Clones an interface, binds it, gives it an address with its mask, and writes `verbs` to its ctl. */
+async function addInterface(
+  setup: Proc,
+  medium: string,
+  address: string | null,
+  verbs: readonly string[] = [],
+): Promise<void> {
   const ctl = await setup.open("/net/ipifc/clone", Open.ReadWrite);
   await setup.write(ctl, `bind ${medium}`);
   if (address !== null) {
@@ -272,6 +285,7 @@ async function addInterface(setup: Proc, medium: string, address: string | null)
     if (length === undefined) throw new KernelError("EINVAL", `Cannot use the address "${address}": it has no /length`);
     await setup.write(ctl, `add ${addr} /${length}`);
   }
+  for (const verb of verbs) await setup.write(ctl, verb);
   setup.sys.close(ctl);
 }
 

@@ -13,16 +13,22 @@ import { tellReady } from "./netd/life.ts";
 import { type NetdOptions, parseOptions, USAGE, UsageError } from "./netd/options.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
-const RESOLV_CONF = "/etc/resolv.conf";
+/** The second names the servers that systemd-resolved asks, which itself listens on the machine's loopback only. */
+const RESOLV_CONFS = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 
-/** The machine's name servers that are not on its loopback, where the kernel would not find them. */
+/** The machine's name servers: those of the first file that has any that can be reached from elsewhere, or of none. */
 function nameServers(): string[] {
+  const found = RESOLV_CONFS.map(nameServersIn);
+  return found.find((addrs) => addrs.some((addr) => !addr.startsWith("127."))) ?? found.flat();
+}
+
+function nameServersIn(path: string): string[] {
   try {
-    const lines = Deno.readTextFileSync(RESOLV_CONF).split("\n");
+    const lines = Deno.readTextFileSync(path).split("\n");
     const addrs = lines.map((line) => /^nameserver\s+(\d+\.\d+\.\d+\.\d+)\s*$/.exec(line)?.[1]);
-    return addrs.filter((addr) => addr !== undefined && !addr.startsWith("127.")) as string[];
+    return addrs.filter((addr) => addr !== undefined) as string[];
   } catch (error) {
-    // Without the file, or the permission to read it, the gateway is asked.
+    // Without the file, or the permission to read it, others are asked.
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotCapable) return [];
     throw error;
   }

@@ -146,6 +146,11 @@ const SYMBOLS = {
   umount2: { parameters: [/* const char *target */ "buffer", /* int flags */ "i32"], result: /* int */ "i32" },
   mkdir: { parameters: [/* const char *path */ "buffer", /* mode_t mode */ "u32"], result: /* int */ "i32" },
   unlink: { parameters: [/* const char *path */ "buffer"], result: /* int */ "i32" },
+  // Variadic, for calls without a function of their own in older libraries; integers travel as named ones do.
+  syscall: {
+    parameters: [/* long number */ "i64", /* long */ "i64", /* long */ "i64", /* long */ "i64"],
+    result: /* long; a descriptor fits */ "i32",
+  },
   __errno_location: { parameters: [], result: /* int * */ "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;
 

@@ -117,16 +117,24 @@ export class NetDevice {
   readonly name: string;
   #fd: number;
 
-  /** A handle for the interface `name` of this thread's namespace; whether there is one shows at the first question. */
-  constructor(name: string) {
+  /**
+   * A handle for the interface `name` of this thread's namespace, or of that of the socket `control` (given away);
+   * whether there is one shows at the first question.
+   */
+  constructor(name: string, control: number = -1) {
     checkName(name);
     this.name = name;
     holdLibc();
-    this.#fd = libc().socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
+    this.#fd = control >= 0 ? control : libc().socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
     if (this.#fd >= 0) return;
     const error = new HostError("Cannot open a socket for interface settings", lastErrno());
     releaseLibc();
     throw error;
+  }
+
+  /** The socket by which it is asked; -1 when closed. */
+  get fd(): number {
+    return this.#fd;
   }
 
   /** Its number. Throws {@link HostError} ENODEV if there is no such interface. */

@@ -67,6 +67,8 @@ export abstract class LinuxPort {
   readonly device: NetDevice;
   /** The namespace it is in; null: that of the program. */
   readonly netns: Netns | null;
+  /** Why Linux takes no packets for its loopback (127/8) from us; empty: it does. */
+  readonly localnet: string;
   /** What it has done. */
   readonly counters: PortCounters = {
     received: 0,
@@ -99,11 +101,11 @@ export abstract class LinuxPort {
   #large: LargeReader | null;
 
   /** For {@link openTun} and {@link openTap}. */
-  constructor(kind: "tun" | "tap", options: TapOptions) {
+  constructor(kind: "tun" | "tap", options: TapOptions, opened: TunHandle | null = null) {
     this.#libc = holdLibc();
     let handle: TunHandle;
     try {
-      handle = openTunDevice(kind, options);
+      handle = opened ?? openTunDevice(kind, options);
     } catch (error) {
       releaseLibc();
       throw error;
@@ -111,6 +113,7 @@ export abstract class LinuxPort {
     this.#fd = handle.fd;
     this.device = handle.device;
     this.netns = handle.netns;
+    this.localnet = handle.localnet;
     this.name = handle.device.name;
     this.#mtu = handle.device.mtu;
     this.#pool = options.pool ?? new BlockPool();
@@ -300,11 +303,11 @@ export class TapPort extends LinuxPort implements FramePort {
   /** Hardware address of our side of the wire. */
   readonly mac: Uint8Array;
 
-  /** See {@link openTap}. */
-  constructor(options: TapOptions = {}) {
+  /** See {@link openTap}; `opened`: a device that was opened with these options (given away). */
+  constructor(options: TapOptions = {}, opened: TunHandle | null = null) {
     const mac = options.portMac ?? randomMac();
     checkMac(mac);
-    super("tap", options);
+    super("tap", options, opened);
     this.mac = mac;
   }
 }

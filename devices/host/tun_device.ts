@@ -1,7 +1,7 @@
 /**
  * A TUN or TAP device of Linux: made or attached to, set up, and handed over as a descriptor.
  *
- * Path: tun → tun_device → netns, netdev, libc. Manual: Documentation/networking/tuntap.rst of Linux.
+ * Path: tun → tun_device → netns, netdev, tun_localnet, libc. Manual: Documentation/networking/tuntap.rst of Linux.
  *
  * All of it is done with ioctl on the thread's own descriptors: no `ip` command, and no permission beyond
  * `--allow-ffi`.
@@ -14,6 +14,7 @@ import { put16le, put32le } from "../../kernel/wire/bytes.ts";
 import { call, cString, EACCES, EBUSY, EINVAL, ENODEV, ENOENT, ENXIO, EPERM, HostError, libc } from "./libc.ts";
 import { checkMtu, checkName, interfaceRequest, NEEDS_ADMIN, NetDevice, parseInterfaceAddress } from "./netdev.ts";
 import { holdNetns, Netns, openNetns } from "./netns.ts";
+import { routeLocalnet } from "./tun_localnet.ts";
 import { VNET_HEADER_LEN } from "./vnet_header.ts";
 
 /** How a TUN or TAP device is made. */
@@ -34,6 +35,11 @@ export interface TunOptions {
   netns?: Netns | string;
   /** Hand over unfinished checksums and large segments, both ways. Default false. */
   offload?: boolean;
+  /**
+   * Have Linux take packets for its loopback (127/8) from us, if it may be told: see {@link TunHandle.localnet}. An
+   * attached device is left as it is. Default false.
+   */
+  localnet?: boolean;
   /** Packets that Linux keeps for us while we do something else; more are dropped. Default 2000. */
   queueLength?: number;
   /** Where received blocks come from. Default: a pool of its own. */
@@ -58,6 +64,8 @@ export interface TunHandle {
   readonly netns: Netns | null;
   /** What we offered to take, as TUN_F flags. */
   readonly offloads: number;
+  /** Why Linux takes no packets for its loopback from us; empty: it does. */
+  readonly localnet: string;
 }
 
 const TUN_PATH = "/dev/net/tun";
@@ -133,7 +141,8 @@ function open(kind: "tun" | "tap", options: TapOptions, addresses: readonly stri
       const attempt = `Cannot make "${device.name}" ${options.persist ? "" : "not "}persistent`;
       call(attempt, libc().ioctlValue(fd, TUNSETPERSIST, options.persist ? 1n : 0n), NEEDS_ADMIN);
     }
-    return { fd, device, netns, offloads };
+    const localnet = options.localnet === true ? routeLocalnet(device.name, options.attach ?? false) : "not asked for";
+    return { fd, device, netns, offloads, localnet };
   } catch (error) {
     device?.close();
     libc().close(fd);
@@ -183,11 +192,19 @@ function setOffloads(fd: number): number {
   return TUN_F_TCP;
 }
 
+/** Below a user namespace Linux lets nobody set it by ioctl: then it stays as it is. */
+function setDefaultQueueLength(device: NetDevice): void {
+  try {
+    device.queueLength = QUEUE_LENGTH;
+  } catch (error) {
+    if (!(error instanceof HostError) || error.errno !== EPERM) throw error;
+  }
+}
+
 /** Gives Linux' side what the options say, and brings it up last. */
 function setUp(device: NetDevice, options: TapOptions, addresses: readonly string[]): void {
-  if (options.attach !== true || options.queueLength !== undefined) {
-    device.queueLength = options.queueLength ?? QUEUE_LENGTH;
-  }
+  if (options.queueLength !== undefined) device.queueLength = options.queueLength;
+  else if (options.attach !== true) setDefaultQueueLength(device);
   if (options.mac !== undefined) device.mac = options.mac;
   if (options.mtu !== undefined) device.mtu = options.mtu;
   for (const address of addresses) device.addAddress(address);

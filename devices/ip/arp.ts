@@ -95,7 +95,8 @@ export class ArpTable {
     const { senderMac, senderIp } = packet;
     // Our own broadcast comes back from #ether.
     if (senderMac.equals(link.mac)) return;
-    if (senderMac.isGroup || senderMac.isZero || senderIp.isMulticast || senderIp.isLoopback) {
+    const isStray = senderIp.isLoopback && !link.ifc.localnet;
+    if (senderMac.isGroup || senderMac.isZero || senderIp.isMulticast || isStray) {
       stats.arpBadSender++;
       return;
     }

@@ -192,6 +192,16 @@ Deno.test("ArpTable refuses a claim of our address and defends it every 10 s at 
   assertEquals([at.stack.stats.arpConflict, at.stack.arp.size], [3, 0]);
 });
 
+Deno.test("ArpTable answers 127.0.0.1, and learns nothing from it, where that is behind the link (localnet)", () => {
+  const at = host();
+  const ask = () => at.receiveArp({ op: ARP_REQUEST, senderIp: ip("127.0.0.1"), targetIp: ip("10.0.0.1") });
+  ask();
+  assertEquals([at.stack.stats.arpBadSender, wire(at)], [1, []]);
+  at.stack.ifcs[0]!.localnet = true;
+  ask();
+  assertEquals([at.takeArp().map(({ targetIp }) => `${targetIp}`), at.stack.arp.size], [["127.0.0.1"], 0]);
+});
+
 Deno.test("ArpTable ignores senders that cannot be, and its own announcements coming back", () => {
   const at = host();
   send(at);

@@ -70,7 +70,7 @@ function input4(stack: IpStack, block: Block, ifc: Ipifc, arrival: Arrival): voi
   block.wp = rp + totalLen;
   const dst = ipv4DstWord(buf, rp);
   const cast = castOf(stack, dst, ifc, arrival);
-  if (isMartian(stack, ipv4SrcWord(buf, rp), dst, cast, arrival)) return drop(stack, block, "inMartian");
+  if (isMartian(ifc, ipv4SrcWord(buf, rp), dst, cast, arrival)) return drop(stack, block, "inMartian");
   if (cast === null) return notForUs(stack, block, ifc, arrival);
   // RFC 1122 3.3.6.
   if (cast === "unicast" && arrival === Arrival.LinkBroadcast) return drop(stack, block, "inLinkBroadcast");
@@ -89,15 +89,17 @@ function castOf(stack: IpStack, dst: number, ifc: Ipifc, arrival: Arrival): Cast
 }
 
 /** Whether nobody honest sends this (RFC 1122 3.2.1.3, RFC 1812 5.3.7): `src` and `dst` are the addresses' 32 bits. */
-function isMartian(stack: IpStack, src: number, dst: number, cast: Cast | null, arrival: Arrival): boolean {
+function isMartian(ifc: Ipifc, src: number, dst: number, cast: Cast | null, arrival: Arrival): boolean {
   // Multicast, reserved, limited broadcast.
   if (src >>> 28 >= 0xe) return true;
   if (arrival === Arrival.Local) return false;
   const net = src >>> 24;
   const isForOne = cast === "unicast" || cast === null;
   // 0.0.0.0 is a host that asks for its address, and it asks everybody.
-  if (net === 127 || dst >>> 24 === 127 || (net === 0 && (src !== 0 || isForOne))) return true;
-  const entry = stack.self.find4(src);
+  if (dst >>> 24 === 127 || (net === 0 && (src !== 0 || isForOne))) return true;
+  // To an address of ours only: it is not relayed to others.
+  if (net === 127) return !ifc.localnet || cast !== "unicast";
+  const entry = ifc.stack.self.find4(src);
   if (entry === null) return false;
   // Our own broadcasts come back from #ether; nothing else of ours comes in from outside.
   return entry.cast !== "unicast" || isForOne;

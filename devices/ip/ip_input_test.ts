@@ -109,6 +109,17 @@ Deno.test("ipInput() drops packets from addresses that nobody has (RFC 1122 3.2.
   for (const fields of martians) assertEquals(raised(at, ipPacket(fields)), "inMartian", JSON.stringify(fields));
 });
 
+Deno.test("ipInput() takes packets from 127/8 to an address of ours where that is behind the link (localnet)", () => {
+  const at = host();
+  at.stack.ifcs[0]!.localnet = true;
+  assertEquals(raised(at, ipPacket({ src: "127.0.0.1" })), "inDelivers");
+  at.stack.forwarding = true;
+  const martians = [{ src: "127.0.0.1", dst: "8.8.8.8" }, { src: "127.0.0.1", dst: "10.0.0.255" }, {
+    dst: "127.0.0.1",
+  }];
+  for (const fields of martians) assertEquals(raised(at, ipPacket(fields)), "inMartian", JSON.stringify(fields));
+});
+
 Deno.test("ipInput() takes our own broadcast that comes back, and one from a host without address", () => {
   const at = host();
   at.receiveIp(ipPacket({ src: "10.0.0.1", dst: "10.0.0.255" }), { dst: MAC_BROADCAST });

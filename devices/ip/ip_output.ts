@@ -160,9 +160,10 @@ function routeFor(stack: IpStack, src: IpAddr, dst: IpAddr): Route | null {
   if (dst.isMulticast || dst.isLimitedBroadcast) return groupRoute(stack, src, dst);
   const route = stack.routes.lookup(dst);
   if (route === null || route.isLocal) return route;
-  // RFC 1122 3.2.1.3(g): 127/8 never appears outside a host.
-  const leaks = (dst.isLoopback || src.isLoopback) && route.ifc!.link?.isLoopback !== true;
-  return leaks ? null : route;
+  // RFC 1122 3.2.1.3(g): 127/8 never appears outside a host; unless that is what is behind the interface.
+  const ifc = route.ifc!;
+  const leaks = src.isLoopback || (dst.isLoopback && !ifc.localnet);
+  return leaks && ifc.link?.isLoopback !== true ? null : route;
 }
 
 /** Broadcasts and groups go out where their source is, or its address is asked for; then by route; then anywhere. */

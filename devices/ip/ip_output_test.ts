@@ -84,6 +84,16 @@ Deno.test("sendPacket() never lets 127/8 out, whatever the routes say (RFC 1122 
   assertEquals([at.received.length, at.takeFrames()], [2, []]);
 });
 
+Deno.test("sendPacket() lets packets for 127/8 out where that is behind the link (localnet), none from it", () => {
+  const at = host();
+  at.stack.routes.ctl(["add", "127.0.0.0", "255.0.0.0", "10.0.0.2"], "none");
+  assertEquals(send(at, 8, { dst: ip("127.0.0.1") }), "noRoute");
+  at.stack.ifcs[0]!.localnet = true;
+  assertEquals(send(at, 8, { dst: ip("127.0.0.1") }), "sent");
+  assertEquals(send(at, 8, { src: ip("127.0.0.1"), dst: ip("127.0.0.1") }), "noRoute");
+  assertEquals(at.takeFrames().length, 1);
+});
+
 Deno.test("packets to our own address come in again without touching the wire or ARP", () => {
   const at = host();
   assertEquals(send(at, 50, { dst: ip("10.0.0.1") }), "sent");

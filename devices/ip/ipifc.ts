@@ -63,6 +63,11 @@ export class Ipifc {
   readonly lifcs: Iplifc[] = [];
   /** Put datagrams together before they are forwarded out of it. */
   reassembles = false;
+  /**
+   * 127/8 is behind its link, as the loopback of the machine at the other end (Linux: route_localnet): packets may go
+   * there, and come from there to addresses of ours.
+   */
+  localnet = false;
   packetsIn = 0;
   packetsOut = 0;
   /** Units of the device that could not be read, or made no sense. */

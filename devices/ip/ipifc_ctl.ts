@@ -134,6 +134,13 @@ export const IPIFC_VERBS: readonly CtlVerb<IpifcTarget>[] = [
     maxArgs: 1,
     run: ({ ifc }, [word]) => void (ifc.reassembles = parseSwitch(word ?? "on")),
   },
+  {
+    name: "localnet",
+    usage: "localnet [on|off]",
+    minArgs: 0,
+    maxArgs: 1,
+    run: ({ ifc }, [word]) => void (ifc.localnet = parseSwitch(word ?? "on")),
+  },
   { name: "iprouting", usage: "iprouting [on|off|n]", minArgs: 0, maxArgs: 1, run: setForwarding },
   {
     name: "joinmulti",

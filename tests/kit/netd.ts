@@ -122,8 +122,12 @@ export function netdArguments(options: readonly string[]): string[] {
 }
 
 /** Starts netd and waits until it is ready. */
-export async function startNetd(options: readonly string[]): Promise<Child> {
-  const netd = new Child(Deno.execPath(), netdArguments(options));
+export function startNetd(options: readonly string[]): Promise<Child> {
+  return untilReady(new Child(Deno.execPath(), netdArguments(options)));
+}
+
+/** Waits until a netd is ready; one that does not get there is ended. */
+export async function untilReady(netd: Child): Promise<Child> {
   try {
     await netd.until("netd: ready");
     return netd;
@@ -154,6 +158,8 @@ export interface NetdLabOptions {
   configure?: boolean;
   /** Whether servers run in the guest, too. */
   guestServers?: boolean;
+  /** Called before netd is started. */
+  prepare?: (lab: NetdLab) => Promise<void>;
 }
 
 /** See above. */
@@ -227,9 +233,11 @@ export async function openNetdLab(options: NetdLabOptions = {}): Promise<NetdLab
   const lab = new NetdLab(createNetns(`nd-world-${id}`), createNetns(`nd-guest-${id}`), folder);
   try {
     await lab.worldMust("ip", "addr", "add", `${WORLD}/32`, "dev", "lo");
+    await options.prepare?.(lab);
+    const dns = options.options?.includes("--dns") === true ? [] : ["--dns", PEER];
     lab.netd = await startNetd([
       ...["--netns", lab.guest.name, "--uplink-netns", lab.world.name, "--uplink-device", "aka0"],
-      ...["--dns", PEER, "--api-socket", lab.apiSocket, ...configure ? ["--configure"] : [], ...options.options ?? []],
+      ...[...dns, "--api-socket", lab.apiSocket, ...configure ? ["--configure"] : [], ...options.options ?? []],
     ]);
     lab.children.push(await startPeer(lab.world));
     if (guestServers) lab.children.push(await startPeer(lab.guest));

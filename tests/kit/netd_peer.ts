@@ -2,12 +2,12 @@
  * The other end of what netd's tests send: a program that is started inside a network namespace, the world's or the
  * guest's, and serves at fixed ports until it is killed. Says `ready` when it listens.
  *
- *     GET /bytes/N     N bytes that follow from N          (TCP 8080)
+ *     GET /bytes/N     N bytes that follow from N          (TCP 8080; TCP 8081 of 127.0.0.1 only)
  *     PUT /            SHA-256 of what was sent
  *     GET /whoami      address of the client, as it is seen here
  *     TCP 7            everything back, but only after the client's end
- *     UDP 7            each datagram back
- *     UDP, TCP 53      a name server that knows one answer for each type
+ *     UDP 7            each datagram back                  (UDP 77 of 127.0.0.1 only)
+ *     UDP, TCP 53      a name server (tests/kit/netd_dns.ts)
  *
  * @module
  */
@@ -15,6 +15,7 @@
 import { RealClock } from "../../devices/host/clock.ts";
 import { LinuxSocket } from "../../devices/host/linux_socket.ts";
 import { Reactor } from "../../devices/host/reactor.ts";
+import { answerDns } from "./netd_dns.ts";
 
 /** Bytes that follow from their number. */
 export function bytesOf(length: number): Uint8Array<ArrayBuffer> {
@@ -34,9 +35,9 @@ async function answerHttp(request: Request, client: string): Promise<string | Ui
   return pathname === "/whoami" ? client : bytesOf(Number(pathname.slice("/bytes/".length)));
 }
 
-function serveHttp(): void {
+function serveHttp(hostname: string, port: number): void {
   Deno.serve(
-    { port: 8080, hostname: "0.0.0.0", onListen: () => {} },
+    { port, hostname, onListen: () => {} },
     async (request, { remoteAddr }) => new Response(await answerHttp(request, remoteAddr.hostname)),
   );
 }
@@ -48,10 +49,16 @@ async function serveTcp(port: number, work: (conn: Deno.TcpConn) => Promise<void
   }
 }
 
+/** Where datagrams are served. */
+interface UdpPlace {
+  readonly addr: string;
+  readonly port: number;
+}
+
 /** Answers each datagram with what `reply` makes of it. */
-function serveUdp(reactor: Reactor, port: number, reply: (bytes: Uint8Array) => Uint8Array): void {
+function serveUdp(reactor: Reactor, place: UdpPlace, reply: (bytes: Uint8Array) => Uint8Array): void {
   const socket = new LinuxSocket("udp", null);
-  socket.bind("0.0.0.0", port);
+  socket.bind(place.addr, place.port);
   socket.onMessage = ({ bytes, addr, port }) => void socket.sendTo(reply(bytes), addr, port);
   reactor.add(socket);
 }
@@ -68,7 +75,7 @@ async function echo(conn: Deno.TcpConn): Promise<void> {
 async function answerTcpDns(conn: Deno.TcpConn): Promise<void> {
   const room = new Uint8Array(4096);
   for (let count = await conn.read(room); count !== null; count = await conn.read(room)) {
-    const answer = answerDns(room.subarray(2, count));
+    const answer = answerDns(room.subarray(2, count), true);
     await writeAll(conn, new Uint8Array([answer.length >> 8, answer.length & 255, ...answer]));
   }
 }
@@ -77,42 +84,15 @@ async function writeAll(conn: Deno.TcpConn, bytes: Uint8Array): Promise<void> {
   for (let at = 0; at < bytes.length;) at += await conn.write(bytes.subarray(at));
 }
 
-function name(text: string): number[] {
-  return [...text.split(".").flatMap((label) => [label.length, ...new TextEncoder().encode(label)]), 0];
-}
-
-/** What each type is answered with (RFC 1035, 2782, 3596). */
-const RECORDS: Readonly<Record<number, readonly number[]>> = {
-  1: [192, 0, 2, 77],
-  6: [...name("ns.test"), ...name("root.test"), 0, 0, 0, 9, 0, 0, 14, 16, 0, 0, 2, 88, 0, 1, 81, 128, 0, 0, 0, 60],
-  12: name("host.test"),
-  15: [0, 10, ...name("mail.test")],
-  16: [11, ...new TextEncoder().encode("hello world")],
-  28: [0x20, 1, 0xd, 0xb8, ...new Array(11).fill(0), 0x77],
-  33: [0, 1, 0, 2, 0x14, 0x95, ...name("srv.test")],
-};
-
-/** The answer to a query with one question; a possible EDNS record is left out. */
-function answerDns(query: Uint8Array): Uint8Array {
-  let end = 12;
-  while (query[end]! !== 0) end += query[end]! + 1;
-  const type = query[end + 1]! << 8 | query[end + 2]!;
-  const data = RECORDS[type];
-  const head = [query[0]!, query[1]!, 0x85, 0x80, 0, 1, 0, data === undefined ? 0 : 1, 0, 0, 0, 0];
-  const question = query.subarray(12, end + 5);
-  const record = data === undefined
-    ? []
-    : [0xc0, 12, type >> 8, type & 255, 0, 1, 0, 0, 0, 60, 0, data.length, ...data];
-  return new Uint8Array([...head, ...question, ...record]);
-}
-
 if (import.meta.main) {
   const reactor = new Reactor({ clock: new RealClock() });
-  serveHttp();
+  serveHttp("0.0.0.0", 8080);
+  serveHttp("127.0.0.1", 8081);
   serveTcp(7, echo);
   serveTcp(53, answerTcpDns);
-  serveUdp(reactor, 7, (bytes) => bytes);
-  serveUdp(reactor, 53, answerDns);
+  serveUdp(reactor, { addr: "0.0.0.0", port: 7 }, (bytes) => bytes);
+  serveUdp(reactor, { addr: "127.0.0.1", port: 77 }, (bytes) => bytes);
+  serveUdp(reactor, { addr: "0.0.0.0", port: 53 }, (query) => answerDns(query, false));
   reactor.start();
   console.log("ready");
 }

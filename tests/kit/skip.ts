@@ -9,9 +9,10 @@
 
 /**
  * What a test may need: `root` (uid 0), `tun` (/dev/net/tun can be opened), `netns` (a network namespace can be made),
- * `ffi` (libraries may be loaded), or a program on PATH.
+ * `userns` (a user without rights can make one, with a network namespace below it), `ffi` (libraries may be loaded), or
+ * a program on PATH.
  */
-export type Need = "root" | "tun" | "netns" | "ffi" | `tool:${string}`;
+export type Need = "root" | "tun" | "netns" | "userns" | "ffi" | `tool:${string}`;
 
 const answers = new Map<Need, string | null>();
 
@@ -56,6 +57,10 @@ function find(need: Need): string | null {
       return shell("exec 3<>/dev/net/tun") ? null : "/dev/net/tun";
     case "netns":
       return shell("unshare --net true") ? null : "network namespaces";
+    case "userns":
+      return shell("setpriv --reuid 65534 --regid 65534 --clear-groups unshare -Urn true")
+        ? null
+        : "user namespaces for everybody";
     default:
       return shell('command -v "$1"', need.slice("tool:".length)) ? null : need.slice("tool:".length);
   }

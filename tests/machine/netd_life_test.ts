@@ -52,10 +52,10 @@ machineTest("netd: forwards come and go by natctl, and by slirp4netns' API", net
   const asked = { proto: "tcp", host_addr: "0.0.0.0", host_port: 8001, guest_addr: GUEST, guest_port: 8080 };
   assertEquals(await ask({ execute: "add_hostfwd", arguments: asked }), { return: { id: 1 } });
   assertEquals(await lab.worldMust(...whoami), PEER);
-  assertEquals(await ask({ execute: "list_hostfwd" }), { return: { entries: [{ id: 1, ...asked }] } });
+  assertEquals((await ask({ execute: "list_hostfwd" })).return, { entries: [{ id: 1, ...asked }] });
   assertMatch((await ask({ execute: "add_hostfwd", arguments: asked })).error.desc, /has the port/);
   assertEquals(await ask({ execute: "remove_hostfwd", arguments: { id: 1 } }), { return: {} });
-  assertMatch((await ask({ execute: "fly" })).error.desc, /^bad request: unknown execute "fly"$/);
+  assertEquals((await ask({ execute: "fly" })).error.desc, "bad request: unknown execute");
 });
 
 machineTest("netd: what a guest may not reach", netdNeeds("curl", "ping"), async () => {

@@ -1,7 +1,9 @@
 /** netd's command line: what is filled in, and that every bad option is named. Its API's answers without a machine. */
 
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { parseMacAddr } from "../../kernel/wire/mac_addr.ts";
 import { parseOptions, USAGE, UsageError } from "../../tools/netd/options.ts";
+import { withoutLoopback } from "../../tools/netd/uplink.ts";
 import { SlirpApi } from "../../tools/netd/slirp_api.ts";
 
 const parse = (text: string) => parseOptions(text.split(" "), () => ["192.0.2.53"])!;
@@ -17,6 +19,39 @@ Deno.test("netd's defaults", () => {
     },
   );
   assertEquals([nat.nameServers, nat.guestMac, forwards, offload], [["192.0.2.53"], null, [], true]);
+});
+
+Deno.test("netd takes slirp4netns' options, and its short names", () => {
+  const got = parse(
+    "-c -m 65520 -e 3 -r 4 -a /run/s --netns 7 --userns-path /u --macaddress 02:00:00:00:00:01 --disable-dns",
+  );
+  assertEquals(got.guest, {
+    ...{ kind: "netns", netns: "7", configure: true, device: "tap0", userns: "/u" },
+    mac: parseMacAddr("02:00:00:00:00:01"),
+  });
+  assertEquals([got.nat.mtu, got.nat.dns, got.exitFd, got.readyFd, got.apiSocket], [65520, null, 3, 4, "/run/s"]);
+  assertThrows(() => parse("--netns x -m"), UsageError, "No value after --mtu");
+});
+
+Deno.test("netd opens the machine's loopback unless that is disabled, or all is restricted", () => {
+  const loopback = (text: string) => {
+    const { nat } = parse(`--netns x ${text}`);
+    return [nat.farLoopback, nat.policy!.loopback];
+  };
+  assertEquals(loopback("--mtu 1500"), [true, true]);
+  assertEquals(loopback("--restrict --allow tcp:10.0.2.2:8000"), [true, false], "only what is allowed");
+  assertEquals(loopback("--disable-host-loopback"), [false, false]);
+});
+
+Deno.test("netd asks the machine's name servers on loopback only if there are no others, and it is open", () => {
+  const servers = (machines: string[], ...args: string[]) =>
+    parseOptions(["--netns", "x", ...args], () => machines)!.nat;
+  assertEquals(servers(["127.0.0.53", "192.0.2.53"]).nameServers, ["192.0.2.53"]);
+  assertEquals(servers(["127.0.0.53"]).nameServers, ["127.0.0.53"]);
+  assertEquals(servers([]).nameServers, ["10.99.0.1"]);
+  assertEquals(servers(["192.0.2.53"], "--dns", "127.0.0.1").nameServers, ["127.0.0.1"]);
+  assertEquals(withoutLoopback(servers(["127.0.0.53"]), "10.99.0.1").nameServers, ["10.99.0.1"]);
+  assertEquals(withoutLoopback(servers([]), "10.99.0.1").policy!.loopback, false);
 });
 
 Deno.test("netd's peer is the network's first address that is not ours, unless told", () => {
@@ -44,6 +79,8 @@ Deno.test("netd names the option that is bad", () => {
     ["--netns a --forward tcp:1", /"tcp:1" for --forward: Cannot read the forward/],
     ["--netns a --allow nonsense", /"nonsense" for --allow: Cannot read the rule/],
     ["--netns a --deny tcp:*:0x", /for --deny: /],
+    ["--netns a --macaddress 01:00:00:00:00:01", /for --macaddress: a hardware address of one station/],
+    ["--qemu a --userns-path /x", /^--userns-path is for --netns$/],
     ["--netns a --exit-fd x", /"x" for --exit-fd: /],
     ["--netns a b", /^Unexpected argument "b"$/],
     ["--nets a", /^Unknown option "--nets"$/],
@@ -53,19 +90,36 @@ Deno.test("netd names the option that is bad", () => {
   for (const line of USAGE.split("\n")) assertEquals(line.length <= 120, true, line);
 });
 
-Deno.test("slirp4netns' API: what makes no sense is answered as a bad request", () => {
+Deno.test("slirp4netns' API: what makes no sense is answered in its words", () => {
   const asked: string[] = [];
   const api = new SlirpApi((text) => {
     asked.push(text);
     return asked.length === 1 ? "ok\n" : "error: Cannot forward it\n";
-  });
+  }, "10.0.2.15");
   const good = { proto: "udp", host_port: 53, guest_port: 5353 };
   const request = (execute: unknown, args?: unknown) => api.answer(JSON.stringify({ execute, arguments: args }));
+  const refused = (why: string) => `{"error":{"desc":"bad request: ${why}"}}`;
   assertEquals(request("add_hostfwd", good), '{"return":{"id":1}}');
-  assertEquals(asked, ["add udp:0.0.0.0:53-:5353"]);
-  assertEquals(request("add_hostfwd", good), '{"error":{"desc":"bad request: Cannot forward it"}}');
-  const senseless = [{ ...good, proto: "sctp" }, { ...good, host_addr: "a b" }, { ...good, guest_port: 0 }, null, 7];
-  for (const args of senseless) assertMatch(request("add_hostfwd", args), /^\{"error":\{"desc":"bad request: /);
-  for (const text of ["", "null", "[", "{}", '{"execute":7}']) assertMatch(api.answer(text), /bad request/);
-  assertMatch(request("remove_hostfwd", { id: 2 }), /no such id 2/);
+  assertEquals(asked, ["add udp:0.0.0.0:53-10.0.2.15:5353"]);
+  assertEquals(request("add_hostfwd", good), refused("add_hostfwd: Cannot forward it"));
+  const entries = [{ id: 1, ...good, host_addr: "0.0.0.0", guest_addr: "10.0.2.15" }];
+  assertEquals(JSON.parse(request("list_hostfwd")), { return: { entries }, entries });
+  const bad: [string, unknown][] = [
+    ["proto", { ...good, proto: "sctp" }],
+    ["host_addr", { ...good, host_addr: "a b" }],
+    ["guest_addr", { ...good, guest_addr: "1.2.3" }],
+    ["host_port", { ...good, host_port: "53" }],
+    ["guest_port", { ...good, guest_port: 0 }],
+    ["proto", null],
+    ["proto", 7],
+  ];
+  for (const [name, args] of bad) {
+    assertEquals(request("add_hostfwd", args), refused(`add_hostfwd: bad arguments.${name}`));
+  }
+  for (const args of [{ id: 2 }, { id: "1" }, {}, undefined]) {
+    assertEquals(request("remove_hostfwd", args), refused("remove_hostfwd: bad arguments.id"));
+  }
+  for (const text of ["", "[", "{"]) assertEquals(api.answer(text), refused("cannot parse JSON"));
+  for (const text of ["null", "{}", '{"execute":7}']) assertEquals(api.answer(text), refused("no execute found"));
+  assertEquals(request("fly"), refused("unknown execute"));
 });

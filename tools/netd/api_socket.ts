@@ -4,8 +4,8 @@
  * Path: natctl, socat → unix_socket → api_socket → NatProgram.command; and back.
  *
  * One command a line, as in nat_control; what is sent before the end of the stream without a newline is one, too. Each
- * answer ends with an empty line. A line that begins with `{` is a request of slirp4netns' API, and is answered as it
- * does: one line of JSON, after which the connection is closed.
+ * answer ends with an empty line. What begins with `{` is a request of slirp4netns' API, and is answered as there: one
+ * line of JSON, after which the connection is closed.
  *
  * Limits: {@link CLIENTS_MAX} connections; a line of {@link LINE_MAX} bytes; who leaves {@link WAITING_MAX} bytes of
  * answers unread is disconnected.
@@ -24,18 +24,27 @@ export const LINE_MAX = 4096;
 export const WAITING_MAX = 1 << 20;
 
 const NEWLINE = 10;
+const BRACE = 0x7b;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
+
+/** What the API is of. */
+export interface ApiOptions {
+  /** Runs a command of nat_control. */
+  command(text: string): string;
+  /** The first guest's address: whom a forward is for unless it says. */
+  readonly guestAddr: string;
+}
 
 /** See above. */
 export class ApiSocket {
   readonly #listener: UnixListener;
   readonly #clients = new Set<Client>();
 
-  /** Listens at `path`; `command` answers. Throws HostError. */
-  constructor(path: string, loop: Loop, command: (text: string) => string) {
+  /** Listens at `path`. Throws HostError. */
+  constructor(path: string, loop: Loop, { command, guestAddr }: ApiOptions) {
     this.#listener = new UnixListener(path);
-    const slirp = new SlirpApi(command);
+    const slirp = new SlirpApi(command, guestAddr);
     this.#listener.onConnection((stream) => {
       if (this.#clients.size >= CLIENTS_MAX) return stream.close();
       const client = new Client(stream, loop, { command, slirp: (text) => slirp.answer(text) });
@@ -95,19 +104,23 @@ class Client {
       return -1;
     }
     this.#line += got;
-    for (let at = this.#newline(); at >= 0 && !this.#ending; at = this.#newline()) {
+    for (let at = this.#newline(); at >= 0 && !this.#ending && !this.#isRequest(); at = this.#newline()) {
       this.#run(at);
       this.#room.copyWithin(0, at + 1, this.#line);
       this.#line -= at + 1;
     }
-    // slirp4netns' clients need not end their request with a newline.
-    if (this.#line > 0 && isWholeJson(this.#room.subarray(0, this.#line))) this.#run(this.#line);
+    // slirp4netns' clients need not end their request with a newline, and may have some inside.
+    if (this.#isRequest() && isWholeJson(this.#room.subarray(0, this.#line))) this.#run(this.#line);
     if (this.#line === LINE_MAX) {
       this.#send("error: Cannot run a command of so many bytes\n\n");
       this.#end();
     }
     this.#write();
     return this.#stream.fd < 0 ? -1 : 1;
+  }
+
+  #isRequest(): boolean {
+    return this.#line > 0 && this.#room[0] === BRACE;
   }
 
   #newline(): number {
@@ -150,7 +163,6 @@ class Client {
 }
 
 function isWholeJson(bytes: Uint8Array): boolean {
-  if (bytes[0] !== 0x7b || bytes.at(-1) !== 0x7d) return false;
   try {
     JSON.parse(decoder.decode(bytes));
     return true;

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { call, cString, EAGAIN, EINTR, ENOENT, HostError, lastErrno, libc, withLibc } from "../../devices/host/libc.ts";
+import { call, cString, libc, withLibc } from "../../devices/host/libc.ts";
 import type { Pollable } from "../../devices/host/reactor.ts";
 
 const O_RDONLY_CLOEXEC = 0x8_0000;
@@ -22,7 +22,10 @@ export function tellReady(fd: number): void {
   });
 }
 
-/** A pipe of the parent: when its other end is closed, `ended` is called, by the reactor. */
+/**
+ * A pipe of the parent: when it has anything to read, such as its end, `ended` is called by the reactor (slirp4netns:
+ * "when a poll(2) event happens").
+ */
 export class ExitPipe implements Pollable {
   onClose: (() => void) | null = null;
   readonly #ended: () => void;
@@ -32,13 +35,8 @@ export class ExitPipe implements Pollable {
   }
 
   drain(): number {
-    return withLibc(() => {
-      // Safe because the length is that of the view. It is read when there is something: it does not wait.
-      const count = libc().read(this.fd, new Uint8Array(64), 64n);
-      if (count > 0 || (count < 0 && (lastErrno() === EAGAIN || lastErrno() === EINTR))) return 1;
-      this.#ended();
-      return -1;
-    });
+    this.#ended();
+    return -1;
   }
 }
 
@@ -60,9 +58,4 @@ export function isThere(path: string): boolean {
     libc().close(fd);
     return true;
   });
-}
-
-/** Throws HostError unless the file is there. */
-export function requirePath(path: string, what: string): void {
-  if (!isThere(path)) throw new HostError(`Cannot find ${what}`, ENOENT);
 }

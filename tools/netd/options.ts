@@ -1,27 +1,36 @@
 /**
  * The command line of netd.
  *
- * Path: netd → options → parseForward, natConfig, NatPolicy (to refuse at once what they would refuse later).
+ * Path: netd → options → given; parseForward, natConfig, NatPolicy (to refuse at once what they would refuse later).
  *
  * @module
  */
 
-import { parseArgs } from "@std/cli/parse-args";
 import { KernelError } from "../../kernel/error.ts";
 import { IpAddr, parseIpAddr, parseIpMask } from "../../kernel/wire/ip_addr.ts";
+import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { natConfig, type NatOptions } from "../vmm/nat/config.ts";
 import { parseForward } from "../vmm/nat_forward.ts";
 import { NatPolicy, type PolicyOptions } from "../vmm/nat_policy.ts";
+import { bad, checkAddr, Given, UsageError } from "./given.ts";
 
-/** A command line that cannot be understood: exit 2. */
-export class UsageError extends Error {
-  override readonly name = "UsageError";
-}
+export { UsageError } from "./given.ts";
+
+const FD_MAX = 1 << 20;
 
 /** Whom the network is for. */
 export type GuestChoice =
   | { readonly kind: "qemu"; readonly path: string }
-  | { readonly kind: "netns"; readonly netns: string; readonly device: string; readonly configure: boolean };
+  | {
+    readonly kind: "netns";
+    readonly netns: string;
+    /** File of the user namespace it is below; null: that of the process, if that is how it is named. */
+    readonly userns: string | null;
+    readonly device: string;
+    /** Hardware address of the interface; null: Linux chooses. */
+    readonly mac: MacAddr | null;
+    readonly configure: boolean;
+  };
 
 /** How the host kernel reaches the world. */
 export interface UplinkChoice {
@@ -45,6 +54,8 @@ export interface NetdOptions {
   readonly guest: GuestChoice;
   readonly uplink: UplinkChoice;
   readonly nat: NatOptions;
+  /** The guest is not to reach the machine that netd runs on. */
+  readonly disableHostLoopback: boolean;
   readonly forwards: readonly string[];
   readonly apiSocket: string | null;
   readonly readyFd: number | null;
@@ -62,7 +73,9 @@ User-mode networking for a guest, by rewriting packets: no connection ends here.
   --qemu SOCKET             listen for QEMU: -netdev stream,id=n,server=off,addr.type=unix,addr.path=SOCKET
   --netns NAME|PID|PATH     make an interface in that network namespace
     --device NAME           its name (default tap0)
-    --configure             give it address and default route at once; else a DHCP client inside asks
+    --macaddress MAC        its hardware address (default: Linux chooses)
+    -c, --configure         give it address and default route at once; else a DHCP client inside asks
+    --userns-path PATH      user namespace it is below, if only its owner may enter (default: that of PID)
 
   --uplink tap|tun          device that leads to the world (default tap)
     --uplink-device NAME    its name (default: Linux chooses)
@@ -74,17 +87,19 @@ User-mode networking for a guest, by rewriting packets: no connection ends here.
     --uplink-mtu N          default 1500
 
   --cidr A/L                the guest's network (default 10.0.2.0/24: router .2, name server .3, guests from .15)
-  --mtu N                   MTU of the guest's link, told by DHCP (default 1500)
+  -m, --mtu N               MTU of the guest's link, told by DHCP (default 1500)
   --dns A                   name server that the relay asks; repeatable (default: of /etc/resolv.conf, else the peer)
+  --disable-dns             no name server of netd's: DHCP tells those that the relay would ask
   --search DOMAIN           told by DHCP; repeatable
   --forward SPEC            tcp|udp:[addr:]hostport[-hostport]:guestport, or QEMU's hostfwd=; repeatable
   --restrict                the guest reaches nothing but what --allow names
   --allow RULE, --deny RULE [proto:]network[:port[-port]]; repeatable
-  --disable-host-loopback   the guest does not reach the machine that netd runs on: denies the peer's address
+  --disable-host-loopback   the guest does not reach the machine that netd runs on: neither its 127.0.0.1 by the
+                            router's address, nor the peer's address
 
-  --api-socket PATH         commands of natctl come here
-  --ready-fd N              "1" is written there when all is set up
-  --exit-fd N               netd ends when the other end of this pipe is closed
+  -a, --api-socket PATH     commands of natctl come here
+  -r, --ready-fd N          "1" is written there when all is set up
+  -e, --exit-fd N           netd ends when this pipe can be read: when its other end is closed
   --one-off                 netd ends when QEMU disconnects
   --no-offload              no unfinished checksums and uncut segments between guest and uplink
   --quiet                   print nothing but errors
@@ -92,84 +107,6 @@ User-mode networking for a guest, by rewriting packets: no connection ends here.
 
 Exit status: 0 after SIGINT, SIGTERM, or the guest's end; 1 if something cannot be had; 2 for a bad option.
 `;
-
-const STRINGS = [
-  ...["qemu", "netns", "device", "uplink", "uplink-device", "uplink-address", "uplink-peer", "uplink-gateway"],
-  ...["uplink-netns", "uplink-mtu", "cidr", "mtu", "dns", "search", "forward", "allow", "deny", "api-socket"],
-  ...["ready-fd", "exit-fd"],
-];
-const LISTS = ["dns", "search", "forward", "allow", "deny"];
-const FLAGS = [
-  ...["configure", "uplink-attach", "restrict", "disable-host-loopback", "one-off", "no-offload", "quiet", "help"],
-];
-const FD_MAX = 1 << 20;
-
-/** Reads what was given; nothing has a default here. */
-class Given {
-  readonly #values: Record<string, unknown>;
-
-  constructor(args: readonly string[]) {
-    this.#values = parseArgs([...args], {
-      boolean: FLAGS,
-      string: STRINGS,
-      collect: LISTS,
-      unknown: (arg: string) => {
-        throw new UsageError(arg.startsWith("-") ? `Unknown option "${arg}"` : `Unexpected argument "${arg}"`);
-      },
-    }) as Record<string, unknown>;
-  }
-
-  flag(name: string): boolean {
-    return this.#values[name] === true;
-  }
-
-  text(name: string): string | null {
-    const value = this.#values[name];
-    if (typeof value !== "string") return null;
-    if (value === "") throw new UsageError(`No value after --${name}`);
-    return value;
-  }
-
-  list(name: string): string[] {
-    const values = (this.#values[name] ?? []) as string[];
-    if (values.includes("")) throw new UsageError(`No value after --${name}`);
-    return values;
-  }
-
-  number(name: string, min: number, max: number): number | null {
-    const text = this.text(name);
-    if (text === null) return null;
-    const value = Number(text);
-    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
-    throw bad(name, text, `a whole number of ${min} to ${max}`);
-  }
-
-  /** An IPv4 address. */
-  addr(name: string): IpAddr | null {
-    const text = this.text(name);
-    return text === null ? null : checkAddr(name, text);
-  }
-
-  /** An address with a prefix length, as text. */
-  network(name: string): string | null {
-    const text = this.text(name);
-    if (text === null) return null;
-    const [addr = "", length = ""] = text.split("/");
-    if (parseIpMask(`/${length}`, true) === null) throw bad(name, text, "an address, a slash, a prefix length");
-    checkAddr(name, addr);
-    return text;
-  }
-}
-
-function bad(name: string, value: string, wanted: string): UsageError {
-  return new UsageError(`Bad value "${value}" for --${name}: ${wanted}`);
-}
-
-function checkAddr(name: string, text: string): IpAddr {
-  const addr = parseIpAddr(text);
-  if (addr === null || !addr.isV4) throw bad(name, text, "an IPv4 address");
-  return addr;
-}
 
 /** Reads the command line; null: help is wanted. Throws {@link UsageError}, which names what is wrong. */
 export function parseOptions(args: readonly string[], resolvConf: () => readonly string[]): NetdOptions | null {
@@ -181,6 +118,7 @@ export function parseOptions(args: readonly string[], resolvConf: () => readonly
     guest,
     uplink,
     nat: natOf(given, uplink, guest.kind === "qemu" ? null : undefined, resolvConf),
+    disableHostLoopback: given.flag("disable-host-loopback"),
     forwards: given.list("forward").map((spec) => checked("forward", spec, () => (parseForward(spec), spec))),
     apiSocket: given.text("api-socket"),
     readyFd: given.number("ready-fd", 0, FD_MAX),
@@ -196,13 +134,18 @@ function guestOf(given: Given): GuestChoice {
   const netns = given.text("netns");
   if ((path === null) === (netns === null)) throw new UsageError("Want one of --qemu and --netns");
   if (path !== null) {
-    for (const name of ["device", "configure"]) {
+    for (const name of ["device", "configure", "userns-path", "macaddress"]) {
       if (given.flag(name) || given.text(name) !== null) throw new UsageError(`--${name} is for --netns`);
     }
     return { kind: "qemu", path };
   }
   if (given.flag("one-off")) throw new UsageError("--one-off is for --qemu");
-  return { kind: "netns", netns: netns!, device: given.text("device") ?? "tap0", configure: given.flag("configure") };
+  return {
+    ...{ kind: "netns", netns: netns!, configure: given.flag("configure") },
+    device: given.text("device") ?? "tap0",
+    userns: given.text("userns-path"),
+    mac: given.mac("macaddress"),
+  };
 }
 
 function uplinkOf(given: Given): UplinkChoice {
@@ -245,17 +188,23 @@ function natOf(
   for (const [name, rules] of [["allow", allow], ["deny", deny]] as const) {
     for (const rule of rules) checked(name, rule, () => new NatPolicy({ [name]: [rule] }));
   }
-  const policy: PolicyOptions = { allow, deny, restrict: given.flag("restrict") };
-  if (given.flag("disable-host-loopback")) policy.deny = [...deny, `*:${peer}:*`];
+  const restrict = given.flag("restrict");
+  const noLoopback = given.flag("disable-host-loopback");
+  const policy: PolicyOptions = { allow, deny, restrict, loopback: !noLoopback && !restrict };
+  if (noLoopback) policy.deny = [...deny, `*:${peer}:*`];
   const asked = given.list("dns").map((text) => checkAddr("dns", text).toString());
-  const found = asked.length > 0 ? asked : resolvConf();
+  const machines = resolvConf();
+  const outside = machines.filter((addr) => !addr.startsWith("127."));
+  const found = asked.length > 0 ? asked : outside.length > 0 ? outside : machines;
   const nat: NatOptions = {
     hostAddr: uplink.address,
     nameServers: found.length > 0 ? found : [peer],
     search: given.list("search"),
     policy,
+    farLoopback: !noLoopback,
     ...(guestMac === undefined ? {} : { guestMac }),
   };
+  if (given.flag("disable-dns")) nat.dns = null;
   const mtu = given.number("mtu", 576, 65521);
   if (mtu !== null) nat.mtu = mtu;
   const cidr = given.network("cidr");

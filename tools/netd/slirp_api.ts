@@ -4,6 +4,9 @@
  *
  * Path: api_socket → slirp_api → NatProgram.command. Manual: slirp4netns(1), "API SOCKET".
  *
+ * Answers have the fields and the words of slirp4netns 1.2, where it has words. Its manual has the list of forwards
+ * below `return`, the program beside it: here they are at both places.
+ *
  * @module
  */
 
@@ -19,82 +22,98 @@ interface Entry {
 
 class RequestError extends Error {}
 
+type Fields = Readonly<Record<string, unknown>>;
+
 /** See above. */
 export class SlirpApi {
   readonly #command: (text: string) => string;
+  readonly #guestAddr: string;
   readonly #entries = new Map<number, Entry>();
   #lastId = 0;
 
-  /** `command` runs a command of nat_control. */
-  constructor(command: (text: string) => string) {
+  /** `command` runs a command of nat_control; `guestAddr` is the guest unless a request names another. */
+  constructor(command: (text: string) => string, guestAddr: string) {
     this.#command = command;
+    this.#guestAddr = guestAddr;
   }
 
   /** Answers one request; never throws. */
   answer(text: string): string {
     try {
-      return JSON.stringify({ return: this.#run(JSON.parse(text)) });
+      return JSON.stringify(this.#run(parse(text)));
     } catch (error) {
-      if (!(error instanceof RequestError) && !(error instanceof SyntaxError)) throw error;
+      if (!(error instanceof RequestError)) throw error;
       return JSON.stringify({ error: { desc: `bad request: ${error.message}` } });
     }
   }
 
-  #run(request: unknown): unknown {
-    const { execute, arguments: args } = record(request);
+  #run({ execute, arguments: args }: Fields): unknown {
     switch (execute) {
       case "add_hostfwd":
-        return this.#add(record(args));
-      case "list_hostfwd":
-        return { entries: [...this.#entries.values()] };
+        return { return: this.#add(isFields(args) ? args : {}) };
+      case "list_hostfwd": {
+        const entries = [...this.#entries.values()];
+        return { return: { entries }, entries };
+      }
       case "remove_hostfwd":
-        return this.#remove(record(args));
+        return { return: this.#remove(isFields(args) ? args : {}) };
       default:
-        throw new RequestError(`unknown execute ${JSON.stringify(execute)}`);
+        throw new RequestError(typeof execute === "string" ? "unknown execute" : "no execute found");
     }
   }
 
-  #add(args: Record<string, unknown>): { id: number } {
-    const { proto, host_addr = "0.0.0.0", host_port, guest_addr = "", guest_port } = args;
-    if (proto !== "tcp" && proto !== "udp") throw new RequestError("proto: want tcp or udp");
-    const entry: Entry = {
+  #add(args: Fields): { id: number } {
+    const { proto, host_addr = "0.0.0.0", host_port, guest_addr = this.#guestAddr, guest_port } = args;
+    const entry = {
       id: this.#lastId + 1,
-      proto,
-      host_addr: textOf(host_addr, "host_addr"),
-      host_port: portOf(host_port, "host_port"),
-      guest_addr: textOf(guest_addr, "guest_addr"),
-      guest_port: portOf(guest_port, "guest_port"),
+      proto: checked("add_hostfwd", "proto", proto, proto === "tcp" || proto === "udp") as string,
+      host_addr: checked("add_hostfwd", "host_addr", host_addr, isAddr(host_addr)) as string,
+      host_port: checked("add_hostfwd", "host_port", host_port, isPort(host_port)) as number,
+      guest_addr: checked("add_hostfwd", "guest_addr", guest_addr, isAddr(guest_addr)) as string,
+      guest_port: checked("add_hostfwd", "guest_port", guest_port, isPort(guest_port)) as number,
     };
     this.#nat("add", entry);
     this.#entries.set(++this.#lastId, entry);
     return { id: entry.id };
   }
 
-  #remove(args: Record<string, unknown>): Record<string, never> {
-    const entry = this.#entries.get(Number(args.id));
-    if (entry === undefined) throw new RequestError(`no such id ${JSON.stringify(args.id)}`);
-    this.#entries.delete(entry.id);
-    this.#nat("remove", entry);
+  #remove({ id }: Fields): Record<string, never> {
+    const entry = typeof id === "number" ? this.#entries.get(id) : undefined;
+    checked("remove_hostfwd", "id", id, entry !== undefined);
+    this.#entries.delete(entry!.id);
+    this.#nat("remove", entry!);
     return {};
   }
 
-  #nat(verb: string, { proto, host_addr, host_port, guest_addr, guest_port }: Entry): void {
+  #nat(verb: "add" | "remove", { proto, host_addr, host_port, guest_addr, guest_port }: Entry): void {
     const answer = this.#command(`${verb} ${proto}:${host_addr}:${host_port}-${guest_addr}:${guest_port}`);
-    if (!answer.startsWith("ok")) throw new RequestError(answer.replace(/^error: /, "").trim());
+    if (!answer.startsWith("ok")) throw new RequestError(`${verb}_hostfwd: ${answer.replace(/^error: /, "").trim()}`);
   }
 }
 
-function record(value: unknown): Record<string, unknown> {
-  if (typeof value !== "object" || value === null) throw new RequestError("want an object");
-  return value as Record<string, unknown>;
+function parse(text: string): Fields {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new RequestError("cannot parse JSON");
+  }
+  return isFields(value) ? value : {};
 }
 
-function textOf(value: unknown, name: string): string {
-  if (typeof value !== "string" || /[^\d.]/.test(value)) throw new RequestError(`${name}: want an IPv4 address`);
+function isFields(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null;
+}
+
+function checked<T>(request: string, name: string, value: T, isGood: boolean): T {
+  if (!isGood) throw new RequestError(`${request}: bad arguments.${name}`);
   return value;
 }
 
-function portOf(value: unknown, name: string): number {
-  if (Number.isInteger(value) && Number(value) >= 1 && Number(value) <= 65535) return Number(value);
-  throw new RequestError(`${name}: want a port`);
+function isAddr(value: unknown): boolean {
+  return typeof value === "string" && /^\d+(\.\d+){3}$/.test(value);
+}
+
+function isPort(value: unknown): boolean {
+  return Number.isInteger(value) && Number(value) >= 1 && Number(value) <= 65535;
 }

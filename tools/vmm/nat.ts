@@ -22,8 +22,9 @@
  * 4787 REQ-8).
  *
  * **Realms** keep apart what must not be mixed up: the world; the host's loopback, which the guest calls the router
- * (10.0.2.2 means 127.0.0.1, bound there so that nobody outside can reach it); and the host's name servers, which the
- * guest calls 10.0.2.3. Each has maps of its own.
+ * (10.0.2.2 means 127.0.0.1, bound there so that nobody outside can reach it; with `farLoopback` that of the machine
+ * behind the uplink, and nobody but 127/8 is let in); and the host's name servers, which the guest calls 10.0.2.3. Each
+ * has maps of its own.
  *
  * **Forwards** ({@link ForwardTable}) are maps that stay, and let everybody in. They remember how each remote came.
  *
@@ -245,6 +246,10 @@ export class Nat {
   /** What is open, a line each: printed at start, so that nobody exposes anything unawares. */
   exposure(): string[] {
     const lines = this.policy.lines().map((line) => `guest reaches ${line}`);
+    const { loopbackFrom, router } = this.config;
+    if (this.policy.loopback && !loopbackFrom.isLoopback) {
+      lines.push(`guest reaches 127.0.0.1 of this machine as ${router}`);
+    }
     for (const { spec, map } of this.forwards.list) {
       const from = spec.bound === null ? "every address of the host" : `${spec.bound}`;
       lines.push(`${formatForward(spec)} exposes guest ${map.guest.addr} on ${from}`);

@@ -83,8 +83,9 @@ export class NatPolicy {
   readonly restrict: boolean;
   readonly allow: readonly PolicyRule[];
   readonly deny: readonly PolicyRule[];
+  /** Whether all of the host's loopback is open. */
+  readonly loopback: boolean;
   readonly #off: readonly Category[];
-  readonly #loopback: boolean;
   readonly #host: boolean;
 
   /** Throws KernelError for a rule that cannot be read. */
@@ -92,7 +93,7 @@ export class NatPolicy {
     this.restrict = options.restrict ?? false;
     this.allow = parseRules(options.allow ?? []);
     this.deny = parseRules(options.deny ?? []);
-    this.#loopback = options.loopback ?? false;
+    this.loopback = options.loopback ?? false;
     this.#host = options.host ?? true;
     const all: Category[] = [
       { reason: Reason.Loopback, nets: [LOOPBACK_NET], on: false },
@@ -121,7 +122,7 @@ export class NatPolicy {
   /** Whether a guest may send to the host's loopback, `router` being the address that stands for it. */
   checkLoopback(protocol: number, router: number, port: number): Reason {
     if (find(this.deny, protocol, router, port) !== null) return Reason.Denied;
-    if (this.#loopback) return Reason.None;
+    if (this.loopback) return Reason.None;
     const allowed = find(this.allow, protocol, router, port);
     return allowed !== null && allowed.mask === -1 ? Reason.None : Reason.Loopback;
   }
@@ -144,7 +145,7 @@ export class NatPolicy {
   /** What is open and what is not, a line each: printed at start. */
   lines(): string[] {
     const off = this.#off.filter(({ on }) => !on).map(({ reason }) => CATEGORY_NAMES[reason]!);
-    if (!this.#loopback) off.unshift("the host by the router's address");
+    if (!this.loopback) off.unshift("the host by the router's address");
     if (!this.#host) off.push("the host's own addresses");
     const lines = [this.restrict ? "restricted: only what is allowed below" : `everything but ${off.join(", ")}`];
     for (const rule of this.allow) lines.push(`allow ${formatRule(rule)}`);

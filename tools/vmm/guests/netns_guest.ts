@@ -90,7 +90,7 @@ export function netnsGuest<Tap extends TapEnd>(
   if (gateway !== undefined && options.address === undefined) {
     throw new TypeError(`Cannot route to gateway ${gateway}: the guest has no address`);
   }
-  const port = host.openTap(request(options, device));
+  const port = host.openTap(tapRequest(options, device));
   try {
     const { name, path } = port.netns!;
     host.setUpNetns(path, { device, ...(gateway === undefined ? {} : { gateway }) });
@@ -107,7 +107,7 @@ export function netnsGuest<Tap extends TapEnd>(
 }
 
 /** The options as the device's maker wants them; what is not given is left out. */
-function request(options: NetnsGuestOptions, device: string): TapRequest {
+export function tapRequest(options: NetnsGuestOptions, device: string = "tap0"): TapRequest {
   const { mac, portMac, address, offload, pool } = options;
   const wanted: TapRequest = { name: device, netns: netnsOf(options.netns ?? "new"), mtu: options.mtu ?? 1500 };
   if (mac !== undefined) wanted.mac = mac;

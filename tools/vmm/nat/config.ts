@@ -11,7 +11,7 @@
 
 import { KernelError } from "../../../kernel/error.ts";
 import { ETHER_MTU } from "../../../kernel/wire/ethernet.ts";
-import { IpAddr, parseIpAddr, parseIpMask } from "../../../kernel/wire/ip_addr.ts";
+import { IpAddr, IPV4_LOOPBACK, parseIpAddr, parseIpMask } from "../../../kernel/wire/ip_addr.ts";
 import { MacAddr, parseMacAddr } from "../../../kernel/wire/mac_addr.ts";
 import type { PolicyOptions } from "../nat_policy.ts";
 import { MAP_PROTO_NAMES } from "./map.ts";
@@ -100,6 +100,11 @@ export interface NatOptions {
   hostMac?: MacAddr;
   /** The guest's hardware address, if it is known before the guest has said anything. */
   guestMac?: MacAddr | null;
+  /**
+   * The loopback that the router's address stands for (where the policy allows it) is not the host's own but that of
+   * the machine behind its uplink (ip(3), `localnet`): it is talked to from the host's address. Default false.
+   */
+  farLoopback?: boolean;
   /** Bytes of IP packet on the guest's link. */
   mtu?: number;
   /** Largest MSS that a SYN may offer, either way; 0: as it is. Default: what fits the guest's MTU. */
@@ -141,6 +146,8 @@ export interface NatConfig {
   readonly guest: IpAddr;
   readonly dns: IpAddr | null;
   readonly nameServers: readonly IpAddr[];
+  /** The host's address when it talks to the loopback: that itself, unless it is another machine's. */
+  readonly loopbackFrom: IpAddr;
   readonly hostMac: MacAddr;
   readonly guestMac: MacAddr | null;
   readonly mtu: number;
@@ -183,6 +190,7 @@ export function natConfig(options: NatOptions): NatConfig {
     broadcasts: new Set([...hostTexts, `${link.subnet}/${link.prefix}`].flatMap(broadcastsOf)),
     ...link,
     nameServers: (options.nameServers ?? []).map((text) => addr(text, "name server")),
+    loopbackFrom: options.farLoopback === true ? hostAddr : IPV4_LOOPBACK,
     hostMac: options.hostMac ?? HOST_MAC,
     guestMac: options.guestMac === undefined ? GUEST_MACS[style] : options.guestMac,
     mtu,

@@ -171,7 +171,7 @@ function toNameServer(nat: Nat, guest: Guest, way: Way): Decision {
   if (way.real === null) {
     return refuse(nat, guest, { reason: Reason.NoService, type: ICMP_UNREACHABLE, code: ICMP_UNREACHABLE_PORT });
   }
-  if (way.real.isLoopback) way.local = IPV4_LOOPBACK;
+  if (way.real.isLoopback) way.local = config.loopbackFrom;
   return toMap(nat, guest, way);
 }
 
@@ -246,8 +246,9 @@ function makeMap(nat: Nat, guest: Guest, way: Way): NatMap | Reason {
     table.remoteWord(proto, way.remoteWord),
     table.remotePort(proto, way.remotePort),
   );
-  // What comes from the network must never reach a map of the host's loopback.
-  if (realm === Realm.Host) map.bound = IPV4_LOOPBACK;
+  // What comes from the network must never reach a map of the host's loopback. One of another machine's has its port
+  // to itself on all addresses: bound, it would hide the port from a map of the world; inbound looks at its remotes.
+  if (realm === Realm.Host && nat.config.loopbackFrom.isLoopback) map.bound = IPV4_LOOPBACK;
   if (nat.door.open(map) !== "") return Reason.NoPort;
   counters.mapsMade++;
   table.add(map, nat.now);

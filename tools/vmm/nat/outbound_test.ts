@@ -8,7 +8,7 @@ import { MAC_BROADCAST } from "../../../kernel/wire/mac_addr.ts";
 import { ipv4HeaderLen, ipv4Tos, ipv4Ttl, parseIpv4, setIpv4Checksum } from "../../../kernel/wire/ipv4.ts";
 import { parseTcp, TCP_ACK, TCP_RST, TCP_SYN, tcpChecksumOk } from "../../../kernel/wire/tcp.ts";
 import { fuzz } from "../../../tests/kit/fuzz.ts";
-import { echoPacket, ip, ipPacket, pattern, udpPacket } from "../../../tests/kit/ip_fixture.ts";
+import { echoPacket, icmpErrorPacket, ip, ipPacket, pattern, udpPacket } from "../../../tests/kit/ip_fixture.ts";
 import { u16 } from "../../../tests/kit/wire.ts";
 import { translateOutbound } from "./outbound.ts";
 import {
@@ -121,6 +121,23 @@ Deno.test("akaros 26: the router's address is the host's loopback, off unless as
   const got = gotOf(back(udpPacket({ src: "127.0.0.1", dst: "127.0.0.1", srcPort: 7, dstPort: 4000 }), map));
   assertEquals(endsOf(got), `${ROUTER}:7 > ${GUEST}:4000`);
   assertSound(got);
+});
+
+Deno.test("The router's address is the loopback of the machine behind the uplink with farLoopback", () => {
+  const { out, back, error } = natKit({ policy: { loopback: true }, farLoopback: true, nameServers: ["127.0.0.53"] });
+  const { packet, map } = sentOf(out(udp({ dst: ROUTER, dstPort: 7 })));
+  assertEquals([endsOf(packet), map.bound], [`${HOST}:${map.hostPort} > 127.0.0.1:7`, null]);
+  assertSound(packet);
+  const answer = { src: "127.0.0.1", dst: HOST, srcPort: 7, dstPort: map.hostPort };
+  const got = gotOf(back(udpPacket(answer), map));
+  assertEquals(endsOf(got), `${ROUTER}:7 > ${GUEST}:4000`);
+  assertSound(got);
+  assertEquals(back(udpPacket({ ...answer, src: REMOTE }), map).reason, "filtered", "nobody from outside");
+  const refused = icmpErrorPacket({ type: 3, code: 3, packet }, { src: "127.0.0.1", dst: HOST });
+  assertEquals(endsOf(gotOf(error(refused, map)).slice(28)), `${GUEST}:4000 > ${ROUTER}:7`);
+  assertEquals(out(udp({ dst: "127.0.0.1" })).reason, "policy-loopback");
+  const asked = sentOf(out(udp({ dst: DNS, dstPort: 53 })));
+  assertEquals(endsOf(asked.packet), `${HOST}:${asked.map.hostPort} > 127.0.0.53:53`);
 });
 
 Deno.test("Questions to the name server go to the host's, unchanged, and come back from the guest's", () => {

@@ -58,7 +58,10 @@ export function findWay(nat: Nat, guest: Guest, ends: Omit<MapEnds, "realm">): W
   }
   way.realm = realmOf(nat, way);
   way.local = config.hostAddr;
-  if (way.realm === Realm.Host) way.real = way.local = IPV4_LOOPBACK;
+  if (way.realm === Realm.Host) {
+    way.real = IPV4_LOOPBACK;
+    way.local = config.loopbackFrom;
+  }
   way.map = nat.table.find(guest, way);
   // A server that sends first uses its forwarded port, or nobody would know it.
   if (way.map === null && group !== undefined && way.realm === Realm.World) {

@@ -1,0 +1,66 @@
+/**
+ * A TAP device that was opened by a child of ours in a network namespace that we ourselves may not enter, taken over.
+ *
+ * Path: tools/netd → tun_taken → tun, libc. Manuals: pidfd_open(2), pidfd_getfd(2), user_namespaces(7).
+ *
+ * Who owns a user namespace may enter it, but a process with several threads cannot (setns(2)), and Deno has several.
+ * So a child enters ({@link holdTap} runs there), opens the device, and waits; we take copies of its descriptors
+ * ({@link takeTap}), which go on working here when the child has ended.
+ *
+ * @module
+ */
+
+import { call, ENOSYS, EPERM, libc, withLibc } from "./libc.ts";
+import { NetDevice } from "./netdev.ts";
+import { openNetns } from "./netns.ts";
+import { TapPort } from "./tun.ts";
+import { openTunDevice, type TapOptions } from "./tun_device.ts";
+
+/** Numbers of the calls, the same on all machines (asm-generic/unistd.h); Linux 5.6 has both. */
+const SYS_PIDFD_OPEN = 434n;
+const SYS_PIDFD_GETFD = 438n;
+const HINTS = { [EPERM]: "needs the child to be ours", [ENOSYS]: "needs Linux 5.6" };
+
+/** An open device, as its holder describes it to whoever takes it. */
+export interface HeldTap {
+  readonly name: string;
+  /** The device's descriptor in the holder. */
+  readonly fd: number;
+  /** A socket of the namespace, by which the device is looked at. */
+  readonly control: number;
+  /** What we offered to take, as TUN_F flags. */
+  readonly offloads: number;
+}
+
+/** Opens a device in this thread's namespace, and keeps it open until it is let go. Throws HostError. */
+export function holdTap(options: TapOptions): { readonly held: HeldTap; readonly letGo: () => void } {
+  return withLibc(() => {
+    const { fd, device, offloads } = openTunDevice("tap", options);
+    const letGo = () => {
+      libc().close(fd);
+      device.close();
+    };
+    return { held: { name: device.name, fd, control: device.fd, offloads }, letGo };
+  });
+}
+
+/** The device that process `pid` holds, in the namespace at `path`; `options` as it was opened. Throws HostError. */
+export function takeTap(pid: number, held: HeldTap, path: string, options: TapOptions): TapPort {
+  return withLibc(() => {
+    const attempt = `Cannot take over "${held.name}" from process ${pid}`;
+    const pidfd = call(attempt, libc().syscall(SYS_PIDFD_OPEN, BigInt(pid), 0n, 0n), HINTS);
+    let fd = -1;
+    try {
+      fd = call(attempt, libc().syscall(SYS_PIDFD_GETFD, BigInt(pidfd), BigInt(held.fd), 0n), HINTS);
+      const control = call(attempt, libc().syscall(SYS_PIDFD_GETFD, BigInt(pidfd), BigInt(held.control), 0n), HINTS);
+      const device = new NetDevice(held.name, control);
+      const handle = { fd, device, netns: openNetns(path), offloads: held.offloads, localnet: "not asked for" };
+      return new TapPort(options, handle);
+    } catch (error) {
+      if (fd >= 0) libc().close(fd);
+      throw error;
+    } finally {
+      libc().close(pidfd);
+    }
+  });
+}

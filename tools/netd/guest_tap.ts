@@ -1,0 +1,87 @@
+/**
+ * The guest's interface where netd itself may not enter its namespace: one below a user namespace (`unshare -Urn`) that
+ * belongs to the user who runs netd.
+ *
+ * Path: daemon → guest_tap → nsenter(1) → tap_opener; and back by tun_taken.
+ *
+ * @module
+ */
+
+import { EACCES, EPERM, HostError } from "../../devices/host/libc.ts";
+import { openNetns } from "../../devices/host/netns.ts";
+import type { TapPort } from "../../devices/host/tun.ts";
+import { takeTap } from "../../devices/host/tun_taken.ts";
+import { netnsOf, type TapRequest } from "../vmm/guests/netns_guest.ts";
+import type { OpenerAnswer, OpenerRequest } from "./tap_opener.ts";
+
+const OPENER = new URL("tap_opener.ts", import.meta.url).pathname;
+
+/** Where a guest's interface is to be. */
+export interface GuestPlace {
+  readonly netns: string;
+  /** File of the user namespace that it is below; null: that of the process, if it is named by one. */
+  readonly userns: string | null;
+}
+
+/** The file of the user namespace that has to be entered first; null: the network namespace can be entered as it is. */
+export function usernsToEnter({ netns, userns }: GuestPlace): string | null {
+  try {
+    openNetns(netnsOf(netns)).run(() => {});
+    return null;
+  } catch (error) {
+    const isRefused = error instanceof HostError && (error.errno === EPERM || error.errno === EACCES);
+    const found = userns ?? /^\/proc\/\d+\/ns\/(?=net$)/.exec(netnsOf(netns))?.[0].concat("user") ?? null;
+    if (!isRefused || found === null) throw error;
+    return found;
+  }
+}
+
+/** Opens the interface from within the user namespace at `userns`, sets up the rest there, and takes it over. */
+export async function openBelow(userns: string, request: TapRequest, gateway?: string): Promise<TapPort> {
+  const { name, netns, mtu, address, offload, mac } = request;
+  const asked: OpenerRequest = {
+    tap: {
+      ...{ name, mtu },
+      ...(address === undefined ? {} : { address }),
+      ...(offload === undefined ? {} : { offload }),
+      ...(mac === undefined ? {} : { mac: [...mac] }),
+    },
+    ...(gateway === undefined ? {} : { gateway }),
+  };
+  const program = [Deno.execPath(), "run", "--no-prompt", "--no-check", "--allow-ffi", OPENER, JSON.stringify(asked)];
+  const child = new Deno.Command("nsenter", {
+    args: ["--preserve-credentials", `--user=${userns}`, `--net=${netns}`, ...program],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const said = new Response(child.stderr).text();
+  try {
+    const answer = await firstLine(child.stdout);
+    if (answer === "") {
+      await child.status;
+      const reason = (await said).trim().split("\n").at(-1) ?? "";
+      throw new HostError(`Cannot open "${name}" in ${netns}`, EPERM, { reason });
+    }
+    const got = JSON.parse(answer) as OpenerAnswer;
+    if ("error" in got) throw Object.assign(new HostError("", got.errno), { message: got.error });
+    return takeTap(child.pid, got.held, netns, request);
+  } finally {
+    await child.stdin.close();
+    await child.status;
+    await said;
+  }
+}
+
+/** The first line that comes; empty if none does. The rest is read away. */
+async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string> {
+  let text = "";
+  const reader = stream.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>).getReader();
+  while (!text.includes("\n")) {
+    const { done, value } = await reader.read();
+    if (done) return "";
+    text += value;
+  }
+  await reader.cancel();
+  return text.slice(0, text.indexOf("\n"));
+}

@@ -1,0 +1,87 @@
+/**
+ * The guest that the user named: QEMU at a socket, or an interface in a network namespace.
+ *
+ * Path: daemon → open_guest → qemu_guest, or netns_guest (and guest_tap where a child must enter the namespace).
+ *
+ * @module
+ */
+
+import { setUpNetns } from "../../devices/host/netns_setup.ts";
+import { openTap, type TapPort } from "../../devices/host/tun.ts";
+import { UnixListener } from "../../devices/host/unix_socket.ts";
+import { MacAddr } from "../../kernel/wire/mac_addr.ts";
+import { natConfig, type NatOptions } from "../vmm/nat/config.ts";
+import type { Guest, Loop } from "../vmm/guests/guest.ts";
+import { netnsGuest, type NetnsGuestOptions, type NetnsHost, netnsOf, tapRequest } from "../vmm/guests/netns_guest.ts";
+import { qemuGuest } from "../vmm/guests/qemu_guest.ts";
+import { QemuStreamPort } from "../vmm/guests/qemu_stream.ts";
+import { openBelow, usernsToEnter } from "./guest_tap.ts";
+import { watchPath } from "./life.ts";
+import type { GuestChoice, NetdOptions } from "./options.ts";
+
+/** A guest, and what follows from it. */
+export interface OpenedGuest {
+  readonly guest: Guest;
+  /** What the NAT is told: its hardware address, if that is known. */
+  readonly nat: NatOptions;
+  /** Has `ended` called with a reason when the guest is gone. Answers how to stop that. */
+  readonly watch: (ended: (why: string) => void) => () => void;
+}
+
+/** Opens it, and has `loop` look after it. Throws HostError, with nothing left behind. */
+export async function openGuest(options: NetdOptions, loop: Loop): Promise<OpenedGuest> {
+  const { guest: choice } = options;
+  return choice.kind === "qemu" ? openQemu(choice.path, options, loop) : await openNetnsGuest(choice, options, loop);
+}
+
+function openQemu(path: string, { nat, oneOff }: NetdOptions, loop: Loop): OpenedGuest {
+  const port = new QemuStreamPort(new UnixListener(path), { mtu: nat.mtu ?? 1500 });
+  const watch = (ended: (why: string) => void) => {
+    port.onLink = (up) => {
+      if (!up && oneOff) ended("the machine has left");
+    };
+    return () => void (port.onLink = null);
+  };
+  return { guest: qemuGuest(port, loop), nat, watch };
+}
+
+type NetnsChoice = Extract<GuestChoice, { kind: "netns" }>;
+
+async function openNetnsGuest(choice: NetnsChoice, options: NetdOptions, loop: Loop): Promise<OpenedGuest> {
+  const { nat, offload } = options;
+  const { device, configure, mac } = choice;
+  const wanted: NetnsGuestOptions = {
+    ...{ netns: choice.netns, device, mtu: nat.mtu ?? 1500, offload },
+    ...(mac === null ? {} : { mac: bytesOf(mac) }),
+    ...(configure ? addressesOf(nat) : {}),
+  };
+  const userns = usernsToEnter(choice);
+  const guest = netnsGuest(userns === null ? { openTap, setUpNetns } : await below(userns, wanted), loop, wanted);
+  try {
+    const guestMac = MacAddr.at(guest.port.device.mac, 0);
+    const watch = (ended: (why: string) => void) => watchPath(guest.path, () => ended("the guest's namespace is gone"));
+    return { guest, nat: { ...nat, guestMac }, watch };
+  } catch (error) {
+    guest.close().catch(() => {});
+    throw error;
+  }
+}
+
+/** An operating system that has the interface already, and all that belongs to it. */
+async function below(userns: string, wanted: NetnsGuestOptions): Promise<NetnsHost<TapPort>> {
+  const request = tapRequest({ ...wanted, netns: netnsOf(wanted.netns!) }, wanted.device);
+  const port = await openBelow(userns, request, wanted.gateway);
+  return { openTap: () => port, setUpNetns: () => {} };
+}
+
+/** Address and router that the guest is given at once: those that the NAT has. */
+function addressesOf(nat: NatOptions): { address: string; gateway: string } {
+  const { guest, prefix, router } = natConfig(nat);
+  return { address: `${guest}/${prefix}`, gateway: `${router}` };
+}
+
+function bytesOf(mac: MacAddr): Uint8Array {
+  const bytes = new Uint8Array(6);
+  mac.put(bytes, 0);
+  return bytes;
+}

@@ -1,0 +1,48 @@
+/**
+ * The uplink: the device by which the host kernel is a neighbour of Linux, and what the guest may have of the machine
+ * behind it.
+ *
+ * Path: daemon → uplink → openTap, openTun.
+ *
+ * @module
+ */
+
+import { openTap, openTun, type TapOptions, type TapPort, type TunPort } from "../../devices/host/tun.ts";
+import type { NatOptions } from "../vmm/nat/config.ts";
+import { netnsOf } from "../vmm/guests/netns_guest.ts";
+import type { UplinkChoice } from "./options.ts";
+
+/** How it is opened, besides what the user chose. */
+export interface UplinkNeeds {
+  readonly offload: boolean;
+  /** Whether the machine's loopback is to be reached by it. */
+  readonly localnet: boolean;
+}
+
+/** Opens it. Throws HostError. */
+export function openUplink(choice: UplinkChoice, { offload, localnet }: UplinkNeeds): TapPort | TunPort {
+  const { kind, device, attach, peer, netns, mtu } = choice;
+  const options: TapOptions = { offload, localnet };
+  if (device !== null) options.name = device;
+  if (netns !== null) options.netns = netnsOf(netns);
+  if (attach) {
+    // As it was set up by who owns it: nothing here needs a right of root.
+    options.attach = true;
+    options.up = false;
+  } else {
+    options.mtu = mtu;
+    options.address = peer!;
+  }
+  return kind === "tap" ? openTap(options) : openTun(options);
+}
+
+/** What the NAT is told where the machine's loopback cannot be reached: no way there, and no name server there. */
+export function withoutLoopback(nat: NatOptions, gateway: string): NatOptions {
+  const outside = (nat.nameServers ?? []).filter((addr) => !addr.startsWith("127."));
+  return {
+    ...nat,
+    farLoopback: false,
+    nameServers: outside.length > 0 ? outside : [gateway],
+    policy: { ...nat.policy, loopback: false },
+  };
+}
