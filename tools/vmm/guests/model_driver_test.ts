@@ -279,7 +279,7 @@ Deno.test("ModelDriver gives up on a page that is no network card", () => {
 Deno.test("ModelDriver counts what a device writes that makes no sense, and does not follow it", () => {
   const rig = new ModelRig({ queueSize: 8 });
   const queue = rig.net.mmio.queues[0]!;
-  for (const [id, len] of [[200, 100], [3, 4], [4, 70000]]) {
+  for (const [id, len] of [[200, 100], [3, 4], [4, 70000], [5, 0xffffffff]]) {
     const before = rig.driver.counters.rxBad;
     queue.push(id!, len!);
     queue.publish();
