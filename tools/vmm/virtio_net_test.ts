@@ -1,11 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { Block, Checksum, Segment } from "../../kernel/block.ts";
+import { JobQueue } from "../../kernel/job.ts";
 import { get16, put16 } from "../../kernel/wire/bytes.ts";
 import { sum } from "../../kernel/wire/checksum.ts";
+import { GuestMemory } from "./guest_memory.ts";
 import { BUFFERS, CTRL, HostileDriver, RAM_BASE, RAM_BYTES, RX, TX, WRITE } from "./testing/hostile_driver.ts";
 import { GUEST_MAC, NetRig, type NetRigOptions, testFrame } from "./testing/net_rig.ts";
-import { JobQueue } from "../../kernel/job.ts";
-import { GuestMemory } from "./guest_memory.ts";
 import { VirtioNet } from "./virtio_net.ts";
 import { TX_BURST, TX_COPIED_WHOLE, TX_HEADERS_COPIED } from "./virtio_net_tx.ts";
 
