@@ -77,6 +77,23 @@ Deno.test("VirtioNet copies a short frame whole, and of a long one the headers: 
   assertEquals(seen, [...whole, borrowed(TX_COPIED_WHOLE + 1), borrowed(65550)]);
 });
 
+Deno.test("VirtioNet leaves room in a long frame's block for what is borrowed: to own it takes no other buffer", () => {
+  const lengths: number[] = [];
+  const { rig, driver } = upRig(OFFLOADS, {
+    onFrame: (block) => {
+      const { buf, pool } = block;
+      lengths.push(block.own().wp - block.rp);
+      assertEquals([block.buf === buf, block.pool === pool, pool !== null], [true, true, true]);
+      block.free();
+    },
+  });
+  for (const length of [TX_COPIED_WHOLE + 1, 65550]) {
+    driver.send(testFrame(length));
+    rig.run();
+  }
+  assertEquals(lengths, [TX_COPIED_WHOLE + 1, 65550]);
+});
+
 Deno.test("VirtioNet hands an owed checksum and a segment of 64 KiB on as metadata", () => {
   let got: Block | null = null;
   const { rig, driver } = upRig(OFFLOADS, { onFrame: (block) => got = block.clone() });
