@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { fuzz } from "../../tests/kit/fuzz.ts";
+import { Block } from "../../kernel/block.ts";
 import { BUFFERS, CTRL, type HostileDriver, NEXT, PLAIN, RAM_BASE, RX, TX, WRITE } from "./testing/hostile_driver.ts";
 import { HARMLESS } from "./testing/harmless.ts";
 import { BAD_SETUPS, MISCHIEFS, WITH_INDIRECT } from "./testing/mischief.ts";
@@ -243,6 +244,46 @@ Deno.test("VirtioNet may be reset by its driver inside an interrupt, in the midd
   rig.run();
   assertEquals(driver.used(TX), [{ id: 0, len: 0 }], "What it sent after the reset, once");
   assertEquals([rig.net.mmio.lastFault, rig.frames.length < 200, resets], [null, true, 2]);
+});
+
+Deno.test("VirtioNet may be reset inside any other interrupt, and where it says that there is room", () => {
+  let resets = 0;
+  const reset = () => {
+    resets++;
+    driver.status = 0;
+  };
+  const rig = new NetRig({ onInterrupt: reset, onRoom: () => rig.net.mmio.live && armed && reset() });
+  const driver = rig.hostile();
+  let armed = false;
+  const command = () => {
+    driver.describe(CTRL, 0, { addr: RAM_BASE + BUFFERS, len: 2 });
+    driver.chain(CTRL, 0, [
+      { addr: RAM_BASE + BUFFERS, len: 3 },
+      { addr: RAM_BASE + BUFFERS + 8, len: 1, flags: WRITE },
+    ]);
+    driver.offer(CTRL, 0, 0);
+    driver.kick(CTRL);
+  };
+  const deeds: (() => void)[] = [
+    () => assert(rig.receive(testFrame(60))),
+    () => assert(rig.net.receive(Block.from(testFrame(60)), true) && rig.net.flush() === undefined),
+    command,
+    () => rig.net.link = !rig.net.link,
+    () => driver.page.write(0x070, 1),
+    () => armed = true,
+  ];
+  for (const deed of deeds) {
+    rig.net.link = true;
+    assert(driver.bringUp({ features: [1 << 17, 1], count: 3 }));
+    driver.describe(RX, 0, { addr: RAM_BASE + BUFFERS + 4096, len: 2000, flags: WRITE });
+    driver.offer(RX, 0);
+    const before = resets;
+    deed();
+    rig.run();
+    armed = false;
+    assertEquals([resets - before, driver.status, rig.net.mmio.lastFault], [1, 0, null], `${deed}`);
+    assertEquals([rig.receive(testFrame(60)), rig.net.refusal], [false, "not-ready"]);
+  }
 });
 
 Deno.test("VirtioNet resets one queue with RING_RESET, which then starts from 0 again (akaros.md 11.34)", () => {

@@ -1,9 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
 import { Block, Checksum, Segment } from "../../kernel/block.ts";
+import { JobQueue } from "../../kernel/job.ts";
 import { get16, put16 } from "../../kernel/wire/bytes.ts";
 import { sum } from "../../kernel/wire/checksum.ts";
-import { BUFFERS, CTRL, type HostileDriver, RAM_BASE, RX, TX, WRITE } from "./testing/hostile_driver.ts";
-import { NetRig, type NetRigOptions, testFrame } from "./testing/net_rig.ts";
+import { GuestMemory } from "./guest_memory.ts";
+import { BUFFERS, CTRL, HostileDriver, RAM_BASE, RAM_BYTES, RX, TX, WRITE } from "./testing/hostile_driver.ts";
+import { GUEST_MAC, NetRig, type NetRigOptions, testFrame } from "./testing/net_rig.ts";
+import { VirtioNet } from "./virtio_net.ts";
 import { TX_BURST, TX_COPIED_WHOLE, TX_HEADERS_COPIED } from "./virtio_net_tx.ts";
 
 const HERE = RAM_BASE + BUFFERS;
@@ -72,6 +75,23 @@ Deno.test("VirtioNet copies a short frame whole, and of a long one the headers: 
   const borrowed = (length: number): [number, number] => [TX_HEADERS_COPIED, length - TX_HEADERS_COPIED];
   const whole: [number, number][] = [[14, 0], [60, 0], [1514, 0], [TX_COPIED_WHOLE, 0]];
   assertEquals(seen, [...whole, borrowed(TX_COPIED_WHOLE + 1), borrowed(65550)]);
+});
+
+Deno.test("VirtioNet leaves room in a long frame's block for what is borrowed: to own it takes no other buffer", () => {
+  const lengths: number[] = [];
+  const { rig, driver } = upRig(OFFLOADS, {
+    onFrame: (block) => {
+      const { buf, pool } = block;
+      lengths.push(block.own().wp - block.rp);
+      assertEquals([block.buf === buf, block.pool === pool, pool !== null], [true, true, true]);
+      block.free();
+    },
+  });
+  for (const length of [TX_COPIED_WHOLE + 1, 65550]) {
+    driver.send(testFrame(length));
+    rig.run();
+  }
+  assertEquals(lengths, [TX_COPIED_WHOLE + 1, 65550]);
 });
 
 Deno.test("VirtioNet hands an owed checksum and a segment of 64 KiB on as metadata", () => {
@@ -296,6 +316,42 @@ Deno.test("VirtioNet.receive() with more tells the guest once, by flush or by th
   rig.net.flush();
   rig.net.flush();
   assertEquals([driver.used(RX).length, rig.interrupts], [1, 2]);
+});
+
+Deno.test("VirtioNet works in memory of several regions: a buffer may cross a seam, and a ring may not", () => {
+  const bytes = new Uint8Array(RAM_BYTES);
+  // Rings and the first buffers in one region, the rest in another that follows it, and a third with a hole before.
+  const seam = BUFFERS + 0x1000;
+  const regions = [[0, seam], [seam, 0x4_0000], [0x5_0000, RAM_BYTES]].map(([from, end]) => ({
+    base: RAM_BASE + from!,
+    bytes: bytes.subarray(from, end),
+  }));
+  const frames: Uint8Array[] = [];
+  const jobs = new JobQueue();
+  const net = new VirtioNet({
+    memory: new GuestMemory(regions),
+    ...{ mac: GUEST_MAC, jobs, onInterrupt: () => {} },
+    onFrame: (block) => frames.push(block.bytes().slice()),
+  });
+  const driver = new HostileDriver(bytes, net.mmio);
+  assert(driver.bringUp());
+  const frame = testFrame(100);
+  driver.describe(RX, 0, { addr: RAM_BASE + seam - 50, len: 200, flags: WRITE });
+  driver.offer(RX, 0);
+  assert(net.receive(Block.from(frame)));
+  assertEquals(driver.load(RAM_BASE + seam - 50 + 12, 100), frame);
+  const sent = driver.store(seam - 30, new Uint8Array([...new Uint8Array(12), ...frame]));
+  driver.describe(TX, 0, { addr: sent, len: 112 });
+  driver.offer(TX, 0);
+  driver.kick(TX);
+  jobs.run();
+  assertEquals(frames, [frame]);
+  driver.describe(RX, 1, { addr: RAM_BASE + 0x4_0000 - 50, len: 200, flags: WRITE });
+  driver.offer(RX, 1);
+  assertEquals([net.receive(Block.from(frame)), net.mmio.lastFault], [false, "bad-address"]);
+  driver.agree();
+  driver.setUp(TX, { desc: RAM_BASE + seam - 128 });
+  assertEquals(net.mmio.lastFault, "ring-address");
 });
 
 // --- link, filter, control ---

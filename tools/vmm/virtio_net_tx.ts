@@ -119,7 +119,8 @@ export class NetTx {
     readable.copyOut(0, header, 0, NET_HEADER_LEN);
     let own = length;
     if (length > TX_COPIED_WHOLE) own = Math.min(length, Math.max(TX_HEADERS_COPIED, headersEnd(header)));
-    const block = blocks.alloc(own);
+    // Room for all of it: who makes the rest his own (a queue must) then does so in place.
+    const block = blocks.alloc(length);
     readable.copyOut(NET_HEADER_LEN, block.buf, block.rp, own);
     block.wp += own;
     if (own < length) block.extents = readable.views(NET_HEADER_LEN + own);
