@@ -204,6 +204,21 @@ Deno.test("A host without ports refuses the map, and the guest is told", () => {
   assertEquals(natKit({ reject: false, guestCaps: { udp: 0 } }).out(udp()).toGuest.length, 0);
 });
 
+Deno.test("When the host has no conversation left, the map that costs least makes room", () => {
+  const kit = natKit();
+  kit.door.max = 3;
+  for (const srcPort of [4000, 4001, 4002]) kit.out(udp({ srcPort }));
+  assertEquals(sentOf(kit.out(udp({ srcPort: 4003, dst: DNS, dstPort: 53 }))).map.class, 1);
+  assertEquals([...kit.nat.table.maps()].map((map) => map.guestPort).sort(), [4001, 4002, 4003]);
+  // An established connection is not given up: the new one is refused.
+  const tcp = natKit();
+  tcp.door.max = 1;
+  const { map } = sentOf(tcp.out(tcpPacket()));
+  tcp.back(tcpPacket({ src: REMOTE, dst: HOST, srcPort: 80, dstPort: 4000, flags: TCP_SYN | TCP_ACK }), map);
+  tcp.out(tcpPacket({ flags: TCP_ACK }));
+  assertEquals([tcp.out(tcpPacket({ srcPort: 4001 })).reason, map.live], ["no-port", true]);
+});
+
 Deno.test("akaros 26: nothing leaves to groups, broadcasts, nobody, or from an address that is not a guest's", () => {
   const { out, frame, refused } = natKit();
   for (const dst of ["224.0.0.251", "255.255.255.255", "10.0.2.255", "10.0.0.255", "0.0.0.0", "240.0.0.1", GUEST]) {
