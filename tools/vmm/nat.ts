@@ -114,7 +114,7 @@ export class Nat {
     this.policy = new NatPolicy(options.policy);
     this.table = new NatTable(config);
     this.filters = config.filtering.map((filtering) => filtering !== "endpoint");
-    this.dhcp = new DhcpServer(dhcpConfig(config));
+    this.dhcp = new DhcpServer({ ...dhcpConfig(config), isInUse: (word, mac) => this.#isInUse(word, mac) });
     this.relay = new DnsRelay(config.nameServers, zoneOf(config), config.zoneName);
     this.table.addGuest(config.guest, config.guestMac);
   }
@@ -124,6 +124,12 @@ export class Nat {
     const { frames } = this;
     this.frames = [];
     return frames;
+  }
+
+  /** Whether another station than `mac` sends from the guest address `word`: it has maps that live. */
+  #isInUse(word: number, mac: number): boolean {
+    const guest = this.table.guest(word);
+    return guest !== null && guest.mac?.key !== mac && guest.counts.some((count) => count > 0);
   }
 
   /** Whether a guest may have the address `word`. */

@@ -51,6 +51,20 @@ Deno.test("One guest port has one host port for every remote (RFC 4787 REQ-1), a
   assertEquals([maps("endpoint"), maps("address"), maps("address-port")], [1, 2, 3]);
 });
 
+Deno.test("RFC 7857 5, 6: UDP and TCP may be mapped and filtered apart from each other", () => {
+  const { out, back } = natKit({ mapping: { tcp: "address" }, filtering: { tcp: "address-port", udp: "endpoint" } });
+  const ports = (make: typeof udp) =>
+    new Set([REMOTE, "192.0.2.10"].map((dst) => out(make({ dst })).map!.hostPort)).size;
+  const tcp = (options: object = {}) => tcpPacket({ flags: TCP_ACK, ...options });
+  assertEquals([ports(udp), ports(tcp)], [1, 2]);
+  const { map } = sentOf(out(tcp()));
+  const stranger = { src: "203.0.113.1", dst: HOST, srcPort: 81 };
+  const why = (src: string, srcPort: number) =>
+    back(tcpPacket({ src, dst: HOST, srcPort, dstPort: map.hostPort, flags: TCP_ACK }), map).reason;
+  assertEquals([why(REMOTE, 80), why(REMOTE, 81), why("203.0.113.1", 80)], ["none", "filtered", "filtered"]);
+  assertEquals(back(reply({ ...stranger }), sentOf(out(udp())).map).reason, "none");
+});
+
 Deno.test("akaros 31: TTL counts down one hop each way; TOS, id, DF and options stay as they are", () => {
   const { out, back } = natKit();
   const options = new Uint8Array([7, 7, 4, 1, 2, 3, 4, 0]);
