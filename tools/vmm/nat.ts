@@ -27,6 +27,11 @@
  *
  * **Forwards** ({@link ForwardTable}) are maps that stay, and let everybody in. They remember how each remote came.
  *
+ * **A hairpin**, from one guest to a map or forward by the host's address, goes out and in again without leaving here.
+ *
+ * **Whose address it is**: what DHCP has leased to, or keeps for, one station no other sends from. Addresses without a
+ * lease are for who uses them.
+ *
  * **ICMP errors** are translated with the packet that they quote, both ways, so path MTU discovery, traceroute and port
  * unreachable work. Our own errors (TTL, policy, too big, no route) are limited in rate.
  *
