@@ -151,6 +151,7 @@ export class DhcpServer {
     const mac = message.chaddr.key;
     const addr = this.#choose(mac, dhcpAddrs(message.options, DHCP_OPTION_REQUESTED_ADDR)[0], now);
     if (addr === null) return null;
+    this.#free(mac, (lease) => lease.isOffer && !lease.addr.equals(addr));
     const held = this.#leases.get(addr.w3);
     if (held === undefined || held.isOffer || held.expires <= now || held.mac !== mac) {
       this.#leases.set(addr.w3, { addr, mac, expires: now + OFFER_MS, isOffer: true });
