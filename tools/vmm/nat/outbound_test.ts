@@ -146,6 +146,7 @@ Deno.test("Questions to the name server go to the host's, unchanged, and come ba
   const got = gotOf(back(reply({ src: "9.9.9.9", srcPort: 53, payload: pattern(400) }), map));
   assertEquals([endsOf(got), got.slice(28)], [`${DNS}:53 > ${GUEST}:4000`, pattern(400)]);
   assertEquals(back(reply({ src: "8.8.8.8", srcPort: 53 }), map).reason, "filtered");
+  assertEquals(back(reply({ src: "9.9.9.9", srcPort: 54 }), map).reason, "filtered");
   const tcp = sentOf(out(tcpPacket({ dst: DNS, dstPort: 53 })));
   assertEquals(endsOf(tcp.packet), `${HOST}:4000 > 9.9.9.9:53`);
 });
