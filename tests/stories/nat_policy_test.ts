@@ -192,10 +192,33 @@ Deno.test("When the lease is over or given back, the address is free for who com
   advance(story.host, 1);
   next.send(udp());
   assertEquals(sent(story), 1);
+  // While it is used it is nobody else's again.
+  assertEquals(askDhcp(story.guest, 3, { requested: GUEST })?.type, 6);
+  advance(story.host, 300_000);
   lease(story.guest);
   askDhcp(story.guest, 7, { ciaddr: GUEST });
   next.send(udp());
   assertEquals(sent(story), 2);
+});
+
+Deno.test("DHCP gives nobody the address that a guest without a lease uses; an offer takes nothing", async () => {
+  await using story = await tellNat({ forwards: ["udp:8053:53"] });
+  const next = story.addGuest(THIEF);
+  // Offered while nobody used it: until it is leased it is whose it is, and free for who comes.
+  assertEquals(`${askDhcp(next, 1)?.message.yiaddr}`, GUEST);
+  story.there.conv("udp", `connect ${HOST}!8053`).bwrite(pattern(3));
+  advance(story.host, 20);
+  assertEquals([story.guest.packets().length, next.packets()], [1, []]);
+  const third = story.addGuest(mac("000102030498"));
+  third.send(udp());
+  assertEquals(sent(story), 1);
+  assertEquals(askDhcp(next, 3, { requested: GUEST })?.type, 6);
+  assertEquals(`${askDhcp(next, 1)?.message.yiaddr}`, "10.0.2.16");
+  // Its own user may have it, and who comes when nobody uses it any more.
+  lease(third);
+  askDhcp(third, 7, { ciaddr: GUEST });
+  advance(story.host, 300_000);
+  lease(next);
 });
 
 Deno.test("An address that is reserved for one station is nobody else's, lease or not", async () => {

@@ -28,6 +28,11 @@
  *
  * **Forwards** ({@link ForwardTable}) are maps that stay, and let everybody in. They remember how each remote came.
  *
+ * **A hairpin**, from one guest to a map or forward by the host's address, goes out and in again without leaving here.
+ *
+ * **Whose address it is**: what DHCP has leased to, or keeps for, one station no other sends from. Addresses without a
+ * lease are for who uses them.
+ *
  * **ICMP errors** are translated with the packet that they quote, both ways, so path MTU discovery, traceroute and port
  * unreachable work. Our own errors (TTL, policy, too big, no route) are limited in rate.
  *
@@ -115,7 +120,7 @@ export class Nat {
     this.policy = new NatPolicy(options.policy);
     this.table = new NatTable(config);
     this.filters = config.filtering.map((filtering) => filtering !== "endpoint");
-    this.dhcp = new DhcpServer(dhcpConfig(config));
+    this.dhcp = new DhcpServer({ ...dhcpConfig(config), isInUse: (word, mac) => this.#isInUse(word, mac) });
     this.relay = new DnsRelay(config.nameServers, zoneOf(config), config.zoneName);
     this.table.addGuest(config.guest, config.guestMac);
   }
@@ -125,6 +130,12 @@ export class Nat {
     const { frames } = this;
     this.frames = [];
     return frames;
+  }
+
+  /** Whether another station than `mac` sends from the guest address `word`: it has maps that live. */
+  #isInUse(word: number, mac: number): boolean {
+    const guest = this.table.guest(word);
+    return guest !== null && guest.mac?.key !== mac && guest.counts.some((count) => count > 0);
   }
 
   /** Whether a guest may have the address `word`. */

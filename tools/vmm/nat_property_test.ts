@@ -392,6 +392,59 @@ Deno.test("A hairpin is out and back at once: the other guest sees the naive tra
   );
 });
 
+Deno.test("Mapping and filtering are a list of who was sent to and when, in every mode, over time", () => {
+  const LIFE = 100;
+  const modes = fc.constantFrom("endpoint", "address", "address-port") as fc.Arbitrary<"endpoint">;
+  const steps = fc.array(
+    fc.record({
+      isOut: fc.boolean(),
+      guestPort: fc.constantFrom(4000, 4001),
+      remote: fc.constantFrom(REMOTE, "192.0.2.10"),
+      remotePort: fc.constantFrom(7, 9),
+      wait: fc.constantFrom(0, 0, 30, 60, 100),
+    }),
+    { maxLength: 40 },
+  );
+  fc.assert(
+    fc.property(modes, modes, fc.boolean(), steps, (mapping, filtering, inboundRefresh, all) => {
+      const kit = natKit({ mapping, filtering, inboundRefresh, lifetimes: { udp: LIFE } });
+      const keyOf = (mode: string, remote: string, port: number) =>
+        mode === "endpoint" ? "" : mode === "address" ? remote : `${remote}!${port}`;
+      // By guest port and what mapping depends on: when it was used, and whom it has sent to and when.
+      const model = new Map<string, { lastUse: number; sent: Map<string, number>; hostPort: number }>();
+      for (const { isOut, guestPort, remote, remotePort, wait } of all) {
+        kit.now += wait;
+        kit.nat.expire(kit.now);
+        for (const [key, { lastUse }] of model) if (kit.now - lastUse >= LIFE) model.delete(key);
+        assertEquals(kit.nat.table.count(), model.size);
+        const key = `${guestPort} ${keyOf(mapping, remote, remotePort)}`;
+        const known = model.get(key);
+        const filterKey = keyOf(filtering, remote, remotePort);
+        if (isOut) {
+          const ends = { src: GUEST, dst: remote, srcPort: guestPort, dstPort: remotePort };
+          const { hostPort } = sentOf(kit.out(udpPacket({ ...ends, ttl: 9 }))).map;
+          if (known !== undefined) assertEquals(hostPort, known.hostPort);
+          const one = known ?? { lastUse: 0, sent: new Map(), hostPort };
+          one.lastUse = kit.now;
+          one.sent.set(filterKey, kit.now);
+          model.set(key, one);
+          continue;
+        }
+        if (known === undefined) continue;
+        const map = kit.nat.table.findByHost(0, known.hostPort)!;
+        const ends = { src: remote, dst: HOST, srcPort: remotePort, dstPort: known.hostPort };
+        const at = known.sent.get(filterKey);
+        const isIn = filtering === "endpoint" || (at !== undefined && kit.now - at < LIFE);
+        assertEquals(kit.back(udpPacket({ ...ends, ttl: 9 }), map).reason, isIn ? "none" : "filtered");
+        if (!isIn || !inboundRefresh) continue;
+        known.lastUse = kit.now;
+        known.sent.set(filterKey, kit.now);
+      }
+    }),
+    fuzz(300),
+  );
+});
+
 // --- anything at all
 
 /** A block of these bytes with metadata and borrowed parts as somebody may have made them up. */

@@ -233,10 +233,7 @@ function makeMap(nat: Nat, guest: Guest, way: Way): NatMap | Reason {
   const { table, counters } = nat;
   const victim = table.victim(guest, way.proto);
   if (typeof victim === "number") return victim;
-  if (victim !== null) {
-    counters.mapsEvicted++;
-    nat.close(victim);
-  }
+  if (victim !== null) evict(nat, victim);
   const { proto, guestPort, realm } = way;
   const map = new NatMap(
     guest,
@@ -249,10 +246,23 @@ function makeMap(nat: Nat, guest: Guest, way: Way): NatMap | Reason {
   // What comes from the network must never reach a map of the host's loopback. One of another machine's has its port
   // to itself on all addresses: bound, it would hide the port from a map of the world; inbound looks at its remotes.
   if (realm === Realm.Host && nat.config.loopbackFrom.isLoopback) map.bound = IPV4_LOOPBACK;
-  if (nat.door.open(map) !== "") return Reason.NoPort;
+  if (nat.door.open(map) !== "" && !openInstead(nat, map)) return Reason.NoPort;
   counters.mapsMade++;
   table.add(map, nat.now);
   return map;
+}
+
+/** The host has no more conversations, as its own programs have many: then a map must go although no cap says so. */
+function openInstead(nat: Nat, map: NatMap): boolean {
+  const victim = nat.table.cheapest(map.guest, map.proto);
+  if (victim === null) return false;
+  evict(nat, victim);
+  return nat.door.open(map) === "";
+}
+
+function evict(nat: Nat, victim: NatMap): void {
+  nat.counters.mapsEvicted++;
+  nat.close(victim);
 }
 
 /** Lowers the segment size that a SYN offers to what the guest's link carries. */

@@ -51,6 +51,20 @@ Deno.test("One guest port has one host port for every remote (RFC 4787 REQ-1), a
   assertEquals([maps("endpoint"), maps("address"), maps("address-port")], [1, 2, 3]);
 });
 
+Deno.test("RFC 7857 5, 6: UDP and TCP may be mapped and filtered apart from each other", () => {
+  const { out, back } = natKit({ mapping: { tcp: "address" }, filtering: { tcp: "address-port", udp: "endpoint" } });
+  const ports = (make: typeof udp) =>
+    new Set([REMOTE, "192.0.2.10"].map((dst) => out(make({ dst })).map!.hostPort)).size;
+  const tcp = (options: object = {}) => tcpPacket({ flags: TCP_ACK, ...options });
+  assertEquals([ports(udp), ports(tcp)], [1, 2]);
+  const { map } = sentOf(out(tcp()));
+  const stranger = { src: "203.0.113.1", dst: HOST, srcPort: 81 };
+  const why = (src: string, srcPort: number) =>
+    back(tcpPacket({ src, dst: HOST, srcPort, dstPort: map.hostPort, flags: TCP_ACK }), map).reason;
+  assertEquals([why(REMOTE, 80), why(REMOTE, 81), why("203.0.113.1", 80)], ["none", "filtered", "filtered"]);
+  assertEquals(back(reply({ ...stranger }), sentOf(out(udp())).map).reason, "none");
+});
+
 Deno.test("akaros 31: TTL counts down one hop each way; TOS, id, DF and options stay as they are", () => {
   const { out, back } = natKit();
   const options = new Uint8Array([7, 7, 4, 1, 2, 3, 4, 0]);
@@ -149,6 +163,7 @@ Deno.test("Questions to the name server go to the host's, unchanged, and come ba
   const got = gotOf(back(reply({ src: "9.9.9.9", srcPort: 53, payload: pattern(400) }), map));
   assertEquals([endsOf(got), got.slice(28)], [`${DNS}:53 > ${GUEST}:4000`, pattern(400)]);
   assertEquals(back(reply({ src: "8.8.8.8", srcPort: 53 }), map).reason, "filtered");
+  assertEquals(back(reply({ src: "9.9.9.9", srcPort: 54 }), map).reason, "filtered");
   const tcp = sentOf(out(tcpPacket({ dst: DNS, dstPort: 53 })));
   assertEquals(endsOf(tcp.packet), `${HOST}:4000 > 9.9.9.9:53`);
 });
@@ -219,6 +234,21 @@ Deno.test("A host without ports refuses the map, and the guest is told", () => {
   const refused = out(udp());
   assertEquals([refused.reason, refused.toGuest.length], ["no-port", 1]);
   assertEquals(natKit({ reject: false, guestCaps: { udp: 0 } }).out(udp()).toGuest.length, 0);
+});
+
+Deno.test("When the host has no conversation left, the map that costs least makes room", () => {
+  const kit = natKit();
+  kit.door.max = 3;
+  for (const srcPort of [4000, 4001, 4002]) kit.out(udp({ srcPort }));
+  assertEquals(sentOf(kit.out(udp({ srcPort: 4003, dst: DNS, dstPort: 53 }))).map.class, 1);
+  assertEquals([...kit.nat.table.maps()].map((map) => map.guestPort).sort(), [4001, 4002, 4003]);
+  // An established connection is not given up: the new one is refused.
+  const tcp = natKit();
+  tcp.door.max = 1;
+  const { map } = sentOf(tcp.out(tcpPacket()));
+  tcp.back(tcpPacket({ src: REMOTE, dst: HOST, srcPort: 80, dstPort: 4000, flags: TCP_SYN | TCP_ACK }), map);
+  tcp.out(tcpPacket({ flags: TCP_ACK }));
+  assertEquals([tcp.out(tcpPacket({ srcPort: 4001 })).reason, map.live], ["no-port", true]);
 });
 
 Deno.test("akaros 26: nothing leaves to groups, broadcasts, nobody, or from an address that is not a guest's", () => {

@@ -174,12 +174,16 @@ export class NatTable {
   victim(guest: Guest, proto: MapProto): NatMap | null | Reason {
     if (guest.counts[proto]! >= this.#guestCaps[proto]!) return oldest(guest, proto) ?? Reason.GuestCap;
     if (this.#counts[proto]! < this.#totalCaps[proto]!) return null;
-    // Who has most gives: one greedy guest must not take the others' maps.
+    return this.cheapest(guest, proto) ?? Reason.TotalCap;
+  }
+
+  /** The map of `proto` that costs least: of who has most, as one greedy guest must not take the others'; or null. */
+  cheapest(guest: Guest, proto: MapProto): NatMap | null {
     let greediest = guest;
     for (const other of this.#guests.values()) {
       if (other.counts[proto]! > greediest.counts[proto]!) greediest = other;
     }
-    return oldest(greediest, proto) ?? oldest(guest, proto) ?? Reason.TotalCap;
+    return oldest(greediest, proto) ?? oldest(guest, proto);
   }
 
   /** Takes out one map whose time is over; null if there is none. */

@@ -84,6 +84,8 @@ export interface DhcpConfig {
   readonly search: readonly string[];
   /** Fixed addresses by `MacAddr.key`. */
   readonly reservations: ReadonlyMap<number, IpAddr>;
+  /** Whether somebody else than the client `mac` uses an address without a lease (RFC 2131 2.2). Default: nobody. */
+  readonly isInUse?: (word: number, mac: number) => boolean;
 }
 
 /** An address and who has it. */
@@ -149,6 +151,7 @@ export class DhcpServer {
     const mac = message.chaddr.key;
     const addr = this.#choose(mac, dhcpAddrs(message.options, DHCP_OPTION_REQUESTED_ADDR)[0], now);
     if (addr === null) return null;
+    this.#free(mac, (lease) => lease.isOffer && !lease.addr.equals(addr));
     const held = this.#leases.get(addr.w3);
     if (held === undefined || held.isOffer || held.expires <= now || held.mac !== mac) {
       this.#leases.set(addr.w3, { addr, mac, expires: now + OFFER_MS, isOffer: true });
@@ -183,7 +186,9 @@ export class DhcpServer {
   #choose(mac: number, wish: IpAddr | undefined, now: number): IpAddr | null {
     const reserved = this.config.reservations.get(mac);
     if (reserved !== undefined) return reserved;
-    for (const lease of this.#leases.values()) if (lease.mac === mac) return lease.addr;
+    for (const lease of this.#leases.values()) {
+      if (lease.mac === mac && this.#isFor(lease.addr, mac, now)) return lease.addr;
+    }
     if (wish !== undefined && this.#isFor(wish, mac, now)) return wish;
     const { first, last } = this.config;
     let stale: IpAddr | null = null;
@@ -215,8 +220,10 @@ export class DhcpServer {
       if (owner === mac) return false;
     }
     const lease = this.#leases.get(addr.w3);
-    if (lease === undefined) return this.#leases.size < LEASES_MAX;
-    return lease.mac === mac || lease.expires <= now;
+    const isOwn = lease?.mac === mac;
+    if (isOwn && !lease.isOffer && lease.expires > now) return true;
+    if (lease === undefined ? this.#leases.size >= LEASES_MAX : lease.expires > now && !isOwn) return false;
+    return this.config.isInUse?.(addr.w3, mac) !== true;
   }
 
   #free(mac: number, which: (lease: Lease) => boolean): void {

@@ -272,3 +272,14 @@ Deno.test("Whatever clients say, no two have one address, and every answer can b
     fuzz(500),
   );
 });
+
+Deno.test("A full network never gives one client's reserved address to another, though its lease is over", () => {
+  const { say } = server({
+    ...{ first: ip("10.0.2.15"), last: ip("10.0.2.15") },
+    reservations: new Map([[mac(9).key, ip("10.0.2.50")]]),
+  });
+  assertEquals(told(say(DHCP_REQUEST, { from: 9, wants: "10.0.2.50" })), [DHCP_ACK, "10.0.2.50"]);
+  assertEquals(told(say(DHCP_REQUEST, { from: 1, wants: "10.0.2.15", now: 1000 })), [DHCP_ACK, "10.0.2.15"]);
+  assertEquals(say(DHCP_DISCOVER, { from: 2, now: 3_600_500 }), null);
+  assertEquals(told(say(DHCP_DISCOVER, { from: 2, now: 3_601_000 })), [DHCP_OFFER, "10.0.2.15"]);
+});
