@@ -20,7 +20,7 @@ import { memoryWorld } from "./scenario/memory_world.ts";
 import { parseOptions, type ScenarioOptions, USAGE, UsageError } from "./scenario/options.ts";
 import { runSteps, skippedLine, stepLine } from "./scenario/report.ts";
 import { scenarioSteps } from "./scenario/steps.ts";
-import type { World } from "./scenario/world.ts";
+import { GuestFailed, Interrupted, type World } from "./scenario/world.ts";
 
 /** Number of the host's interface on the wire; 0 is its loopback. */
 const ETHER_IFC = 1;
@@ -49,6 +49,8 @@ async function choose(options: ScenarioOptions, capture: Capture | null): Promis
   }
 }
 
+/** What a user can do something about: told in a line, exit 1. */
+const FAILURES = [HostError, KernelError, GuestFailed, Deno.errors.NotCapable];
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
 async function run(options: ScenarioOptions): Promise<number> {
@@ -60,19 +62,27 @@ async function run(options: ScenarioOptions): Promise<number> {
   };
   for (const signal of SIGNALS) Deno.addSignalListener(signal, interrupt);
   const capture = options.pcap === null ? null : new Capture(options.pcap);
+  const say = (line: string) => options.json ? undefined : console.log(line);
   try {
     const { world, why } = await choose(options, capture);
+    say(`wire ${world.wire} (${why}), guest ${options.guest}, style ${options.style}, seed ${options.seed}`);
     let side: GuestSide | null = null;
     try {
       await capture?.ip(world.host, ETHER_IFC);
       const observe = capture?.wire("guest", "frame");
       side = await guestSide(world, {
         ...options,
+        say: (line) => say(`     ${line}`),
+        interrupted: interrupted.promise,
         ...(observe === undefined ? {} : {
           observe: (direction, frame) => observe(direction, frame, world.host.clock.wall()),
         }),
       });
-      return await tryAll({ world, why, side, options, stopped: () => stopped, interrupted: interrupted.promise });
+      return await tryAll({ world, why, side, options, say, stopped: () => stopped, interrupted: interrupted.promise });
+    } catch (error) {
+      if (!(error instanceof Interrupted)) throw error;
+      say("interrupted");
+      return 1;
     } finally {
       await side?.close();
       await world.close();
@@ -87,15 +97,14 @@ async function run(options: ScenarioOptions): Promise<number> {
 interface Run extends Chosen {
   readonly side: GuestSide;
   readonly options: ScenarioOptions;
+  readonly say: (line: string) => void;
   readonly stopped: () => boolean;
   readonly interrupted: Promise<void>;
 }
 
 /** Runs the steps and tells; answers the exit status. */
-async function tryAll({ world, why, side, options, stopped, interrupted }: Run): Promise<number> {
+async function tryAll({ world, why, side, options, say, stopped, interrupted }: Run): Promise<number> {
   const { seed, json, verbose, style, faults } = options;
-  const say = (line: string) => json ? undefined : console.log(line);
-  say(`wire ${world.wire} (${why}), guest ${side.kind}, style ${style}, seed ${seed}`);
   for (const line of side.network.program.nat.exposure()) say(`     ${line}`);
   if (verbose) world.host.kernel.trace = (line) => say(`     ${line}`);
   const faulty = Object.keys(faults).length > 0;
@@ -140,7 +149,7 @@ async function main(args: readonly string[]): Promise<number> {
       console.error(`scenario: ${error.message}\nTry "deno task scenario --help".`);
       return 2;
     }
-    if (error instanceof HostError || error instanceof KernelError || error instanceof Deno.errors.NotCapable) {
+    if (error instanceof Error && FAILURES.some((one) => error instanceof one)) {
       console.error(`scenario: ${error.message}`);
       return 1;
     }
