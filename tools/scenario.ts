@@ -15,11 +15,12 @@ import { type GuestSide, guestSide } from "./scenario/guest_side.ts";
 import { guestScene, guestSteps, notApplicable } from "./scenario/guest_steps.ts";
 import { guestTcpSteps } from "./scenario/guest_tcp_steps.ts";
 import { keep } from "./scenario/keep.ts";
+import { Patience } from "./scenario/patience.ts";
 import { linuxWorld } from "./scenario/linux_world.ts";
 import { memoryWorld } from "./scenario/memory_world.ts";
 import { parseOptions, type ScenarioOptions, USAGE, UsageError } from "./scenario/options.ts";
 import { runSteps, skippedLine, stepLine } from "./scenario/report.ts";
-import { scenarioSteps } from "./scenario/steps.ts";
+import { notWorthTrying, scenarioSteps } from "./scenario/steps.ts";
 import { GuestFailed, Interrupted, type World } from "./scenario/world.ts";
 
 /** Number of the host's interface on the wire; 0 is its loopback. */
@@ -107,11 +108,11 @@ async function tryAll({ world, why, side, options, say, stopped, interrupted }: 
   const { seed, json, verbose, style, faults } = options;
   for (const line of side.network.program.nat.exposure()) say(`     ${line}`);
   if (verbose) world.host.kernel.trace = (line) => say(`     ${line}`);
-  const faulty = Object.keys(faults).length > 0;
-  const scene = guestScene(world, side, seed, faulty);
-  const all = [...scenarioSteps(world, seed, faulty), ...guestSteps(scene), ...guestTcpSteps(scene)];
+  const patience = new Patience(faults);
+  const scene = guestScene(world, side, seed, patience);
+  const all = [...scenarioSteps(world, seed, patience), ...guestSteps(scene), ...guestTcpSteps(scene)];
   const steps = await runSteps(all, { tell: (result) => say(stepLine(result)), stopped });
-  const skipped = notApplicable(scene);
+  const skipped = [...notWorthTrying(patience), ...notApplicable(scene)];
   for (const one of skipped) say(skippedLine(one));
   world.host.kernel.trace = null;
   const tables = { ...await counters(world.host), nat: natCounters(side) };

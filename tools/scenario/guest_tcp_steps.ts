@@ -9,7 +9,7 @@
 import { equals } from "@std/bytes";
 import { SeededRandom } from "../../kernel/random.ts";
 import { startUtcpEcho } from "../utcp/echo.ts";
-import { type GuestScene, insist } from "./guest_steps.ts";
+import type { GuestScene } from "./guest_steps.ts";
 import { type ByteConn, type Party, Refused } from "./party.ts";
 import { expect, type Step } from "./report.ts";
 
@@ -242,7 +242,9 @@ async function smallPath(scene: GuestScene, content: Content): Promise<string> {
   const { mtu } = world.host.port!;
   await setMtu(SMALL_MTU);
   try {
-    const { seen } = await world.watch.during(() => insist(scene, () => upload(scene, content, UP_PORT, SMALL_BYTES)));
+    const { seen } = await world.watch.during(() =>
+      scene.patience.insist(() => upload(scene, content, UP_PORT, SMALL_BYTES))
+    );
     const sizes = seen.filter((one) => one.direction === "out" && one.protocol === IP_PROTO_TCP).map((one) =>
       one.length
     );
@@ -254,10 +256,10 @@ async function smallPath(scene: GuestScene, content: Content): Promise<string> {
   }
 }
 
-function noErrors({ guest, remote, host, faulty }: GuestScene): Promise<string> {
+function noErrors({ guest, remote, host, patience }: GuestScene): Promise<string> {
   const all = [guest, remote, host].flatMap((party) => party.errors);
   // A lost FIN may come again after its forward, or its service, has gone: a reset, and rightly so.
-  const errors = all.filter((error) => !faulty || !error.includes("reset by peer"));
+  const errors = all.filter((error) => !patience.isFaulty || !error.includes("reset by peer"));
   expect(errors.length === 0, errors.slice(0, ERRORS_SHOWN).join("; "));
   return Promise.resolve("none of guest, remote and host");
 }

@@ -56,6 +56,8 @@ export interface Sockets {
 export class SocketParty implements Party {
   readonly errors: string[] = [];
   readonly #open = new Set<{ close(): void }>();
+  /** Of the last echo request: a late answer to another one is none. */
+  #seq = 0;
 
   constructor(readonly name: string, readonly sockets: Sockets, public address: string) {}
 
@@ -96,8 +98,10 @@ export class SocketParty implements Party {
   }
 
   async ping(addr: string, id: number, payload: Uint8Array): Promise<Uint8Array> {
-    const isAnswer = (bytes: Uint8Array, at: number) => bytes[at] === ICMP_ECHO_REPLY && get16(bytes, at + 4) === id;
-    const send = (socket: Datagrams) => socket.send(echoRequest(id, 1, payload), addr, 0);
+    const seq = this.#seq = (this.#seq + 1) & 0xffff;
+    const isAnswer = (bytes: Uint8Array, at: number) =>
+      bytes[at] === ICMP_ECHO_REPLY && get16(bytes, at + 4) === id && get16(bytes, at + 6) === seq;
+    const send = (socket: Datagrams) => socket.send(echoRequest(id, seq, payload), addr, 0);
     const { bytes } = await this.#hear(`answer to echo request ${id}`, isAnswer, send);
     return bytes.slice((bytes[0]! & 15) * 4 + ICMP_HEADER_LEN);
   }
