@@ -5,7 +5,7 @@
  * @module
  */
 
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { setupGuest } from "../../tools/setup_guest/guest_files.ts";
 import { labNeeds } from "../kit/linux.ts";
 import { QEMU_NEEDS } from "../kit/qemu.ts";
@@ -59,29 +59,74 @@ machineTest("scenario with a virtual machine as the guest: every step holds", NE
   ]);
 });
 
-machineTest("scenario is interrupted while its virtual machine boots: nothing is left", NEEDS, async () => {
-  await setupGuest({ cache: `${ROOT}/.cache` });
-  const folder = await Deno.makeTempDir({ prefix: "akarino-test-" });
-  try {
-    const child = spawn({ TMPDIR: folder }, "--wire=tun");
-    const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-    let text = "";
-    while (!text.includes("booting Linux")) {
+/** Starts it with its sockets in `folder`, and reads what it prints up to `line`. */
+async function startUntil(folder: string, line: string) {
+  const child = spawn({ TMPDIR: folder }, "--wire=tun", "--keep=60");
+  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  const readUntil = async (isEnough: () => boolean) => {
+    while (!isEnough()) {
       const { done, value } = await reader.read();
       if (done) break;
       text += value;
     }
-    assertEquals([...Deno.readDirSync(folder)].length, 1, text);
-    child.kill("SIGINT");
-    for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) text += chunk.value;
-    const [{ code }, err] = await Promise.all([child.status, new Response(child.stderr).text()]);
-    assertEquals([code, err], [1, ""]);
-    assertMatch(text, /\ninterrupted\n$/);
-    assertEquals([...Deno.readDirSync(folder)], []);
+    return text;
+  };
+  await readUntil(() => text.includes(line));
+  assertEquals([...Deno.readDirSync(folder)].length, 1, text);
+  return { child, rest: () => readUntil(() => false) };
+}
+
+/** Processes whose command line has `text` in it; those of the task itself have not. */
+async function processes(text: string): Promise<number[]> {
+  const { stdout } = await new Deno.Command("pgrep", { args: ["-f", text] }).output();
+  return new TextDecoder().decode(stdout).split("\n").filter((one) => one !== "").map(Number);
+}
+
+async function inFolder(test: (folder: string) => Promise<void>): Promise<void> {
+  await setupGuest({ cache: `${ROOT}/.cache` });
+  const folder = await Deno.makeTempDir({ prefix: "akarino-test-" });
+  try {
+    await test(folder);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
-});
+}
+
+machineTest(
+  "scenario is interrupted while its virtual machine boots: nothing is left",
+  [...NEEDS, "tool:pgrep", "tool:ps"],
+  () =>
+    inFolder(async (folder) => {
+      const { child, rest } = await startUntil(folder, "booting Linux");
+      child.kill("SIGINT");
+      const text = await rest();
+      const [{ code }, err] = await Promise.all([child.status, new Response(child.stderr).text()]);
+      assertEquals([code, err], [1, ""]);
+      assertMatch(text, /\ninterrupted\n$/);
+      assertEquals([[...Deno.readDirSync(folder)], await processes(folder)], [[], []]);
+    }),
+);
+
+machineTest(
+  "scenario is killed: its virtual machine ends by itself",
+  [...NEEDS, "tool:pgrep", "tool:ps"],
+  () =>
+    inFolder(async (folder) => {
+      const { child, rest } = await startUntil(folder, "it was ready");
+      const [qemu] = await processes(folder);
+      assert(qemu !== undefined, "QEMU has the folder in its arguments");
+      const { stdout } = await new Deno.Command("ps", { args: ["-o", "ppid=", "-p", `${qemu}`] }).output();
+      Deno.kill(Number(new TextDecoder().decode(stdout)), "SIGKILL");
+      await Promise.all([rest(), child.status, child.stderr.cancel()]);
+      for (let left = 100; left > 0 && (await processes(folder)).length > 0; left--) await delay(50);
+      assertEquals(await processes(folder), []);
+    }),
+);
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
 
 machineTest("scenario says what is missing for a virtual machine", NEEDS, async () => {
   await setupGuest({ cache: `${ROOT}/.cache` });

@@ -30,7 +30,7 @@ const ATTEMPT = "Cannot have a guest of QEMU";
 /** How long a boot, and then the start of the agent, may take: ten times as long as usual. */
 const BOOT_LIMIT_MS = 60_000;
 const AGENT_LIMIT_MS = 10_000;
-/** The machine ends itself after so long, in seconds, whatever becomes of us. */
+/** The machine ends itself after so long, in seconds, whatever becomes of its agent and of us. */
 const LIFE_S = 300;
 const DHCP = "udhcpc -i eth0 -q -n -f -t 5 -T 1 -O mtu -s /etc/udhcpc.sh";
 
@@ -122,8 +122,8 @@ function start(
 async function boot(machine: QemuMachine, channel: AgentChannel, clock: Clock): Promise<void> {
   try {
     await within(clock, BOOT_LIMIT_MS, "end of its boot", machine.console.ready);
-    // In the background: the shell is needed for other things.
-    await machine.run(`agent ${AGENT_PORT} >/dev/console 2>&1 &`);
+    // In the background, for the shell is needed. The agent ends when we are gone, and then the machine does.
+    await machine.run(`(agent ${AGENT_PORT}; poweroff -f) >/dev/console 2>&1 &`);
     await within(clock, AGENT_LIMIT_MS, "word of its agent", channel.ready);
   } catch (error) {
     const console = error instanceof TimedOut ? `\n--- console ---\n${machine.console.text}` : "";
