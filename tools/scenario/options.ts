@@ -46,7 +46,8 @@ network goes through a virtio card and a NAT that is one of those programs. Ever
   --wire auto|memory|tap|tun  what the host is connected to (default auto: a TAP in a network
                               namespace of its own if that may be made, else memory)
   --guest model|netns|qemu    who is behind the NAT (default model: a kernel of ours with a virtio driver;
-                              netns: Linux in a network namespace, with --wire tap or tun)
+                              netns: Linux in a network namespace; qemu: Linux in a virtual machine, see
+                              "deno task setup-guest"; both with --wire tap or tun)
   --style qemu|real           the guest has a network of its own, or the host's address (default qemu)
   --forward SPEC              tcp|udp:[addr:]hostport[-hostport]:guestport, or QEMU's hostfwd=; repeatable
   --seed N                    seed of everything random in memory (default 1)
