@@ -41,6 +41,7 @@ machineTest("netd: forwards come and go by natctl, and by slirp4netns' API", net
     new RegExp(`^icmp ${GUEST}!\\d+ \\*!\\d+ world icmp \\d+ 1 1\n$`),
   );
   assertMatch((await lab.natctl("stats")).text, /\nmaps-icmp 1\n/);
+  assertEquals(await lab.natctl("maps", "tcp"), { code: 0, text: "" });
   assertEquals((await lab.natctl("remove", "tcp:8001:8080")).code, 0);
   assertEquals((await lab.inWorld(whoami)).code, 7, "no more");
 
@@ -57,6 +58,22 @@ machineTest("netd: forwards come and go by natctl, and by slirp4netns' API", net
   assertMatch((await ask({ execute: "add_hostfwd", arguments: asked })).error.desc, /has the port/);
   assertEquals(await ask({ execute: "remove_hostfwd", arguments: { id: 1 } }), { return: {} });
   assertEquals((await ask({ execute: "fly" })).error.desc, "bad request: unknown execute");
+});
+
+machineTest("natctl: whom it cannot ask is named, a bad command line is status 2", netdNeeds(), async () => {
+  const tries: [string[], number, string][] = [
+    [["--socket", "/nowhere/api.sock", "list"], 1, "natctl: Cannot ask /nowhere/api.sock: No such file or directory"],
+    [["list"], 2, "natctl: Want --socket PATH"],
+    [["--socket", "/nowhere"], 2, "natctl: Want a command"],
+    [["--socket", "/nowhere", "add", "a'b"], 2, 'natctl: Bad command "add a\'b"'],
+    [["--frob"], 2, 'natctl: Unknown option "--frob"'],
+    [["--help"], 0, "usage: deno task natctl --socket PATH [--json] COMMAND"],
+  ];
+  await Promise.all(tries.map(async ([words, status, text]) => {
+    const allowed = ["--no-check", "--no-prompt", "--allow-net", "--allow-read", "--allow-write"];
+    const natctl = new Child(Deno.execPath(), ["run", ...allowed, "tools/natctl.ts", ...words]);
+    assertEquals([(await natctl.end()).code, natctl.text.slice(0, text.length)], [status, text]);
+  }));
 });
 
 machineTest("netd: what a guest may not reach", netdNeeds("curl", "ping"), async () => {
