@@ -103,7 +103,7 @@ export class Daemon implements AsyncDisposable {
     const { subnet, prefix, router, dns, guest, mtu, nameServers } = this.program.nat.config;
     const peer = uplink.peer === null ? "" : `, Linux is ${uplink.peer}`;
     return [
-      `uplink ${uplink.kind} ${this.#uplink.name}: we are ${uplink.address}${peer}, gateway ${uplink.gateway}`,
+      `uplink ${uplink.kind} ${this.#uplink.name}: the host is ${uplink.address}${peer}, gateway ${uplink.gateway}`,
       `guest ${this.guest.name}: network ${subnet}/${prefix}, MTU ${mtu}, router ${router}, name server ${dns} ` +
       `(asks ${nameServers.join(", ")}), first guest ${guest}`,
       ...this.program.nat.exposure(),
