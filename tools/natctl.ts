@@ -30,6 +30,8 @@ Exit status: 0 if it was done, 1 if it was refused or nobody listens, 2 for a ba
 const LIMIT_MS = 5000;
 
 class UsageError extends Error {}
+/** Nobody answers. */
+class SocketError extends Error {}
 
 interface NatctlOptions {
   readonly socket: string;
@@ -54,8 +56,18 @@ function parse(args: readonly string[]): NatctlOptions | null {
   return { socket: flags.socket, json: flags.json, command: words.join(" ") };
 }
 
-/** Asks, and reads to the end. */
+/** Asks, and reads to the end. Throws {@link SocketError}. */
 async function ask(socket: string, command: string): Promise<string> {
+  try {
+    return await talk(socket, command);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    const isLate = error.name === "TimeoutError";
+    throw new SocketError(`Cannot ask ${socket}: ${isLate ? `no answer in ${LIMIT_MS / 1000} s` : error.message}`);
+  }
+}
+
+async function talk(socket: string, command: string): Promise<string> {
   using conn = await Deno.connect({ transport: "unix", path: socket });
   const writer = conn.writable.getWriter();
   await writer.write(new TextEncoder().encode(`${command}\n`));
@@ -77,16 +89,16 @@ export async function main(args: readonly string[]): Promise<number> {
     const { socket, json, command } = options;
     const answer = (await ask(socket, json ? `json ${command}` : command)).trimEnd();
     const isOk = json ? answer.startsWith('{"ok":true') : answer === "ok" || answer.startsWith("ok\n");
-    const text = json || !isOk ? answer : answer.slice("ok\n".length);
-    if (isOk || json) console.log(text);
-    else console.error(`natctl: ${text === "" ? "no answer" : text.replace(/^error: /, "")}`);
+    const text = json || !isOk ? answer : answer.slice("ok".length).trimStart();
+    if (!isOk && !json) console.error(`natctl: ${text === "" ? "no answer" : text.replace(/^error: /, "")}`);
+    else if (text !== "") console.log(text);
     return isOk ? 0 : 1;
   } catch (error) {
     if (error instanceof UsageError) {
       console.error(`natctl: ${error.message}\nTry "deno task natctl --help".`);
       return 2;
     }
-    if (!(error instanceof Error)) throw error;
+    if (!(error instanceof SocketError)) throw error;
     console.error(`natctl: ${error.message}`);
     return 1;
   }

@@ -135,6 +135,11 @@ export abstract class LinuxPort {
     return this.#mtu;
   }
 
+  /** Whether the device was deleted: seen by the first read or write after that. */
+  get gone(): boolean {
+    return this.#gone;
+  }
+
   /** Whether Linux' side is up. Asked again only after a packet failed: a port that works costs no call. */
   get link(): boolean {
     if (!this.#link && !this.#gone && this.#fd >= 0 && this.device.up) this.#setLink(true);

@@ -10,6 +10,7 @@ import {
   Child,
   GUEST,
   netdArguments,
+  type NetdLab,
   netdNeeds,
   openNetdLab,
   PEER,
@@ -40,6 +41,7 @@ machineTest("netd: forwards come and go by natctl, and by slirp4netns' API", net
     new RegExp(`^icmp ${GUEST}!\\d+ \\*!\\d+ world icmp \\d+ 1 1\n$`),
   );
   assertMatch((await lab.natctl("stats")).text, /\nmaps-icmp 1\n/);
+  assertEquals(await lab.natctl("maps", "tcp"), { code: 0, text: "" });
   assertEquals((await lab.natctl("remove", "tcp:8001:8080")).code, 0);
   assertEquals((await lab.inWorld(whoami)).code, 7, "no more");
 
@@ -56,6 +58,22 @@ machineTest("netd: forwards come and go by natctl, and by slirp4netns' API", net
   assertMatch((await ask({ execute: "add_hostfwd", arguments: asked })).error.desc, /has the port/);
   assertEquals(await ask({ execute: "remove_hostfwd", arguments: { id: 1 } }), { return: {} });
   assertEquals((await ask({ execute: "fly" })).error.desc, "bad request: unknown execute");
+});
+
+machineTest("natctl: whom it cannot ask is named, a bad command line is status 2", netdNeeds(), async () => {
+  const tries: [string[], number, string][] = [
+    [["--socket", "/nowhere/api.sock", "list"], 1, "natctl: Cannot ask /nowhere/api.sock: No such file or directory"],
+    [["list"], 2, "natctl: Want --socket PATH"],
+    [["--socket", "/nowhere"], 2, "natctl: Want a command"],
+    [["--socket", "/nowhere", "add", "a'b"], 2, 'natctl: Bad command "add a\'b"'],
+    [["--frob"], 2, 'natctl: Unknown option "--frob"'],
+    [["--help"], 0, "usage: deno task natctl --socket PATH [--json] COMMAND"],
+  ];
+  await Promise.all(tries.map(async ([words, status, text]) => {
+    const allowed = ["--no-check", "--no-prompt", "--allow-net", "--allow-read", "--allow-write"];
+    const natctl = new Child(Deno.execPath(), ["run", ...allowed, "tools/natctl.ts", ...words]);
+    assertEquals([(await natctl.end()).code, natctl.text.slice(0, text.length)], [status, text]);
+  }));
 });
 
 machineTest("netd: what a guest may not reach", netdNeeds("curl", "ping"), async () => {
@@ -119,5 +137,93 @@ machineTest("netd: what cannot be had is status 1, a bad option 2", netdNeeds(),
     const netd = new Child(Deno.execPath(), netdArguments([...options, ...uplink]));
     assertEquals([options[0], (await netd.end()).code], [options[0], status], netd.text);
     assertMatch(netd.text, text);
+  }
+});
+
+machineTest(
+  "netd: an uplink that is deleted is an error, a guest's interface that is deleted its end",
+  netdNeeds(),
+  async () => {
+    using world = createNetns(`nd-gone-${Deno.pid}`);
+    using guest = createNetns(`nd-goneg-${Deno.pid}`);
+    const options = ["--netns", guest.name, "--uplink-netns", world.name, "--uplink-device", "aka0"];
+    const deleted: [typeof world, string, number, string][] = [
+      [world, "aka0", 1, 'netd: Cannot go on without uplink "aka0": deleted (ENODEV)'],
+      [guest, "tap0", 0, "netd: the guest's interface tap0 is gone"],
+    ];
+    for (const [netns, device, status, line] of deleted) {
+      const netd = await startNetd(options);
+      assertEquals((await runTool(netns, ["ip", "link", "del", device])).code, 0);
+      assertEquals([(await netd.end()).code, netd.text.trim().split("\n").at(-1)], [status, line]);
+    }
+  },
+);
+
+machineTest("netd: SIGTERM leaves nothing; what SIGKILL leaves does not stop the next", netdNeeds("ip"), async () => {
+  using world = createNetns(`nd-kill-${Deno.pid}`);
+  const folder = await Deno.makeTempDir({ prefix: "akarino-netd-" });
+  const left = async () => {
+    const files = Array.from(Deno.readDirSync(folder), ({ name }) => name).sort();
+    return [...files, ...(await runTool(world, ["ip", "-o", "link"])).text.match(/aka0/g) ?? []];
+  };
+  const sockets = ["--qemu", `${folder}/vm.sock`, "--api-socket", `${folder}/api.sock`];
+  const options = [...sockets, "--uplink-netns", world.name, "--uplink-device", "aka0"];
+  const killed = await startNetd(options);
+  killed.kill("SIGKILL");
+  await killed.end();
+  assertEquals(await left(), ["api.sock", "vm.sock"], "the sockets' names, and no device");
+  const netd = await startNetd(options);
+  netd.kill("SIGTERM");
+  assertEquals([(await netd.end()).code, await left()], [0, []]);
+  await Deno.remove(folder);
+});
+
+/** An ARP request for the router, as QEMU's stream has it: length, then the frame (RFC 826). */
+const WHO_HAS_ROUTER = new Uint8Array([
+  ...[0, 0, 0, 42, 255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 9, 8, 6],
+  ...[0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 9, 10, 0, 2, 15, 0, 0, 0, 0, 0, 0, 10, 0, 2, 2],
+]);
+
+machineTest("netd: one machine after the other is served at the same socket", netdNeeds(), async () => {
+  using world = createNetns(`nd-again-${Deno.pid}`);
+  const folder = await Deno.makeTempDir({ prefix: "akarino-netd-" });
+  const path = `${folder}/vm.sock`;
+  const netd = await startNetd(["--qemu", path, "--uplink-netns", world.name]);
+  try {
+    for (let i = 0; i < 3; i++) {
+      using machine = await Deno.connect({ transport: "unix", path });
+      // The second leaves in the middle of a frame.
+      await machine.write(WHO_HAS_ROUTER.subarray(0, i === 1 ? 20 : WHO_HAS_ROUTER.length));
+      if (i === 1) continue;
+      const answer = new Uint8Array(64);
+      assertEquals(await machine.read(answer), 46);
+      assertEquals([...answer.subarray(24, 26), ...answer.subarray(32, 36)], [0, 2, 10, 0, 2, 2], `machine ${i}`);
+    }
+  } finally {
+    netd.kill("SIGTERM");
+    assertEquals((await netd.end()).code, 0, netd.text);
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+machineTest("netd: commands are answered while guest and world flood it", netdNeeds("hping3"), async () => {
+  await using lab = await openNetdLab({ options: ["--forward", "udp:8000:9"] });
+  const floods: [NetdLab["guest"], string[]][] = [
+    [lab.guest, ["--udp", "-p", "9", PEER]],
+    [lab.world, ["--udp", "-p", "8000", UPLINK]],
+  ];
+  for (const [netns, words] of floods) {
+    const flood = runTool(netns, ["timeout", "1", "hping3", "--flood", "-q", ...words]);
+    const conn = await Deno.connect({ transport: "unix", path: lab.apiSocket });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const began = performance.now();
+    for (let i = 0; i < 3; i++) {
+      await conn.write(new TextEncoder().encode("list\n"));
+      assert(await conn.read(new Uint8Array(4096)) !== null);
+    }
+    conn.close();
+    assert(performance.now() - began < 3000, `3 answers took ${performance.now() - began} ms`);
+    await flood;
+    assertStringIncludes(await lab.guestMust("ping", "-c", "3", "-i", "0.2", WORLD), " bytes from ");
   }
 });

@@ -30,6 +30,8 @@ async function tryMachine(machine: QemuMachine, world: ReturnType<typeof createN
   assertMatch(await mustRun("nslookup -type=a x.test"), /Address: 192\.0\.2\.77/);
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytesOf(SIZE))).toHex();
   assertStringIncludes(await mustRun(`wget -q -O - http://${WORLD}:8080/bytes/${SIZE} | sha256sum`), digest);
+  const loopback = await mustRun("wget -q -O - http://10.0.2.2:8081/whoami");
+  assertStringIncludes(loopback, UPLINK, "the router's address is the machine's 127.0.0.1");
   // Whoever connects is told how the guest sees him.
   const served = machine.run("nc -l -p 80 -e netstat -tn");
   served.catch(() => {});

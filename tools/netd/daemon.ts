@@ -11,13 +11,13 @@
  */
 
 import { HostRandom } from "../../devices/host/clock.ts";
-import { HostError } from "../../devices/host/libc.ts";
+import { ENODEV, HostError } from "../../devices/host/libc.ts";
 import type { TapPort, TunPort } from "../../devices/host/tun.ts";
 import { boot, type Host } from "../boot.ts";
 import { NatProgram } from "../vmm/nat_program.ts";
 import type { Guest } from "../vmm/guests/guest.ts";
 import { ApiSocket } from "./api_socket.ts";
-import { ExitPipe } from "./life.ts";
+import { ExitPipe, watch } from "./life.ts";
 import { type OpenedGuest, openGuest } from "./open_guest.ts";
 import type { NetdOptions } from "./options.ts";
 import { openUplink, withoutLoopback } from "./uplink.ts";
@@ -30,7 +30,7 @@ const LOOP = { spinMs: 0, napMs: 2000 } as const;
 
 /** A running netd. */
 export class Daemon implements AsyncDisposable {
-  /** Settles when the guest is gone or the parent wants it to end; says which. */
+  /** Settles when the guest is gone or the parent wants it to end, and says which; rejects if the uplink is gone. */
   readonly ended: Promise<string>;
   readonly host: Host;
   readonly guest: Guest;
@@ -40,15 +40,21 @@ export class Daemon implements AsyncDisposable {
   readonly #api: ApiSocket | null = null;
   readonly #stops: (() => void)[] = [];
 
-  private constructor(options: NetdOptions, host: Host, uplink: TapPort | TunPort, { guest, nat, watch }: OpenedGuest) {
-    const { promise, resolve } = Promise.withResolvers<string>();
+  private constructor(options: NetdOptions, host: Host, uplink: TapPort | TunPort, opened: OpenedGuest) {
+    const { guest, nat, watch: watchGuest } = opened;
+    const { promise, resolve, reject } = Promise.withResolvers<string>();
     this.ended = promise;
+    // Whoever does not look at it, looks at nothing else either.
+    promise.catch(() => {});
     this.host = host;
     this.#options = options;
     this.#uplink = uplink;
     this.guest = guest;
     const loop = host.reactor!;
-    this.#stops.push(watch(resolve));
+    this.#stops.push(watchGuest(resolve));
+    const lost = () =>
+      reject(new HostError(`Cannot go on without uplink "${uplink.name}"`, ENODEV, { reason: "deleted" }));
+    this.#stops.push(watch(() => !uplink.gone, lost));
     try {
       this.program = new NatProgram({
         proc: host.spawn("nat"),
@@ -103,7 +109,7 @@ export class Daemon implements AsyncDisposable {
     const { subnet, prefix, router, dns, guest, mtu, nameServers } = this.program.nat.config;
     const peer = uplink.peer === null ? "" : `, Linux is ${uplink.peer}`;
     return [
-      `uplink ${uplink.kind} ${this.#uplink.name}: we are ${uplink.address}${peer}, gateway ${uplink.gateway}`,
+      `uplink ${uplink.kind} ${this.#uplink.name}: the host is ${uplink.address}${peer}, gateway ${uplink.gateway}`,
       `guest ${this.guest.name}: network ${subnet}/${prefix}, MTU ${mtu}, router ${router}, name server ${dns} ` +
       `(asks ${nameServers.join(", ")}), first guest ${guest}`,
       ...this.program.nat.exposure(),

@@ -10,7 +10,7 @@ import { call, cString, libc, withLibc } from "../../devices/host/libc.ts";
 import type { Pollable } from "../../devices/host/reactor.ts";
 
 const O_RDONLY_CLOEXEC = 0x8_0000;
-/** How often it is looked whether a namespace's file is still there. */
+/** How often it is looked whether a namespace's file, or a device, is still there. */
 const WATCH_MS = 250;
 
 /** Writes "1" to a descriptor of the parent, and closes it. Throws HostError: EBADF. */
@@ -40,10 +40,10 @@ export class ExitPipe implements Pollable {
   }
 }
 
-/** Calls `ended` once the file at `path` (of a namespace, or of a process' namespace) is gone. Answers how to stop. */
-export function watchPath(path: string, ended: () => void): () => void {
+/** Calls `ended` once `isThere` says no. Answers how to stop. */
+export function watch(isThere: () => boolean, ended: () => void): () => void {
   const timer = setInterval(() => {
-    if (isThere(path)) return;
+    if (isThere()) return;
     clearInterval(timer);
     ended();
   }, WATCH_MS);

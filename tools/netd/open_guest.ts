@@ -16,7 +16,7 @@ import { netnsGuest, type NetnsGuestOptions, type NetnsHost, netnsOf, tapRequest
 import { qemuGuest } from "../vmm/guests/qemu_guest.ts";
 import { QemuStreamPort } from "../vmm/guests/qemu_stream.ts";
 import { openBelow, usernsToEnter } from "./guest_tap.ts";
-import { watchPath } from "./life.ts";
+import { isThere, watch } from "./life.ts";
 import type { GuestChoice, NetdOptions } from "./options.ts";
 
 /** A guest, and what follows from it. */
@@ -36,13 +36,13 @@ export async function openGuest(options: NetdOptions, loop: Loop): Promise<Opene
 
 function openQemu(path: string, { nat, oneOff }: NetdOptions, loop: Loop): OpenedGuest {
   const port = new QemuStreamPort(new UnixListener(path), { mtu: nat.mtu ?? 1500 });
-  const watch = (ended: (why: string) => void) => {
+  const watchLink = (ended: (why: string) => void) => {
     port.onLink = (up) => {
       if (!up && oneOff) ended("the machine has left");
     };
     return () => void (port.onLink = null);
   };
-  return { guest: qemuGuest(port, loop), nat, watch };
+  return { guest: qemuGuest(port, loop), nat, watch: watchLink };
 }
 
 type NetnsChoice = Extract<GuestChoice, { kind: "netns" }>;
@@ -59,8 +59,11 @@ async function openNetnsGuest(choice: NetnsChoice, options: NetdOptions, loop: L
   const guest = netnsGuest(userns === null ? { openTap, setUpNetns } : await below(userns, wanted), loop, wanted);
   try {
     const guestMac = MacAddr.at(guest.port.device.mac, 0);
-    const watch = (ended: (why: string) => void) => watchPath(guest.path, () => ended("the guest's namespace is gone"));
-    return { guest, nat: { ...nat, guestMac }, watch };
+    const { port, path } = guest;
+    const isWhole = () => !port.gone && isThere(path);
+    const why = () => `the guest's ${isThere(path) ? `interface ${port.name}` : "namespace"} is gone`;
+    const watchGuest = (ended: (why: string) => void) => watch(isWhole, () => ended(why()));
+    return { guest, nat: { ...nat, guestMac }, watch: watchGuest };
   } catch (error) {
     guest.close().catch(() => {});
     throw error;
