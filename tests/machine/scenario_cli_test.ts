@@ -60,6 +60,20 @@ machineTest("scenario prints a line a step, and says which wire and why", [], as
   assertMatch(out, /^(\d+) of \1 steps held$/m);
 });
 
+/** Lines of the scenario without what differs from run to run: milliseconds. */
+function linesOf(text: string): string[] {
+  return text.trim().split("\n").map((line) => line.replace(/ +[\d.]+ ms /, " … ms "));
+}
+
+machineTest("the scenario's output in the README is what it prints", [], async () => {
+  const readme = await Deno.readTextFile(`${ROOT}/README.md`);
+  const [, printed] = /^```text scenario\n(.*?)^```$/ms.exec(readme)!;
+  const { out } = await scenario("--wire=memory");
+  const lines = linesOf(out);
+  assertEquals(linesOf(printed!).filter((line) => line !== "…" && !lines.includes(line)), []);
+  assert(linesOf(printed!).length > 25);
+});
+
 machineTest("scenario with a faulty wire holds, and in real style", [], async () => {
   const faults = ["--loss=0.01", "--duplicate=0.02", "--reorder=0.02", "--corrupt=0.002", "--delay=1", "--jitter=0.5"];
   const runs = [["--seed=7", ...faults], ["--style=real", "--keep=0.1"]].map(async (args) => {
