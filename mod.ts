@@ -17,6 +17,7 @@
  */
 
 export { boot, type BootOptions, Host, type Wire } from "./tools/boot.ts";
+export { Guest, type GuestOptions } from "./tools/guest.ts";
 export type { Direction, PortObserver } from "./tools/port_tap.ts";
 export { type StreamAddr, StreamConn, StreamListener } from "./tools/streams.ts";
 export { swapEnds } from "./tools/swap_ends.ts";

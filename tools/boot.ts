@@ -28,6 +28,7 @@ import { Mount } from "../kernel/namespace.ts";
 import type { Proc, ProcOptions } from "../kernel/proc.ts";
 import { type Random, SeededRandom } from "../kernel/random.ts";
 import { type Clock, VirtualClock } from "../kernel/time.ts";
+import { addGuest, type Guest, type GuestOptions } from "./guest.ts";
 import { type PortObserver, tapPort } from "./port_tap.ts";
 import { announceStream, dialStream, type StreamConn, type StreamListener } from "./streams.ts";
 
@@ -102,12 +103,14 @@ export class Host {
   /** Its address without the mask; empty without one. */
   readonly address: string;
   readonly #world: World;
+  readonly #cidr: string;
   #streams: Proc | null = null;
 
   /** For {@link boot}. */
   constructor(world: World, name: string, address: string | null) {
     this.#world = world;
-    this.address = address?.split("/")[0] ?? "";
+    this.#cidr = address ?? "";
+    this.address = this.#cidr.split("/")[0]!;
     const { clock, blocks } = world;
     const random = world.random instanceof SeededRandom ? world.random.fork() : world.random;
     const kernel = this.kernel = new Kernel({ clock, blocks, random, name });
@@ -166,6 +169,14 @@ export class Host {
     const number = this.#world.hosts.length + 1;
     const address = options.address === undefined ? `10.0.0.${number}/24` : options.address;
     return await join(this.#world, { name: `host${number}`, ...options, address });
+  }
+
+  /**
+   * A guest of this host: a second kernel behind a virtio card and a NAT. Throws KernelError for options that cannot
+   * be, ETIMEDOUT if it gets no address.
+   */
+  guest(options: GuestOptions = {}): Promise<Guest> {
+    return addGuest(this, this.#cidr, options);
   }
 
   /** Ends all of it: every host of the world, its wire, its loop. */

@@ -31,9 +31,16 @@ async function run(script: string): Promise<string[]> {
   return lines;
 }
 
+Deno.test("the README's script of a guest shows it who calls", async () => {
+  const [, script] = scriptsOf("README.md");
+  const lines = await run(script!);
+  assertEquals(lines[0], "10.0.2.15 was called by 10.0.0.2");
+  assertMatch(lines[1]!, /^ok\ntcp:8080:80 +10\.0\.2\.15 +[1-9]\d* +[1-9]\d*\n/);
+});
+
 Deno.test("the first script of the README prints hello", async () => {
   const scripts = scriptsOf("README.md");
-  assertEquals(scripts.length, 1);
+  assertEquals(scripts.length, 2);
   const lines = await run(scripts[0]!);
   assertEquals(lines[0], "hello");
   assertMatch(lines[1]!, /^ether OK 10\.0\.0\.1 020000000001\n$/);
