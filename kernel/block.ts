@@ -195,17 +195,19 @@ export class Block {
     if (pool !== null) pool.release(buf);
   }
 
-  /** Moves the bytes into a larger buffer with `rp` head room and room for `size` bytes. */
+  /** Moves the bytes into a larger buffer, of the same pool, with `rp` head room and room for `size` bytes. */
   #grow(rp: number, size: number): void {
-    const buf = new Uint8Array(rp + size);
+    const { pool } = this;
+    const pooled = pool === null ? null : pool.take(rp + size);
+    const buf = pooled ?? new Uint8Array(rp + size);
     buf.set(this.buf.subarray(this.rp, this.wp), rp);
     const moved = rp - this.rp;
     this.checksumStart += moved;
     this.checksumField += moved;
     this.wp += moved;
     this.rp = rp;
-    if (this.pool !== null) this.pool.release(this.buf);
-    this.pool = null;
+    if (pool !== null) pool.release(this.buf);
+    if (pooled === null) this.pool = null;
     this.buf = buf;
   }
 }
@@ -221,10 +223,8 @@ export class BlockPool {
 
   /** A block with room for `size` bytes after `headroom`; the buffer's old bytes are still in it. */
   alloc(size: number, headroom: number = BLOCK_HEADROOM): Block {
-    const need = size + headroom;
-    const at = POOL_SIZES.findIndex((poolSize) => need <= poolSize);
-    if (at < 0) return Block.alloc(size, headroom);
-    const buf = this.#free[at]!.pop() ?? new Uint8Array(POOL_SIZES[at]!);
+    const buf = this.take(size + headroom);
+    if (buf === null) return Block.alloc(size, headroom);
     const block = new Block(buf, headroom, headroom);
     block.pool = this;
     return block;
@@ -233,6 +233,12 @@ export class BlockPool {
   /** A block that holds a copy of `bytes`. */
   from(bytes: Uint8Array, headroom: number = BLOCK_HEADROOM): Block {
     return this.alloc(bytes.length, headroom).append(bytes);
+  }
+
+  /** For blocks: a buffer of at least `need` bytes; null: none is so large. */
+  take(need: number): Uint8Array | null {
+    const at = POOL_SIZES.findIndex((size) => need <= size);
+    return at < 0 ? null : this.#free[at]!.pop() ?? new Uint8Array(POOL_SIZES[at]!);
   }
 
   /** For {@link Block.free}. */

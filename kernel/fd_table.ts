@@ -31,7 +31,10 @@ export function isDescriptor(fd: number): boolean {
 /** Descriptors by number. */
 export class FdTable {
   #entries: (FdEntry | null)[] = [];
+  /** No number below is free. */
   #lowest = 0;
+  /** A bit for each number that is taken, so that a program with thousands looks at words, not at numbers. */
+  #taken = new Uint32Array(1);
 
   /** How many are open. */
   get size(): number {
@@ -41,8 +44,7 @@ export class FdTable {
   /** Gives `chan` the lowest free number that is at least `from`. EINVAL: `from` is none; EMFILE: all are taken. */
   insert(chan: Chan, from = 0): number {
     if (!isDescriptor(from)) throw new KernelError("EINVAL", `Cannot open a descriptor from ${from} on`);
-    let fd = Math.max(from, this.#lowest);
-    while (fd < this.#entries.length && this.#entries[fd] !== null) fd++;
+    const fd = this.#free(Math.max(from, this.#lowest));
     if (fd >= FDS_MAX) throw new KernelError("EMFILE", `Cannot open more than ${FDS_MAX} descriptors`);
     this.put(fd, chan);
     return fd;
@@ -52,9 +54,26 @@ export class FdTable {
   put(fd: number, chan: Chan): void {
     while (this.#entries.length < fd) this.#entries.push(null);
     this.#entries[fd] = { chan, flags: 0, tap: null };
-    if (fd === this.#lowest) {
-      do this.#lowest++; while (this.#entries[this.#lowest]);
-    }
+    if (fd >> 5 >= this.#taken.length) this.#grow(fd);
+    this.#taken[fd >> 5]! |= 1 << (fd & 31);
+    if (fd === this.#lowest) this.#lowest = this.#free(fd);
+  }
+
+  /** The lowest free number that is at least `from`. */
+  #free(from: number): number {
+    const taken = this.#taken;
+    let word = from >> 5;
+    if (word >= taken.length) return from;
+    // Numbers below `from` count as taken.
+    let free = ~(taken[word]! | ((1 << (from & 31)) - 1));
+    while (free === 0 && ++word < taken.length) free = ~taken[word]!;
+    return word * 32 + (free === 0 ? 0 : 31 - Math.clz32(free & -free));
+  }
+
+  #grow(fd: number): void {
+    const larger = new Uint32Array(Math.max(this.#taken.length * 2, (fd >> 5) + 1));
+    larger.set(this.#taken);
+    this.#taken = larger;
   }
 
   /** The entry of an open descriptor; EBADF if it is not. */
@@ -73,6 +92,7 @@ export class FdTable {
   remove(fd: number): FdEntry {
     const entry = this.get(fd);
     this.#entries[fd] = null;
+    this.#taken[fd >> 5]! &= ~(1 << (fd & 31));
     while (this.#entries.length > 0 && this.#entries.at(-1) === null) this.#entries.pop();
     if (fd < this.#lowest) this.#lowest = fd;
     return entry;

@@ -39,6 +39,14 @@ Deno.test("FdTable.insert with a lower bound looks from there on", () => {
   assertEquals([table.insert(chan(), 10), table.insert(chan(), 10), table.insert(chan())], [10, 11, 1]);
 });
 
+Deno.test("FdTable finds the lowest free number among thousands, from any number on", () => {
+  const table = new FdTable();
+  for (let fd = 0; fd < 3000; fd++) assertEquals(table.insert(chan()), fd);
+  for (const fd of [2999, 1024, 31, 32, 63]) table.remove(fd);
+  assertEquals([0, 31, 32, 64, 1025, 5000].map((from) => table.insert(chan(), from)), [31, 32, 63, 1024, 2999, 5000]);
+  assertEquals([table.insert(chan()), table.insert(chan(), 5000)], [3000, 5001]);
+});
+
 Deno.test("FdTable.get refuses what is not open, negative and fractional numbers too", () => {
   const table = new FdTable();
   table.insert(chan());

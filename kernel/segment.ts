@@ -1,7 +1,7 @@
 /**
  * What a block still owes when its link cannot pay: the transport checksum, and the cutting of a large segment.
  *
- * Path: ipifc, ip_output (fragments), bypass (readers who know no offload), ether, cable → segment.
+ * Path: ipifc, ip_output (fragments), bypass (readers who know no offload), ether, cable, captures → segment.
  *
  * Cutting follows what a network card does. Every piece gets the headers of the whole; then: IPv4 total length and
  * identification (one more each) or IPv6 payload length; TCP sequence number, with CWR on the first piece only (RFC
@@ -64,6 +64,17 @@ export function finishChecksum(block: Block): boolean {
   put16(block.buf, checksumField, sum === 0 && checksumField - checksumStart === UDP_CHECKSUM ? 0xffff : sum);
   block.checksum = Checksum.None;
   return true;
+}
+
+/**
+ * The bytes of `block` for whoever looks on, valid until the block goes on. An owed checksum is paid, on a copy: what
+ * was left to a card to compute must not look like a fault. A segment that is to be cut is shown whole.
+ */
+export function wholeBytes(block: Block): Uint8Array {
+  if (block.checksum !== Checksum.Owed) return block.bytes();
+  const copy = block.clone();
+  finishChecksum(copy);
+  return copy.bytes();
 }
 
 /**

@@ -71,24 +71,19 @@ function planSteps(filter: string | null): Step[] {
     add("static", "documentation", ["doc", "--lint"], files.filter((path) => path === "mod.ts"));
   }
   const tests = files.filter(isTest);
-  const test = (part: Part, title: string, flags: string[]) => {
+  const test = (part: Part, title: string, flags: string[], isIt = (path: string) => partOf(path) === part) => {
     const args = ["test", "--no-check", "--no-prompt", ...flags];
-    add(
-      part,
-      title,
-      filter === null ? args : [...args, "--filter", filter],
-      tests.filter((path) => partOf(path) === part),
-    );
+    add(part, title, filter === null ? args : [...args, "--filter", filter], tests.filter(isIt));
   };
   const pure = ["--allow-read=.", "--allow-env=AKARINO_FUZZ,AKARINO_SEED"];
   test("static", "tidy", pure);
   test("unit", "unit tests", ["--parallel", ...pure]);
   test("stories", "stories", ["--parallel", ...pure]);
   // Machine tests load libc, start tools, open sockets, each in namespaces of its own; much of their time is waiting.
-  test("machine", "machine tests", [
-    "--parallel",
-    ..."ffi run read write env net sys".split(" ").map((name) => `--allow-${name}`),
-  ]);
+  const machine = "ffi run read write env net sys".split(" ").map((name) => `--allow-${name}`);
+  const isMachine = (path: string) => partOf(path) === "machine";
+  test("machine", "machine tests", ["--parallel", ...machine], (path) => isMachine(path) && !isAlone(path));
+  test("machine", "machine tests, alone", machine, (path) => isMachine(path) && isAlone(path));
   return steps;
 }
 
@@ -98,6 +93,11 @@ function partOf(path: string): Part {
   const imports = importsOf(Deno.readTextFileSync(`${ROOT}/${path}`)).map((one) => resolveImport(path, one.specifier));
   if (path.startsWith("devices/host/") || imports.includes("tests/kit/skip.ts")) return "machine";
   return path.startsWith("tests/") ? "stories" : "unit";
+}
+
+/** Whether a file has tests that others in the same process would disturb. */
+function isAlone(path: string): boolean {
+  return /^import \{[^}]*\baloneTest\b/m.test(Deno.readTextFileSync(`${ROOT}/${path}`));
 }
 
 async function runStep(step: Step): Promise<Outcome> {

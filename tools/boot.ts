@@ -12,7 +12,7 @@ import { ConsDev } from "../devices/cons/dev_cons.ts";
 import { EventfdDev } from "../devices/eventfd/dev_eventfd.ts";
 import { HostRandom, RealClock } from "../devices/host/clock.ts";
 import { MemoryDriver } from "../devices/host/memory_driver.ts";
-import { Reactor } from "../devices/host/reactor.ts";
+import { Reactor, type ReactorOptions } from "../devices/host/reactor.ts";
 import { openTap, openTun, type TapOptions, type TapPort, type TunPort } from "../devices/host/tun.ts";
 import { IpDev } from "../devices/ip/dev_ip.ts";
 import { PipeDev } from "../devices/pipe/dev_pipe.ts";
@@ -61,6 +61,8 @@ export interface BootOptions {
   observe?: PortObserver;
   /** On tap and tun: Linux' side of the device. Default address 10.99.0.1/24. */
   linux?: TapOptions;
+  /** On tap and tun: how the loop behaves. */
+  loop?: Omit<ReactorOptions, "clock">;
 }
 
 /** What several hosts of one simulation, or one host and its real wire, share. */
@@ -184,7 +186,7 @@ export class Host {
 /** Starts a host. Throws HostError where a TAP or TUN cannot be had, KernelError for a bad address. */
 export async function boot(options: BootOptions = {}): Promise<Host> {
   const wire = options.wire ?? "memory";
-  const world = wire === "memory" || wire === "none" ? memoryWorld(options) : realWorld();
+  const world = wire === "memory" || wire === "none" ? memoryWorld(options) : realWorld(options);
   const inMemory = world.cable !== null;
   const address = options.address === undefined ? (inMemory ? "10.0.0.1/24" : "10.99.0.2/24") : options.address;
   try {
@@ -205,9 +207,9 @@ function memoryWorld(options: BootOptions): World {
   return { clock, random, blocks: new BlockPool(), driver, cable, hosts: [] };
 }
 
-function realWorld(): World {
+function realWorld(options: BootOptions): World {
   const clock = new RealClock();
-  const driver = new Reactor({ clock });
+  const driver = new Reactor({ clock, ...options.loop });
   driver.start();
   return { clock, random: new HostRandom(), blocks: new BlockPool(), driver, cable: null, hosts: [] };
 }

@@ -15,12 +15,13 @@ import { type GuestSide, guestSide } from "./scenario/guest_side.ts";
 import { guestScene, guestSteps, notApplicable } from "./scenario/guest_steps.ts";
 import { guestTcpSteps } from "./scenario/guest_tcp_steps.ts";
 import { keep } from "./scenario/keep.ts";
+import { Patience } from "./scenario/patience.ts";
 import { linuxWorld } from "./scenario/linux_world.ts";
 import { memoryWorld } from "./scenario/memory_world.ts";
 import { parseOptions, type ScenarioOptions, USAGE, UsageError } from "./scenario/options.ts";
 import { runSteps, skippedLine, stepLine } from "./scenario/report.ts";
-import { scenarioSteps } from "./scenario/steps.ts";
-import type { World } from "./scenario/world.ts";
+import { notWorthTrying, scenarioSteps } from "./scenario/steps.ts";
+import { GuestFailed, Interrupted, type World } from "./scenario/world.ts";
 
 /** Number of the host's interface on the wire; 0 is its loopback. */
 const ETHER_IFC = 1;
@@ -49,6 +50,8 @@ async function choose(options: ScenarioOptions, capture: Capture | null): Promis
   }
 }
 
+/** What a user can do something about: told in a line, exit 1. */
+const FAILURES = [HostError, KernelError, GuestFailed, Deno.errors.NotCapable];
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
 async function run(options: ScenarioOptions): Promise<number> {
@@ -59,20 +62,26 @@ async function run(options: ScenarioOptions): Promise<number> {
     interrupted.resolve();
   };
   for (const signal of SIGNALS) Deno.addSignalListener(signal, interrupt);
-  const capture = options.pcap === null ? null : new Capture(options.pcap);
+  const capture = options.pcap === null ? null : new Capture(options.pcap, options.snaplen);
+  const say = (line: string) => options.json ? undefined : console.log(line);
   try {
     const { world, why } = await choose(options, capture);
+    say(`wire ${world.wire} (${why}), guest ${options.guest}, style ${options.style}, seed ${options.seed}`);
     let side: GuestSide | null = null;
     try {
       await capture?.ip(world.host, ETHER_IFC);
-      const observe = capture?.wire("guest", "frame");
+      const observe = capture?.nat(world.host.clock);
       side = await guestSide(world, {
         ...options,
-        ...(observe === undefined ? {} : {
-          observe: (direction, frame) => observe(direction, frame, world.host.clock.wall()),
-        }),
+        say: (line) => say(`     ${line}`),
+        interrupted: interrupted.promise,
+        ...(observe === undefined ? {} : { observe }),
       });
-      return await tryAll({ world, why, side, options, stopped: () => stopped, interrupted: interrupted.promise });
+      return await tryAll({ world, why, side, options, say, stopped: () => stopped, interrupted: interrupted.promise });
+    } catch (error) {
+      if (!(error instanceof Interrupted)) throw error;
+      say("interrupted");
+      return 1;
     } finally {
       await side?.close();
       await world.close();
@@ -87,22 +96,21 @@ async function run(options: ScenarioOptions): Promise<number> {
 interface Run extends Chosen {
   readonly side: GuestSide;
   readonly options: ScenarioOptions;
+  readonly say: (line: string) => void;
   readonly stopped: () => boolean;
   readonly interrupted: Promise<void>;
 }
 
 /** Runs the steps and tells; answers the exit status. */
-async function tryAll({ world, why, side, options, stopped, interrupted }: Run): Promise<number> {
+async function tryAll({ world, why, side, options, say, stopped, interrupted }: Run): Promise<number> {
   const { seed, json, verbose, style, faults } = options;
-  const say = (line: string) => json ? undefined : console.log(line);
-  say(`wire ${world.wire} (${why}), guest ${side.kind}, style ${style}, seed ${seed}`);
   for (const line of side.network.program.nat.exposure()) say(`     ${line}`);
   if (verbose) world.host.kernel.trace = (line) => say(`     ${line}`);
-  const faulty = Object.keys(faults).length > 0;
-  const scene = guestScene(world, side, seed, faulty);
-  const all = [...scenarioSteps(world, seed, faulty), ...guestSteps(scene), ...guestTcpSteps(scene)];
+  const patience = new Patience(faults);
+  const scene = guestScene(world, side, seed, patience);
+  const all = [...scenarioSteps(world, seed, patience), ...guestSteps(scene), ...guestTcpSteps(scene)];
   const steps = await runSteps(all, { tell: (result) => say(stepLine(result)), stopped });
-  const skipped = notApplicable(scene);
+  const skipped = [...notWorthTrying(patience), ...notApplicable(scene)];
   for (const one of skipped) say(skippedLine(one));
   world.host.kernel.trace = null;
   const tables = { ...await counters(world.host), nat: natCounters(side) };
@@ -140,7 +148,7 @@ async function main(args: readonly string[]): Promise<number> {
       console.error(`scenario: ${error.message}\nTry "deno task scenario --help".`);
       return 2;
     }
-    if (error instanceof HostError || error instanceof KernelError || error instanceof Deno.errors.NotCapable) {
+    if (error instanceof Error && FAILURES.some((one) => error instanceof one)) {
       console.error(`scenario: ${error.message}`);
       return 1;
     }

@@ -14,8 +14,9 @@ import { SetupError } from "./setup_guest/run.ts";
 const USAGE = `usage: deno run --allow-run --allow-read --allow-write --allow-env tools/setup_guest.ts [options]
 
 Makes the guest of the QEMU tests from Debian packages: the cloud kernel (linux-image-cloud-amd64) and an initramfs
-with busybox (busybox-static) and the virtio modules. Fetches about 30 MB the first time, and nothing after that. Needs
-apt-get and dpkg-deb, but no root; nothing is installed, and nothing outside the cache folder is changed.
+with busybox (busybox-static), perl (perl-base, and the libraries it needs) and the virtio modules. Fetches 32 MB the
+first time, and nothing after that. Needs apt-get and dpkg-deb, but no root; nothing is installed, and nothing outside
+the cache folder is changed.
 
   --refresh     fetch the packages anew, for a newer kernel
   --quiet       only print the paths

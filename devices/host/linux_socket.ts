@@ -44,6 +44,8 @@ export class LinuxSocket implements Pollable {
   fd: number;
   /** Takes each message that a reactor finds. */
   onMessage: ((message: Received) => void) | null = null;
+  /** Told of the error that an earlier message met, such as ECONNREFUSED: a port unreachable, if it is connected. */
+  onError: ((errno: number) => void) | null = null;
   /** For the reactor. */
   onClose: (() => void) | null = null;
   #buffer = new Uint8Array(MESSAGE_MAX);
@@ -90,12 +92,16 @@ export class LinuxSocket implements Pollable {
     return true;
   }
 
-  /** The next message, or null. An error that an earlier message met (a port unreachable) is passed over. */
+  /** The next message, or null. */
   receive(): Received | null {
     const length = new Uint8Array(new Int32Array([SOCKADDR_LEN]).buffer);
     // Safe because the lengths are those of the buffers.
     const count = libc().recvfrom(this.fd, this.#buffer, BigInt(MESSAGE_MAX), 0, this.#from, length);
-    if (count < 0) return null;
+    if (count < 0) {
+      const errno = lastErrno();
+      if (errno !== EAGAIN) this.onError?.(errno);
+      return null;
+    }
     const from = this.#from;
     return {
       bytes: this.#buffer.slice(0, count),

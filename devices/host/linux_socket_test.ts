@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { machineTest } from "../../tests/kit/skip.ts";
-import { HostError } from "./libc.ts";
+import { ECONNREFUSED, HostError, libc } from "./libc.ts";
 import { LinuxSocket } from "./linux_socket.ts";
 import { createNetns } from "./netns.ts";
 import { pause } from "./pause.ts";
@@ -25,6 +25,26 @@ machineTest("LinuxSocket sends datagrams of any size and receives them whole, wi
   } finally {
     server.close();
     client.close();
+  }
+});
+
+machineTest("LinuxSocket tells of a port that nobody has, if it is connected", ["ffi"], async () => {
+  const socket = new LinuxSocket("udp", null);
+  const errors: number[] = [];
+  socket.onError = (errno) => errors.push(errno);
+  try {
+    // struct sockaddr_in of 127.0.0.1!47115.
+    const name = new Uint8Array([2, 0, 47115 >> 8, 47115 & 255, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assertEquals(libc().connect(socket.fd, name, name.length), 0);
+    socket.sendTo(new Uint8Array(1), "127.0.0.1", 47115);
+    for (let i = 0; errors.length === 0 && i < 1000; i++) {
+      assertEquals(socket.drain(1), 0);
+      await pause();
+    }
+    assertEquals(errors, [ECONNREFUSED]);
+    assertEquals([socket.drain(1), errors.length], [0, 1]);
+  } finally {
+    socket.close();
   }
 });
 

@@ -3,16 +3,20 @@
  *
  * Path: Linux (epoll) → reactor → a port's `drain`, then the clock's jobs, then its timers.
  *
- * A turn is synchronous: one look at all descriptors, up to {@link DRAIN_MAX} packets from each that has some, the jobs
- * that came of it, the timers that are due. After each turn the JavaScript event loop turns once (about 2 µs), so
+ * A turn is synchronous: a look at all descriptors, up to {@link DRAIN_MAX} packets from each that has some, the jobs
+ * that came of it, a second look if there was something, the timers that are due. After each turn the JavaScript event
+ * loop turns once (about 2 µs), so
  * programs written with `await` get what has just been delivered, and their answers go out before the next look.
  *
  * ```
  *   turn ── something happened, or less than spinMs ago ──► setImmediate ──► turn
+ *     ├──── or less than napMs ago ──► setImmediate ──► turn whose look waits on this thread, 1 ms at the most
  *     └──── nothing ──► sleep in one ppoll on another thread, until a packet, a timer, or a wake by eventfd ──► turn
  * ```
  *
- * Waking from that sleep takes 15 to 280 µs, which is why the loop keeps looking for a short while before it sleeps.
+ * Waking from that sleep takes 15 to 280 µs, which is why the loop keeps looking for a short while before it sleeps. A
+ * look that waits ends within some 5 µs, and meanwhile leaves the core to those who make the packets; but nothing else
+ * of the program runs.
  * Work that a program makes meanwhile (a job, an earlier timer) does not wait for the sleeper: the next turn is set at
  * once, and the sleeper, a thread that touches nothing of ours, is only waked when it would sleep too long.
  *
@@ -22,12 +26,14 @@
 import type { Clock } from "../../kernel/time.ts";
 import { call, EBUSY, EEXIST, holdLibc, HostError, libc, releaseLibc } from "./libc.ts";
 
-/** Packets of one descriptor in one turn: at some 4 µs each the turn stays below a third of a millisecond. */
+/** Packets of one descriptor in one look: at some 4 µs each a turn stays below two thirds of a millisecond. */
 export const DRAIN_MAX = 64;
 /** Descriptors that one look reports; the others come with the next. */
 const EVENTS_MAX = 64;
 /** How long a loop with nothing to do keeps looking before it sleeps. */
 const SPIN_MS = 0.25;
+/** Longest wait of a look: all else of the program waits with it. */
+const NAP_MS = 1;
 /** Longest sleep: a wait without end would need a special case. */
 const SLEEP_MAX_MS = 60_000;
 
@@ -60,6 +66,11 @@ export interface ReactorOptions {
   clock: Clock;
   /** How long it keeps looking, in milliseconds, before it sleeps. Default 0.25; 0 sleeps at once. */
   spinMs?: number;
+  /**
+   * How long after traffic, in milliseconds, its looks wait before it sleeps. Default 0: never, as Deno's own timers,
+   * sockets and files wait with them, 1 ms at the most. For programs that live by the loop alone.
+   */
+  napMs?: number;
 }
 
 /** What a reactor has done. */
@@ -80,6 +91,7 @@ export class Reactor {
   readonly counters: ReactorCounters = { turns: 0, sleeps: 0, wakes: 0, drained: 0 };
   #clock: Clock;
   #spinMs: number;
+  #napMs: number;
   #pollables = new Map<number, Pollable>();
   #running = false;
   #inTurn = false;
@@ -104,6 +116,7 @@ export class Reactor {
   constructor(options: ReactorOptions) {
     this.#clock = options.clock;
     this.#spinMs = options.spinMs ?? SPIN_MS;
+    this.#napMs = options.napMs ?? 0;
   }
 
   /** Settles when the loop has stopped; rejects with what a callback threw, which stops it. */
@@ -169,20 +182,22 @@ export class Reactor {
       const again = this.#turn();
       if (!this.#running) return;
       const now = this.#clock.now();
-      if (again || now - this.#busyMs < this.#spinMs) this.#schedule();
+      if (again || now - this.#busyMs < Math.max(this.#spinMs, this.#napMs)) this.#schedule();
       else this.#sleep(now);
     } catch (error) {
       this.#fail(error);
     }
   };
 
-  /** One look and what comes of it; whether programs should have a turn before the loop may sleep. */
+  /** One or two looks and what comes of them; whether programs should have a turn before the loop may sleep. */
   #turn(): boolean {
     const { jobs } = this.#clock;
     this.#inTurn = true;
     this.counters.turns++;
     try {
-      const traffic = this.#drain() + jobs.run();
+      let traffic = this.#drain(jobs.pending ? 0 : this.#patience()) + jobs.run();
+      // Linux answers a packet within the write that brings it: the answer need not wait for the next turn.
+      if (traffic > 0 && this.#running) traffic += this.#drain(0) + jobs.run();
       const now = this.#clock.now();
       // Timers alone are no reason to keep looking: nobody answers them at once.
       if (traffic > 0) this.#busyMs = now;
@@ -193,11 +208,18 @@ export class Reactor {
     }
   }
 
-  /** Asks epoll, and drains whatever has something. */
-  #drain(): number {
+  /** How long the next look may wait, in whole milliseconds: not while spinning, and not beyond a deadline. */
+  #patience(): number {
+    if (this.#napMs === 0) return 0;
+    const now = this.#clock.now();
+    return now - this.#busyMs >= this.#spinMs && this.#clock.nextDeadline() - now >= NAP_MS ? NAP_MS : 0;
+  }
+
+  /** Asks epoll, which may wait for `waitMs`, and drains whatever has something. */
+  #drain(waitMs: number): number {
     if (this.#pollables.size === 0) return 0;
     // Safe because #events holds EVENTS_MAX of them.
-    const ready = libc().epoll_wait(this.#epoll, this.#events, EVENTS_MAX, 0);
+    const ready = libc().epoll_wait(this.#epoll, this.#events, EVENTS_MAX, waitMs);
     let drained = 0;
     for (let i = 0; i < ready; i++) {
       const fd = this.#eventsView.getInt32(i * EVENT_LEN + EVENT_DATA, true);

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Job } from "../../kernel/job.ts";
-import { machineTest } from "../../tests/kit/skip.ts";
+import { aloneTest, machineTest } from "../../tests/kit/skip.ts";
 import { RealClock } from "./clock.ts";
 import { call, holdLibc, HostError, libc, releaseLibc } from "./libc.ts";
 import { pause } from "./pause.ts";
@@ -97,6 +97,40 @@ machineTest("Reactor sleeps when idle, and wakes for a descriptor, a job, and an
   units.close();
 });
 
+machineTest(
+  "Reactor with napMs waits in its looks, ends them for packets and timers, and sleeps afterwards",
+  ["ffi"],
+  async () => {
+    const clock = new RealClock();
+    const reactor = new Reactor({ clock, spinMs: 0, napMs: 60 });
+    const units = new Units();
+    reactor.add(units);
+    reactor.start();
+    const arrival = Promise.withResolvers<void>();
+    units.onUnit = arrival.resolve;
+    units.add(1);
+    await arrival.promise;
+    const before = { ...reactor.counters };
+    for (const ms of [2, 0.2, 5]) {
+      const from = clock.now();
+      await new Promise<void>((resolve) => clock.timer(resolve).arm(ms));
+      assert(clock.now() - from >= ms && clock.now() - from < ms + 500);
+    }
+    const again = Promise.withResolvers<void>();
+    units.onUnit = again.resolve;
+    units.add(1);
+    await again.promise;
+    assertEquals(reactor.counters.sleeps, before.sleeps, "it did not sleep in between");
+    const turns = reactor.counters.turns;
+    await later(20);
+    assert(reactor.counters.turns - turns <= 40, "a look that waits does not spin");
+    await later(100);
+    assert(reactor.counters.sleeps > before.sleeps, "without traffic it sleeps");
+    await reactor.stop();
+    units.close();
+  },
+);
+
 machineTest("Reactor lets a timer run neither early nor much too late", ["ffi"], async () => {
   const clock = new RealClock();
   const reactor = new Reactor({ clock });
@@ -110,7 +144,7 @@ machineTest("Reactor lets a timer run neither early nor much too late", ["ffi"],
   await reactor.stop();
 });
 
-machineTest("Reactor leaves nothing behind, and can be started again", ["ffi", "tool:readlink"], async () => {
+aloneTest("Reactor leaves nothing behind, and can be started again", ["ffi", "tool:readlink"], async () => {
   const before = await descriptors();
   assert(before > 0);
   const clock = new RealClock();

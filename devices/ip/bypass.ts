@@ -234,10 +234,13 @@ function checkEnds(conv: Conv, bypass: Bypass, header: IpHeader, block: Block, a
   return protocol === header.icmp && quotesClaim(conv, bypass, buf, at, wp) ? Refusal.None : Refusal.Port;
 }
 
-/** Whether packets may come from `src`: the conversation's address, or one of ours. */
+/**
+ * Whether packets may come from `src`: the conversation's address, or one of ours. All of 127/8 is (RFC 1122 3.2.1.3):
+ * a packet to any of it is delivered, so its answer must be able to leave.
+ */
 function mayBeSource(conv: Conv, src: IpAddr): boolean {
   if (!conv.laddr.isUnspecified) return src.equals(conv.laddr);
-  return conv.stack.self.isLocal(src);
+  return src.isLoopback || conv.stack.self.isLocal(src);
 }
 
 /** Whether the ICMP message from `at` to `end` is an error about a packet that came to the claim. */

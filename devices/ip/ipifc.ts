@@ -254,7 +254,7 @@ export class Ipifc {
     const length = copy.wp - copy.rp;
     const isV4 = length >= IPV4_HEADER_LEN && copy.buf[copy.rp]! >>> 4 === 4;
     if (isV4 && ipv4TotalLen(copy.buf, copy.rp) >= IPV4_HEADER_LEN) copy.trim(ipv4TotalLen(copy.buf, copy.rp));
-    if (copy.segment === Segment.None) finishChecksum(copy);
+    finishChecksum(copy);
     copy.clearOffload();
     if (this.conv.sq === null || this.conv.sq.pass(copy) !== "ok") this.traceDrops++;
   }

@@ -1,7 +1,8 @@
 /**
  * Tests that need a real machine: they say what they need, and where it is missing they are skipped, visibly.
  *
- * A file that imports this one is run with the permissions of the machine tests (see tests/main.ts).
+ * A file that imports this one is run with the permissions of the machine tests (see tests/main.ts), beside others in
+ * one process. A file whose tests count what that process holds imports {@link aloneTest}: it is run alone.
  *
  * @module
  */
@@ -25,6 +26,9 @@ export function machineTest(
   if (why === null) Deno.test({ name, fn });
   else Deno.test({ name: `${name} … skipped: ${why}`, ignore: true, fn });
 }
+
+/** As {@link machineTest}, for a test that others beside it would disturb; the whole file is run alone. */
+export const aloneTest = machineTest;
 
 /** Why these needs are not met (`needs root, tshark`), or null if they are. */
 export function missing(needs: readonly Need[]): string | null {

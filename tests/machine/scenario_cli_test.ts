@@ -60,6 +60,20 @@ machineTest("scenario prints a line a step, and says which wire and why", [], as
   assertMatch(out, /^(\d+) of \1 steps held$/m);
 });
 
+/** Lines of the scenario without what differs from run to run: milliseconds. */
+function linesOf(text: string): string[] {
+  return text.trim().split("\n").map((line) => line.replace(/ +[\d.]+ ms /, " … ms "));
+}
+
+machineTest("the scenario's output in the README is what it prints", [], async () => {
+  const readme = await Deno.readTextFile(`${ROOT}/README.md`);
+  const [, printed] = /^```text scenario\n(.*?)^```$/ms.exec(readme)!;
+  const { out } = await scenario("--wire=memory");
+  const lines = linesOf(out);
+  assertEquals(linesOf(printed!).filter((line) => line !== "…" && !lines.includes(line)), []);
+  assert(linesOf(printed!).length > 25);
+});
+
 machineTest("scenario with a faulty wire holds, and in real style", [], async () => {
   const faults = ["--loss=0.01", "--duplicate=0.02", "--reorder=0.02", "--corrupt=0.002", "--delay=1", "--jitter=0.5"];
   const runs = [["--seed=7", ...faults], ["--style=real", "--keep=0.1"]].map(async (args) => {
@@ -67,6 +81,19 @@ machineTest("scenario with a faulty wire holds, and in real style", [], async ()
     assertEquals([code, err], [0, ""], out);
   });
   await Promise.all(runs);
+});
+
+machineTest("scenario --keep stays with its counters, and Ctrl-C ends it well", [], async () => {
+  const args = ["run", "--no-prompt", "--allow-write", "tools/scenario.ts", "--wire=memory", "--keep=60"];
+  const child = new Deno.Command(Deno.execPath(), { args, cwd: ROOT, stdout: "piped", stderr: "inherit" }).spawn();
+  let out = "";
+  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+    const stayed = out.includes(" of 60 s; wire in ");
+    out += text;
+    if (!stayed && out.includes(" of 60 s; wire in ")) child.kill("SIGINT");
+  }
+  assertEquals((await child.status).code, 0, out);
+  assertMatch(out, /^1?\d of 60 s; wire in \d+ \(\d+\/s\) out \d+ .*maps \d+, forwards 0, refused: .*ttl 1/m);
 });
 
 machineTest("scenario with Linux as the guest, and as the remote", labNeeds(), async () => {

@@ -15,7 +15,7 @@ import { openTap, openTun, type TapPort, type TunPort } from "../../devices/host
 import { Block, Checksum, Segment } from "../../kernel/block.ts";
 import { get16, put16 } from "../../kernel/wire/bytes.ts";
 import { netnsExec } from "../kit/netns.ts";
-import { machineTest } from "../kit/skip.ts";
+import { aloneTest, machineTest } from "../kit/skip.ts";
 
 const LINUX = "10.99.0.1";
 const OURS = "10.99.0.2";
@@ -211,7 +211,7 @@ machineTest("a namespace is made, reached by name, and removed without a trace",
   createNetns(name).close();
 });
 
-machineTest("ports leave no descriptor, device or namespace behind", ["root", "tun", "netns", "ffi"], async () => {
+aloneTest("ports leave no descriptor, device or namespace behind", ["root", "tun", "netns", "ffi"], async () => {
   openTun({ netns: "new" }).close();
   const look = async () => {
     const args = ["-c", "ls /sys/class/net; ls /run/netns"];

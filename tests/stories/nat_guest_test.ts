@@ -1,6 +1,6 @@
 /** A whole kernel as the guest, its Ethernet plugged into the NAT: real ARP, ICMP, UDP and TCP on both sides. */
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import type { Block } from "../../kernel/block.ts";
 import type { Conversation } from "../../kernel/dial.ts";
 import { KernelError } from "../../kernel/error.ts";
@@ -132,7 +132,7 @@ Deno.test("real style: the guest has the host's address, and the remote cannot t
   assertEquals(await story.inGuest.readText("/net/arp").then((table) => table.includes("00010203040a")), true);
 });
 
-Deno.test("TCP through the NAT: both ways, half-close, the client's own address, a refused port", async () => {
+Deno.test("head-to-head, half-close and the rest: TCP both ways, the client's address, a refusal", async () => {
   await using story = await tellThree({ forwards: ["tcp:2222:22"] });
   const { inGuest, there } = story;
   const server = await there.announce("tcp!*!80");
@@ -154,4 +154,29 @@ Deno.test("TCP through the NAT: both ways, half-close, the client's own address,
   assertEquals((await inGuest.readText(`${(await coming).dir}/remote`)).trim(), `${REMOTE}!5555`);
   await assertRejects(() => inGuest.dial(`tcp!${REMOTE}!81`), KernelError);
   assert(story.program.nat.table.count(1) >= 2);
+});
+
+Deno.test("A service moves host → guest → host while the remote keeps address and port for it (TCP)", async () => {
+  await using story = await tellThree();
+  const { there, inGuest, program } = story;
+  const onHost = story.host.spawn("service");
+  const words: string[] = [];
+  for (const where of ["host", "guest", "host"]) {
+    const proc = where === "guest" ? inGuest : onHost;
+    if (where === "guest") assertEquals(program.command("add tcp:7000:7000").slice(0, 2), "ok");
+    const server = await proc.announce("tcp!*!7000");
+    // Nobody takes the port while somebody has it.
+    if (where === "host") assertMatch(program.command("add tcp:7000:7000"), /^error: .*tcp\/\d+ of eve/);
+    const coming = listen(proc, server);
+    const client = await there.dial(`tcp!${HOST}!7000`);
+    const taken = await coming;
+    assertEquals((await proc.readText(`${taken.dir}/remote`)).split("!")[0], REMOTE);
+    await proc.write(taken.data, where);
+    await proc.write(taken.ctl, "shutdown wr");
+    words.push(new TextDecoder().decode(await readAll(there, client)));
+    for (const fd of [taken.data, taken.ctl, server.data, server.ctl]) await proc.close(fd);
+    for (const fd of [client.data, client.ctl]) await there.close(fd);
+    if (where === "guest") assertEquals(program.command("remove tcp:7000:7000").slice(0, 2), "ok");
+  }
+  assertEquals(words, ["host", "guest", "host"]);
 });

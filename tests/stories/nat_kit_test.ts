@@ -10,14 +10,27 @@
 import { assertEquals, fail } from "@std/assert";
 import { Block } from "../../kernel/block.ts";
 import { Open } from "../../kernel/chan.ts";
+import {
+  DHCP_OPTION_REQUESTED_ADDR,
+  DHCP_OPTION_TYPE,
+  dhcpLen,
+  type DhcpMessage,
+  dhcpType,
+  emitDhcp,
+  encodeDhcpAddrs,
+  encodeDhcpNumber,
+  parseDhcp,
+} from "../../kernel/wire/dhcp.ts";
 import { emitEthernet, ETHER_HEADER_LEN, ETHERTYPE_IPV4 } from "../../kernel/wire/ethernet.ts";
+import { IPV4_UNSPECIFIED } from "../../kernel/wire/ip_addr.ts";
 import { ipv4TotalLen } from "../../kernel/wire/ipv4.ts";
-import { MAC_BROADCAST, type MacAddr } from "../../kernel/wire/mac_addr.ts";
+import { MAC_BROADCAST, MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { boot, type BootOptions, type Host } from "../../tools/boot.ts";
 import { GUEST_MACS, HOST_MAC } from "../../tools/vmm/nat/config.ts";
 import type { NatOptions } from "../../tools/vmm/nat.ts";
 import { NatProgram } from "../../tools/vmm/nat_program.ts";
 import { SeededRandom } from "../../kernel/random.ts";
+import { ip, udpPacket } from "../kit/ip_fixture.ts";
 import { advance, User } from "../kit/story.ts";
 
 export const HOST = "10.0.0.1";
@@ -30,10 +43,12 @@ const ROUND_MS = 20;
 
 /** A guest: frames in, frames out. */
 export class FakeGuest {
-  readonly mac: MacAddr = GUEST_MACS.qemu;
   #frames: Uint8Array[] = [];
 
-  constructor(readonly story: { readonly program: NatProgram; readonly host: Host }) {}
+  constructor(
+    readonly story: { readonly program: NatProgram; readonly host: Host },
+    readonly mac: MacAddr = GUEST_MACS.qemu,
+  ) {}
 
   /** For the program. */
   receive(frame: Block): void {
@@ -91,6 +106,8 @@ export interface NatStory extends AsyncDisposable {
   readonly remote: Host;
   readonly program: NatProgram;
   readonly guest: FakeGuest;
+  /** Another guest on the same link; what is for nobody in particular the first one gets. */
+  addGuest(mac: MacAddr): FakeGuest;
   /** eve at the host, and at the remote. */
   readonly user: User;
   readonly there: User;
@@ -107,16 +124,26 @@ export async function tellNat(
   const host = await boot({ ...options.boot });
   const remote = await host.neighbor({ address: `${REMOTE}/24`, gateway: HOST, mtu: options.boot?.mtu ?? 1500 });
   const user = new User(host);
-  let guest: FakeGuest | null = null;
+  const guests: FakeGuest[] = [];
+  const addGuest = (mac?: MacAddr) => {
+    const guest = new FakeGuest({ program, host }, mac);
+    guests.push(guest);
+    return guest;
+  };
   const program = new NatProgram({
     proc: host.spawn("nat"),
     clock: host.clock,
     random: new SeededRandom(1),
-    toGuest: (frame) => guest?.receive(frame),
+    toGuest: (frame) => {
+      const dst = MacAddr.at(frame.buf, frame.rp);
+      const one = guests.find(({ mac }) => mac.equals(dst)) ?? guests[0]!;
+      for (const other of guests) if (dst.isGroup && other !== one) other.receive(frame.clone());
+      one.receive(frame);
+    },
     nat: { hostAddr: `${HOST}/24`, nameServers: [REMOTE], ...options.nat },
     forwards: options.forwards ?? [],
   });
-  guest = new FakeGuest({ program, host });
+  const guest = addGuest();
   const command = (text: string) => {
     const fd = user.open("#srv/nat", Open.ReadWrite);
     user.write(fd, text);
@@ -129,12 +156,45 @@ export async function tellNat(
     return stats.stats.find((one) => one.counter === counter)?.count ?? 0;
   };
   return {
-    ...{ host, remote, program, guest, user, there: new User(remote), command, stat },
+    ...{ host, remote, program, guest, addGuest, user, there: new User(remote), command, stat },
     async [Symbol.asyncDispose]() {
       program.close();
       await host.close();
     },
   };
+}
+
+/** What a DHCP message of a guest says besides its type. */
+export interface DhcpAsk {
+  readonly chaddr?: MacAddr;
+  readonly ciaddr?: string;
+  readonly requested?: string;
+  readonly options?: [number, Uint8Array][];
+}
+
+/** Sends a DHCP message to everybody and takes the answer; null: none came. */
+export function askDhcp(
+  guest: FakeGuest,
+  type: number,
+  ask: DhcpAsk = {},
+): { type: number; message: DhcpMessage; packet: Uint8Array } | null {
+  const { chaddr = guest.mac, ciaddr, requested, options = [] } = ask;
+  const nobody = IPV4_UNSPECIFIED;
+  const addrs = { ciaddr: ciaddr === undefined ? nobody : ip(ciaddr), yiaddr: nobody, siaddr: nobody, giaddr: nobody };
+  const all = new Map([[DHCP_OPTION_TYPE, encodeDhcpNumber(type, 1)], ...options]);
+  if (requested !== undefined) all.set(DHCP_OPTION_REQUESTED_ADDR, encodeDhcpAddrs([ip(requested)]));
+  const message: DhcpMessage = {
+    ...{ op: 1, hops: 0, xid: 0x1234, secs: 0, broadcast: false, ...addrs, chaddr, sname: "", file: "" },
+    options: all,
+  };
+  const payload = new Uint8Array(dhcpLen(message));
+  emitDhcp(message, payload, 0);
+  const dst = { src: ciaddr ?? "0.0.0.0", dst: "255.255.255.255", srcPort: 68, dstPort: 67 };
+  guest.send(udpPacket({ ...dst, payload }), { broadcast: true });
+  const packet = guest.packets().at(-1);
+  if (packet === undefined) return null;
+  const answer = must(parseDhcp(packet, 28, packet.length));
+  return { type: dhcpType(answer), message: answer, packet };
 }
 
 /** The counters named, of a story. */

@@ -54,7 +54,7 @@ Deno.test("What nobody asked for is refused: an unmapped port by the host, a map
   assertEquals(must(refused.error())[21], 3);
 });
 
-Deno.test("Filtering modes over the wire: a stranger, another port of a friend, the friend", async () => {
+Deno.test("akaros 27: filtering modes over the wire: a stranger, another port of a friend, the friend", async () => {
   for (const [filtering, expected] of [["endpoint", 3], ["address", 2], ["address-port", 1]] as const) {
     await using story = await tellNat({ nat: { filtering } });
     const other = await story.host.neighbor({ address: "10.0.0.3/24" });
@@ -139,7 +139,7 @@ Deno.test("akaros 17: IPv6 and anything else on a forwarded port does not end th
   assertEquals(dataOf(must(story.guest.packets()[0])), pattern(3));
 });
 
-Deno.test("The cable comes back after 5 s of loss, and the same maps go on", async () => {
+Deno.test("head-to-head, uplink down for 5 s: the same maps go on when it is back", async () => {
   await using story = await tellNat();
   const conv = story.there.conv("udp", "announce 7", "headers");
   const echo = () => {

@@ -5,45 +5,22 @@ import { Open } from "../../kernel/chan.ts";
 import { ARP_REPLY, ARP_REQUEST, emitArp, parseArp } from "../../kernel/wire/arp.ts";
 import {
   DHCP_DISCOVER,
-  DHCP_OPTION_REQUESTED_ADDR,
   DHCP_OPTION_SERVER_ID,
-  DHCP_OPTION_TYPE,
   DHCP_REQUEST,
   dhcpAddrs,
-  dhcpLen,
-  type DhcpMessage,
-  dhcpType,
-  emitDhcp,
   encodeDhcpAddrs,
-  encodeDhcpNumber,
-  parseDhcp,
 } from "../../kernel/wire/dhcp.ts";
 import { dnsLen, dnsQuery, emitDns, parseDns } from "../../kernel/wire/dns.ts";
 import { emitEthernet, ETHERTYPE_ARP } from "../../kernel/wire/ethernet.ts";
-import { IPV4_UNSPECIFIED } from "../../kernel/wire/ip_addr.ts";
 import { MAC_BROADCAST, MAC_ZERO } from "../../kernel/wire/mac_addr.ts";
+import { SeededRandom } from "../../kernel/random.ts";
+import { boot } from "../../tools/boot.ts";
 import { HOST_MAC } from "../../tools/vmm/nat/config.ts";
+import { NatProgram } from "../../tools/vmm/nat_program.ts";
 import { endsOf } from "../../tools/vmm/nat/kit_test.ts";
 import { ip, pattern, udpPacket } from "../kit/ip_fixture.ts";
 import { advance, dataOf } from "../kit/story.ts";
-import { DNS, type FakeGuest, GUEST, HOST, must, REMOTE, ROUTER, tellNat } from "./nat_kit_test.ts";
-
-/** A DHCP message of the guest in a broadcast packet. */
-function dhcp(guest: FakeGuest, type: number, options: [number, Uint8Array][] = []): Uint8Array {
-  const nobody = {
-    ciaddr: IPV4_UNSPECIFIED,
-    yiaddr: IPV4_UNSPECIFIED,
-    siaddr: IPV4_UNSPECIFIED,
-    giaddr: IPV4_UNSPECIFIED,
-  };
-  const message: DhcpMessage = {
-    ...{ op: 1, hops: 0, xid: 0x1234, secs: 0, broadcast: false, ...nobody, chaddr: guest.mac, sname: "", file: "" },
-    options: new Map([[DHCP_OPTION_TYPE, encodeDhcpNumber(type, 1)], ...options]),
-  };
-  const payload = new Uint8Array(dhcpLen(message));
-  emitDhcp(message, payload, 0);
-  return udpPacket({ src: "0.0.0.0", dst: "255.255.255.255", srcPort: 68, dstPort: 67, payload });
-}
+import { askDhcp, DNS, type FakeGuest, GUEST, HOST, must, REMOTE, ROUTER, tellNat } from "./nat_kit_test.ts";
 
 function arp(guest: FakeGuest, senderIp: string, targetIp: string): Uint8Array {
   const frame = new Uint8Array(60);
@@ -56,31 +33,26 @@ function arp(guest: FakeGuest, senderIp: string, targetIp: string): Uint8Array {
 Deno.test("DHCP: the guest is offered its address by the router and gets it", async () => {
   await using story = await tellNat();
   const { guest } = story;
-  guest.send(dhcp(guest, DHCP_DISCOVER), { broadcast: true });
-  const offer = must(guest.packets()[0]);
-  const offered = must(parseDhcp(dataOf(offer), 0, dataOf(offer).length));
-  assertEquals([dhcpType(offered), `${offered.yiaddr}`, endsOf(offer)], [2, GUEST, `${ROUTER}:67 > ${GUEST}:68`]);
-  assertEquals(dhcpAddrs(offered.options, DHCP_OPTION_SERVER_ID).map(String), [ROUTER]);
-  const wanted: [number, Uint8Array][] = [
-    [DHCP_OPTION_REQUESTED_ADDR, encodeDhcpAddrs([offered.yiaddr])],
-    [DHCP_OPTION_SERVER_ID, encodeDhcpAddrs([ip(ROUTER)])],
-  ];
-  guest.send(dhcp(guest, DHCP_REQUEST, wanted), { broadcast: true });
-  const ack = must(guest.packets()[0]);
-  assertEquals(dhcpType(must(parseDhcp(dataOf(ack), 0, dataOf(ack).length))), 5);
+  const offer = must(askDhcp(guest, DHCP_DISCOVER));
+  assertEquals([offer.type, `${offer.message.yiaddr}`, endsOf(offer.packet)], [2, GUEST, `${ROUTER}:67 > ${GUEST}:68`]);
+  assertEquals(dhcpAddrs(offer.message.options, DHCP_OPTION_SERVER_ID).map(String), [ROUTER]);
+  const options: [number, Uint8Array][] = [[DHCP_OPTION_SERVER_ID, encodeDhcpAddrs([ip(ROUTER)])]];
+  assertEquals(askDhcp(guest, DHCP_REQUEST, { requested: GUEST, options })?.type, 5);
   assertStringIncludes(story.command("leases"), `${GUEST} ${guest.mac} leased 3600000`);
 });
 
 Deno.test("akaros 18: DHCP and ARP that make no sense are dropped, and the next good one is answered", async () => {
   await using story = await tellNat();
   const { guest } = story;
-  for (const type of [0, 9, 255]) guest.send(dhcp(guest, type), { broadcast: true });
-  guest.send(udpPacket({ src: "0.0.0.0", dst: "255.255.255.255", srcPort: 68, dstPort: 67, payload: pattern(20) }));
+  for (const type of [0, 9, 255]) assertEquals(askDhcp(guest, type), null);
+  const ends = { src: "0.0.0.0", dst: "255.255.255.255", srcPort: 68, dstPort: 67 };
+  for (const size of [0, 1, 20, 239, 240, 300]) {
+    guest.send(udpPacket({ ...ends, payload: pattern(size) }), { broadcast: true });
+  }
   guest.sendFrame(arp(guest, GUEST, ROUTER).subarray(0, 30));
   guest.sendFrame(arp(guest, GUEST, ROUTER).subarray(0, 14));
   assertEquals(guest.frames(), []);
-  guest.send(dhcp(guest, DHCP_DISCOVER), { broadcast: true });
-  assertEquals(guest.packets().length, 1);
+  assertEquals(askDhcp(guest, DHCP_DISCOVER)?.type, 2);
 });
 
 Deno.test("akaros 25: ARP answers for the router, not for the guest's own announcements and probes", async () => {
@@ -139,6 +111,8 @@ Deno.test("The control channel: forwards come and go while traffic flows, and al
   advance(story.host, 20);
   assertEquals(story.command("list"), `ok\nudp:8053:53 ${GUEST} 1 0\ntcp:2222:22 ${GUEST} 0 0\n`);
   assertMatch(story.command("show"), /udp:8053:53 exposes guest 10.0.2.15 on every address of the host/);
+  await using open = await tellNat({ nat: { filtering: { udp: "endpoint" } } });
+  assertMatch(open.command("show"), /^anybody reaches every udp port that a guest has sent from$/m);
   story.guest.ask(udpPacket({ src: GUEST, dst: REMOTE, srcPort: 4000, dstPort: 7 }));
   assertMatch(story.command("maps"), /^ok\nudp 10.0.2.15!4000 \*!4000 world udp \d+ 1 0\n$/);
   assertEquals(story.command("remove udp:8053:53"), `ok\nudp:8053:53 ${GUEST} 1 0\n`);
@@ -182,4 +156,56 @@ Deno.test("A NAT that ends gives back every port, descriptor and name", async ()
   assertEquals(story.user.proc.sys.list("#srv").length, 0);
   story.user.conv("udp", "announce 4000");
   story.user.conv("udp", "announce 8053");
+});
+
+Deno.test("akaros 29: a forward that cannot be had at the start ends nothing, and is said why", async () => {
+  const host = await boot();
+  const proc = host.spawn("server");
+  await proc.announce("udp!*!8053");
+  const program = new NatProgram({
+    ...{ proc: host.spawn("nat"), clock: host.clock, random: new SeededRandom(1), toGuest: () => {} },
+    nat: { hostAddr: `${HOST}/24` },
+    forwards: ["tcp:8000-8003:80", "udp:8053:53", "tcp:8002:22", "tcp:2222:22"],
+  });
+  assertEquals(program.nat.forwards.list.map(({ spec }) => spec.hostPort), [8000, 2222]);
+  const refused = program.nat.exposure().filter((line) => line.startsWith("Cannot"));
+  assertMatch(must(refused[0]), /^Cannot forward udp:8053:53: .*udp\/\d+ of eve/);
+  assertEquals(refused.slice(1), ["Cannot forward tcp:8002:22: the forward tcp:8000-8003:80 has the port"]);
+  // Once the port is free it can be had, and nothing is said about it any more.
+  program.command("remove tcp:8000-8003:80");
+  assertMatch(program.command("add tcp:8002:22"), /^ok/);
+  assertEquals(program.nat.exposure().filter((line) => line.startsWith("Cannot")).length, 1);
+  program.close();
+  await host.close();
+});
+
+Deno.test("A forward of host port 0 gets one that is free, and is listed and removed by it", async () => {
+  await using story = await tellNat();
+  const [, port] = must(/^ok\nudp:(\d+):53 /.exec(story.command("add hostfwd=udp::0-:53")));
+  story.there.conv("udp", `connect ${HOST}!${port} 1234`).bwrite(pattern(3));
+  advance(story.host, 20);
+  assertEquals(endsOf(must(story.guest.packets()[0])), `${REMOTE}:1234 > ${GUEST}:53`);
+  assertMatch(story.command(`remove udp:${port}:53`), /^ok/);
+  assertEquals(story.program.sockets.openCount, 0);
+});
+
+Deno.test("What ends here is checked here: DHCP and our zone do not answer a wrong checksum", async () => {
+  await using story = await tellNat();
+  const query = dnsQuery(7, { name: "gateway.internal", type: 1, class: 1 });
+  const payload = new Uint8Array(dnsLen(query));
+  emitDns(query, payload, 0);
+  const ask = (checksum?: number) =>
+    story.guest.ask(udpPacket({
+      ...{ src: GUEST, dst: DNS, srcPort: 5000, dstPort: 53, payload },
+      ...(checksum === undefined ? {} : { checksum }),
+    })).length;
+  assertEquals([ask(), ask(0), ask(1), story.stat("refused-bad-transport")], [1, 1, 0, 1]);
+  const ends = { src: "0.0.0.0", dst: "255.255.255.255", srcPort: 68, dstPort: 67 };
+  const message = dataOf(must(askDhcp(story.guest, DHCP_DISCOVER)).packet).slice();
+  message[0] = 1;
+  message[242] = 1;
+  for (const [checksum, count] of [[0, 1], [1, 0]] as const) {
+    story.guest.send(udpPacket({ ...ends, checksum, payload: message }), { broadcast: true });
+    assertEquals([checksum, story.guest.packets().length], [checksum, count]);
+  }
 });

@@ -1,6 +1,6 @@
 /** The NAT over a whole host: a guest made by hand, `#ip`, a cable, and a second kernel at its other end. */
 
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import { Block } from "../../kernel/block.ts";
 import type { FramePort } from "../../kernel/host.ts";
 import { emitEthernet, ETHERTYPE_IPV4 } from "../../kernel/wire/ethernet.ts";
@@ -40,7 +40,7 @@ function echoed(story: NatStory, conv: UserConv, packets: readonly Uint8Array[])
   return whole.subarray(8);
 }
 
-Deno.test("UDP of every size goes to the remote and back, in fragments where it must", async () => {
+Deno.test("head-to-head, 64 KiB UDP: every size goes to the remote and back, in fragments where it must", async () => {
   await using story = await tellNat();
   const conv = story.there.conv("udp", "announce 7", "headers");
   for (const size of [0, 1, 1472, 1473, 9000, 65507]) {
@@ -51,7 +51,7 @@ Deno.test("UDP of every size goes to the remote and back, in fragments where it 
   assertEquals(story.stat("reassembled"), 3);
 });
 
-Deno.test("Guest fragments in any order, twice, are one datagram (RFC 4787 REQ-14)", async () => {
+Deno.test("akaros 22: guest fragments in any order, twice, are one datagram (RFC 4787 REQ-14)", async () => {
   await using story = await tellNat();
   const conv = story.there.conv("udp", "announce 7", "headers");
   const pieces = fragmentsOf(udp({ payload: pattern(5000) }), 800, 9);
@@ -59,18 +59,32 @@ Deno.test("Guest fragments in any order, twice, are one datagram (RFC 4787 REQ-1
   assertEquals(story.stat("mapsMade"), 1);
 });
 
-Deno.test("ping of the router, of the remote, and of nobody", async () => {
+Deno.test("ping of the router and of the remote", async () => {
   await using story = await tellNat();
   const request = (dst: string) => echoPacket({ src: GUEST, dst, id: 7, seq: 1, data: pattern(56), ttl: 64 });
   assertEquals(endsOf(story.guest.askOne(request(ROUTER))), `${ROUTER}:7 > ${GUEST}:7`);
   const answer = story.guest.askOne(request(REMOTE));
   assertEquals([endsOf(answer), answer[20], answer.slice(28)], [`${REMOTE}:7 > ${GUEST}:7`, 0, pattern(56)]);
   assertSound(answer);
-  // demand 4: a ping that tells the truth.
-  assertEquals(story.guest.ask(request("10.0.0.77")), []);
+});
+
+Deno.test("head-to-head, ping to a dead address: host unreachable when ARP has failed, no fake answer", async () => {
+  await using story = await tellNat();
+  const dead = "10.0.0.77";
+  const tcp = tcpPacket({ dst: dead });
+  const asked = [
+    echoPacket({ src: GUEST, dst: dead, id: 7, seq: 1, data: pattern(56), ttl: 64 }),
+    udp({ dst: dead }),
+    tcp,
+  ];
+  for (const packet of asked) assertEquals(story.guest.ask(packet), []);
   advance(story.host, 10_000);
-  const packets = story.guest.packets();
-  assert(packets.every((packet) => packet[20] !== 0), "Somebody answered for an address that nobody has");
+  const errors = story.guest.packets();
+  assertEquals(errors.map((error) => [error[9], error[20], error[21]]), [[1, 3, 1], [1, 3, 1], [1, 3, 1]]);
+  errors.forEach((error, i) => {
+    assertSound(error);
+    assertEquals([`${headerOf(error).src}`, endsOf(error.slice(28))], [HOST, endsOf(asked[i]!)]);
+  });
 });
 
 Deno.test("Nobody at the remote's port: the guest gets its ICMP error, about its own packet", async () => {
@@ -82,14 +96,14 @@ Deno.test("Nobody at the remote's port: the guest gets its ICMP error, about its
   assertEquals(endsOf(error.slice(28)), `${GUEST}:4000 > ${REMOTE}:99`);
 });
 
-Deno.test("traceroute shows our hop and then the remote", async () => {
+Deno.test("head-to-head, traceroute: it shows our hop and then the remote", async () => {
   await using story = await tellNat();
   const probe = (ttl: number) => story.guest.askOne(udp({ ttl, dstPort: 33434 }));
   const hops = [1, 2].map((ttl) => probe(ttl)).map((error) => [`${headerOf(error).src}`, error[20], error[21]]);
   assertEquals(hops, [[ROUTER, 11, 0], [REMOTE, 3, 3]]);
 });
 
-Deno.test("ECN, DSCP and TTL arrive as they were sent, less one hop", async () => {
+Deno.test("head-to-head, ECN: it, DSCP and TTL arrive as they were sent, less one hop", async () => {
   await using story = await tellNat();
   const conv = story.there.conv("udp", "bypass 7");
   story.guest.ask(udp({ tos: 0xb9, ttl: 20, id: 77, dontFragment: true }));
@@ -103,7 +117,7 @@ Deno.test("ECN, DSCP and TTL arrive as they were sent, less one hop", async () =
   assertEquals([ipv4Ttl(got, 0), ipv4Tos(got, 0)], [8, 3]);
 });
 
-Deno.test("demand 1: a forward shows the guest the client's own address and port", async () => {
+Deno.test("head-to-head, client address kept: a forward shows the guest the client's address, port too", async () => {
   await using story = await tellNat({ forwards: ["udp:8053:53"] });
   const conv = story.there.conv("udp", `connect ${HOST}!8053 1234`);
   conv.bwrite(pattern(30));
@@ -156,7 +170,7 @@ Deno.test("A question to 10.0.2.3 is answered by the host's name server, bytes u
   assertEquals([endsOf(got), dataOf(got)], [`${DNS}:53 > ${GUEST}:4000`, pattern(60)]);
 });
 
-Deno.test("A path with a smaller MTU: DF is answered with the MTU, without DF the host cuts", async () => {
+Deno.test("head-to-head, MTU 1280 path: DF is answered with the MTU, without DF the host cuts", async () => {
   await using story = await tellNat({ boot: { mtu: 1280 } });
   const conv = story.there.conv("udp", "announce 7", "headers");
   const error = story.guest.askOne(udp({ payload: pattern(1400), dontFragment: true }));

@@ -16,7 +16,7 @@ Deno.test("parseOptions() reads every option, in both forms, and has defaults", 
     wire: "auto",
     guest: "model",
     style: "qemu",
-    ...{ forwards: [], seed: 1, faults: {}, pcap: null, keep: 0 },
+    ...{ forwards: [], seed: 1, faults: {}, pcap: null, snaplen: 262_144, keep: 0 },
     ...{ json: false, verbose: false, help: false },
   };
   assertEquals(parseOptions([]), defaults);
@@ -61,6 +61,7 @@ Deno.test("parseOptions() names what it cannot understand", () => {
   assertStringIncludes(said("--wire=memory", "--delay=1e3"), "for --delay");
   assertStringIncludes(said("--wire=memory", "--jitter=1001"), "for --jitter");
   assertStringIncludes(said("--keep=-1"), "for --keep");
+  assertStringIncludes(said("--snaplen=262145"), "for --snaplen");
   assertStringIncludes(said("--loss=0.5"), "--wire memory");
   assertStringIncludes(said("--wire=memory", "--guest=netns"), "--guest netns");
   assertStringIncludes(said("--forward", "nonsense"), 'Bad value "nonsense" for --forward');
@@ -70,7 +71,7 @@ Deno.test("parseOptions() names what it cannot understand", () => {
 
 const NAMES = [
   ...["wire", "guest", "style", "forward", "seed", "loss", "reorder", "duplicate", "corrupt", "delay", "jitter"],
-  ...["pcap", "keep", "json", "verbose", "help"],
+  ...["pcap", "snaplen", "keep", "json", "verbose", "help"],
 ];
 
 Deno.test("the usage names every option and every exit status", () => {

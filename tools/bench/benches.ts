@@ -18,6 +18,7 @@ import { checksum, fold, pseudoSum, sum } from "../../kernel/wire/checksum.ts";
 import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { boot, type Host } from "../boot.ts";
 import { swapEnds } from "../swap_ends.ts";
+import { GUEST_BENCHES } from "./guest_benches.ts";
 import { type Figure, measure } from "./measure.ts";
 import { NAT_BENCHES } from "./nat_benches.ts";
 import { TCP_BENCHES } from "./tcp_benches.ts";
@@ -45,6 +46,7 @@ export const BENCHES: readonly Bench[] = [
   { name: "kernels", run: twoKernels },
   { name: "tap", run: overTap },
   ...TCP_BENCHES,
+  ...GUEST_BENCHES,
   ...NAT_BENCHES,
 ];
 

@@ -28,8 +28,8 @@ const READY_LIMIT_MS = 5000;
 /** A guest, ready. */
 export interface NatGuest extends AsyncDisposable {
   readonly kind: GuestKind;
-  /** Round trips of so many pings. */
-  ping(count: number): Promise<{ medianNs: number; spread: number }>;
+  /** Median round trip of so many pings, in nanoseconds. */
+  ping(count: number): Promise<number>;
   /** Seconds that so many connections take, one after another. */
   calls(count: number): Promise<number>;
   /** Bytes a second that arrived. */
@@ -39,8 +39,8 @@ export interface NatGuest extends AsyncDisposable {
 /** Makes it. Throws HostError if the machine, or slirp4netns, is not there. */
 export async function openNatGuest(kind: GuestKind): Promise<NatGuest> {
   using stack = new DisposableStack();
-  const world = stack.use(createNetns(`nb-world-${Deno.pid}`));
-  const guest = stack.use(createNetns(`nb-guest-${Deno.pid}`));
+  const world = stack.use(createNetns(`nb-world-${kind}-${Deno.pid}`));
+  const guest = stack.use(createNetns(`nb-guest-${kind}-${Deno.pid}`));
   const close = kind === "netd" ? await openNetd(world, guest) : await openSlirp(world, guest);
   const held = stack.move();
   return {
@@ -88,11 +88,10 @@ async function openSlirp(world: Netns, guest: Netns): Promise<() => Promise<void
   return close;
 }
 
-async function ping(guest: Netns, count: number): Promise<{ medianNs: number; spread: number }> {
+async function ping(guest: Netns, count: number): Promise<number> {
   const text = await runIn(guest, "ping", "-n", "-c", `${count}`, "-i", "0.002", WORLD);
   const times = [...text.matchAll(/time=([\d.]+) ms/g)].map((match) => Number(match[1])).sort((a, b) => a - b);
-  const at = (part: number) => times[Math.floor(times.length * part)] ?? NaN;
-  return { medianNs: at(0.5) * 1e6, spread: at(0.95) / at(0.05) };
+  return (times[times.length >> 1] ?? NaN) * 1e6;
 }
 
 async function iperf3(guest: Netns, args: readonly string[]): Promise<number> {

@@ -22,6 +22,12 @@ import { type OpenedGuest, openGuest } from "./open_guest.ts";
 import type { NetdOptions } from "./options.ts";
 import { openUplink, withoutLoopback } from "./uplink.ts";
 
+/**
+ * Nothing of netd lives beside the loop, so its looks may wait: no spinning, which would take a core from those who
+ * make the packets, and after this long without traffic a sleep that costs nothing.
+ */
+const LOOP = { spinMs: 0, napMs: 2000 } as const;
+
 /** A running netd. */
 export class Daemon implements AsyncDisposable {
   /** Settles when the guest is gone or the parent wants it to end, and says which; rejects if the uplink is gone. */
@@ -84,7 +90,7 @@ export class Daemon implements AsyncDisposable {
     try {
       const { address, gateway, kind } = options.uplink;
       const localnet = wantsLoopback && uplink.localnet === "";
-      host = await boot({ wire: kind, port: uplink, address, gateway, localnet, name: "netd" });
+      host = await boot({ wire: kind, port: uplink, address, gateway, localnet, name: "netd", loop: LOOP });
       host.reactor!.add(uplink);
       const chosen = localnet ? options : { ...options, nat: withoutLoopback(nat, gateway) };
       opened = await openGuest(chosen, host.reactor!);

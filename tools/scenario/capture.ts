@@ -1,7 +1,7 @@
 /**
  * Captures: a pcapng file with one interface for each tap point, and the direction of each packet.
  *
- * Path: port_tap (wire), ipifc snoop (ip), vm (guest) → capture → file.
+ * Path: port_tap (wire), ipifc snoop (ip), nat_observer (guest, bypass) → capture → file.
  *
  * @module
  */
@@ -9,6 +9,8 @@
 import type { Block } from "../../kernel/block.ts";
 import { Open } from "../../kernel/chan.ts";
 import { KernelError } from "../../kernel/error.ts";
+import { wholeBytes } from "../../kernel/segment.ts";
+import type { Clock } from "../../kernel/time.ts";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import {
   emitPcapngInterface,
@@ -18,21 +20,27 @@ import {
   LINKTYPE_RAW,
   PCAPNG_INBOUND,
   PCAPNG_OUTBOUND,
+  pcapngTimestamp,
 } from "../../kernel/wire/pcapng.ts";
 import type { Host } from "../boot.ts";
 import type { PortObserver } from "../port_tap.ts";
-import { UsageError } from "./options.ts";
+import type { NatObserver } from "../vmm/nat_observer.ts";
+import { SNAPLEN_MAX, UsageError } from "./options.ts";
 
-const NS_PER_MS = 1e6;
 const IPV4_SRC_AT = 12;
+
+/** What is written at once: a call of Linux for each packet takes longer than the packet. */
+const BUFFER_BYTES = 1 << 20;
 
 /** A file that is being written. */
 export class Capture {
   #file: Deno.FsFile;
   #interfaces = 0;
+  #buf = new Uint8Array(BUFFER_BYTES);
+  #filled = 0;
 
-  /** Makes or empties the file at `path`. Throws {@link UsageError} where that cannot be. */
-  constructor(path: string) {
+  /** Makes or empties the file at `path`; keeps `snapLen` bytes of each packet. Throws {@link UsageError}. */
+  constructor(path: string, readonly snapLen: number = SNAPLEN_MAX) {
     try {
       this.#file = Deno.openSync(path, { write: true, create: true, truncate: true });
     } catch (error) {
@@ -44,7 +52,17 @@ export class Capture {
   /** A tap point at a port: frames of a FramePort, packets of a PacketPort. */
   wire(name: string, kind: "frame" | "packet"): PortObserver {
     const at = this.#addInterface(name, kind === "frame" ? LINKTYPE_ETHERNET : LINKTYPE_RAW);
-    return (direction, block, wallMs) => this.#packet(at, direction === "in", block.bytes(), wallMs);
+    return (direction, block, wallMs) => this.#packet(at, direction === "in", wholeBytes(block), wallMs);
+  }
+
+  /** Two tap points of a NAT: frames of the guest's link, packets of its bypassed conversations; with its decisions. */
+  nat(clock: Clock): NatObserver {
+    const at = {
+      guest: this.#addInterface("guest", LINKTYPE_ETHERNET),
+      bypass: this.#addInterface("bypass", LINKTYPE_RAW),
+    };
+    return ({ point, direction, bytes, note }) =>
+      this.#packet(at[point], direction === "in", bytes, clock.wall(), note);
   }
 
   /** A tap point between the stack and its interface `number`: what its snoop file shows, until the host ends. */
@@ -67,21 +85,38 @@ export class Capture {
   }
 
   close(): void {
+    this.flush();
     this.#file.close();
   }
 
   #addInterface(name: string, linkType: number): number {
-    this.#write(emitPcapngInterface({ name, linkType }));
+    this.#write(emitPcapngInterface({ name, linkType, snapLen: this.snapLen }));
     return this.#interfaces++;
   }
 
-  #packet(at: number, isInbound: boolean, data: Uint8Array, wallMs: number): void {
-    const timestampNs = BigInt(Math.floor(wallMs)) * 1_000_000n + BigInt(Math.round((wallMs % 1) * NS_PER_MS));
+  #packet(interfaceId: number, isInbound: boolean, bytes: Uint8Array, wallMs: number, note = ""): void {
+    const timestampNs = pcapngTimestamp(wallMs);
     const direction = isInbound ? PCAPNG_INBOUND : PCAPNG_OUTBOUND;
-    this.#write(emitPcapngPacket({ interfaceId: at, timestampNs, direction, data }));
+    const data = bytes.subarray(0, this.snapLen);
+    const comment = note === "" ? {} : { comment: note };
+    const packet = { interfaceId, timestampNs, direction, data, originalLen: bytes.length, ...comment };
+    this.#write(emitPcapngPacket(packet));
   }
 
   #write(bytes: Uint8Array): void {
+    if (this.#filled + bytes.length > this.#buf.length) this.flush();
+    if (bytes.length > this.#buf.length) return this.#writeAll(bytes);
+    this.#buf.set(bytes, this.#filled);
+    this.#filled += bytes.length;
+  }
+
+  /** Writes what is still held: the file is whole up to here. */
+  flush(): void {
+    this.#writeAll(this.#buf.subarray(0, this.#filled));
+    this.#filled = 0;
+  }
+
+  #writeAll(bytes: Uint8Array): void {
     for (let at = 0; at < bytes.length;) at += this.#file.writeSync(bytes.subarray(at));
   }
 }

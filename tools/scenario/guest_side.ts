@@ -1,28 +1,28 @@
 /**
  * The guest of a scenario: whatever it is, with its card on the host's NAT.
  *
- * Path: scenario → guest_side → vm (card, NAT), boot (the model guest's kernel); steps see only what is here.
+ * Path: scenario → guest_side → vm (card, NAT), boot (the model guest's kernel), qemu_side; steps see what is here.
  *
  * @module
  */
 
-import { HostRandom } from "../../devices/host/clock.ts";
 import { setUpNetns } from "../../devices/host/netns_setup.ts";
 import { openTap } from "../../devices/host/tun.ts";
-import type { FramePort } from "../../kernel/host.ts";
-import { SeededRandom } from "../../kernel/random.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import type { Host } from "../boot.ts";
 import { formatLease, modelDhcp } from "../vmm/guests/model_dhcp.ts";
 import { netnsGuest } from "../vmm/guests/netns_guest.ts";
-import { GUEST_MACS, type NatOptions, type Style } from "../vmm/nat/config.ts";
-import { type GuestNetwork, type GuestObserver, ModelCard, startGuestNetwork } from "../vmm/vm.ts";
+import { GUEST_MACS, type Style } from "../vmm/nat/config.ts";
+import type { NatObserver } from "../vmm/nat_observer.ts";
+import { type GuestNetwork, ModelCard } from "../vmm/vm.ts";
+import { connectGuest } from "./guest_network.ts";
 import { KernelParty } from "./kernel_party.ts";
 import { linuxDhcp } from "./linux_dhcp.ts";
-import { LinuxParty } from "./linux_party.ts";
+import { LinuxSockets } from "./linux_sockets.ts";
 import { linuxNeighbour } from "./linux_world.ts";
-import { UsageError } from "./options.ts";
 import type { Party } from "./party.ts";
+import { qemuGuestSide } from "./qemu_side.ts";
+import { SocketParty } from "./socket_party.ts";
 import { Watch } from "./watch.ts";
 import type { World } from "./world.ts";
 
@@ -34,8 +34,14 @@ export interface GuestSideOptions {
   readonly style: Style;
   readonly forwards: readonly string[];
   readonly seed: number;
-  /** Sees every frame of the guest's link. */
-  readonly observe?: GuestObserver;
+  /** How long the guest is needed after the steps, in seconds. Default 0. */
+  readonly keep?: number;
+  /** Told what is being done, where that takes seconds. */
+  readonly say?: (line: string) => void;
+  /** Settles when nobody wants the guest any more: what takes seconds is given up then. */
+  readonly interrupted?: Promise<void>;
+  /** Sees what goes through the NAT. */
+  readonly observe?: NatObserver;
 }
 
 /** One guest. */
@@ -54,29 +60,16 @@ export interface GuestSide {
   close(): Promise<void>;
 }
 
-/** The guest that was asked for. Throws HostError where it cannot be had, KernelError for a bad forward. */
+/**
+ * The guest that was asked for. Throws HostError where it cannot be had, KernelError for a bad forward,
+ * {@link Interrupted}.
+ */
 export async function guestSide(
   world: World,
   options: GuestSideOptions & { readonly guest: "model" | "netns" | "qemu" },
 ): Promise<GuestSide> {
   if (options.guest === "model") return await modelGuest(world, options);
-  if (options.guest === "netns") return linuxGuest(world, options);
-  throw new UsageError(
-    `Cannot have --guest ${options.guest} here yet: "deno task netd --qemu SOCKET" serves a machine`,
-  );
-}
-
-/** How the NAT of a scenario is made: the guest may reach the host's loopback, and the remote is the name server. */
-export function natOptions(world: World, style: Style): NatOptions {
-  const hostAddr = `${world.host.address}/24`;
-  const net = world.host.address.replace(/\.\d+$/, "");
-  const real = { style, subnet: `${net}.0/24`, router: `${net}.254` } as const;
-  return {
-    ...(style === "real" ? real : {}),
-    hostAddr,
-    nameServers: [world.remote.address],
-    policy: { loopback: true },
-  };
+  return options.guest === "netns" ? linuxGuest(world, options) : await qemuGuestSide(world, options);
 }
 
 /** A second, or third, kernel behind a virtio card: nothing is shared but the card's memory. */
@@ -88,7 +81,7 @@ export async function modelGuest(world: World, options: GuestSideOptions): Promi
   const card = new ModelCard({ jobs: host.clock.jobs, mac });
   const kernel = await host.neighbor({ name: "guest", port: card.driver, address: null });
   const watch = new Watch(ETHER_HEADER_LEN);
-  const network = connect(world, card.port, watch, options);
+  const network = connectGuest(world, card.port, watch, options);
   const party = new KernelParty("guest", kernel.spawn("programs"), host.clock, "");
   return {
     ...{ kind: "model", party, network, watch, model: { card, kernel } },
@@ -112,10 +105,10 @@ function linuxGuest(world: World, options: GuestSideOptions): GuestSide {
   GUEST_MACS[options.style].put(mac, 0);
   const guest = netnsGuest({ openTap, setUpNetns }, host.reactor!, { netns: "new", device: DEVICE, mac });
   const watch = new Watch(ETHER_HEADER_LEN);
-  const network = connect(world, guest.port, watch, options);
+  const network = connectGuest(world, guest.port, watch, options);
   const netns = guest.port.netns!;
   const loop = { reactor: host.reactor!, clock: host.clock };
-  const party = new LinuxParty("Linux in a namespace", loop, netns, "");
+  const party = new SocketParty("Linux in a namespace", new LinuxSockets(loop, netns), "");
   return {
     ...{ kind: "netns", party, network, watch, model: null },
     configure: async () => {
@@ -130,18 +123,4 @@ function linuxGuest(world: World, options: GuestSideOptions): GuestSide {
       await guest.close();
     },
   };
-}
-
-/** The NAT between the world's host and a card. */
-function connect(world: World, card: FramePort, watch: Watch, options: GuestSideOptions): GuestNetwork {
-  const { host, wire } = world;
-  const { seed, style, forwards, observe } = options;
-  return startGuestNetwork({
-    ...{ proc: host.spawn("nat"), clock: host.clock, card, nat: natOptions(world, style), forwards },
-    random: wire === "memory" ? new SeededRandom(seed) : new HostRandom(),
-    observe: (direction, frame) => {
-      watch.see(direction, frame);
-      observe?.(direction, frame);
-    },
-  });
 }

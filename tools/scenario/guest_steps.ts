@@ -6,7 +6,6 @@
  * @module
  */
 
-import { equals } from "@std/bytes";
 import { SeededRandom } from "../../kernel/random.ts";
 import { dnsAnswer, dnsLen, dnsQuery, emitDns, parseDns } from "../../kernel/wire/dns.ts";
 import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
@@ -14,14 +13,16 @@ import { parseMacAddr } from "../../kernel/wire/mac_addr.ts";
 import { HOST_MAC } from "../vmm/nat/config.ts";
 import type { GuestSide } from "./guest_side.ts";
 import { KernelParty } from "./kernel_party.ts";
+import { Patience } from "./patience.ts";
 import { type Party, Refused, type SendOptions } from "./party.ts";
 import { expect, type Skipped, type Step } from "./report.ts";
-import { sleep, TimedOut, type World } from "./world.ts";
+import { hopelessSizes } from "./steps.ts";
+import { sleep, type World } from "./world.ts";
 
 /** Sizes of the guest's datagrams. */
 export const GUEST_UDP_SIZES = [0, 1, 1472, 1473, 9000, 65507] as const;
-/** How often something is sent again when nothing comes back; only where the wire loses packets. */
-const TRIES = 40;
+/** A datagram of a few fragments. */
+const FRAGMENTED = 9000;
 const PING_BYTES = 56;
 const PING_ID = 4711;
 const DNS_PORT = 53;
@@ -37,6 +38,10 @@ const TTL_OUT = 33;
 const ANSWER_NAME = "scenario.test";
 const ANSWER_ADDR = "192.0.2.77";
 
+/** Where a frame says what it is, and an IPv4 packet without options; a short frame has only a part of it. */
+const ETHER_TYPE_AT = 12;
+const LIKE_IPV4 = [8, 0, 0x45];
+
 const EXPIRES = "guest: a mapping expires";
 const GARBAGE = "guest: garbage in rings and frames";
 
@@ -51,43 +56,32 @@ export interface GuestScene {
   /** The router's address, as the guest knows it. */
   readonly router: string;
   readonly random: SeededRandom;
-  /** Whether the wire loses, corrupts or delays packets. */
-  readonly faulty: boolean;
+  /** What is to be done about a wire that loses, corrupts or delays packets. */
+  readonly patience: Patience;
 }
 
 /** Makes the scene. */
-export function guestScene(world: World, side: GuestSide, seed: number, faulty: boolean): GuestScene {
+export function guestScene(world: World, side: GuestSide, seed: number, patience = new Patience()): GuestScene {
   const { host } = world;
   return {
-    ...{ world, side, guest: side.party, remote: world.party, faulty },
+    ...{ world, side, guest: side.party, remote: world.party, patience },
     host: new KernelParty("host", host.spawn("services"), host.clock, host.address),
     router: `${side.network.program.nat.config.router}`,
     random: new SeededRandom(seed + 1),
   };
 }
 
-/** Does `act`, again after a timeout if the wire is faulty. */
-export async function insist<T>(scene: GuestScene, act: () => Promise<T>): Promise<T> {
-  for (let left = scene.faulty ? TRIES : 1;; left--) {
-    try {
-      return await act();
-    } catch (error) {
-      if (!(error instanceof TimedOut) || left <= 1) throw error;
-    }
-  }
-}
-
 /** The steps below TCP. */
 export function guestSteps(scene: GuestScene): Step[] {
-  const { side, remote, router, world } = scene;
+  const { side, remote, router, world, patience } = scene;
   const steps: Step[] = [
     { name: "guest: DHCP", run: () => configure(scene) },
     { name: "guest: ARP of the router", run: () => resolveRouter(scene) },
     { name: "guest: ping router", run: () => ping(scene, router) },
     { name: "guest: ping remote", run: () => ping(scene, remote.address) },
   ];
-  for (const size of GUEST_UDP_SIZES) {
-    steps.push({ name: `guest: udp echo, ${size} bytes`, run: () => echo(scene, size) });
+  for (const size of GUEST_UDP_SIZES.filter((one) => patience.hopeless(one) === null)) {
+    steps.push({ name: udpName(size), run: () => echo(scene, size) });
   }
   steps.push(
     { name: "guest: DNS by the relay", run: () => resolveName(scene) },
@@ -100,9 +94,13 @@ export function guestSteps(scene: GuestScene): Step[] {
   return steps;
 }
 
+function udpName(size: number): string {
+  return `guest: udp echo, ${size} bytes`;
+}
+
 /** Steps that this wire or guest cannot have, and why: told, and never counted as held. */
 export function notApplicable(scene: GuestScene): Skipped[] {
-  const skipped: Skipped[] = [];
+  const skipped = hopelessSizes(scene.patience, GUEST_UDP_SIZES, udpName);
   if (scene.world.wire !== "memory") {
     skipped.push({ name: EXPIRES, why: "needs virtual time: --wire memory" });
   }
@@ -146,8 +144,8 @@ async function resolveRouter(scene: GuestScene): Promise<string> {
 
 async function ping(scene: GuestScene, addr: string): Promise<string> {
   const payload = scene.random.fill(new Uint8Array(PING_BYTES));
-  const answer = await insist(scene, () => scene.guest.ping(addr, PING_ID, payload));
-  expect(equals(answer, payload), `${addr} answered ${answer.length} other bytes`);
+  const { guest, patience } = scene;
+  await patience.insist(async () => patience.same(await guest.ping(addr, PING_ID, payload), payload));
   return `${addr} sent the same ${payload.length} bytes back`;
 }
 
@@ -158,9 +156,9 @@ async function echo(scene: GuestScene, size: number): Promise<string> {
 }
 
 async function exchange(scene: GuestScene, port: number, payload: Uint8Array, options?: SendOptions): Promise<void> {
-  const { guest, remote } = scene;
-  const answer = await insist(scene, () => guest.exchange(remote.address, port, payload, options));
-  expect(equals(answer, payload), `The answer differs: ${answer.length} bytes for ${payload.length}`);
+  const { guest, remote, patience } = scene;
+  const ask = () => guest.exchange(remote.address, port, payload, options);
+  await patience.insist(async () => patience.same(await ask(), payload), payload.length);
 }
 
 async function resolveName(scene: GuestScene): Promise<string> {
@@ -169,7 +167,7 @@ async function resolveName(scene: GuestScene): Promise<string> {
   const query = dnsQuery(scene.random.below(65536), { name: ANSWER_NAME, type: 1, class: 1 });
   const bytes = new Uint8Array(dnsLen(query));
   emitDns(query, bytes, 0);
-  const answer = await insist(scene, () => guest.exchange(server, DNS_PORT, bytes));
+  const answer = await scene.patience.insist(() => guest.exchange(server, DNS_PORT, bytes));
   const message = parseDns(answer, 0, answer.length);
   expect(message !== null && message.id === query.id, `${server} answered something else`);
   const data = message.answers[0]?.data;
@@ -180,8 +178,8 @@ async function resolveName(scene: GuestScene): Promise<string> {
 async function trace(scene: GuestScene): Promise<string> {
   const { guest, remote, router } = scene;
   const [first, second] = [
-    await insist(scene, () => guest.probe(remote.address, TRACE_PORT, 1)),
-    await insist(scene, () => guest.probe(remote.address, TRACE_PORT + 1, 2)),
+    await scene.patience.insist(() => guest.probe(remote.address, TRACE_PORT, 1)),
+    await scene.patience.insist(() => guest.probe(remote.address, TRACE_PORT + 1, 2)),
   ];
   expect(first.from === router && first.type === 11, `Hop 1 is ${first.from}, type ${first.type}`);
   expect(second.from === remote.address && second.type === 3, `Hop 2 is ${second.from}, type ${second.type}`);
@@ -215,7 +213,7 @@ async function unmapped(scene: GuestScene): Promise<string> {
 /** A datagram of the remote to a port of the host's must be refused. */
 async function refusal(scene: GuestScene, port: number): Promise<void> {
   const { remote, world } = scene;
-  const refused = await insist(scene, () => remote.exchange(world.host.address, port, new Uint8Array(9))).then(
+  const refused = await scene.patience.insist(() => remote.exchange(world.host.address, port, new Uint8Array(9))).then(
     () => false,
     (error) => {
       if (error instanceof Refused) return true;
@@ -253,7 +251,7 @@ async function garbage(scene: GuestScene): Promise<string> {
   await sleep(world.host.clock, 10);
   expect(card.driver.counters.restarts > before, "The device did not ask for a reset");
   await ping(scene, scene.router);
-  await echo(scene, 9000);
+  await echo(scene, scene.patience.hopeless(FRAGMENTED) === null ? FRAGMENTED : 1);
   return `the device asked for a reset (${card.driver.counters.restarts}), and the guest works again`;
 }
 
@@ -265,7 +263,7 @@ async function spoilFrames(scene: GuestScene): Promise<void> {
   for (let i = 0; i < 200; i++) {
     const frame = random.fill(new Uint8Array(14 + random.below(1500)));
     HOST_MAC.put(frame, 0);
-    if (i % 2 === 0) frame.set([8, 0, 0x45], 12);
+    if (i % 2 === 0) frame.set(LIKE_IPV4.slice(0, frame.length - ETHER_TYPE_AT), ETHER_TYPE_AT);
     card.driver.transmit(kernel.kernel.blocks.from(frame));
   }
   await sleep(world.host.clock, 10);

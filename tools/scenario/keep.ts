@@ -1,17 +1,20 @@
 /**
  * Stays after the steps with live counters: a table that redraws on a terminal, plain lines elsewhere.
  *
- * Path: scenario → keep → counters of the host and of the NAT.
+ * Path: scenario → keep → live_table ← counters of the host and of the NAT.
  *
  * @module
  */
 
 import { counters } from "./counters.ts";
 import type { GuestSide } from "./guest_side.ts";
+import { LiveTable, type Reading } from "./live_table.ts";
 import type { World } from "./world.ts";
 
 /** How often it looks, in milliseconds. */
 const PERIOD_MS = 1000;
+/** Where a terminal's width is not to be had. */
+const COLUMNS = 80;
 
 /** What it stays with. */
 export interface KeepOptions {
@@ -27,21 +30,32 @@ export interface KeepOptions {
 export async function keep(options: KeepOptions): Promise<void> {
   const { world, side, seconds, say } = options;
   const isTerminal = Deno.stdout.isTerminal();
-  const endMs = performance.now() + seconds * 1000;
+  const startMs = performance.now();
+  const table = new LiveTable(seconds);
   let height = 0;
   let isOver = false;
   options.interrupted.then(() => isOver = true);
   while (!isOver) {
-    const lines = table(await counters(world.host), side);
+    const passedMs = performance.now() - startMs;
+    const leftMs = seconds * 1000 - passedMs;
+    const reading = await read(world, side);
     if (isTerminal) {
+      const lines = table.lines(reading, passedMs, columns());
       say(`${height > 0 ? `\x1b[${height}A\x1b[J` : ""}${lines.join("\n")}`);
       height = lines.length;
     } else {
-      say(lines.map((line) => line.trim().replace(/\s+/g, " ")).join("; "));
+      say(table.line(reading, passedMs));
     }
-    const leftMs = endMs - performance.now();
     if (leftMs <= 0) return;
     await pause(Math.min(PERIOD_MS, leftMs), options.interrupted);
+  }
+}
+
+function columns(): number {
+  try {
+    return Deno.consoleSize().columns;
+  } catch {
+    return COLUMNS;
   }
 }
 
@@ -52,12 +66,20 @@ async function pause(ms: number, interrupted: Promise<void>): Promise<void> {
   clearTimeout(timer);
 }
 
-/** One line a table, of what is not zero. */
-function table(tables: Record<string, Record<string, number>>, side: GuestSide): string[] {
-  const { nat } = side.network.program;
-  const shown = { ...tables, nat: Object.fromEntries(nat.counters.entries()) };
-  return Object.entries(shown).map(([name, values]) => {
-    const cells = Object.entries(values).filter(([, value]) => value !== 0).slice(0, 8);
-    return `${name.padEnd(8)} ${cells.map(([what, value]) => `${what} ${String(value).padEnd(8)}`).join(" ")}`;
-  });
+/** What the tap points of a capture would see, counted, from the outside to the guest. */
+async function read({ host }: World, { network }: GuestSide): Promise<Reading> {
+  const { ipifc, ether0 } = await counters(host);
+  const { nat } = network.program;
+  const { counters: count, table, forwards } = nat;
+  return {
+    points: {
+      ...(ether0 === undefined ? {} : { wire: [ether0.in ?? 0, ether0.out ?? 0] }),
+      ip: [ipifc?.InReceives ?? 0, ipifc?.OutRequests ?? 0],
+      bypass: [count.received, count.sent],
+      guest: [count.toGuest, count.guestFrames],
+    },
+    maps: [...table.maps()].length,
+    forwards: forwards.list.length,
+    refused: count.entries().filter(([name]) => name.startsWith("refused-")),
+  };
 }

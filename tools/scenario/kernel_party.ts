@@ -12,14 +12,18 @@ import { Open } from "../../kernel/chan.ts";
 import { KernelError } from "../../kernel/error.ts";
 import type { Proc } from "../../kernel/proc.ts";
 import type { Clock } from "../../kernel/time.ts";
+import { get16, put16 } from "../../kernel/wire/bytes.ts";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { type ByteConn, type Party, Refused, type SendOptions, type Service, type Told } from "./party.ts";
-import { ANSWER_MS, within } from "./world.ts";
+import { ANSWER_MS, type EchoAnswer, within } from "./world.ts";
 
 const UDP_HEADERS_LEN = 52;
 const IP_HEADER_LEN = 20;
 const ICMP_HEADER_LEN = 8;
 const CHUNK = 65536;
+const ICMP_ECHO_REQUEST = 8;
+const ICMP_SEQ_AT = 6;
+const IPV4_TTL_AT = 8;
 const IPV4_SRC_AT = 12;
 
 /** Ends that are nobody's fault: the service, or its host, was ended. */
@@ -29,6 +33,8 @@ const ENDS: ReadonlySet<string> = new Set(["EINTR", "EBADF"]);
 export class KernelParty implements Party {
   /** What went wrong in its services. */
   readonly errors: string[] = [];
+  /** Of the last echo request. */
+  #seq = 0;
 
   constructor(readonly name: string, readonly proc: Proc, readonly clock: Clock, public address: string) {}
 
@@ -104,17 +110,8 @@ export class KernelParty implements Party {
   }
 
   async ping(addr: string, id: number, payload: Uint8Array): Promise<Uint8Array> {
-    const conv = await this.proc.dial(`icmp!${addr}!1`, { local: String(id) });
-    try {
-      const message = new Uint8Array(IP_HEADER_LEN + ICMP_HEADER_LEN + payload.length);
-      message[IP_HEADER_LEN] = 8;
-      message.set(payload, IP_HEADER_LEN + ICMP_HEADER_LEN);
-      await this.proc.blockwrite(conv.data, message);
-      const bytes = (await this.#wait(`answer to echo request ${id}`, this.proc.blockread(conv.data))).bytes();
-      return bytes.slice((bytes[0]! & 15) * 4 + ICMP_HEADER_LEN);
-    } finally {
-      hangUp(this.proc, conv);
-    }
+    const seq = this.#seq = (this.#seq + 1) & 0xffff;
+    return (await kernelPing(this, addr, { id, seq, payload })).payload;
   }
 
   async #wait(what: string, answer: Promise<Block | null>): Promise<Block> {
@@ -144,6 +141,36 @@ export class KernelParty implements Party {
       this.proc.sys.close(err);
       hangUp(this.proc, conv);
     }
+  }
+}
+
+/** Sends an echo request; its answer, and not a late one to another: that of a lost or a repeated request. */
+export async function kernelPing(
+  { proc, clock }: { readonly proc: Proc; readonly clock: Clock },
+  addr: string,
+  { id, seq, payload }: { readonly id: number; readonly seq: number; readonly payload: Uint8Array },
+): Promise<EchoAnswer> {
+  const conv = await proc.dial(`icmp!${addr}!1`, { local: String(id) });
+  const answer = async (): Promise<Uint8Array> => {
+    while (true) {
+      const bytes = (await proc.blockread(conv.data))!.bytes();
+      if (get16(bytes, (bytes[0]! & 15) * 4 + ICMP_SEQ_AT) === seq) return bytes;
+    }
+  };
+  try {
+    // The user leaves room for the IP header and fills the message; the kernel fills identifier and checksum.
+    const message = new Uint8Array(IP_HEADER_LEN + ICMP_HEADER_LEN + payload.length);
+    message[IP_HEADER_LEN] = ICMP_ECHO_REQUEST;
+    put16(message, IP_HEADER_LEN + ICMP_SEQ_AT, seq);
+    message.set(payload, IP_HEADER_LEN + ICMP_HEADER_LEN);
+    await proc.blockwrite(conv.data, message);
+    const reading = answer();
+    // Who comes too late finds the conversation closed.
+    reading.catch(() => {});
+    const bytes = await within(clock, ANSWER_MS, `answer to echo request ${id}/${seq}`, reading);
+    return { ttl: bytes[IPV4_TTL_AT]!, payload: bytes.slice((bytes[0]! & 15) * 4 + ICMP_HEADER_LEN) };
+  } finally {
+    hangUp(proc, conv);
   }
 }
 

@@ -13,7 +13,8 @@ import type { Netns } from "../../devices/host/netns.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { boot, type Host } from "../boot.ts";
 import type { PortObserver } from "../port_tap.ts";
-import { echoRequest, LinuxParty } from "./linux_party.ts";
+import { LinuxSockets } from "./linux_sockets.ts";
+import { echoRequest, SocketParty } from "./socket_party.ts";
 import { Watch } from "./watch.ts";
 import { ANSWER_MS, type EchoAnswer, type Remote, type RemoteUdp, within, type World } from "./world.ts";
 
@@ -32,7 +33,11 @@ export async function linuxWorld(wire: "tap" | "tun", observe?: PortObserver): P
   const host = await boot({ wire, address: `${HOST_ADDRESS}${PREFIX}`, linux, observe: see });
   const { netns } = host.port as TapPort | TunPort;
   const remote = new LinuxRemote(host, netns!);
-  const party = new LinuxParty("Linux", { reactor: host.reactor!, clock: host.clock }, netns!, LINUX_ADDRESS);
+  const party = new SocketParty(
+    "Linux",
+    new LinuxSockets({ reactor: host.reactor!, clock: host.clock }, netns!),
+    LINUX_ADDRESS,
+  );
   return {
     ...{ wire, host, remote, party, watch },
     close: async () => {
@@ -128,7 +133,11 @@ function readSmallFile(path: string): string {
 
 /** The hardware address that Linux in `netns` has found for `addr`; null: none (yet). */
 export function linuxNeighbour(netns: Netns, addr: string): string | null {
-  const table = netns.run(() => readSmallFile("/proc/thread-self/net/arp"));
+  return neighbourIn(netns.run(() => readSmallFile("/proc/thread-self/net/arp")), addr);
+}
+
+/** The hardware address for `addr` in the text of Linux' /proc/net/arp; null: none (yet). */
+export function neighbourIn(table: string, addr: string): string | null {
   const line = table.split("\n").find((one) => one.startsWith(`${addr} `));
   const mac = line?.split(/\s+/)[3];
   return mac === undefined || mac === "00:00:00:00:00:00" ? null : mac;

@@ -9,20 +9,17 @@
 import type { Conversation } from "../../kernel/dial.ts";
 import { hangUp } from "../../kernel/dial.ts";
 import type { Proc } from "../../kernel/proc.ts";
-import { put16 } from "../../kernel/wire/bytes.ts";
 import type { CableOptions } from "../../devices/ether/cable.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { boot, type Host } from "../boot.ts";
 import type { PortObserver } from "../port_tap.ts";
-import { KernelParty } from "./kernel_party.ts";
+import { KernelParty, kernelPing } from "./kernel_party.ts";
 import { Watch } from "./watch.ts";
 import { ANSWER_MS, type EchoAnswer, type Remote, type RemoteUdp, within, type World } from "./world.ts";
 
 /** A gigabit link of some 20 km: a capture shows what waited for what. */
 const RATE_BPS = 1e9;
 const DELAY_MS = 0.1;
-const IP_HEADER_LEN = 20;
-const ICMP_HEADER_LEN = 8;
 
 /** What differs from a perfect wire, and who looks at it. */
 export interface MemoryOptions {
@@ -67,22 +64,8 @@ class KernelRemote implements Remote {
     return entry?.[3] ?? null;
   }
 
-  async ping(id: number, seq: number, payload: Uint8Array): Promise<EchoAnswer> {
-    const conv = await this.#proc.dial(`icmp!${this.#host.address}!1`, { local: String(id) });
-    try {
-      // The user leaves room for the IP header and fills the message; the kernel fills identifier and checksum.
-      const message = new Uint8Array(IP_HEADER_LEN + ICMP_HEADER_LEN + payload.length);
-      message[IP_HEADER_LEN] = 8;
-      put16(message, IP_HEADER_LEN + 6, seq);
-      message.set(payload, IP_HEADER_LEN + ICMP_HEADER_LEN);
-      await this.#proc.blockwrite(conv.data, message);
-      const what = `answer to echo request ${id}/${seq}`;
-      const answer = await within(this.#host.clock, ANSWER_MS, what, this.#proc.blockread(conv.data));
-      const bytes = answer!.bytes();
-      return { ttl: bytes[8]!, payload: bytes.slice((bytes[0]! & 15) * 4 + ICMP_HEADER_LEN) };
-    } finally {
-      hangUp(this.#proc, conv);
-    }
+  ping(id: number, seq: number, payload: Uint8Array): Promise<EchoAnswer> {
+    return kernelPing({ proc: this.#proc, clock: this.#host.clock }, this.#host.address, { id, seq, payload });
   }
 
   openUdp(): Promise<RemoteUdp> {

@@ -23,6 +23,8 @@ export interface ScenarioOptions {
   readonly faults: CableOptions;
   /** Where to write the capture; null: none. */
   readonly pcap: string | null;
+  /** Most bytes kept of a packet. */
+  readonly snaplen: number;
   /** How long it stays after the steps, in seconds. */
   readonly keep: number;
   readonly json: boolean;
@@ -44,14 +46,17 @@ network goes through a virtio card and a NAT that is one of those programs. Ever
   --wire auto|memory|tap|tun  what the host is connected to (default auto: a TAP in a network
                               namespace of its own if that may be made, else memory)
   --guest model|netns|qemu    who is behind the NAT (default model: a kernel of ours with a virtio driver;
-                              netns: Linux in a network namespace, with --wire tap or tun)
+                              netns: Linux in a network namespace; qemu: Linux in a virtual machine, see
+                              "deno task setup-guest"; both with --wire tap or tun)
   --style qemu|real           the guest has a network of its own, or the host's address (default qemu)
   --forward SPEC              tcp|udp:[addr:]hostport[-hostport]:guestport, or QEMU's hostfwd=; repeatable
   --seed N                    seed of everything random in memory (default 1)
   --loss P, --reorder P, --duplicate P, --corrupt P
                               chance, 0 to 1, of what befalls a frame; on the wire in memory
   --delay MS, --jitter MS     how long a frame takes, and up to how much longer; likewise
-  --pcap FILE                 write a capture (pcapng, one interface per tap point: wire, ip, guest)
+  --pcap FILE                 write a capture (pcapng, one interface per tap point: wire, ip1,
+                              guest, bypass; what the NAT decides stands beside its packets)
+  --snaplen BYTES             keep so many bytes of each packet (default all: some 150 MB in all)
   --keep SECONDS              stay so long after the steps, with live counters; Ctrl-C ends it
   --json                      print one JSON object instead of lines
   --verbose                   also print the host's system calls and, at the end, its counters
@@ -68,6 +73,8 @@ const DELAYS = { delay: "delayMs", jitter: "jitterMs" } as const;
 /** Longer, and nobody would hear an answer in time. */
 const DELAY_MAX = 1000;
 const KEEP_MAX = 86_400;
+/** Longer than any packet, and the most that Wireshark takes. */
+export const SNAPLEN_MAX = 262_144;
 
 type Values = Readonly<Record<string, unknown>>;
 
@@ -75,7 +82,18 @@ type Values = Readonly<Record<string, unknown>>;
 export function parseOptions(args: readonly string[]): ScenarioOptions {
   const parsed: Values = parseArgs([...args], {
     boolean: ["json", "verbose", "help"],
-    string: ["wire", "guest", "style", "forward", "seed", "pcap", "keep", ...CHANCES, ...Object.keys(DELAYS)],
+    string: [
+      "wire",
+      "guest",
+      "style",
+      "forward",
+      "seed",
+      "pcap",
+      "snaplen",
+      "keep",
+      ...CHANCES,
+      ...Object.keys(DELAYS),
+    ],
     collect: ["forward"],
     default: { wire: "auto", guest: "model", style: "qemu", seed: "1" },
     unknown: (arg: string) => {
@@ -96,8 +114,17 @@ export function parseOptions(args: readonly string[]): ScenarioOptions {
   if (guest !== "model" && wire === "memory") {
     throw new UsageError(`--guest ${guest} lives in real time: it needs --wire tap or tun`);
   }
+  const snaplen = number(parsed, "snaplen", SNAPLEN_MAX) ?? SNAPLEN_MAX;
   return {
-    ...{ wire, guest, faults, style: oneOf(parsed, "style", STYLES), forwards: forwardsOf(parsed), seed: Number(seed) },
+    ...{
+      wire,
+      guest,
+      faults,
+      snaplen,
+      style: oneOf(parsed, "style", STYLES),
+      forwards: forwardsOf(parsed),
+      seed: Number(seed),
+    },
     ...{ pcap: (parsed.pcap as string | undefined) ?? null, keep: number(parsed, "keep", KEEP_MAX) ?? 0 },
     ...{ json: parsed.json === true, verbose: parsed.verbose === true, help: parsed.help === true },
   };

@@ -6,12 +6,12 @@
  * @module
  */
 
-import { equals } from "@std/bytes";
 import { type Random, SeededRandom } from "../../kernel/random.ts";
 import { bypassPing, bypassUdpEcho, PROGRAM_TTL, udpEcho } from "./programs.ts";
 import { MacAddr, parseMacAddr } from "../../kernel/wire/mac_addr.ts";
-import { expect, type Step } from "./report.ts";
-import { type EchoAnswer, type Remote, type RemoteUdp, TimedOut, type World } from "./world.ts";
+import { Patience } from "./patience.ts";
+import { expect, type Skipped, type Step } from "./report.ts";
+import type { Remote, RemoteUdp, World } from "./world.ts";
 
 /** Sizes of datagrams: none, one byte, the most that fits a frame, one more, a jumbo frame's, the largest of all. */
 export const UDP_SIZES = [0, 1, 1472, 1473, 9000, 65507] as const;
@@ -22,33 +22,63 @@ const BYPASS_PORT = 7070;
 const KERNEL_PING_ID = 4660;
 const PROGRAM_PING_ID = 22136;
 const PING_SIZES = [0, 56, 1472, 8000] as const;
-/** How often a question is asked on a faulty wire. */
-const TRIES = 40;
 /** Longest detail of a broken program that is shown. */
 const PROGRAM_ERRORS_SHOWN = 3;
 
-/** All steps for `world`; `seed` decides the payloads; a `faulty` wire loses packets, and so they are sent again. */
-export function scenarioSteps(world: World, seed: number, faulty = false): Step[] {
-  const remote = faulty ? new PatientRemote(world.remote) : world.remote;
+const PINGS = [["kernel", KERNEL_PING_ID, null], ["bypassed id", PROGRAM_PING_ID, PROGRAM_TTL]] as const;
+const UDP_ECHOES = [["udp", ECHO_PORT], ["bypassed udp", BYPASS_PORT]] as const;
+
+/** All steps for `world`; `seed` decides the payloads; what a faulty wire loses is asked for again. */
+export function scenarioSteps(world: World, seed: number, patience: Patience = new Patience()): Step[] {
+  const { remote } = world;
   const random = new SeededRandom(seed);
   const programs = new Programs(world);
   const steps: Step[] = [{ name: "boot", run: () => programs.start() }];
-  if (world.wire !== "tun") steps.push({ name: "resolve by ARP", run: () => resolve(world, remote) });
-  for (const size of PING_SIZES) {
-    steps.push({ name: `ping kernel, ${size} bytes`, run: () => ping(remote, random, KERNEL_PING_ID, size) });
-  }
-  for (const size of PING_SIZES) {
-    const run = () => ping(remote, random, PROGRAM_PING_ID, size, PROGRAM_TTL);
-    steps.push({ name: `ping bypassed id, ${size} bytes`, run });
-  }
-  const udp = new LazyUdp(remote);
-  for (const [what, port] of [["udp", ECHO_PORT], ["bypassed udp", BYPASS_PORT]] as const) {
-    for (const size of UDP_SIZES) {
-      steps.push({ name: `${what} echo, ${size} bytes`, run: () => udpEchoStep(udp, random, port, size) });
+  if (world.wire !== "tun") steps.push({ name: "resolve by ARP", run: () => resolve(world, patience) });
+  const ping = { remote, random, patience };
+  const worthTrying = (sizes: readonly number[]) => sizes.filter((size) => patience.hopeless(size) === null);
+  for (const [what, id, ttl] of PINGS) {
+    for (const size of worthTrying(PING_SIZES)) {
+      steps.push({ name: pingName(what, size), run: () => pingStep(ping, id, size, ttl) });
     }
   }
-  steps.push({ name: "nothing left over", run: () => quiet(world, programs, udp, faulty) });
+  const udp = patience.isFaulty ? new FreshUdp(remote) : new LazyUdp(remote);
+  for (const [what, port] of UDP_ECHOES) {
+    for (const size of worthTrying(UDP_SIZES)) {
+      const run = () => udpEchoStep({ udp, random, patience }, port, size);
+      steps.push({ name: udpName(what, size), run });
+    }
+  }
+  steps.push({ name: "nothing left over", run: () => quiet(world, programs, udp, patience) });
   return steps;
+}
+
+function pingName(what: string, size: number): string {
+  return `ping ${what}, ${size} bytes`;
+}
+
+function udpName(what: string, size: number): string {
+  return `${what} echo, ${size} bytes`;
+}
+
+/** Steps that this wire cannot have, and why. */
+export function notWorthTrying(patience: Patience): Skipped[] {
+  return [
+    ...PINGS.flatMap(([what]) => hopelessSizes(patience, PING_SIZES, (size) => pingName(what, size))),
+    ...UDP_ECHOES.flatMap(([what]) => hopelessSizes(patience, UDP_SIZES, (size) => udpName(what, size))),
+  ];
+}
+
+/** Those of `sizes` that do not come through, as steps that are left out. */
+export function hopelessSizes(
+  patience: Patience,
+  sizes: readonly number[],
+  name: (size: number) => string,
+): Skipped[] {
+  return sizes.flatMap((size) => {
+    const why = patience.hopeless(size);
+    return why === null ? [] : [{ name: name(size), why }];
+  });
 }
 
 /** The programs on the host and what went wrong in them. */
@@ -78,57 +108,36 @@ class Programs {
   }
 }
 
-/** A remote that asks again when nothing comes back. */
-class PatientRemote implements Remote {
-  readonly name: string;
-  readonly address: string;
-
-  constructor(readonly remote: Remote) {
-    this.name = remote.name;
-    this.address = remote.address;
-  }
-
-  resolved(): Promise<string | null> {
-    return this.remote.resolved();
-  }
-
-  ping(id: number, seq: number, payload: Uint8Array): Promise<EchoAnswer> {
-    return patiently(() => this.remote.ping(id, seq, payload));
-  }
-
-  /** Each exchange has an end of its own: what comes too late is nobody's. */
-  openUdp(): Promise<RemoteUdp> {
-    const exchange = (payload: Uint8Array, port: number) =>
-      patiently(async () => {
-        const end = await this.remote.openUdp();
-        try {
-          return await end.exchange(payload, port);
-        } finally {
-          end.close();
-        }
-      });
-    return Promise.resolve({ exchange, close: () => {} });
-  }
+/** A UDP end of the remote, for all steps. */
+interface Udp {
+  exchange(payload: Uint8Array, port: number): Promise<Uint8Array>;
+  close(): Promise<void>;
 }
 
-async function patiently<T>(act: () => Promise<T>): Promise<T> {
-  for (let left = TRIES;; left--) {
+/** An end for each exchange: what comes too late is nobody's. */
+class FreshUdp implements Udp {
+  constructor(readonly remote: Remote) {}
+
+  async exchange(payload: Uint8Array, port: number): Promise<Uint8Array> {
+    const end = await this.remote.openUdp();
     try {
-      return await act();
-    } catch (error) {
-      if (!(error instanceof TimedOut) || left <= 1) throw error;
+      return await end.exchange(payload, port);
+    } finally {
+      end.close();
     }
   }
+
+  async close(): Promise<void> {}
 }
 
-/** One UDP end for all steps: opened by the first. */
-class LazyUdp {
+/** One end, opened by the first exchange. */
+class LazyUdp implements Udp {
   #end: Promise<RemoteUdp> | null = null;
 
   constructor(readonly remote: Remote) {}
 
-  get(): Promise<RemoteUdp> {
-    return this.#end ??= this.remote.openUdp();
+  async exchange(payload: Uint8Array, port: number): Promise<Uint8Array> {
+    return await (await (this.#end ??= this.remote.openUdp())).exchange(payload, port);
   }
 
   async close(): Promise<void> {
@@ -136,41 +145,53 @@ class LazyUdp {
   }
 }
 
-async function resolve(world: World, remote: Remote): Promise<string> {
-  await remote.ping(1, 1, new Uint8Array(8));
-  const mac = await world.remote.resolved();
+async function resolve(world: World, patience: Patience): Promise<string> {
+  const { remote } = world;
+  await patience.insist(() => remote.ping(1, 1, new Uint8Array(8)));
+  const mac = await remote.resolved();
   const { port } = world.host;
-  expect(port?.kind === "frame" && mac !== null, `${world.remote.name} has no address for ${world.host.address}`);
+  expect(port?.kind === "frame" && mac !== null, `${remote.name} has no address for ${world.host.address}`);
   const expected = MacAddr.at(port.mac, 0);
   const found = parseMacAddr(mac);
-  expect(found?.equals(expected) === true, `${world.remote.name} found ${mac}, not ${expected}`);
+  expect(found?.equals(expected) === true, `${remote.name} found ${mac}, not ${expected}`);
   return `${world.host.address} is at ${expected}`;
 }
 
-async function ping(remote: Remote, random: Random, id: number, size: number, ttl?: number): Promise<string> {
+async function pingStep(
+  { remote, random, patience }: { remote: Remote; random: Random; patience: Patience },
+  id: number,
+  size: number,
+  ttl: number | null,
+): Promise<string> {
   const payload = random.fill(new Uint8Array(size));
-  const answer = await remote.ping(id, size & 0xffff, payload);
-  expect(equals(answer.payload, payload), `The answer differs: ${answer.payload.length} bytes for ${size}`);
-  expect(ttl === undefined || answer.ttl === ttl, `The answer's TTL is ${answer.ttl}, not ${ttl}`);
+  const answer = await patience.insist(async () => {
+    const got = await remote.ping(id, size & 0xffff, payload);
+    patience.same(got.payload, payload);
+    return got;
+  }, size);
+  expect(ttl === null || answer.ttl === ttl, `The answer's TTL is ${answer.ttl}, not ${ttl}`);
   return `same ${size} bytes back, ttl ${answer.ttl}`;
 }
 
-async function udpEchoStep(udp: LazyUdp, random: Random, port: number, size: number): Promise<string> {
+async function udpEchoStep(
+  { udp, random, patience }: { udp: Udp; random: Random; patience: Patience },
+  port: number,
+  size: number,
+): Promise<string> {
   const payload = random.fill(new Uint8Array(size));
-  const answer = await (await udp.get()).exchange(payload, port);
-  expect(equals(answer, payload), `The answer differs: ${answer.length} bytes for ${size}`);
+  await patience.insist(async () => patience.same(await udp.exchange(payload, port), payload), size);
   return `same ${size} bytes back from port ${port}`;
 }
 
 /** No program failed, and no queue of the host holds or has dropped anything. */
-async function quiet(world: World, programs: Programs, udp: LazyUdp, faulty: boolean): Promise<string> {
+async function quiet(world: World, programs: Programs, udp: Udp, patience: Patience): Promise<string> {
   await udp.close();
   expect(programs.errors.length === 0, programs.errors.slice(0, PROGRAM_ERRORS_SHOWN).join("; "));
   const reader = world.host.spawn("reader");
   const stats = await reader.readText("/net/udp/stats");
   reader.exit();
   const errors = /InErrors: (\d+)/.exec(stats)?.[1];
-  if (faulty) return `no program failed; bad datagrams from the faulty wire: ${errors}`;
+  if (patience.isFaulty) return `no program failed; bad datagrams from the faulty wire: ${errors}`;
   expect(errors === "0", `udp counts ${errors} bad datagrams`);
   return "no program failed, no bad datagram was counted";
 }

@@ -1,7 +1,7 @@
 /**
  * A watcher of a link: remembers what IPv4 packets looked like while a step wants to know.
  *
- * Path: port_tap (wire), vm (guest) → watch → guest_steps.
+ * Path: port_tap (the wire's port, the guest's card) → watch → guest_steps.
  *
  * @module
  */

@@ -57,6 +57,16 @@ export class TimedOut extends Error {
   override readonly name = "TimedOut";
 }
 
+/** A guest that is a program of its own came to an end. */
+export class GuestFailed extends Error {
+  override readonly name = "GuestFailed";
+}
+
+/** The user has had enough of what takes seconds. */
+export class Interrupted extends Error {
+  override readonly name = "Interrupted";
+}
+
 /** What `promise` gives, or {@link TimedOut} after `ms` of `clock`; `what` completes "No … within …". */
 export async function within<T>(clock: Clock, ms: number, what: string, promise: Promise<T>): Promise<T> {
   const late = Promise.withResolvers<never>();

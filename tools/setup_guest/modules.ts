@@ -9,7 +9,7 @@
  * @module
  */
 
-import { basename, run, SetupError } from "./run.ts";
+import { basename, filesBelow, run, SetupError } from "./run.ts";
 
 /** A module, ready for insmod. */
 export interface KernelModule {
@@ -78,12 +78,4 @@ async function readModule(path: string): Promise<Uint8Array> {
   const ending = path.slice(path.lastIndexOf(".") + 1);
   const unpacker = UNPACKERS[ending];
   return unpacker === undefined ? await Deno.readFile(path) : await run(unpacker, ["-d", "-c", path]);
-}
-
-async function* filesBelow(folder: string): AsyncGenerator<string> {
-  for await (const entry of Deno.readDir(folder)) {
-    const path = `${folder}/${entry.name}`;
-    if (entry.isDirectory) yield* filesBelow(path);
-    else if (entry.isFile) yield path;
-  }
 }

@@ -1,7 +1,7 @@
 /**
- * Programs that setup_guest runs, and the error of one that fails.
+ * Programs that setup_guest runs, the error of one that fails, and the files that they leave.
  *
- * Path: packages, modules → run.
+ * Path: guest_files, packages, modules, perl → run.
  *
  * @module
  */
@@ -29,4 +29,13 @@ export async function run(program: string, args: readonly string[], cwd?: string
 /** The last part of a path. */
 export function basename(path: string): string {
   return path.slice(path.lastIndexOf("/") + 1);
+}
+
+/** Paths of all files in a folder and those in it; no links. */
+export async function* filesBelow(folder: string): AsyncGenerator<string> {
+  for await (const entry of Deno.readDir(folder)) {
+    const path = `${folder}/${entry.name}`;
+    if (entry.isDirectory) yield* filesBelow(path);
+    else if (entry.isFile) yield path;
+  }
 }

@@ -25,7 +25,7 @@ Deno.test("GuestMemory reads back what it wrote, little endian, in every region"
   }
 });
 
-Deno.test("GuestMemory answers an access outside of it with a value, and writes nothing (akaros.md 10.2)", () => {
+Deno.test("GuestMemory answers an access outside of it with a value, and writes nothing (akaros.md 11.35)", () => {
   const memory = threeRegions();
   for (const addr of [0, 0xfff, 0x11ff, 0x1200, -1, 2 ** 53, 2 ** 64, NaN, Infinity]) {
     assertEquals(memory.get16(addr), OUTSIDE);

@@ -41,13 +41,24 @@ export class Iov {
     this.length = 0;
   }
 
-  /** Adds `length` bytes of `buf` from `start` on. */
+  /** Adds `length` bytes of `buf` from `start` on: to the last piece if they follow it, as a frame's pages often do. */
   add(buf: Uint8Array, start: number, length: number): void {
+    const last = this.count - 1;
+    if (last >= 0 && this.#bufs[last] === buf && this.#starts[last]! + this.#lengths[last]! === start) {
+      this.#lengths[last] = this.#lengths[last]! + length;
+      this.length += length;
+      return;
+    }
     const at = this.count++;
     this.#bufs[at] = buf;
     this.#starts[at] = start;
     this.#lengths[at] = length;
     this.length += length;
+  }
+
+  /** Adds the pieces of another list. */
+  addAll(other: Iov): void {
+    for (let i = 0; i < other.count; i++) this.add(other.#bufs[i]!, other.#starts[i]!, other.#lengths[i]!);
   }
 
   /** Adds guest memory, in as many pieces as regions hold it; false if some of it is nowhere. */

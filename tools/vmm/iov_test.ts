@@ -43,3 +43,22 @@ Deno.test("Iov.addGuest() takes a buffer over the seam of two regions in two pie
   iov.clear();
   assertEquals([iov.addGuest(memory, 12, 5), iov.addGuest(memory, 2 ** 64, 1)], [false, false]);
 });
+
+Deno.test("Iov.add() makes one piece of bytes that follow each other in one buffer, and of no others", () => {
+  const [buf, other] = [Uint8Array.of(1, 2, 3, 4, 5, 6), Uint8Array.of(7, 8, 9)];
+  const iov = new Iov();
+  iov.add(buf, 0, 2);
+  iov.add(buf, 2, 1);
+  assertEquals([iov.count, iov.length], [1, 3]);
+  iov.add(other, 0, 1);
+  iov.add(buf, 3, 1);
+  iov.add(buf, 5, 1);
+  assertEquals(iov.views(0).map((view) => [...view]), [[1, 2, 3], [7], [4], [6]]);
+  const all = new Iov();
+  all.add(buf, 0, 1);
+  all.addAll(iov);
+  assertEquals([all.count, all.length, iov.count], [5, 7, 4]);
+  iov.clear();
+  iov.add(buf, 3, 1);
+  assertEquals([iov.count, iov.length], [1, 1], "A cleared list continues nothing");
+});

@@ -28,6 +28,11 @@
  *
  * **Forwards** ({@link ForwardTable}) are maps that stay, and let everybody in. They remember how each remote came.
  *
+ * **A hairpin**, from one guest to a map or forward by the host's address, goes out and in again without leaving here.
+ *
+ * **Whose address it is**: what DHCP has leased to, or keeps for, one station no other sends from. Addresses without a
+ * lease are for who uses them.
+ *
  * **ICMP errors** are translated with the packet that they quote, both ways, so path MTU discovery, traceroute and port
  * unreachable work. Our own errors (TTL, policy, too big, no route) are limited in rate.
  *
@@ -52,11 +57,11 @@ import { Counters, Reason } from "./nat/counters.ts";
 import { Decision } from "./nat/decision.ts";
 import { Reassembler } from "./nat/fragments.ts";
 import { Limiter } from "./nat/limiter.ts";
-import { NatMap, Realm } from "./nat/map.ts";
+import { MAP_PROTO_NAMES, NatMap, Realm } from "./nat/map.ts";
 import { NatPacket } from "./nat/packet.ts";
 import { NatTable } from "./nat/table.ts";
 import { Way } from "./nat/way.ts";
-import { formatForward, type Forward, ForwardTable, parseForward } from "./nat_forward.ts";
+import { formatForward, type Forward, type ForwardSpec, ForwardTable, parseForward } from "./nat_forward.ts";
 import { NatPolicy } from "./nat_policy.ts";
 import { DhcpServer } from "./services/dhcp.ts";
 import { DnsRelay } from "./services/dns.ts";
@@ -95,8 +100,8 @@ export class Nat {
   readonly relay: DnsRelay;
   readonly errorLimiter: Limiter = new Limiter(ERRORS_PER_SECOND, ERRORS_BURST);
   readonly arpLimiter: Limiter = new Limiter(ARPS_PER_SECOND, 1);
-  /** Whether filtering depends on remotes at all. */
-  readonly filters: boolean;
+  /** Whether filtering depends on remotes at all, by MapProto. */
+  readonly filters: readonly boolean[];
   /** For the translation: the packet that is looked at, its way, what becomes of it; overwritten by the next. */
   readonly packet: NatPacket = new NatPacket();
   readonly way: Way = new Way();
@@ -105,6 +110,8 @@ export class Nat {
   now = 0;
   macHi = 0;
   macLo = 0;
+  /** Forwards from the start that could not be had, and why; by their text. */
+  readonly #refusedForwards = new Map<string, string>();
   /** Frames for guests that nobody has taken yet. */
   frames: Block[] = [];
 
@@ -112,8 +119,8 @@ export class Nat {
     const config = this.config = natConfig(options);
     this.policy = new NatPolicy(options.policy);
     this.table = new NatTable(config);
-    this.filters = config.filtering !== "endpoint";
-    this.dhcp = new DhcpServer(dhcpConfig(config));
+    this.filters = config.filtering.map((filtering) => filtering !== "endpoint");
+    this.dhcp = new DhcpServer({ ...dhcpConfig(config), isInUse: (word, mac) => this.#isInUse(word, mac) });
     this.relay = new DnsRelay(config.nameServers, zoneOf(config), config.zoneName);
     this.table.addGuest(config.guest, config.guestMac);
   }
@@ -123,6 +130,12 @@ export class Nat {
     const { frames } = this;
     this.frames = [];
     return frames;
+  }
+
+  /** Whether another station than `mac` sends from the guest address `word`: it has maps that live. */
+  #isInUse(word: number, mac: number): boolean {
+    const guest = this.table.guest(word);
+    return guest !== null && guest.mac?.key !== mac && guest.counts.some((count) => count > 0);
   }
 
   /** Whether a guest may have the address `word`. */
@@ -147,31 +160,57 @@ export class Nat {
     return style === "real" && !addr.equals(guest) && !addr.isUnspecified;
   }
 
-  /** Adds a forward, in either form of {@link parseForward}. Throws KernelError: the text, a conflict, or no port. */
-  addForward(text: string): Forward {
-    const spec = parseForward(text);
-    this.forwards.requireFree(spec);
-    const addr = spec.guestAddr ?? this.config.guest;
-    if (!this.mayBeGuest(addr.w3)) throw new KernelError("EINVAL", `Cannot forward to ${addr}: no guest's address`);
-    const holder = this.table.findByHost(spec.proto, spec.hostPort);
-    if (holder !== null) {
-      throw new KernelError(
-        "EADDRINUSE",
-        `Cannot forward ${formatForward(spec)}: guest ${holder.guest.addr} port ${holder.guestPort} has the port`,
-      );
+  /**
+   * Adds the forwards that a NAT starts with. One that cannot be had now is no reason not to start (akaros 29): it is
+   * kept with what stands in its way, and said with what is exposed. Throws KernelError for a text that makes no sense.
+   */
+  startForwards(texts: readonly string[]): void {
+    for (const text of texts) {
+      try {
+        this.addForward(text);
+      } catch (error) {
+        if (!(error instanceof KernelError) || error.code === "EINVAL") throw error;
+        this.#refusedForwards.set(formatForward(parseForward(text)), error.message);
+      }
     }
+  }
+
+  /**
+   * Adds a forward, in either form of {@link parseForward}; a host port of 0 becomes one that is free. Throws
+   * KernelError: the text, a conflict, or no port.
+   */
+  addForward(text: string): Forward {
+    const asked = parseForward(text);
+    this.forwards.requireFree(asked);
+    const addr = asked.guestAddr ?? this.config.guest;
+    if (!this.mayBeGuest(addr.w3)) throw new KernelError("EINVAL", `Cannot forward to ${addr}: no guest's address`);
+    this.#requireNoMap(asked);
     const guest = this.table.addGuest(addr, null);
     if (guest === null) throw new KernelError("ENOSPC", `Cannot forward to ${addr}: too many guests`);
-    const map = new NatMap(guest, spec.proto, spec.guestPort, Realm.World, 0, 0);
+    const map = new NatMap(guest, asked.proto, asked.guestPort, Realm.World, 0, 0);
     map.isStatic = true;
-    map.count = spec.count;
-    map.bound = spec.bound;
-    map.hostPort = spec.hostPort;
+    map.count = asked.count;
+    map.bound = asked.bound;
+    map.hostPort = asked.hostPort;
     const refusal = this.door.open(map);
-    if (refusal !== "") throw new KernelError("EADDRINUSE", `Cannot forward ${formatForward(spec)}: ${refusal}`);
-    const forward = { spec, map };
+    if (refusal !== "") throw new KernelError("EADDRINUSE", `Cannot forward ${formatForward(asked)}: ${refusal}`);
+    const forward = { spec: { ...asked, hostPort: map.hostPort }, map };
     this.forwards.add(forward);
+    this.#refusedForwards.delete(formatForward(asked));
     return forward;
+  }
+
+  /** EADDRINUSE names the guest whose map has one of the ports. */
+  #requireNoMap(spec: ForwardSpec): void {
+    for (let i = 0; i < spec.count; i++) {
+      const holder = this.table.findByHost(spec.proto, spec.hostPort + i);
+      if (holder === null) continue;
+      throw new KernelError(
+        "EADDRINUSE",
+        `Cannot forward ${formatForward(spec)}: ` +
+          `guest ${holder.guest.addr} port ${holder.guestPort} has port ${holder.hostPort}`,
+      );
+    }
   }
 
   /** Takes out a forward named as it was added. ENOENT: there is none. */
@@ -226,6 +265,9 @@ export class Nat {
       const from = spec.bound === null ? "every address of the host" : `${spec.bound}`;
       lines.push(`${formatForward(spec)} exposes guest ${map.guest.addr} on ${from}`);
     }
+    const open = MAP_PROTO_NAMES.filter((_, proto) => !this.filters[proto]);
+    if (open.length > 0) lines.push(`anybody reaches every ${open.join(", ")} port that a guest has sent from`);
+    lines.push(...this.#refusedForwards.values());
     return lines;
   }
 }

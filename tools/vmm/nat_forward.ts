@@ -6,7 +6,9 @@
  * Two ways to write one:
  *
  *     tcp:[addr:]hostport[-hostport]:guestport             ours; a range goes to as many ports from guestport on
- *     [hostfwd=]tcp:[hostaddr]:hostport-[guestaddr]:guestport          QEMU's `-netdev user,hostfwd=`
+ *     [hostfwd=][tcp]:[hostaddr]:hostport-[guestaddr]:guestport        QEMU's `-netdev user,hostfwd=`
+ *
+ * The host's port 0, or `*`, is one that is free (Akaros' option file).
  *
  * Whom a guest's port answers is remembered for each remote: several forwards may lead to one guest port, clients on
  * the host itself all look like the router to the guest, and the host may have several addresses.
@@ -36,6 +38,7 @@ export interface ForwardSpec {
   readonly proto: MapProto;
   /** Address of the host; null: all. */
   readonly bound: IpAddr | null;
+  /** 0: any that is free. */
   readonly hostPort: number;
   readonly count: number;
   /** Null: the first guest. */
@@ -100,9 +103,12 @@ export class ForwardTable {
     return this.#forwards;
   }
 
-  /** Whether some forward has the host's `port`. */
-  holds(proto: MapProto, port: number): boolean {
-    return this.#forwards.some(({ map }) => map.proto === proto && map.holds(port));
+  /** The forward's map that has `port` of the host's address `word`, or null. */
+  find(proto: MapProto, word: number, port: number): NatMap | null {
+    for (const { map } of this.#forwards) {
+      if (map.proto === proto && map.holds(port) && (map.bound === null || map.bound.w3 === word)) return map;
+    }
+    return null;
   }
 
   /** EADDRINUSE names the forward that has one of the host's ports already; ENOSPC: too many. */
@@ -153,8 +159,8 @@ export class ForwardTable {
 const PROTO_WORDS = ["udp", "tcp", "icmp"] as const;
 
 /** QEMU's form: the part behind the dash begins with nothing or an address. */
-const QEMU_FORM = /^(tcp|udp)?:([^:]*):(\d{1,5})-([\d.]*):(\d{1,5})$/;
-const OUR_FORM = /^(tcp|udp):(?:([^:]*):)?(\d{1,5})(?:-(\d{1,5}))?:(\d{1,5})$/;
+const QEMU_FORM = /^(tcp|udp)?:([^:]*):(\d{1,5}|\*)-([\d.]*):(\d{1,5})$/;
+const OUR_FORM = /^(tcp|udp):(?:([^:]*):)?(\d{1,5}|\*)(?:-(\d{1,5}))?:(\d{1,5})$/;
 
 /** Reads a forward in either form; EINVAL says what it should look like. */
 export function parseForward(text: string): ForwardSpec {
@@ -169,8 +175,12 @@ export function parseForward(text: string): ForwardSpec {
   const ours = OUR_FORM.exec(plain);
   if (ours === null) throw bad(text, "want proto:[addr:]hostport[-hostport]:guestport");
   const [, proto, bound = "", first, last = first, guestPort] = ours;
-  const count = Number(last) - Number(first) + 1;
+  const count = portOf(last!) - portOf(first!) + 1;
   return checked({ ...base(proto!, bound, first!, guestPort!, text), count, guestAddr: null }, text);
+}
+
+function portOf(text: string): number {
+  return text === "*" ? 0 : Number(text);
 }
 
 function base(proto: string, bound: string, hostPort: string, guestPort: string, text: string) {
@@ -178,7 +188,7 @@ function base(proto: string, bound: string, hostPort: string, guestPort: string,
   return {
     proto: proto === "tcp" ? MapProto.Tcp : MapProto.Udp,
     bound: isAll ? null : addrOf(bound, text),
-    hostPort: Number(hostPort),
+    hostPort: portOf(hostPort),
     guestPort: Number(guestPort),
   };
 }
@@ -186,9 +196,10 @@ function base(proto: string, bound: string, hostPort: string, guestPort: string,
 function checked(spec: ForwardSpec, text: string): ForwardSpec {
   const { hostPort, guestPort, count } = spec;
   if (count < 1) throw bad(text, "the range ends before it begins");
-  if (hostPort < 1 || guestPort < 1 || hostPort + count - 1 > PORT_MAX || guestPort + count - 1 > PORT_MAX) {
+  if (guestPort < 1 || hostPort + count - 1 > PORT_MAX || guestPort + count - 1 > PORT_MAX) {
     throw bad(text, "ports are 1 to 65535");
   }
+  if (hostPort === 0 && count > 1) throw bad(text, "a range has a first port");
   return spec;
 }
 

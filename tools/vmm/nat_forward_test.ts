@@ -25,7 +25,7 @@ const mapOf = (text: string) => {
   return { spec, map };
 };
 
-Deno.test("Both forms say the same", () => {
+Deno.test("Both forms say the same, QEMU's in every way that it can be written", () => {
   const table: [string, string][] = [
     ["tcp:2222:22", "tcp:2222:22"],
     ["tcp:127.0.0.1:2222:22", "tcp:127.0.0.1:2222:22"],
@@ -37,6 +37,11 @@ Deno.test("Both forms say the same", () => {
     ["tcp:127.0.0.1:2222-:22", "tcp:127.0.0.1:2222:22"],
     ["hostfwd=udp:127.0.0.1:5353-10.0.2.16:53", "udp:127.0.0.1:5353-10.0.2.16:53"],
     ["hostfwd=::80-:80", "tcp:80:80"],
+    ["hostfwd=tcp:127.0.0.1:6001-:6000", "tcp:127.0.0.1:6001:6000"],
+    ["tcp::5555-:5555", "tcp:5555:5555"],
+    ["hostfwd=:10.0.0.1:80-10.0.2.15:80", "tcp:10.0.0.1:80-10.0.2.15:80"],
+    ["udp::0-:53", "udp:0:53"],
+    ["tcp:*:22", "tcp:0:22"],
   ];
   for (const [text, plain] of table) {
     assertEquals([text, formatForward(parseForward(text))], [text, plain]);
@@ -47,9 +52,17 @@ Deno.test("Both forms say the same", () => {
 });
 
 Deno.test("What is no forward is refused with a reason, whatever the text", () => {
-  const bad = ["", "tcp", "tcp:1", "sctp:1:1", "tcp:0:1", "tcp:1:0", "tcp:99999:1", "tcp:9-8:1", "tcp:65535:65536"];
+  const bad = ["", "tcp", "tcp:1", "sctp:1:1", "tcp:0-3:1", "tcp:1:0", "tcp:99999:1", "tcp:9-8:1", "tcp:65535:65536"];
   for (
-    const text of [...bad, "tcp:x:1:1", "tcp:1-65535:2", "tcp:fe80::1:1:1", "hostfwd=tcp::1-1.2.3:1", "tcp:1:1:1:1"]
+    const text of [
+      ...bad,
+      "tcp:x:1:1",
+      "tcp:1-65535:2",
+      "tcp:fe80::1:1:1",
+      "hostfwd=tcp::1-1.2.3:1",
+      "tcp:1:1:1:1",
+      "unix:/tmp/x-:80",
+    ]
   ) {
     assertEquals([text, assertThrows(() => parseForward(text), KernelError).code], [text, "EINVAL"]);
   }

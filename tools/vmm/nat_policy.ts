@@ -113,7 +113,8 @@ export class NatPolicy {
       const net = netOf(nets, word);
       if (net === null) continue;
       if (on) break;
-      if (allowed === null || !isInside(allowed, net)) return reason;
+      // No rule lets 127/8 out of a guest (RFC 1122 3.2.1.3): the host's is reached by the router's address.
+      if (allowed === null || !isInside(allowed, net) || reason === Reason.Loopback) return reason;
     }
     return allowed !== null || !this.restrict ? Reason.None : Reason.Restricted;
   }

@@ -57,6 +57,7 @@ Deno.test("Each switch opens its own range and no other", () => {
 
 Deno.test("A rule of the allow list asks for what is off only if it names it", () => {
   assertEquals(why({ allow: ["169.254.169.254"] }, "169.254.169.254"), "none");
+  assertEquals(why({ allow: ["127.0.0.1"] }, "127.0.0.1"), "policy-loopback");
   assertEquals(why({ allow: ["0.0.0.0/0"] }, "169.254.169.254"), "policy-metadata");
   assertEquals(why({ allow: ["169.254.0.0/16"] }, "169.254.169.254"), "policy-metadata");
   assertEquals(why({ allow: ["*", "169.254.0.0/16"] }, "169.254.3.3"), "none");

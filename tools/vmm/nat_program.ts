@@ -20,11 +20,13 @@ import { EventQueue, TapEvent } from "../../kernel/fd_tap.ts";
 import { Job } from "../../kernel/job.ts";
 import type { Proc } from "../../kernel/proc.ts";
 import type { Random } from "../../kernel/random.ts";
+import { wholeBytes } from "../../kernel/segment.ts";
 import { AGAIN } from "../../kernel/sys.ts";
 import { Tap } from "../../kernel/syscall_table.ts";
 import type { Clock, Timer } from "../../kernel/time.ts";
 import type { NatMap } from "./nat/map.ts";
 import {
+  type Decision,
   type HostRefusal,
   Nat,
   type NatOptions,
@@ -36,6 +38,7 @@ import {
   Verdict,
 } from "./nat.ts";
 import { runNatCommand } from "./nat_control.ts";
+import { describeDecision, type NatObserver } from "./nat_observer.ts";
 import { NatSockets } from "./nat_sockets.ts";
 
 /** Packets that one conversation may bring before the next has its turn. */
@@ -70,6 +73,8 @@ export interface NatProgramOptions {
   readonly offload?: boolean;
   /** Name of the control channel in `#srv`; null: none. Default `nat`. */
   readonly name?: string | null;
+  /** Sees every frame and packet, with what was decided about it. */
+  readonly observe?: NatObserver;
 }
 
 /** A running NAT. */
@@ -79,6 +84,7 @@ export class NatProgram {
   readonly #proc: Proc;
   readonly #clock: Clock;
   readonly #toGuest: (frame: Block) => void;
+  readonly #observe: NatObserver | null;
   readonly #events = new Events();
   readonly #job: Job;
   readonly #timer: Timer;
@@ -91,12 +97,13 @@ export class NatProgram {
   #control = -1;
   #post = -1;
 
-  /** Starts it. Throws KernelError for options that cannot be, and for a forward that cannot be had. */
+  /** Starts it. Throws KernelError for options and forwards that make no sense; see {@link Nat.startForwards}. */
   constructor(options: NatProgramOptions) {
     const { proc, clock, random } = options;
     this.#proc = proc;
     this.#clock = clock;
     this.#toGuest = options.toGuest;
+    this.#observe = options.observe ?? null;
     const { netDir = "/net", offload = false } = options;
     this.sockets = new NatSockets({ proc, events: this.#events, random, netDir, offload });
     this.nat = new Nat(options.nat, this.sockets);
@@ -104,7 +111,7 @@ export class NatProgram {
     this.#events.wake = () => this.#job.wake();
     this.#timer = clock.timer(() => this.#expire());
     try {
-      for (const spec of options.forwards ?? []) this.nat.addForward(spec);
+      this.nat.startForwards(options.forwards ?? []);
       if (options.name !== null) this.#postControl(options.name ?? "nat");
     } catch (error) {
       this.close();
@@ -114,14 +121,34 @@ export class NatProgram {
 
   /** Takes a frame of a guest (given away). */
   fromGuest(frame: Block): void {
-    const { nat } = this;
     this.#isTranslating = true;
-    const { verdict, map, block } = translateOutbound(nat, frame, this.#clock.now());
+    const { verdict, map, block } = this.#observe === null
+      ? translateOutbound(this.nat, frame, this.#clock.now())
+      : this.#watchOutbound(frame, this.#observe);
     this.#isTranslating = false;
     if (this.#events.length > 0 || this.#ready.length > 0) this.#job.wake();
     if (verdict === Verdict.Send) this.#send(map!, block!);
     this.#deliver();
     this.#armIfSooner();
+  }
+
+  /** {@link translateOutbound} with somebody looking. */
+  #watchOutbound(frame: Block, observe: NatObserver): Decision {
+    const { nat } = this;
+    const bytes = wholeBytes(frame).slice();
+    const { mapsMade } = nat.counters;
+    const decision = translateOutbound(nat, frame, this.#clock.now());
+    const note = describeDecision(decision, nat.counters.mapsMade > mapsMade);
+    observe({ point: "guest", direction: "out", bytes, note });
+    return decision;
+  }
+
+  /** {@link translateInbound} with somebody looking. */
+  #watchInbound(packet: Block, map: NatMap, observe: NatObserver): Decision {
+    const bytes = wholeBytes(packet).slice();
+    const decision = translateInbound(this.nat, packet, map, this.#clock.now());
+    observe({ point: "bypass", direction: "in", bytes, note: describeDecision(decision, false) });
+    return decision;
   }
 
   /** Runs one command as the control channel does. */
@@ -141,11 +168,17 @@ export class NatProgram {
 
   /** Hands out what waits for guests. */
   #deliver(): void {
-    while (this.nat.frames.length > 0) for (const frame of this.nat.takeFrames()) this.#toGuest(frame);
+    while (this.nat.frames.length > 0) {
+      for (const frame of this.nat.takeFrames()) {
+        this.#observe?.({ point: "guest", direction: "in", bytes: wholeBytes(frame), note: "" });
+        this.#toGuest(frame);
+      }
+    }
   }
 
   /** Gives a packet to the host. */
   #send(map: NatMap, block: Block): void {
+    this.#observe?.({ point: "bypass", direction: "out", bytes: wholeBytes(block), note: "" });
     try {
       if (this.#proc.sys.blockwrite(map.fd, block) === AGAIN) {
         refusedByHost(this.nat, block, map, { reason: Reason.Busy });
@@ -195,7 +228,9 @@ export class NatProgram {
     const blocks = this.#readv(map);
     if (blocks === null) return 0;
     for (const packet of blocks) {
-      const { verdict, block } = translateInbound(this.nat, packet, map, this.#clock.now());
+      const { verdict, block } = this.#observe === null
+        ? translateInbound(this.nat, packet, map, this.#clock.now())
+        : this.#watchInbound(packet, map, this.#observe);
       if (verdict === Verdict.Send) this.#send(map, block!);
       this.#deliver();
       if (map.fd < 0) return 0;

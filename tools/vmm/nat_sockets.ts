@@ -114,6 +114,7 @@ export class NatSockets implements NatDoor {
     const prefix = map.bound === null ? "bypass " : `bypass ${map.bound}!`;
     if (map.isStatic) {
       const last = map.count > 1 ? `-${map.hostPort + map.count - 1}` : "";
+      // 0: a port that is free.
       this.#write(ctl, `${prefix}${map.hostPort}${last}`);
       return map.hostPort;
     }

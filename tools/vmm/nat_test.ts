@@ -17,7 +17,7 @@ const udp = (options: Parameters<typeof udpPacket>[0] = {}) =>
 const reply = (options: Parameters<typeof udpPacket>[0] = {}) =>
   udpPacket({ src: REMOTE, dst: HOST, srcPort: 9, dstPort: 4000, ttl: 64, ...options });
 
-Deno.test("Lifetimes: UDP 5 minutes, DNS 30 s, ICMP 60 s, TCP by its state (RFC 4787, 5382, 5508)", () => {
+Deno.test("akaros 27: lifetimes: UDP 5 minutes, DNS 30 s, ICMP 60 s, TCP by its state (RFC 4787, 5382, 5508)", () => {
   const life = (use: (kit: ReturnType<typeof natKit>) => void) => {
     const kit = natKit();
     use(kit);
@@ -52,11 +52,17 @@ Deno.test("Lifetimes: UDP 5 minutes, DNS 30 s, ICMP 60 s, TCP by its state (RFC 
     kit.back(tcpPacket({ ...world, flags: TCP_RST }), map);
   };
   assertEquals(life(reset), 240);
+  // RFC 7857 2.1: opening and closing have a time each.
+  const apart = natKit({ lifetimes: { tcpOpening: 1000, tcpClosing: 2000 } });
+  apart.out(tcpPacket());
+  assertEquals(apart.nat.nextExpiry(), 1000);
+  apart.out(tcpPacket({ flags: TCP_RST }));
+  assertEquals(apart.nat.nextExpiry(), 2000);
   // RFC 7857 2.2: a forged RST does not cut a connection that goes on.
   assertEquals(life((kit) => (reset(kit), kit.out(tcpPacket({ flags: TCP_ACK })))), 7440);
 });
 
-Deno.test("65,000 UDP ports: the least recently used maps go, and DNS still works", () => {
+Deno.test("head-to-head, 65,000 UDP ports: the least recently used maps go, and DNS still works", () => {
   const kit = natKit();
   for (let port = 1; port <= 65_000; port++) {
     kit.now = port;
@@ -68,7 +74,7 @@ Deno.test("65,000 UDP ports: the least recently used maps go, and DNS still work
   assertEquals(kit.out(udp({ srcPort: 65_001, dst: DNS, dstPort: 53 })).verdict, Verdict.Send);
 });
 
-Deno.test("A conflict of forwards names who holds the port, and changes nothing (akaros 29)", () => {
+Deno.test("akaros 29: a conflict of forwards names who holds the port, and changes nothing", () => {
   const { nat, door, out } = natKit();
   nat.addForward("tcp:8000-8009:80");
   const conflict = (spec: string) => assertThrows(() => nat.addForward(spec), KernelError).message;
@@ -76,7 +82,8 @@ Deno.test("A conflict of forwards names who holds the port, and changes nothing 
   door.taken.add(99);
   assertEquals(conflict("udp:99:1"), "Cannot forward udp:99:1: udp/7 of eve has announced 99");
   out(udp({ srcPort: 6000 }));
-  assertEquals(conflict("udp:6000:1"), `Cannot forward udp:6000:1: guest ${GUEST} port 6000 has the port`);
+  assertEquals(conflict("udp:6000:1"), `Cannot forward udp:6000:1: guest ${GUEST} port 6000 has port 6000`);
+  assertEquals(conflict("udp:5990-6010:1"), `Cannot forward udp:5990-6010:1: guest ${GUEST} port 6000 has port 6000`);
   assertEquals(nat.forwards.list.length, 1);
   assertEquals(assertThrows(() => nat.removeForward("tcp:1:1"), KernelError).code, "ENOENT");
   nat.removeForward("tcp:8000-8009:80");

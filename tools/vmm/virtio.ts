@@ -63,7 +63,7 @@ export const Status = {
 /** Bits of the interrupt status (4.2.2). */
 export const Interrupt = { Used: 1, Config: 2 } as const;
 
-/** Feature bits: of every device (6) and of a network card (5.1.3). The three USO bits are those of virtio 1.3. */
+/** Feature bits: of every device (6) and of a network card (5.1.3). GUEST_USO4 and 6 are those of virtio 1.3. */
 export const Feature = {
   Csum: 0,
   GuestCsum: 1,

@@ -270,7 +270,10 @@ export class VirtioMmio {
     if (!kept || !ordered) return this.fault(DeviceError.StatusOrder);
     this.#status |= next & ~Status.FeaturesOk;
     if ((added & Status.FeaturesOk) !== 0) this.#agree();
-    if ((added & Status.DriverOk) !== 0 && this.live) this.#device.activate(this.#features);
+    if ((added & Status.DriverOk) === 0) return;
+    if (this.live) this.#device.activate(this.#features);
+    // A mistake from before, when there was nobody to tell.
+    else if (this.lastFault !== null) this.#interrupt(Interrupt.Config);
   }
 
   /** Lets FEATURES_OK stick if the driver's choice is one we can keep. */
@@ -312,9 +315,14 @@ export class VirtioMmio {
     if (this.live) this.#interrupt(Interrupt.Used);
   }
 
+  /** The configuration space has changed: who reads it in pieces can tell (2.5.2). */
+  nextGeneration(): void {
+    this.#generation = (this.#generation + 1) >>> 0;
+  }
+
   /** The configuration space has changed: the generation moves, and a driver that is there is told. */
   configChanged(): void {
-    this.#generation = (this.#generation + 1) >>> 0;
+    this.nextGeneration();
     if (this.live) this.#interrupt(Interrupt.Config);
   }
 

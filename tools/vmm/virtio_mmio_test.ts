@@ -77,6 +77,18 @@ Deno.test("VirtioMmio acknowledges interrupts bit by bit, and a reset takes them
   assertEquals(driver.page.read(0x060), 0);
 });
 
+Deno.test("VirtioMmio keeps an interrupt that comes before another's acknowledgement (akaros.md 11.34)", () => {
+  const rig = new NetRig();
+  const driver = rig.hostile();
+  driver.bringUp();
+  driver.send(testFrame(60));
+  rig.run();
+  const seen = driver.page.read(0x060);
+  rig.net.link = false;
+  driver.page.write(0x064, seen);
+  assertEquals([seen, driver.page.read(0x060), rig.net.mmio.interruptPending], [1, 2, true]);
+});
+
 Deno.test("VirtioMmio moves the configuration's generation with each change, told or not", () => {
   const rig = new NetRig();
   const before = rig.net.mmio.read(Reg.ConfigGeneration);
@@ -102,6 +114,39 @@ Deno.test("VirtioMmio.reset() leaves a device as at power on, with queues runnin
     assertEquals(driver.page.read(0x044), 0);
   }
   assertEquals([driver.status, rig.net.mmio.features.low, rig.net.mmio.features.high], [0, 0, 0]);
+});
+
+Deno.test("VirtioMmio.reset() forgets what the driver chose: features, and which word and queue it looked at", () => {
+  const rig = new NetRig();
+  const { page } = rig.hostile();
+  const status = (...values: number[]) => values.forEach((value) => page.write(0x070, value));
+  for (const [word, value] of [[0, 1], [1, 1], [7, 1]]) {
+    page.write(0x024, word!);
+    page.write(0x020, value!);
+  }
+  page.write(0x014, 1);
+  page.write(0x030, 2);
+  const offered = page.read(0x010);
+  status(0);
+  assertEquals([page.read(0x010) === offered, page.read(0x034)], [false, 256]);
+  status(1, 3, 11);
+  assertEquals(page.read(0x070), 3, "VERSION_1 is not chosen any more");
+  // The first word is selected again, and nothing beyond the second is chosen.
+  page.write(0x020, 2);
+  page.write(0x024, 1);
+  page.write(0x020, 1);
+  status(11);
+  assertEquals([page.read(0x070), rig.net.mmio.features.low], [11, 2]);
+});
+
+Deno.test("VirtioMmio keeps the first reason to ask for a reset, and tells it once", () => {
+  const rig = new NetRig();
+  const driver = rig.hostile();
+  driver.bringUp();
+  driver.page.write(0x030, TX);
+  driver.page.write(0x038, 8);
+  driver.status = 1;
+  assertEquals([rig.net.mmio.lastFault, rig.net.mmio.counters.faults, rig.interrupts], ["queue-order", 1, 1]);
 });
 
 Deno.test("VirtioMmio takes ring addresses from two halves, in any order", () => {

@@ -23,7 +23,7 @@ import { put16le } from "../../kernel/wire/bytes.ts";
 import { ETHER_MTU } from "../../kernel/wire/ethernet.ts";
 import { MAC_ADDR_LEN, MacAddr } from "../../kernel/wire/mac_addr.ts";
 import type { GuestMemory } from "./guest_memory.ts";
-import { DEVICE_ID_NET, DeviceError, Feature, Features } from "./virtio.ts";
+import { DEVICE_ID_NET, DeviceError, Feature, Features, NO_FEATURES } from "./virtio.ts";
 import type { VirtioDevice } from "./virtio_device.ts";
 import { VirtioMmio } from "./virtio_mmio.ts";
 import { NetCounters } from "./virtio_net_counters.ts";
@@ -69,6 +69,14 @@ const NEEDS: readonly (readonly [feature: number, needed: readonly number[]])[] 
   [Feature.CtrlMacAddr, [Feature.CtrlVq]],
 ];
 
+/** VERSION_1 and those of `features` whose needs are among them: no others may be offered (2.2.2). */
+function offerable(features: readonly number[]): Features {
+  const offered = new Set([...features, Feature.Version1]);
+  // What another one needs stands above it.
+  for (const [feature, needed] of NEEDS) if (!needed.some((one) => offered.has(one))) offered.delete(feature);
+  return Features.of(offered);
+}
+
 /** What a card is made of. */
 export interface VirtioNetOptions {
   readonly memory: GuestMemory;
@@ -84,7 +92,7 @@ export interface VirtioNetOptions {
   readonly onInterrupt: () => void;
   /** There is room again after `receive` answered "no-buffers". */
   readonly onRoom?: () => void;
-  /** Feature bits to offer; VERSION_1 comes with any. Default: all of {@link NET_FEATURES}. */
+  /** Feature bits to offer, VERSION_1 besides; one without what it needs is left out. Default: {@link NET_FEATURES}. */
   readonly features?: readonly number[];
   readonly blocks?: BlockPool;
 }
@@ -105,6 +113,7 @@ export class VirtioNet implements VirtioDevice {
   #rx: NetRx;
   #tx: NetTx;
   #txJob: Job;
+  #ctrlJob: Job;
   #roomJob: Job | null;
   #command = new Uint8Array(CONTROL_BYTES_MAX);
   #answer = new Uint8Array(1);
@@ -115,7 +124,7 @@ export class VirtioNet implements VirtioDevice {
     assert(mac.length === MAC_ADDR_LEN && (mac[0]! & 1) === 0, "a card has the address of one interface");
     assert(mtu >= MTU_MIN && mtu <= MTU_MAX, "a card has an MTU that its driver can take");
     this.mtu = mtu;
-    this.offered = Features.of([...(options.features ?? NET_FEATURES), Feature.Version1]);
+    this.offered = offerable(options.features ?? NET_FEATURES);
     const sizes = [DATA_QUEUE_SIZE, DATA_QUEUE_SIZE];
     this.queueSizes = this.offered.has(Feature.CtrlVq) ? [...sizes, CTRL_QUEUE_SIZE] : sizes;
     this.#mac = MacAddr.at(mac, 0);
@@ -129,6 +138,7 @@ export class VirtioNet implements VirtioDevice {
     this.#txJob = new Job(jobs, () => {
       if (this.#tx.drain()) this.#txJob.wake();
     });
+    this.#ctrlJob = new Job(jobs, () => this.#runControls());
     this.#roomJob = onRoom === undefined ? null : new Job(jobs, onRoom);
   }
 
@@ -187,10 +197,15 @@ export class VirtioNet implements VirtioDevice {
 
   /** For the register page: the driver is ready. */
   activate(features: Features): void {
+    this.#configure(features);
+    this.#roomJob?.wake();
+  }
+
+  /** Has both directions do what was agreed on. */
+  #configure(features: Features): void {
     this.#rx.caps = rxCaps(features);
     this.#rx.mergeable = features.has(Feature.MrgRxbuf);
     this.#tx.configure(txCaps(features), features.has(Feature.Mtu) ? this.mtu : null);
-    this.#roomJob?.wake();
   }
 
   /** For the register page: there are buffers in `queue`. */
@@ -212,6 +227,7 @@ export class VirtioNet implements VirtioDevice {
   reset(): void {
     this.filter.reset(this.#mac.key);
     this.#rx.starved = false;
+    this.#configure(NO_FEATURES);
     this.#writeConfig();
   }
 
@@ -223,18 +239,20 @@ export class VirtioNet implements VirtioDevice {
     put16le(config, CONFIG_MTU, this.mtu);
   }
 
-  /** 5.1.6.5: no more commands than the queue has descriptors in one notify. */
+  /** 5.1.6.5: no more commands than the queue has descriptors, then others get their turn. */
   #runControls(): void {
     const { mmio } = this;
+    if (!mmio.live) return;
     const queue = mmio.queues[CTRL_QUEUE]!;
     for (let left = queue.size; left > 0; left--) {
       const popped = queue.pop(this.#chain);
-      if (popped === "empty" && !queue.wantNotify()) break;
-      if (popped === "empty") continue;
+      if (popped === "empty") break;
       const error = popped === "ok" ? this.#runControl() : popped;
       if (error !== null) return mmio.fault(error);
       queue.push(this.#chain.head, 1);
     }
+    // Asked after a full round, too: with an event index the driver would tell us of nothing else.
+    if (queue.wantNotify()) this.#ctrlJob.wake();
     if (queue.publish()) mmio.interruptUsed();
   }
 
@@ -242,6 +260,7 @@ export class VirtioNet implements VirtioDevice {
     const { readable, writable } = this.#chain;
     const { length } = readable;
     if (length < CONTROL_HEADER_LEN || writable.length < 1) return DeviceError.BadControl;
+    const { mac } = this.filter;
     let done = false;
     if (length <= CONTROL_BYTES_MAX) {
       readable.copyOut(0, this.#command, 0, length);
@@ -249,9 +268,15 @@ export class VirtioNet implements VirtioDevice {
     }
     if (done) this.counters.ctrlDone++;
     else this.counters.ctrlRefused++;
-    this.mac.put(this.config, 0);
+    if (this.filter.mac !== mac) this.#takeMac();
     this.#answer[0] = done ? ControlAck.Ok : ControlAck.Err;
     writable.copyIn(0, this.#answer, 0, 1);
     return null;
+  }
+
+  /** The driver has set the card's address: the configuration says so before the command is given back (5.1.6.5.2). */
+  #takeMac(): void {
+    this.mac.put(this.config, 0);
+    this.mmio.nextGeneration();
   }
 }

@@ -136,21 +136,29 @@ function setMode(command: number, on: boolean, filter: RxFilter): boolean {
   }
 }
 
-/** 5.1.6.5.2: two tables, each {entries 4 little endian, addresses}; exactly as long as they say. */
+/** 5.1.6.5.2: tables of unicast and of other addresses, each {entries 4 little endian, addresses}; no byte more. */
 function setTables(bytes: Uint8Array, length: number, filter: RxFilter): boolean {
   const unicast = new Set<number>();
   const multicast = new Set<number>();
-  const next = takeTable(bytes, CONTROL_HEADER_LEN, length, unicast);
-  if (next < 0 || takeTable(bytes, next, length, multicast) !== length) return false;
+  const next = takeTable(bytes, CONTROL_HEADER_LEN, length, { table: unicast, group: 0 });
+  if (next < 0 || takeTable(bytes, next, length, { table: multicast, group: 1 }) !== length) return false;
   filter.setTables(unicast, multicast);
   return true;
 }
 
-/** Reads one table at `at`; answers where it ends, -1 if it is not all there. */
-function takeTable(bytes: Uint8Array, at: number, length: number, table: Set<number>): number {
+/** Reads one table at `at`; answers where it ends, -1 if it is not all there or has an address of the other kind. */
+function takeTable(
+  bytes: Uint8Array,
+  at: number,
+  length: number,
+  { table, group }: { table: Set<number>; group: number },
+): number {
   if (at + 4 > length) return -1;
   const end = at + 4 + get32le(bytes, at) * MAC_ADDR_LEN;
   if (end > length) return -1;
-  for (let i = at + 4; i < end; i += MAC_ADDR_LEN) table.add(get16(bytes, i) * 0x100000000 + get32(bytes, i + 2));
+  for (let i = at + 4; i < end; i += MAC_ADDR_LEN) {
+    if ((bytes[i]! & 1) !== group) return -1;
+    table.add(get16(bytes, i) * 0x100000000 + get32(bytes, i + 2));
+  }
   return end;
 }

@@ -97,6 +97,8 @@ Deno.test("runControl() refuses what was not agreed on, and what has another len
   for (const data of ["", "01000000", "00000000", "ffffffff", "00000000 00000000 00"]) {
     assertEquals(run(filter, Control.MacTableSet, hex(data)), false);
   }
+  assertEquals(run(filter, Control.MacTableSet, tables([GROUP], [])), false);
+  assertEquals(run(filter, Control.MacTableSet, tables([], [OTHER])), false);
   for (const command of [6, 0xff, 0x102, 0x200, 0x400, 0xffff]) assertEquals(run(filter, command, hex("01")), false);
   assertEquals(accepted(filter), "own other group all");
 });

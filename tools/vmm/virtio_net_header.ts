@@ -134,7 +134,7 @@ function takeSegment(block: Block, gso: number, size: number, caps: HeaderCaps):
   const allowed = mayCut(segment, caps) && ((gso & GSO_ECN) === 0 || (caps.ecn && segment !== Segment.Udp));
   if (!allowed) return "not-negotiated";
   const headerLen = headerLength(block, segment);
-  if (headerLen < 0 || size === 0) return "bad-header";
+  if (headerLen < 0) return "bad-header";
   const linkLen = linkLength(block);
   const payload = block.length - linkLen - headerLen;
   if (payload < 0) return "bad-header";
@@ -170,8 +170,8 @@ function mayCut(segment: Segment, caps: HeaderCaps): boolean {
   }
 }
 
-/** Bytes before the network header. */
-function linkLength(block: Block): number {
+/** Bytes before the network header; the frame has its Ethernet header in bytes of its own. */
+export function linkLength(block: Block): number {
   const tagged = get16(block.buf, block.rp + ETHER_HEADER_LEN - 2) === ETHERTYPE_VLAN;
   return tagged ? ETHER_HEADER_LEN + VLAN_TAG_LEN : ETHER_HEADER_LEN;
 }
@@ -222,7 +222,7 @@ export function metadataFits(block: Block): boolean {
 
 /** Writes the header for `block`, which need not be cut and owes no checksum that the guest cannot finish. */
 export function putRxHeader(header: Uint8Array, block: Block, caps: HeaderCaps, frameMax: number): void {
-  header.fill(0);
+  for (let i = 0; i < NET_HEADER_LEN; i++) header[i] = 0;
   header[NUM_BUFFERS] = 1;
   if (!caps.checksum) return;
   if (block.checksum === Checksum.Verified) header[FLAGS] = DATA_VALID;

@@ -1,8 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { fuzz } from "../../tests/kit/fuzz.ts";
+import { Block } from "../../kernel/block.ts";
 import { BUFFERS, CTRL, type HostileDriver, NEXT, PLAIN, RAM_BASE, RX, TX, WRITE } from "./testing/hostile_driver.ts";
-import { BAD_SETUPS, MISCHIEFS } from "./testing/mischief.ts";
+import { HARMLESS } from "./testing/harmless.ts";
+import { BAD_SETUPS, MISCHIEFS, WITH_INDIRECT } from "./testing/mischief.ts";
 import { NetRig, testFrame } from "./testing/net_rig.ts";
 import { shiftingBytes } from "./testing/shifting_bytes.ts";
 
@@ -25,7 +27,7 @@ function assertWorks(rig: NetRig, driver: HostileDriver, count = 2): void {
 }
 
 for (const { name, error, features = PLAIN, act } of MISCHIEFS) {
-  Deno.test(`VirtioNet asks for a reset on ${name}; other cards go on, and it works after the reset`, () => {
+  Deno.test(`VirtioNet asks for a reset on ${name}; other cards go on; it works after it (akaros.md 11.34)`, () => {
     const rig = new NetRig();
     const other = new NetRig();
     const driver = rig.hostile();
@@ -50,7 +52,7 @@ for (const { name, error, features = PLAIN, act } of MISCHIEFS) {
 }
 
 for (const { name, error, act } of BAD_SETUPS) {
-  Deno.test(`VirtioNet asks for a reset on ${name}, and works after it`, () => {
+  Deno.test(`VirtioNet asks for a reset on ${name}, and works after it (akaros.md 11.34, 11.35)`, () => {
     const rig = new NetRig();
     const driver = rig.hostile();
     driver.agree();
@@ -65,8 +67,109 @@ for (const { name, error, act } of BAD_SETUPS) {
   });
 }
 
+for (const { name, badAccesses = 0, badNotifies = 0, frames = 0, act } of HARMLESS) {
+  Deno.test(`VirtioNet passes over a driver that ${name}, and goes on without a reset`, () => {
+    const rig = new NetRig();
+    const driver = rig.hostile();
+    assert(driver.bringUp({ features: WITH_INDIRECT }));
+    act(driver);
+    rig.run();
+    const { counters, lastFault, features } = rig.net.mmio;
+    assertEquals([lastFault, driver.status, [features.low, features.high]], [null, 15, WITH_INDIRECT]);
+    assertEquals([counters.badAccesses, counters.badNotifies, rig.frames.length], [badAccesses, badNotifies, frames]);
+    const sent = testFrame(100);
+    driver.send(sent);
+    rig.run();
+    assertEquals(rig.frames.at(-1), sent);
+    driver.describe(RX, 3, { addr: RAM_BASE + BUFFERS, len: 2000, flags: WRITE });
+    driver.offer(RX, 3);
+    assert(rig.receive(sent), rig.net.refusal ?? "");
+    assertEquals(driver.load(RAM_BASE + BUFFERS + 12, 100), sent);
+  });
+}
+
+Deno.test("VirtioNet leaves a driver that gave up (FAILED) alone until it resets, whatever else it does", () => {
+  const rig = new NetRig();
+  const driver = rig.hostile();
+  driver.bringUp();
+  driver.status = 15 | 0x80;
+  const before = rig.ram.slice();
+  driver.status = 15 | 0x80 | 0x40;
+  driver.kick(TX);
+  rig.run();
+  assertEquals([rig.receive(testFrame(60)), rig.net.refusal, rig.frames.length], [false, "not-ready", 0]);
+  rig.net.link = false;
+  rig.net.link = true;
+  assertEquals([rig.ram, rig.interrupts, rig.net.mmio.lastFault], [before, 0, null]);
+  assertWorks(rig, driver);
+});
+
+Deno.test("VirtioNet sends nothing of a driver that was heard and then erred elsewhere", () => {
+  const rig = new NetRig();
+  const driver = rig.hostile();
+  driver.bringUp();
+  driver.send(testFrame(60));
+  driver.page.write(0x030, RX);
+  driver.page.write(0x038, 8);
+  rig.run();
+  assertEquals([rig.net.mmio.lastFault, rig.frames.length, driver.used(TX)], ["queue-order", 0, []]);
+});
+
+Deno.test("VirtioNet gives back what was sent before a mistake, and tells of the mistake alone", () => {
+  const rig = new NetRig();
+  const driver = rig.hostile();
+  driver.bringUp();
+  driver.describe(TX, 0, { addr: RAM_BASE + BUFFERS, len: 72 });
+  driver.describe(TX, 1, { addr: RAM_BASE - 1, len: 72 });
+  driver.offer(TX, 0, 1);
+  driver.kick(TX);
+  rig.run();
+  assertEquals([rig.frames.length, driver.used(TX), rig.interrupts], [1, [{ id: 0, len: 0 }], 1]);
+  assertEquals(driver.page.read(0x060), CONFIG_INTERRUPT);
+});
+
+Deno.test("VirtioNet does commands that came during others in their turn, and not after a mistake", () => {
+  for (const err of [false, true]) {
+    let [reads, told] = [0, false];
+    const plain = new Uint8Array(0x80000);
+    const idxAt = 0x8000 + 0x2000 + 2;
+    const ram = shiftingBytes(plain, (at) => {
+      // A third command comes while the second is taken.
+      if (at !== idxAt || ++reads !== 2 || told) return;
+      told = true;
+      plain[idxAt] = 3;
+    });
+    const rig = new NetRig({ ram });
+    const driver = rig.hostile();
+    driver.bringUp({ features: [(1 << 17) | (1 << 28), 1], count: 3, size: 2 });
+    for (let i = 0; i < 2; i++) {
+      driver.indirect(CTRL, i, RAM_BASE + BUFFERS + 64 * i, [
+        { addr: RAM_BASE + BUFFERS + 4096, len: 3 },
+        { addr: RAM_BASE + BUFFERS + 8192, len: 1, flags: WRITE },
+      ]);
+    }
+    driver.offer(CTRL, 0, 1);
+    reads = 0;
+    driver.kick(CTRL);
+    assertEquals([driver.used(CTRL).length, told], [2, true]);
+    if (err) driver.status = 1;
+    rig.run();
+    assertEquals(driver.used(CTRL).length, err ? 0 : 1);
+  }
+});
+
+Deno.test("VirtioNet tells a driver at DRIVER_OK of a mistake that it made before", () => {
+  const rig = new NetRig();
+  const driver = rig.hostile();
+  driver.agree();
+  driver.setUp(TX, { size: 3 });
+  assertEquals([driver.needsReset, rig.interrupts], [true, 0]);
+  driver.status = 15;
+  assertEquals([driver.status, rig.interrupts, driver.page.read(0x060)], [0x4f, 1, CONFIG_INTERRUPT]);
+});
+
 Deno.test("VirtioNet withholds FEATURES_OK for what was not offered, is no version 1, or does not go together", () => {
-  const driver = new NetRig({ features: [5, 0, 11, 13, 7] }).hostile();
+  const driver = new NetRig({ features: [5, 0, 1, 7, 11, 13] }).hostile();
   assert(driver.agree([1 << 5, 1]));
   assert(!driver.agree([1 << 5, 0]), "no VERSION_1");
   assert(!driver.agree([1 << 15, 1]), "MRG_RXBUF was not offered");
@@ -143,7 +246,47 @@ Deno.test("VirtioNet may be reset by its driver inside an interrupt, in the midd
   assertEquals([rig.net.mmio.lastFault, rig.frames.length < 200, resets], [null, true, 2]);
 });
 
-Deno.test("VirtioNet resets one queue with RING_RESET, which then starts from 0 again", () => {
+Deno.test("VirtioNet may be reset inside any other interrupt, and where it says that there is room", () => {
+  let resets = 0;
+  const reset = () => {
+    resets++;
+    driver.status = 0;
+  };
+  const rig = new NetRig({ onInterrupt: reset, onRoom: () => rig.net.mmio.live && armed && reset() });
+  const driver = rig.hostile();
+  let armed = false;
+  const command = () => {
+    driver.describe(CTRL, 0, { addr: RAM_BASE + BUFFERS, len: 2 });
+    driver.chain(CTRL, 0, [
+      { addr: RAM_BASE + BUFFERS, len: 3 },
+      { addr: RAM_BASE + BUFFERS + 8, len: 1, flags: WRITE },
+    ]);
+    driver.offer(CTRL, 0, 0);
+    driver.kick(CTRL);
+  };
+  const deeds: (() => void)[] = [
+    () => assert(rig.receive(testFrame(60))),
+    () => assert(rig.net.receive(Block.from(testFrame(60)), true) && rig.net.flush() === undefined),
+    command,
+    () => rig.net.link = !rig.net.link,
+    () => driver.page.write(0x070, 1),
+    () => armed = true,
+  ];
+  for (const deed of deeds) {
+    rig.net.link = true;
+    assert(driver.bringUp({ features: [1 << 17, 1], count: 3 }));
+    driver.describe(RX, 0, { addr: RAM_BASE + BUFFERS + 4096, len: 2000, flags: WRITE });
+    driver.offer(RX, 0);
+    const before = resets;
+    deed();
+    rig.run();
+    armed = false;
+    assertEquals([resets - before, driver.status, rig.net.mmio.lastFault], [1, 0, null], `${deed}`);
+    assertEquals([rig.receive(testFrame(60)), rig.net.refusal], [false, "not-ready"]);
+  }
+});
+
+Deno.test("VirtioNet resets one queue with RING_RESET, which then starts from 0 again (akaros.md 11.34)", () => {
   const rig = new NetRig();
   const driver = rig.hostile();
   assert(driver.bringUp({ features: [0, 1 | (1 << 8)] }));
@@ -439,7 +582,8 @@ function receivedIn(
   { frame, cuts, merge }: { frame: Uint8Array; cuts: readonly number[]; merge: boolean },
 ): Uint8Array {
   const start = RAM_BASE + BUFFERS + 0x8000;
-  const pieces = piecesOf(1600, merge ? cuts.filter((cut) => cut % 1600 >= 12) : cuts);
+  // A buffer that may be a frame's first holds its header.
+  const pieces = piecesOf(1600, merge ? cuts.map((cut) => 12 * (1 + cut % 132) - 1) : cuts);
   pieces.forEach(([from, len], i) => {
     const next = merge || i === pieces.length - 1 ? 0 : NEXT;
     driver.describe(RX, i, { addr: start + from, len, flags: WRITE | next, next: i + 1 });

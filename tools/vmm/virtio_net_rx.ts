@@ -14,14 +14,16 @@
  */
 
 import { type Block, Checksum, Segment } from "../../kernel/block.ts";
-import { put16, put16le } from "../../kernel/wire/bytes.ts";
-import { checksum } from "../../kernel/wire/checksum.ts";
-import { ETHER_HEADER_LEN, VLAN_TAG_LEN } from "../../kernel/wire/ethernet.ts";
+import { finishChecksum } from "../../kernel/segment.ts";
+import { put16le } from "../../kernel/wire/bytes.ts";
+import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
+import { Iov } from "./iov.ts";
 import { DeviceError } from "./virtio.ts";
 import type { NetCounters } from "./virtio_net_counters.ts";
 import type { RxFilter } from "./virtio_net_ctrl.ts";
 import {
   type HeaderCaps,
+  linkLength,
   metadataFits,
   mustCut,
   NET_HEADER_LEN,
@@ -31,6 +33,8 @@ import {
 } from "./virtio_net_header.ts";
 import type { VirtioMmio } from "./virtio_mmio.ts";
 import { DescChain, type VirtQueue } from "./virtio_queue.ts";
+
+const NO_EXTENTS: readonly Uint8Array[] = [];
 
 /** Times that one frame looks again because buffers came just then: a guest that toys with its index waits. */
 const GATHER_TRIES = 4;
@@ -70,14 +74,13 @@ export class NetRx {
   /** Frames were refused for want of buffers, and none were offered since. */
   starved = false;
   #options: NetRxOptions;
-  #frameMax: number;
   #header = new Uint8Array(NET_HEADER_LEN);
   /** Chains that one frame goes into; as many as the longest so far needed. */
   #chains: DescChain[] = [];
+  #room = new Iov();
 
   constructor(options: NetRxOptions) {
     this.#options = options;
-    this.#frameMax = options.mtu + ETHER_HEADER_LEN + VLAN_TAG_LEN;
   }
 
   /** As `VirtioNet.receive`. */
@@ -115,21 +118,19 @@ export class NetRx {
     if (!queue.ready || !mmio.live) return "not-ready";
     if (!this.link) return "link-down";
     if (block.wp - block.rp < ETHER_HEADER_LEN || !metadataFits(block)) return "bad-frame";
-    if (length <= this.#frameMax) return null;
-    if (mustCut(block, this.caps, this.#frameMax)) return "must-cut";
+    const frameMax = this.#options.mtu + linkLength(block);
+    if (length <= frameMax) return null;
+    if (mustCut(block, this.caps, frameMax)) return "must-cut";
     return block.segment === Segment.None ? "too-long" : null;
   }
 
   /** Settles what the guest cannot, and writes the header. */
   #prepare(block: Block): void {
     if (block.checksum === Checksum.Owed && !this.caps.checksum) {
-      block.own();
-      // A sum of zero in its other form: to UDP, zero would mean "none" (RFC 768).
-      put16(block.buf, block.checksumField, checksum(block.buf, block.checksumStart, block.wp) || 0xffff);
-      block.checksum = Checksum.None;
+      finishChecksum(block);
       this.#options.counters.rxChecksums++;
     }
-    putRxHeader(this.#header, block, this.caps, this.#frameMax);
+    putRxHeader(this.#header, block, this.caps, this.#options.mtu + linkLength(block));
   }
 
   /** Takes chains with room for `length` bytes; answers how many, or sets `refusal` and has taken none. */
@@ -145,7 +146,7 @@ export class NetRx {
         if (count < queue.size && queue.wantNotify() && --tries > 0) continue;
         return this.#refuse(count, count < queue.size ? "no-buffers" : "too-long");
       }
-      const error = popped === "ok" ? badBuffer(chain, count === 0) : popped;
+      const error = popped === "ok" ? badBuffer(chain) : popped;
       if (error !== null) {
         mmio.fault(error);
         return this.#refuse(0, "not-ready");
@@ -168,9 +169,14 @@ export class NetRx {
   #fill(block: Block, count: number): void {
     const { queue } = this.#options;
     if (count > 1) put16le(this.#header, NUM_BUFFERS, count);
-    let at = this.#put(0, this.#header, 0, NET_HEADER_LEN);
-    at = this.#put(at, block.buf, block.rp, block.wp);
-    if (block.extents !== null) { for (const extent of block.extents) at = this.#put(at, extent, 0, extent.length); }
+    const room = count === 1 ? this.#chains[0]!.writable : this.#roomOf(count);
+    room.copyIn(0, this.#header, 0, NET_HEADER_LEN);
+    let at = NET_HEADER_LEN + block.wp - block.rp;
+    room.copyIn(NET_HEADER_LEN, block.buf, block.rp, block.wp - block.rp);
+    for (const extent of block.extents ?? NO_EXTENTS) {
+      room.copyIn(at, extent, 0, extent.length);
+      at += extent.length;
+    }
     for (let i = 0; i < count; i++) {
       const { head, writable } = this.#chains[i]!;
       queue.push(head, Math.min(at, writable.length));
@@ -178,22 +184,12 @@ export class NetRx {
     }
   }
 
-  /** Writes bytes `from` to `end` of `src` behind the first `at` bytes of all chains; answers where they end. */
-  #put(at: number, src: Uint8Array, from: number, end: number): number {
-    let skip = at;
-    for (let i = 0; from < end; i++) {
-      const { writable } = this.#chains[i]!;
-      if (skip < writable.length) {
-        const here = Math.min(end - from, writable.length - skip);
-        writable.copyIn(skip, src, from, here);
-        from += here;
-        at += here;
-        skip = 0;
-      } else {
-        skip -= writable.length;
-      }
-    }
-    return at;
+  /** The bytes of the first `count` chains, one after the other. */
+  #roomOf(count: number): Iov {
+    const room = this.#room;
+    room.clear();
+    for (let i = 0; i < count; i++) room.addAll(this.#chains[i]!.writable);
+    return room;
   }
 
   #count(refusal: RxRefusal): void {
@@ -221,9 +217,8 @@ export class NetRx {
   }
 }
 
-/** Whether a receive buffer is what it must be (5.1.6.3.1); the first must hold the whole header. */
-function badBuffer(chain: DescChain, first: boolean): DeviceError | null {
+/** Whether a receive buffer is what it must be (5.1.6.3.1): each may be a frame's first, which holds the header. */
+function badBuffer(chain: DescChain): DeviceError | null {
   const { readable, writable } = chain;
-  if (readable.count > 0) return DeviceError.BadRxBuffer;
-  return writable.length < (first ? NET_HEADER_LEN : 1) ? DeviceError.BadRxBuffer : null;
+  return readable.count > 0 || writable.length < NET_HEADER_LEN ? DeviceError.BadRxBuffer : null;
 }

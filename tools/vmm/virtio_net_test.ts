@@ -1,9 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
 import { Block, Checksum, Segment } from "../../kernel/block.ts";
+import { JobQueue } from "../../kernel/job.ts";
 import { get16, put16 } from "../../kernel/wire/bytes.ts";
 import { sum } from "../../kernel/wire/checksum.ts";
-import { BUFFERS, CTRL, type HostileDriver, RAM_BASE, RX, TX, WRITE } from "./testing/hostile_driver.ts";
-import { NetRig, type NetRigOptions, testFrame } from "./testing/net_rig.ts";
+import { GuestMemory } from "./guest_memory.ts";
+import { BUFFERS, CTRL, HostileDriver, RAM_BASE, RAM_BYTES, RX, TX, WRITE } from "./testing/hostile_driver.ts";
+import { GUEST_MAC, NetRig, type NetRigOptions, testFrame } from "./testing/net_rig.ts";
+import { VirtioNet } from "./virtio_net.ts";
 import { TX_BURST, TX_COPIED_WHOLE, TX_HEADERS_COPIED } from "./virtio_net_tx.ts";
 
 const HERE = RAM_BASE + BUFFERS;
@@ -45,6 +48,13 @@ function tcpBlock(payload: number, size = 0): Block {
   return block;
 }
 
+/** A frame of `length` bytes with a VLAN tag, which does not count towards an MTU. */
+function taggedFrame(length: number): Uint8Array {
+  const frame = testFrame(length);
+  put16(frame, 12, 0x8100);
+  return frame;
+}
+
 // --- transmit ---
 
 Deno.test("VirtioNet copies a short frame whole, and of a long one the headers: the rest is borrowed", () => {
@@ -67,6 +77,23 @@ Deno.test("VirtioNet copies a short frame whole, and of a long one the headers: 
   assertEquals(seen, [...whole, borrowed(TX_COPIED_WHOLE + 1), borrowed(65550)]);
 });
 
+Deno.test("VirtioNet leaves room in a long frame's block for what is borrowed: to own it takes no other buffer", () => {
+  const lengths: number[] = [];
+  const { rig, driver } = upRig(OFFLOADS, {
+    onFrame: (block) => {
+      const { buf, pool } = block;
+      lengths.push(block.own().wp - block.rp);
+      assertEquals([block.buf === buf, block.pool === pool, pool !== null], [true, true, true]);
+      block.free();
+    },
+  });
+  for (const length of [TX_COPIED_WHOLE + 1, 65550]) {
+    driver.send(testFrame(length));
+    rig.run();
+  }
+  assertEquals(lengths, [TX_COPIED_WHOLE + 1, 65550]);
+});
+
 Deno.test("VirtioNet hands an owed checksum and a segment of 64 KiB on as metadata", () => {
   let got: Block | null = null;
   const { rig, driver } = upRig(OFFLOADS, { onFrame: (block) => got = block.clone() });
@@ -86,7 +113,7 @@ Deno.test("VirtioNet copies headers that lie further back than usual, so that th
   assertEquals([field, rig.net.counters.txFrames], [2, 1]);
 });
 
-Deno.test("VirtioNet gives transmitted chains back after the frame was handled, with one interrupt for all", () => {
+Deno.test("VirtioNet gives chains back after their frames were handled, with one interrupt (akaros.md 11.36)", () => {
   const used: number[] = [];
   const { rig, driver } = upRig(0, {
     onFrame: () => {
@@ -124,13 +151,15 @@ Deno.test("VirtioNet lets others have their turn after a burst, and goes on with
 });
 
 Deno.test("VirtioNet drops frames longer than an MTU that was agreed on, and no others", () => {
-  for (const [low, frames] of [[1 << 3, 1], [0, 2]]) {
+  for (const [low, frames] of [[1 << 3, 2], [0, 4]]) {
     const { rig, driver } = upRig(low!);
-    driver.send(testFrame(1518));
-    rig.run();
-    driver.send(testFrame(1519));
-    rig.run();
-    assertEquals([rig.net.counters.txFrames, rig.net.counters.txLong], [frames, 2 - frames!]);
+    for (const tag of [0, 4]) {
+      for (const length of [1514 + tag, 1515 + tag]) {
+        driver.send(tag === 0 ? testFrame(length) : taggedFrame(length));
+        rig.run();
+      }
+    }
+    assertEquals([rig.net.counters.txFrames, rig.net.counters.txLong], [frames, 4 - frames!]);
   }
 });
 
@@ -143,6 +172,18 @@ Deno.test("VirtioNet.receive() writes header and frame, and tells their length",
   assertEquals([driver.used(RX), rig.interrupts], [[{ id: 0, len: 73 }], 1]);
   assertEquals(driver.load(HERE, 12), Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0));
   assertEquals(driver.load(HERE + 12, 61), frame);
+});
+
+Deno.test("VirtioNet.receive() takes a header split over descriptors of one byte (akaros.md 11.37)", () => {
+  const { rig, driver } = upRig();
+  const pieces = Array.from({ length: 20 }, (_, i) => ({ addr: HERE + 100 * i, len: 1, flags: WRITE }));
+  driver.chain(RX, 0, [...pieces, { addr: HERE + 4096, len: 100, flags: WRITE }]);
+  driver.offer(RX, 0);
+  const frame = testFrame(60);
+  assert(rig.receive(frame));
+  assertEquals(driver.used(RX), [{ id: 0, len: 72 }]);
+  const got = [...pieces.map(({ addr }) => driver.load(addr, 1)[0]!), ...driver.load(HERE + 4096, 52)];
+  assertEquals(got, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, ...frame]);
 });
 
 Deno.test("VirtioNet.receive() spreads a frame over mergeable buffers and says over how many", () => {
@@ -159,6 +200,7 @@ Deno.test("VirtioNet.receive() refuses for want of buffers, takes none then, and
   let room = 0;
   const { rig, driver } = upRig(MRG_RXBUF, { buffers: 2, bytes: 100, onRoom: () => room++ });
   rig.run();
+  assertEquals(room, 1, "A driver that is ready has room");
   room = 0;
   const frame = testFrame(250);
   const block = Block.from(frame);
@@ -172,6 +214,13 @@ Deno.test("VirtioNet.receive() refuses for want of buffers, takes none then, and
   driver.kick(RX);
   rig.run();
   assertEquals([room, rig.net.counters.rxNoBuffers], [1, 1]);
+  assertEquals(rig.net.receive(Block.from(frame)), false);
+  driver.bringUp();
+  rig.run();
+  room = 0;
+  driver.kick(RX);
+  rig.run();
+  assertEquals(room, 0, "A reset forgets that there was too little");
 });
 
 Deno.test("VirtioNet.receive() refuses a frame longer than the one buffer it may use, which stays for the next", () => {
@@ -194,6 +243,20 @@ Deno.test("VirtioNet.receive() finishes a checksum for a guest without GUEST_CSU
   assert(rig.net.receive(block));
   const got = driver.load(HERE, 12 + 155);
   assertEquals([got[0], sum(got, 12 + 34, got.length, 0x1234), rig.net.counters.rxChecksums], [0, 0xffff, 1]);
+});
+
+Deno.test("VirtioNet.receive() finishes a UDP checksum of zero as 0xffff (RFC 768), borrowed bytes too", () => {
+  const { rig, driver } = upRig(0, { buffers: 2 });
+  for (const last of [0, 1]) {
+    const block = Block.from(testFrame(42));
+    block.buf.fill(0, block.rp + 34, block.wp);
+    block.extents = [Uint8Array.of(0xff, 0xff, 0, last)];
+    block.checksum = Checksum.Owed;
+    block.checksumStart = block.rp + 34;
+    block.checksumField = block.rp + 40;
+    assert(rig.net.receive(block));
+    assertEquals(get16(driver.load(HERE + last * 2048 + 12 + 40, 2), 0), last === 0 ? 0xffff : 0xfffe);
+  }
 });
 
 Deno.test("VirtioNet.receive() leaves a checksum owed to a guest with GUEST_CSUM", () => {
@@ -223,7 +286,9 @@ Deno.test("VirtioNet.receive() passes a segment whole to a guest with GUEST_TSO4
 Deno.test("VirtioNet.receive() refuses what is no frame, is longer than the MTU, or has metadata that lie", () => {
   const { rig, driver } = upRig(OFFLOADS, { buffers: 4, bytes: 4096 });
   assertEquals([rig.net.receive(Block.from(new Uint8Array(13))), rig.net.refusal], [false, "bad-frame"]);
-  assertEquals([rig.receive(testFrame(1519)), rig.net.refusal], [false, "too-long"]);
+  for (const frame of [testFrame(1515), taggedFrame(1519)]) {
+    assertEquals([rig.receive(frame), rig.net.refusal], [false, "too-long"]);
+  }
   const lies: ((block: Block) => void)[] = [
     (block) => block.checksumField = block.wp - 1,
     (block) => block.checksumStart = block.rp - 1,
@@ -251,6 +316,42 @@ Deno.test("VirtioNet.receive() with more tells the guest once, by flush or by th
   rig.net.flush();
   rig.net.flush();
   assertEquals([driver.used(RX).length, rig.interrupts], [1, 2]);
+});
+
+Deno.test("VirtioNet works in memory of several regions: a buffer may cross a seam, and a ring may not", () => {
+  const bytes = new Uint8Array(RAM_BYTES);
+  // Rings and the first buffers in one region, the rest in another that follows it, and a third with a hole before.
+  const seam = BUFFERS + 0x1000;
+  const regions = [[0, seam], [seam, 0x4_0000], [0x5_0000, RAM_BYTES]].map(([from, end]) => ({
+    base: RAM_BASE + from!,
+    bytes: bytes.subarray(from, end),
+  }));
+  const frames: Uint8Array[] = [];
+  const jobs = new JobQueue();
+  const net = new VirtioNet({
+    memory: new GuestMemory(regions),
+    ...{ mac: GUEST_MAC, jobs, onInterrupt: () => {} },
+    onFrame: (block) => frames.push(block.bytes().slice()),
+  });
+  const driver = new HostileDriver(bytes, net.mmio);
+  assert(driver.bringUp());
+  const frame = testFrame(100);
+  driver.describe(RX, 0, { addr: RAM_BASE + seam - 50, len: 200, flags: WRITE });
+  driver.offer(RX, 0);
+  assert(net.receive(Block.from(frame)));
+  assertEquals(driver.load(RAM_BASE + seam - 50 + 12, 100), frame);
+  const sent = driver.store(seam - 30, new Uint8Array([...new Uint8Array(12), ...frame]));
+  driver.describe(TX, 0, { addr: sent, len: 112 });
+  driver.offer(TX, 0);
+  driver.kick(TX);
+  jobs.run();
+  assertEquals(frames, [frame]);
+  driver.describe(RX, 1, { addr: RAM_BASE + 0x4_0000 - 50, len: 200, flags: WRITE });
+  driver.offer(RX, 1);
+  assertEquals([net.receive(Block.from(frame)), net.mmio.lastFault], [false, "bad-address"]);
+  driver.agree();
+  driver.setUp(TX, { desc: RAM_BASE + seam - 128 });
+  assertEquals(net.mmio.lastFault, "ring-address");
 });
 
 // --- link, filter, control ---
@@ -300,12 +401,62 @@ Deno.test("VirtioNet does commands inside the notify, and filters as they say", 
   assertEquals(`${rig.net.mac}`, "52:54:00:00:00:01");
 });
 
+Deno.test("VirtioNet with EVENT_IDX asks for the next command after as many as the queue has", () => {
+  const [eventIdx, indirect] = [2 ** 29, 2 ** 28];
+  const { rig, driver } = upRig((1 << 17) | eventIdx | indirect, { size: 4 });
+  for (let i = 0; i < 4; i++) {
+    driver.indirect(CTRL, i, HERE + 64 * i, [
+      { addr: HERE + 4096, len: 3 },
+      { addr: HERE + 8192 + i, len: 1, flags: WRITE },
+    ]);
+  }
+  driver.offer(CTRL, 0, 1, 2, 3);
+  driver.kick(CTRL);
+  assertEquals([driver.used(CTRL).length, driver.availEvent(CTRL)], [4, 4]);
+  driver.offer(CTRL, 0);
+  driver.kick(CTRL);
+  assertEquals([driver.used(CTRL).length, rig.net.counters.ctrlRefused], [1, 5]);
+});
+
+Deno.test("VirtioNet shows an address that the driver set by another generation of the configuration (2.5.2)", () => {
+  const { rig, driver } = upRig((1 << 17) | (1 << 23));
+  const before = driver.page.read(0x0fc);
+  assertEquals(control(driver, 0x0101, [2, 0, 0, 0, 0, 9]), 0);
+  assertEquals([driver.page.read(0x105, 1), driver.page.read(0x0fc) - before, rig.interrupts], [9, 1, 1]);
+  assertEquals(control(driver, 0x0101, [2, 0, 0, 0, 0, 9]), 0);
+  assertEquals([driver.page.read(0x0fc) - before, driver.page.read(0x060)], [1, 1], "No configuration interrupt");
+});
+
+Deno.test("VirtioNet leaves nothing undone for a driver that is gone", () => {
+  const { rig, driver } = upRig(OFFLOADS | (1 << 8) | (1 << 12));
+  assertEquals(rig.net.offloads, { checksum: true, tcpSegment: true, udpSegment: false });
+  driver.status = 0;
+  assertEquals(rig.net.offloads, { checksum: false, tcpSegment: false, udpSegment: false });
+});
+
 Deno.test("VirtioNet answers a command that is too long with an error, and does not read it", () => {
   const { rig, driver } = upRig(1 << 17);
   driver.chain(CTRL, 0, [{ addr: RAM_BASE, len: 0x20000 }, { addr: HERE, len: 1, flags: WRITE }]);
   driver.offer(CTRL, 0);
   driver.kick(CTRL);
   assertEquals([driver.load(HERE, 1)[0], rig.net.counters.ctrlRefused, driver.needsReset], [1, 1, false]);
+});
+
+Deno.test("VirtioNet offers what akaros.md 11.36 misses (several queue pairs left out), and what goes with it", () => {
+  const { page } = new NetRig().hostile();
+  const bits = [0, 1].flatMap((word) => {
+    page.write(0x014, word);
+    const value = page.read(0x010);
+    return Array.from({ length: 32 }, (_, i) => 32 * word + i).filter((bit) => ((value >>> (bit & 31)) & 1) === 1);
+  });
+  const net = [0, 1, 3, 5, 7, 8, 9, 11, 12, 13, 15, 16, 17, 18, 20, 23, 54, 55, 56];
+  assertEquals(bits.toSorted((a, b) => a - b), [...net, 28, 29, 32, 40].toSorted((a, b) => a - b));
+});
+
+Deno.test("VirtioNet offers no feature without those that it needs (2.2.2)", () => {
+  const low = (features: number[]) => new NetRig({ features }).hostile().page.read(0x010);
+  assertEquals([low([9, 7]), low([11, 13, 8]), low([18, 20, 23])], [0, 0, 0]);
+  assertEquals(low([0, 11, 13, 9]), 1 | (1 << 11) | (1 << 13));
 });
 
 Deno.test("VirtioNet offers only what it is told to, and then has no control queue", () => {

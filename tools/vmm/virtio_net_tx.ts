@@ -17,7 +17,7 @@
 import { type Block, BLOCK_HEADROOM, type BlockPool, Segment } from "../../kernel/block.ts";
 import { ETHER_HEADER_LEN, VLAN_TAG_LEN } from "../../kernel/wire/ethernet.ts";
 import { DeviceError } from "./virtio.ts";
-import { type HeaderCaps, headersEnd, NET_HEADER_LEN, NO_CAPS, takeTxHeader } from "./virtio_net_header.ts";
+import { type HeaderCaps, headersEnd, linkLength, NET_HEADER_LEN, NO_CAPS, takeTxHeader } from "./virtio_net_header.ts";
 import type { NetCounters } from "./virtio_net_counters.ts";
 import type { VirtioMmio } from "./virtio_mmio.ts";
 import { DescChain, type VirtQueue } from "./virtio_queue.ts";
@@ -47,8 +47,8 @@ export interface NetTxOptions {
 export class NetTx {
   /** What the driver may leave to us. */
   caps: HeaderCaps = NO_CAPS;
-  /** Longest frame that is not to be cut. */
-  frameMax = 0;
+  /** Most bytes behind the link header of a frame that is not to be cut. */
+  packetMax = 0;
   link = true;
   #options: NetTxOptions;
   #chain = new DescChain();
@@ -61,12 +61,14 @@ export class NetTx {
   /** Sets the limits for a driver that agreed on `caps`, and on the MTU (null: it chose its own). */
   configure(caps: HeaderCaps, mtu: number | null): void {
     this.caps = caps;
-    this.frameMax = mtu === null ? TX_FRAME_MAX : mtu + ETHER_HEADER_LEN + VLAN_TAG_LEN;
+    this.packetMax = mtu ?? TX_FRAME_MAX;
   }
 
   /** Handles up to `TX_BURST` waiting frames; true: more may wait, and the driver will not notify of them. */
   drain(): boolean {
     const { queue, mmio } = this.#options;
+    // The notify was heard, and then the driver erred elsewhere.
+    if (!mmio.live) return false;
     const more = this.#burst();
     if (queue.publish()) mmio.interruptUsed();
     return more;
@@ -117,12 +119,13 @@ export class NetTx {
     readable.copyOut(0, header, 0, NET_HEADER_LEN);
     let own = length;
     if (length > TX_COPIED_WHOLE) own = Math.min(length, Math.max(TX_HEADERS_COPIED, headersEnd(header)));
-    const block = blocks.alloc(own);
+    // Room for all of it: who makes the rest his own (a queue must) then does so in place.
+    const block = blocks.alloc(length);
     readable.copyOut(NET_HEADER_LEN, block.buf, block.rp, own);
     block.wp += own;
     if (own < length) block.extents = readable.views(NET_HEADER_LEN + own);
     const fault = takeTxHeader(header, block, this.caps);
-    if (fault === null && (block.segment !== Segment.None || length <= this.frameMax)) {
+    if (fault === null && (block.segment !== Segment.None || length <= this.packetMax + linkLength(block))) {
       counters.txFrames++;
       counters.txBytes += length;
       return onFrame(block);

@@ -48,7 +48,7 @@ Deno.test("VirtQueue.pop() follows a direct chain that ends in an indirect table
   assertEquals([chain.readable.length, chain.writable.length, chain.head], [6, 4, 0]);
 });
 
-Deno.test("VirtQueue.pop() takes a chain of all descriptors, and not of one more (akaros.md 10.2)", () => {
+Deno.test("VirtQueue.pop() takes a chain of all descriptors, and not of one more (akaros.md 10.2, 11.35)", () => {
   const { queue, driver, chain } = readyQueue();
   const eight = Array.from({ length: 8 }, () => ({ addr: HERE, len: 1 }));
   driver.chain(TX, 0, eight);
@@ -57,6 +57,30 @@ Deno.test("VirtQueue.pop() takes a chain of all descriptors, and not of one more
   driver.describe(TX, 7, { addr: HERE, len: 1, flags: 1, next: 0 });
   driver.offer(TX, 0);
   assertEquals([queue.pop(chain), chain.readable.count], ["chain-loop", 8]);
+});
+
+Deno.test("VirtQueue.pop() takes a chain of 4 GiB, and not of one byte more (2.7.5.1)", () => {
+  const bytes = new Uint8Array(0x40_0000 + 0x8000);
+  const memory = new GuestMemory([{ base: 0, bytes }]);
+  const queue = new VirtQueue(memory, 8);
+  Object.assign(queue, { size: 1, descAddr: 0, availAddr: 64, usedAddr: 128 });
+  assertEquals(queue.enable({ indirect: true, eventIdx: false }), null);
+  const entries = 1024;
+  memory.put64(0, 0x1000);
+  memory.put32(8, 16 * entries);
+  memory.put16(12, 4);
+  for (let i = 0; i < entries; i++) {
+    memory.put64(0x1000 + 16 * i, 0x6000);
+    memory.put32(0x1000 + 16 * i + 8, 0x40_0000);
+    memory.put16(0x1000 + 16 * i + 12, i === entries - 1 ? 0 : 1);
+    memory.put16(0x1000 + 16 * i + 14, i + 1);
+  }
+  const chain = new DescChain();
+  memory.put16(66, 1);
+  assertEquals([queue.pop(chain), chain.readable.length], ["ok", 2 ** 32]);
+  memory.put32(0x1000 + 8, 0x40_0001);
+  memory.put16(66, 2);
+  assertEquals(queue.pop(chain), "chain-length");
 });
 
 Deno.test("VirtQueue.unpop() puts chains back, and the guest notices nothing", () => {
@@ -82,6 +106,17 @@ Deno.test("VirtQueue.publish() shows all that was pushed at once, and honours NO
   driver.setAvailFlags(TX, 1);
   queue.push(7, 0);
   assertEquals([queue.publish(), driver.used(TX).length], [false, 1]);
+});
+
+Deno.test("VirtQueue.publish() looks at no flag but NO_INTERRUPT, and with EVENT_IDX at none (2.7.7.2)", () => {
+  const plain = readyQueue();
+  plain.driver.setAvailFlags(TX, 0xfffe);
+  plain.queue.push(0, 0);
+  assertEquals(plain.queue.publish(), true);
+  const { queue, driver } = readyQueue({ eventIdx: true });
+  driver.setAvailFlags(TX, 1);
+  queue.push(0, 0);
+  assertEquals(queue.publish(), true);
 });
 
 Deno.test("VirtQueue.publish() interrupts with EVENT_IDX when the used index passes the event, round 65536 too", () => {
@@ -168,7 +203,7 @@ Deno.test("VirtQueue.pop() never throws and never takes more than is offered, wh
   );
 });
 
-Deno.test("isQueueSize() takes powers of two up to the largest (akaros.md 10.2: 0 and 3 were taken)", () => {
+Deno.test("isQueueSize() takes powers of two up to the largest (akaros.md 10.2, 11.34: 0 and 3 were taken)", () => {
   assertEquals([1, 2, 64, 256].map((size) => isQueueSize(size, 256)), [true, true, true, true]);
   assertEquals([0, 3, 63, 512, -1, 0xffffffff].some((size) => isQueueSize(size, 256)), false);
 });

@@ -22,17 +22,16 @@ import type { Clock } from "../../kernel/time.ts";
 import { GuestMemory } from "./guest_memory.ts";
 import { driverBytes, ModelDriver } from "./guests/model_driver.ts";
 import type { NatOptions } from "./nat/config.ts";
+import type { NatObserver } from "./nat_observer.ts";
 import { NatProgram } from "./nat_program.ts";
 import { Reg } from "./virtio.ts";
 import { VirtioNet } from "./virtio_net.ts";
+import { cutFrame, finishFrame, isUnfinished } from "./virtio_net_finish.ts";
 
 /** Where the model guest's memory begins: as on QEMU's `virt` machines; and the driver's part of it. */
 const RAM_BASE = 0x4000_0000;
 const DRIVER_AT = 0x1000;
 const QUEUES = 3;
-
-/** Sees a frame before it goes on: `out` comes from the guest, `in` goes to it. Must neither keep nor change it. */
-export type GuestObserver = (direction: "in" | "out", frame: Block) => void;
 
 /** What a network is started with. */
 export interface GuestNetworkOptions {
@@ -48,7 +47,8 @@ export interface GuestNetworkOptions {
   readonly offload?: boolean;
   /** Name of the control channel in `#srv`; null: none. Default `nat`. */
   readonly name?: string | null;
-  readonly observe?: GuestObserver;
+  /** Sees every frame of the guest's link, every packet of the bypassed conversations, and what was decided. */
+  readonly observe?: NatObserver;
 }
 
 /** A running network of a guest. */
@@ -59,18 +59,19 @@ export interface GuestNetwork {
   close(): void;
 }
 
-/** Starts the NAT and connects the card. Throws KernelError for options that cannot be, and for a forward. */
+/** Starts the NAT and connects the card. Throws KernelError for options and forwards that make no sense. */
 export function startGuestNetwork(options: GuestNetworkOptions): GuestNetwork {
   const { card, observe, proc, clock, random, nat, forwards = [], name = "nat" } = options;
   const { offload = card.offloads.checksum && card.offloads.tcpSegment } = options;
-  const toGuest = (frame: Block) => {
-    observe?.("in", frame);
-    card.transmit(frame);
-  };
-  const program = new NatProgram({ proc, clock, random, nat, forwards, offload, name, toGuest });
+  const program = new NatProgram({
+    ...{ proc, clock, random, nat, forwards, offload, name },
+    toGuest: (frame) => void card.transmit(frame),
+    ...(observe === undefined ? {} : { observe }),
+  });
   card.receive = (frame) => {
-    observe?.("out", frame);
-    program.fromGuest(frame);
+    if (offload || !isUnfinished(frame)) return program.fromGuest(frame);
+    // What the guest's driver leaves to its card does not hang on what is left to the guest.
+    for (const whole of finishFrame(frame, proc.kernel.blocks)) program.fromGuest(whole);
   };
   return {
     program,
@@ -113,7 +114,7 @@ export class ModelCard {
       onInterrupt: () => this.driver.interrupt(),
     });
     this.driver = new ModelDriver({ ram: { bytes, base: RAM_BASE }, at: DRIVER_AT, page: device.mmio, jobs });
-    this.port = new CardPort(device, mac);
+    this.port = new CardPort(device, mac, blocks);
     this.driver.start();
   }
 
@@ -130,14 +131,18 @@ export class ModelCard {
   }
 }
 
-/** The host's end of a virtio card. */
-class CardPort implements FramePort {
+/** The host's end of a virtio card, whoever drives it; `blocks` is for what must be cut. */
+export class CardPort implements FramePort {
   readonly kind = "frame";
   readonly name = "virtio";
   readonly mbps = 10_000;
   receive: ((block: Block) => void) | null = null;
 
-  constructor(readonly device: VirtioNet, readonly mac: Uint8Array) {}
+  #blocks: BlockPool;
+
+  constructor(readonly device: VirtioNet, readonly mac: Uint8Array, blocks: BlockPool) {
+    this.#blocks = blocks;
+  }
 
   get mtu(): number {
     return this.device.mtu;
@@ -152,10 +157,25 @@ class CardPort implements FramePort {
   }
 
   transmit(block: Block): boolean {
+    if (this.device.receive(block)) return true;
+    // A driver that was set up anew may take less undone than the one the network was started with.
+    const sent = this.device.refusal === "must-cut" && this.#transmitPieces(block);
     // What the guest has no buffers for is dropped, and counted by the card.
-    const taken = this.device.receive(block);
-    if (!taken) block.free();
-    return taken;
+    block.free();
+    return sent;
+  }
+
+  /** Sends `block`, which stays the caller's, as segments with the link header of the whole. */
+  #transmitPieces(block: Block): boolean {
+    const pieces = cutFrame(block, this.#blocks);
+    let sent = pieces !== null;
+    for (const piece of pieces ?? []) {
+      if (this.device.receive(piece, true)) continue;
+      piece.free();
+      sent = false;
+    }
+    this.device.flush();
+    return sent;
   }
 
   close(): void {

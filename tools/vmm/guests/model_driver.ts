@@ -18,7 +18,7 @@ import type { FramePort, PortOffloads } from "../../../kernel/host.ts";
 import { Job, type JobQueue } from "../../../kernel/job.ts";
 import { get16le } from "../../../kernel/wire/bytes.ts";
 import { Feature, Interrupt, Reg, Status } from "../virtio.ts";
-import { type FrameMeta, HEADER_BYTES, readHeader, writeHeader } from "./model_header.ts";
+import { type FrameMeta, HEADER_BYTES, readHeader, type SendRights, sendRights, writeHeader } from "./model_header.ts";
 import { addStatus, agree, queueSizeMax, readNetConfig, type RegisterPage, showRing } from "./model_probe.ts";
 import { type GuestRam, ModelRing, ringBytes } from "./model_ring.ts";
 import { ModelTx, txBytes } from "./model_tx.ts";
@@ -93,6 +93,9 @@ export class ModelDriver implements FramePort {
   #blocks: BlockPool;
   #job: Job;
   #features: ReadonlySet<number> = new Set();
+  #rights: SendRights = sendRights(new Set());
+  /** A frame may come in several slots. */
+  #merges = false;
   #running = false;
   #linkUp = false;
   #mtu = MTU;
@@ -141,6 +144,8 @@ export class ModelDriver implements FramePort {
     const features = agree(page, this.#options.refuse ?? []);
     if (features === null) return false;
     this.#features = features;
+    this.#rights = sendRights(features);
+    this.#merges = features.has(Feature.MrgRxbuf);
     this.#readConfig();
     if (!this.#setUpQueues()) {
       addStatus(page, Status.Failed);
@@ -149,7 +154,11 @@ export class ModelDriver implements FramePort {
     addStatus(page, Status.DriverOk);
     this.#running = true;
     const ring = this.#rx!;
-    while (ring.freeCount > 0) this.#post(ring, ring.take());
+    while (ring.freeCount > 0) {
+      const slot = ring.take();
+      ring.describe(slot, this.#rxSlots + slot * this.#slotBytes, this.#slotBytes, -1, true);
+      ring.offer(slot);
+    }
     ring.wantInterrupt();
     this.#kick(RX, ring);
     return true;
@@ -186,12 +195,6 @@ export class ModelDriver implements FramePort {
     return showRing(this.#page, queue, ring) ? ring : null;
   }
 
-  /** Offers a slot to receive into. */
-  #post(ring: ModelRing, slot: number): void {
-    ring.describe(slot, this.#rxSlots + slot * this.#slotBytes, this.#slotBytes, -1, true);
-    ring.offer(slot);
-  }
-
   #kick(queue: number, ring: ModelRing): void {
     if (!ring.publish()) return;
     this.counters.kicks++;
@@ -207,7 +210,7 @@ export class ModelDriver implements FramePort {
 
   #send(block: Block): boolean {
     const { counters } = this;
-    if (block.length > FRAME_MAX || !writeHeader(this.#header, block, (bit) => this.has(bit))) {
+    if (block.length > FRAME_MAX || !writeHeader(this.#header, block, this.#rights)) {
       counters.txRefused++;
       return false;
     }
@@ -267,22 +270,41 @@ export class ModelDriver implements FramePort {
   #takeFrame(ring: ModelRing): Block | null {
     if (ring.usedHead >= ring.size) return null;
     const first = this.#rxSlots + ring.usedHead * this.#slotBytes;
-    const merged = this.has(Feature.MrgRxbuf) ? get16le(this.#mem, first + HEADER_BYTES - 2) : 1;
+    const merged = this.#merges ? get16le(this.#mem, first + HEADER_BYTES - 2) : 1;
     readHeader(this.#mem, first, this.#meta);
-    const block = this.#blocks.alloc(merged === 1 ? ring.usedBytes : RX_BLOCK_BYTES);
-    let good = ring.usedBytes >= HEADER_BYTES && merged > 0 && merged <= ring.size;
-    for (let i = 0; i === 0 || (good && i < merged); i++) {
-      if (i > 0 && !ring.takeUsed()) return null;
-      const { usedHead: slot, usedBytes: bytes } = ring;
-      if (slot >= ring.size) return null;
-      good = good && bytes <= this.#slotBytes;
-      const at = this.#rxSlots + slot * this.#slotBytes;
-      if (good) block.append(this.#mem.subarray(at + (i === 0 ? HEADER_BYTES : 0), at + bytes));
-      this.#post(ring, slot);
+    const block = this.#blocks.alloc(merged === 1 ? Math.min(ring.usedBytes, this.#slotBytes) : RX_BLOCK_BYTES);
+    if (!this.#takeSlots(ring, merged, block) || !applyMeta(this.#meta, block)) {
+      block.free();
+      return null;
     }
-    if (!good || !applyMeta(this.#meta, block)) return null;
     this.counters.rxFrames++;
     return block;
+  }
+
+  /**
+   * Appends the bytes of `count` slots, the first of which was taken already, and offers these again. Slots that follow
+   * each other in memory are copied as one. False if the device wrote nonsense.
+   */
+  #takeSlots(ring: ModelRing, count: number, block: Block): boolean {
+    let good = ring.usedBytes >= HEADER_BYTES && count > 0 && count <= ring.size;
+    let from = this.#rxSlots + ring.usedHead * this.#slotBytes + HEADER_BYTES;
+    let end = from;
+    for (let i = 0; i === 0 || (good && i < count); i++) {
+      if (i > 0 && !ring.takeUsed()) return false;
+      const { usedHead: slot, usedBytes: bytes } = ring;
+      if (slot >= ring.size) return false;
+      // Its descriptor says what it said before.
+      ring.offer(slot);
+      good = good && bytes <= this.#slotBytes;
+      const at = this.#rxSlots + slot * this.#slotBytes;
+      if (i > 0 && at !== end) {
+        block.append(this.#mem.subarray(from, end));
+        from = at;
+      }
+      end = at + bytes;
+    }
+    if (good) block.append(this.#mem.subarray(from, end));
+    return good;
   }
 
   /** Sends a command to the device (5.1.6.5): class, command, data. True: it was done. */

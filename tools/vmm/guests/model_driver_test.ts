@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { fuzz } from "../../../tests/kit/fuzz.ts";
-import { Block, Checksum, Segment } from "../../../kernel/block.ts";
+import { Block, BlockPool, Checksum, Segment } from "../../../kernel/block.ts";
 import { JobQueue } from "../../../kernel/job.ts";
 import { GuestMemory } from "../guest_memory.ts";
 import { GUEST_MAC, testFrame } from "../testing/net_rig.ts";
@@ -12,7 +12,8 @@ import { driverBytes, ModelDriver, type ModelDriverOptions } from "./model_drive
 /** What differs from the usual. */
 type RigOptions =
   & Partial<Omit<VirtioNetOptions, "memory" | "jobs" | "onInterrupt">>
-  & Pick<Partial<ModelDriverOptions>, "queueSize" | "slotBytes" | "refuse">;
+  & Pick<Partial<ModelDriverOptions>, "queueSize" | "slotBytes" | "refuse">
+  & { readonly driverBlocks?: BlockPool };
 
 /** A device and a model driver that share memory and registers. */
 class ModelRig {
@@ -24,7 +25,7 @@ class ModelRig {
   readonly received: Block[] = [];
 
   constructor(options: RigOptions = {}) {
-    const { queueSize = 64, slotBytes = 2048, refuse = [], ...rest } = options;
+    const { queueSize = 64, slotBytes = 2048, refuse = [], driverBlocks = new BlockPool(), ...rest } = options;
     const { jobs } = this;
     const base = 0x4000_0000;
     const at = 0x1000;
@@ -38,7 +39,9 @@ class ModelRig {
       onInterrupt: () => this.driver.interrupt(),
     });
     const page = this.net.mmio;
-    this.driver = new ModelDriver({ ram: { bytes, base }, at, page, jobs, queueSize, slotBytes, refuse });
+    this.driver = new ModelDriver({
+      ...{ ram: { bytes, base }, at, page, jobs, queueSize, slotBytes, refuse, blocks: driverBlocks },
+    });
     this.driver.receive = (block) => this.received.push(block);
     assert(this.driver.start());
     jobs.run();
@@ -125,6 +128,30 @@ Deno.test("ModelDriver and VirtioNet carry 64 KiB segments both ways with their 
       assertEquals({ ...(facts(rig.out(one)) as object), cut: [] }, { ...(frame as object), cut: [] });
     }
   }
+});
+
+Deno.test("ModelDriver and VirtioNet carry frames of all lengths over slots that are scattered by earlier ones", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.oneof(fc.integer({ min: 60, max: 1500 }), fc.integer({ min: 2000, max: 40_000 })), { maxLength: 24 }),
+      fc.nat(1),
+      (lengths, indirect) => {
+        const rig = new ModelRig({ queueSize: 32, refuse: indirect === 1 ? [] : [Feature.IndirectDesc] });
+        lengths.forEach((length) => {
+          const frames = [segment(length), segment(1 + (length * 7) % 9000)];
+          const expected = frames.map((frame) => frame.bytes().slice());
+          for (const frame of frames) assert(rig.driver.transmit(frame));
+          rig.jobs.run();
+          assertEquals(rig.sent.splice(0).map((frame) => frame.bytes()), expected);
+          const whole = segment(length);
+          const bytes = whole.bytes().slice();
+          assertEquals(rig.in(whole)?.bytes(), bytes);
+        });
+        assertEquals([rig.driver.counters.rxBad, rig.net.mmio.counters.faults], [0, 0]);
+      },
+    ),
+    fuzz(30),
+  );
 });
 
 Deno.test("ModelDriver sends blocks with extents", () => {
@@ -253,14 +280,24 @@ Deno.test("ModelDriver gives up on a page that is no network card", () => {
 });
 
 Deno.test("ModelDriver counts what a device writes that makes no sense, and does not follow it", () => {
-  const rig = new ModelRig({ queueSize: 8 });
-  const queue = rig.net.mmio.queues[0]!;
-  for (const [id, len] of [[200, 100], [3, 4], [4, 70000]]) {
-    const before = rig.driver.counters.rxBad;
-    queue.push(id!, len!);
-    queue.publish();
-    rig.net.mmio.interruptUsed();
-    rig.jobs.run();
-    assertEquals([rig.driver.counters.rxBad - before, rig.received.length], [1, 0]);
+  const sizes: number[] = [];
+  const driverBlocks = new class extends BlockPool {
+    override alloc(size: number, headroom?: number): Block {
+      sizes.push(size);
+      return super.alloc(size, headroom);
+    }
+  }();
+  for (const refuse of [[], [Feature.MrgRxbuf]]) {
+    const rig = new ModelRig({ queueSize: 8, refuse, driverBlocks });
+    const queue = rig.net.mmio.queues[0]!;
+    for (const [id, len] of [[200, 100], [3, 4], [4, 70000], [5, 0xffffffff]]) {
+      const before = rig.driver.counters.rxBad;
+      queue.push(id!, len!);
+      queue.publish();
+      rig.net.mmio.interruptUsed();
+      rig.jobs.run();
+      assertEquals([rig.driver.counters.rxBad - before, rig.received.length], [1, 0]);
+    }
   }
+  assert(sizes.every((size) => size < 70_000), `${sizes}`);
 });

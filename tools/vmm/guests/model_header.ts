@@ -28,20 +28,38 @@ export interface FrameMeta {
   headerLen: number;
 }
 
+/** What a driver may leave to its device. */
+export interface SendRights {
+  readonly checksum: boolean;
+  readonly tso4: boolean;
+  readonly tso6: boolean;
+  readonly ecn: boolean;
+}
+
+/** What was agreed on. */
+export function sendRights(features: ReadonlySet<number>): SendRights {
+  return {
+    checksum: features.has(Feature.Csum),
+    tso4: features.has(Feature.HostTso4),
+    tso6: features.has(Feature.HostTso6),
+    ecn: features.has(Feature.HostEcn),
+  };
+}
+
 /** Writes the header for `block`; false if it leaves something undone that was not agreed on. */
-export function writeHeader(header: Uint8Array, block: Block, has: (feature: number) => boolean): boolean {
-  header.fill(0);
+export function writeHeader(header: Uint8Array, block: Block, rights: SendRights): boolean {
+  for (let i = 0; i < HEADER_BYTES; i++) header[i] = 0;
   if (block.checksum !== Checksum.Owed) return block.segment === Segment.None;
-  if (!has(Feature.Csum)) return false;
+  if (!rights.checksum) return false;
   header[0] = 1; // NEEDS_CSUM
   put16le(header, 6, block.checksumStart - block.rp);
   put16le(header, 8, block.checksumField - block.checksumStart);
   const headerLen = LINK_BYTES + block.segmentHeaderLen;
   if (block.segment === Segment.None || block.length - headerLen <= block.segmentSize) return true;
   const v4 = block.segment === Segment.Tcp4;
-  if (block.segment === Segment.Udp || !has(v4 ? Feature.HostTso4 : Feature.HostTso6)) return false;
+  if (block.segment === Segment.Udp || !(v4 ? rights.tso4 : rights.tso6)) return false;
   const cwr = (block.buf[block.checksumStart + 13]! & 0x80) !== 0;
-  if (cwr && !has(Feature.HostEcn)) return false;
+  if (cwr && !rights.ecn) return false;
   header[1] = (v4 ? 1 : 4) | (cwr ? 0x80 : 0);
   put16le(header, 2, headerLen);
   put16le(header, 4, block.segmentSize);

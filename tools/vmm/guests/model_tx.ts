@@ -10,6 +10,7 @@
  */
 
 import type { Block } from "../../../kernel/block.ts";
+import { copyBytes } from "../iov.ts";
 import { HEADER_BYTES } from "./model_header.ts";
 import type { ModelRing } from "./model_ring.ts";
 
@@ -31,6 +32,11 @@ export class ModelTx {
   #slots: number;
   #tables: number;
   #indirect: boolean;
+  // Where the next byte of a frame goes, how much room is there, and which slot comes then, of how many.
+  #at = 0;
+  #room = 0;
+  #nextSlot = 0;
+  #slotsLeft = 0;
   /** Descriptors of the chain that starts at each, for those that the device has. */
   #lengths: Uint16Array;
 
@@ -65,24 +71,38 @@ export class ModelTx {
       ring.link(last, next);
       last = next;
     }
-    this.#mem.set(header, this.#slots + head * this.#slotBytes);
-    let slot = head;
-    let at = HEADER_BYTES;
-    const put = (bytes: Uint8Array) => {
-      for (let from = 0; from < bytes.length;) {
-        if (at === this.#slotBytes) {
-          slot = ring.next(slot);
-          at = 0;
-        }
-        const here = Math.min(bytes.length - from, this.#slotBytes - at);
-        this.#mem.set(bytes.subarray(from, from + here), this.#slots + slot * this.#slotBytes + at);
-        from += here;
-        at += here;
-      }
-    };
-    put(block.buf.subarray(block.rp, block.wp));
-    if (block.extents !== null) { for (const extent of block.extents) put(extent); }
+    this.#nextSlot = head;
+    this.#slotsLeft = count;
+    this.#room = 0;
+    this.#put(header, 0, HEADER_BYTES);
+    this.#put(block.buf, block.rp, block.wp);
+    if (block.extents !== null) { for (const extent of block.extents) this.#put(extent, 0, extent.length); }
     return head;
+  }
+
+  /** Copies bytes `from` to `end` of `src` behind what was copied of the same frame. */
+  #put(src: Uint8Array, from: number, end: number): void {
+    while (from < end) {
+      if (this.#room === 0) this.#nextRun();
+      const here = Math.min(end - from, this.#room);
+      copyBytes(src, from, this.#mem, this.#at, here);
+      from += here;
+      this.#at += here;
+      this.#room -= here;
+    }
+  }
+
+  /** Goes to the next slot of the frame, and to those that follow it in memory. */
+  #nextRun(): void {
+    const ring = this.#ring;
+    let last = this.#nextSlot;
+    this.#at = this.#slots + last * this.#slotBytes;
+    this.#room = this.#slotBytes;
+    while (--this.#slotsLeft > 0 && ring.next(last) === last + 1) {
+      last++;
+      this.#room += this.#slotBytes;
+    }
+    this.#nextSlot = ring.next(last);
   }
 
   /** Describes the `bytes` bytes in the `count` slots linked from `head` on, in one table if that is agreed on. */

@@ -12,6 +12,7 @@
  */
 
 import { GuestConsole, type GuestOutput } from "./qemu_console.ts";
+import { qemuValue } from "./qemu_port.ts";
 
 /** A machine to start. */
 export interface QemuMachineOptions {
@@ -26,6 +27,8 @@ export interface QemuMachineOptions {
   mac?: string;
   /** MTU that the card tells its driver. Default: it tells none. */
   mtu?: number;
+  /** Unix socket that a virtio serial port named {@link AGENT_PORT} is connected to. Default: there is no such port. */
+  agent?: string;
   /** MiB of memory. Default 128. */
   memoryMib?: number;
   /** How it runs. Default tcg. */
@@ -35,6 +38,9 @@ export interface QemuMachineOptions {
   /** The program. Default qemu-system-x86_64. */
   program?: string;
 }
+
+/** What the guest knows the port by that `agent` asks for. */
+export const AGENT_PORT = "agent";
 
 /** How long QEMU may take to end after SIGTERM, in milliseconds, before SIGKILL. */
 const END_LIMIT_MS = 3000;
@@ -53,9 +59,18 @@ export function qemuArguments(options: QemuMachineOptions): string[] {
     ...["-m", `${memoryMib}`, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"],
     ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
     ...["-netdev", options.netdev, "-device", card],
+    ...agentArguments(options.agent),
     ...["-kernel", options.kernel, "-initrd", options.initrd],
     ...["-append", [...words, ...options.words ?? []].join(" ")],
   ];
+}
+
+/** A port beside the network: bytes to and from a socket, faster than a serial line by far. */
+function agentArguments(path: string | undefined): string[] {
+  if (path === undefined) return [];
+  const chardev = `socket,id=agent,server=off,path=${qemuValue(path)}`;
+  const port = `virtserialport,chardev=agent,name=${AGENT_PORT}`;
+  return ["-chardev", chardev, "-device", "virtio-serial-pci", "-device", port];
 }
 
 /** A running machine. */

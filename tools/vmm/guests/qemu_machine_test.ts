@@ -11,3 +11,11 @@ Deno.test("qemuArguments() emulates a machine of one processor with one card and
   assertEquals(value("-append")?.endsWith(" akarino.limit=9 akarino.dhcp"), true);
   assertEquals(qemuArguments({ ...options, accel: "kvm" }).includes("host"), true);
 });
+
+Deno.test("qemuArguments() adds a port for an agent to who asks for it", () => {
+  const options = { kernel: "/k", initrd: "/i", netdev: "user,id=net0" };
+  const args = qemuArguments({ ...options, agent: "/a, b.sock" });
+  assertEquals(args[args.indexOf("-chardev", args.indexOf("-chardev") + 1) + 1]?.endsWith(",path=/a,, b.sock"), true);
+  assertEquals(args.filter((one) => one.includes("agent")).length, 2);
+  assertEquals(qemuArguments(options).filter((one) => one.includes("agent")), []);
+});

@@ -12,14 +12,18 @@
 import { KernelError } from "../../../kernel/error.ts";
 import { ETHER_MTU } from "../../../kernel/wire/ethernet.ts";
 import { IpAddr, IPV4_LOOPBACK, parseIpAddr, parseIpMask } from "../../../kernel/wire/ip_addr.ts";
-import { MacAddr } from "../../../kernel/wire/mac_addr.ts";
+import { MacAddr, parseMacAddr } from "../../../kernel/wire/mac_addr.ts";
 import type { PolicyOptions } from "../nat_policy.ts";
+import { MAP_PROTO_NAMES } from "./map.ts";
 
 /** How the guest is addressed. */
 export type Style = "qemu" | "real";
 
 /** What a mapping, or a filter, looks at of the remote end (RFC 4787 4.1, 5): nothing, its address, its port too. */
 export type Dependence = "endpoint" | "address" | "address-port";
+
+/** One for every protocol, or one each; what is left out is the default. */
+export type DependenceOption = Dependence | Partial<Record<typeof MAP_PROTO_NAMES[number], Dependence>>;
 
 /** The router's hardware address (Akaros). */
 export const HOST_MAC: MacAddr = new MacAddr(0x0001, 0x0203040a);
@@ -48,8 +52,9 @@ export interface Lifetimes {
   readonly dns: number;
   /** RFC 5508 REQ-1c: at least 60 seconds. */
   readonly icmp: number;
-  /** Connections half open or closing: RFC 5382 REQ-5, at least 4 minutes. */
-  readonly tcpTransitory: number;
+  /** Connections half open, and closing ones: RFC 5382 REQ-5, at least 4 minutes; apart by RFC 7857 2.1. */
+  readonly tcpOpening: number;
+  readonly tcpClosing: number;
   /** RFC 5382 REQ-5: at least 2 hours 4 minutes. */
   readonly tcpEstablished: number;
 }
@@ -59,7 +64,8 @@ export const LIFETIMES: Lifetimes = {
   udp: 300_000,
   dns: 30_000,
   icmp: 60_000,
-  tcpTransitory: 240_000,
+  tcpOpening: 240_000,
+  tcpClosing: 240_000,
   tcpEstablished: 7_440_000,
 };
 
@@ -103,8 +109,8 @@ export interface NatOptions {
   mtu?: number;
   /** Largest MSS that a SYN may offer, either way; 0: as it is. Default: what fits the guest's MTU. */
   mss?: number;
-  mapping?: Dependence;
-  filtering?: Dependence;
+  mapping?: DependenceOption;
+  filtering?: DependenceOption;
   /** Whether packets from the network keep a map alive (RFC 4787 REQ-6; RFC 7857 wants to be able to say no). */
   inboundRefresh?: boolean;
   lifetimes?: Partial<Lifetimes>;
@@ -146,8 +152,9 @@ export interface NatConfig {
   readonly guestMac: MacAddr | null;
   readonly mtu: number;
   readonly mss: number;
-  readonly mapping: Dependence;
-  readonly filtering: Dependence;
+  /** By MapProto (RFC 7857 5 and 6: each protocol has its own). */
+  readonly mapping: readonly Dependence[];
+  readonly filtering: readonly Dependence[];
   readonly inboundRefresh: boolean;
   readonly lifetimes: Lifetimes;
   readonly guestCaps: Caps;
@@ -167,14 +174,15 @@ const TCP_IP_HEADERS = 40;
 /** Reads `options`; EINVAL names what cannot be. */
 export function natConfig(options: NatOptions): NatConfig {
   const { style = "qemu", mtu = ETHER_MTU } = options;
-  if (mtu < GUEST_MTU_MIN || mtu > GUEST_MTU_MAX) {
+  if (!(mtu >= GUEST_MTU_MIN && mtu <= GUEST_MTU_MAX && Number.isInteger(mtu))) {
     throw new KernelError("EINVAL", `Cannot use the MTU ${mtu}: not in ${GUEST_MTU_MIN} … ${GUEST_MTU_MAX}`);
   }
   const hostTexts = [options.hostAddr, ...options.hostAddrs ?? []];
   const hostAddrs = hostTexts.map((text) => addr(text.split("/")[0]!, "host address"));
   const hostAddr = hostAddrs[0]!;
   const link = addresses(options, style, hostAddr);
-  const { hostName = "guest", search = [], leaseSeconds = 3600, mapping = "endpoint" } = options;
+  if (style === "qemu") requireApart(link, hostTexts);
+  const { hostName = "guest", search = [], leaseSeconds = 3600 } = options;
   return {
     style,
     hostAddr,
@@ -187,8 +195,8 @@ export function natConfig(options: NatOptions): NatConfig {
     guestMac: options.guestMac === undefined ? GUEST_MACS[style] : options.guestMac,
     mtu,
     mss: options.mss ?? mtu - TCP_IP_HEADERS,
-    mapping,
-    filtering: options.filtering ?? "address",
+    mapping: byProto(options.mapping, "endpoint"),
+    filtering: byProto(options.filtering, "address"),
     inboundRefresh: options.inboundRefresh ?? true,
     lifetimes: { ...LIFETIMES, ...options.lifetimes },
     guestCaps: { ...GUEST_CAPS, ...options.guestCaps },
@@ -197,10 +205,14 @@ export function natConfig(options: NatOptions): NatConfig {
     hostName,
     search,
     leaseSeconds,
-    reservations: reservationsOf(options.reservations ?? {}),
+    reservations: reservationsOf(options.reservations ?? {}, link),
     zone: new Map(Object.entries(options.zone ?? {}).map(([name, text]) => [name.toLowerCase(), addr(text, "zone")])),
     zoneName: (options.zoneName ?? "internal").toLowerCase(),
   };
+}
+
+function byProto(option: DependenceOption | undefined, usual: Dependence): Dependence[] {
+  return MAP_PROTO_NAMES.map((name) => typeof option === "string" ? option : option?.[name] ?? usual);
 }
 
 type Addresses = Pick<NatConfig, "subnet" | "mask" | "prefix" | "router" | "guest" | "dns">;
@@ -241,10 +253,33 @@ function broadcastsOf(text: string): number[] {
   return [word & mask.w3, word | ~mask.w3];
 }
 
-function reservationsOf(texts: Readonly<Record<string, string>>): Map<number, IpAddr> {
-  return new Map(
-    Object.entries(texts).map(([mac, text]) => [parseInt(mac.replaceAll(":", ""), 16), addr(text, "reservation")]),
-  );
+/** RFC 4787 REQ-7: what has an address of the guests' network on the host's side could not be reached. */
+function requireApart({ subnet, mask, prefix }: Addresses, hostTexts: readonly string[]): void {
+  for (const text of hostTexts) {
+    const [net = "", length = "32"] = text.split("/");
+    const common = (parseIpMask(`/${length}`, true) ?? mask).and(mask);
+    if (!addr(net, "host address").sameNet(subnet, common)) continue;
+    throw new KernelError(
+      "EINVAL",
+      `Cannot use the subnet ${subnet}/${prefix} for guests: the host has ${text}, so take another`,
+    );
+  }
+}
+
+function reservationsOf(
+  texts: Readonly<Record<string, string>>,
+  { subnet, mask, router, dns }: Addresses,
+): Map<number, IpAddr> {
+  const reservations = new Map<number, IpAddr>();
+  for (const [text, at] of Object.entries(texts)) {
+    const mac = parseMacAddr(text);
+    if (mac === null) throw new KernelError("EINVAL", `Cannot reserve ${at} for "${text}": no hardware address`);
+    const one = addr(at, "reservation");
+    const isFree = one.sameNet(subnet, mask) && !one.equals(router) && dns?.equals(one) !== true;
+    if (!isFree) throw new KernelError("EINVAL", `Cannot reserve ${one} for ${mac}: no guest's address`);
+    reservations.set(mac.key, one);
+  }
+  return reservations;
 }
 
 function addr(text: string, what: string): IpAddr {

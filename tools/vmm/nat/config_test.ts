@@ -31,6 +31,24 @@ Deno.test("real style gives the guest the host's address", () => {
   assertEquals(guestMac, GUEST_MACS.real);
 });
 
+Deno.test("RFC 4787 REQ-7: a network for guests that the host is on is refused, and another one taken", () => {
+  const why = (options: Partial<NatOptions>) =>
+    assertThrows(() => natConfig({ ...base, ...options }), KernelError).message;
+  assertEquals(
+    why({ hostAddr: "10.0.2.77/24" }),
+    "Cannot use the subnet 10.0.2.0/24 for guests: the host has 10.0.2.77/24, so take another",
+  );
+  why({ hostAddr: "10.1.1.1/8" });
+  why({ hostAddrs: ["10.0.2.7"] });
+  why({ subnet: "10.0.0.0/16" });
+  assertEquals(`${natConfig({ ...base, hostAddr: "10.0.2.77/24", subnet: "10.0.3.0/24" }).router}`, "10.0.3.2");
+});
+
+Deno.test("RFC 7857 5 and 6: each protocol may have its own mapping and filtering", () => {
+  const { mapping, filtering } = natConfig({ ...base, mapping: { tcp: "address" }, filtering: "endpoint" });
+  assertEquals([mapping, filtering], [["endpoint", "address", "endpoint"], ["endpoint", "endpoint", "endpoint"]]);
+});
+
 Deno.test("Options that cannot be are refused with a reason", () => {
   const bad: Partial<NatOptions>[] = [
     { hostAddr: "nonsense" },
@@ -47,6 +65,10 @@ Deno.test("Options that cannot be are refused with a reason", () => {
     { style: "real" },
     { nameServers: ["x"] },
     { reservations: { "020000000001": "x" } },
+    { reservations: { "02000000000": "10.0.2.20" } },
+    { reservations: { "020000000001": "10.0.3.20" } },
+    { reservations: { "020000000001": "10.0.2.3" } },
+    { mtu: NaN },
   ];
   for (const one of bad) {
     assertEquals([one, assertThrows(() => natConfig({ ...base, ...one }), KernelError).code], [one, "EINVAL"]);

@@ -25,7 +25,7 @@ export const Reason = {
   BadIp: 6,
   /** The IPv4 header checksum is wrong. */
   IpChecksum: 7,
-  /** A guest's packet from an address that no guest of this link may have. */
+  /** A guest's packet from an address, IP's or the link's, that no guest of this link may have. */
   Source: 8,
   /** To nobody, a group, a broadcast, or a reserved address. */
   Destination: 9,
@@ -93,6 +93,10 @@ export const Reason = {
   NoService: 40,
   /** A checksum or a cut owed that does not fit the packet. */
   Offload: 41,
+  /** A source route (RFC 791 3.1): it would go past the policy to wherever it likes (RFC 7126 4.3). */
+  SourceRoute: 42,
+  /** From an address that is leased to, or kept for, another guest. */
+  Spoofed: 43,
 } as const;
 export type Reason = typeof Reason[keyof typeof Reason];
 
@@ -140,6 +144,8 @@ export const REASON_NAMES: readonly string[] = [
   "arp",
   "no-service",
   "offload",
+  "source-route",
+  "spoofed",
 ];
 
 /** The counters of one NAT. */

@@ -5,7 +5,9 @@
  * → errors → icmp_error.
  *
  * An error belongs to the map whose packet it quotes; it neither makes, keeps alive nor ends one (RFC 5508 REQ-6). Its
- * own checksum must be right, as it is computed anew; those of the quote are only updated, right or not (REQ-3b).
+ * own checksum must be right, as it is computed anew (REQ-3). Those of the quote are only updated, right or not: the
+ * transport's by REQ-3c; IP's although REQ-3a would rather drop it, as there are routers that count down the TTL and
+ * quote what they have then.
  *
  * Limits: errors of guests about answers of the name server are dropped: nobody waits for them.
  *
@@ -13,8 +15,15 @@
  */
 
 import type { Block } from "../../../kernel/block.ts";
-import { icmpChecksumOk, type IcmpQuote, parseIcmpQuote, setIcmpChecksum } from "../../../kernel/wire/icmp.ts";
-import { IpAddr, IPV4_LOOPBACK } from "../../../kernel/wire/ip_addr.ts";
+import {
+  ICMP_REDIRECT,
+  ICMP_SOURCE_QUENCH,
+  icmpChecksumOk,
+  type IcmpQuote,
+  parseIcmpQuote,
+  setIcmpChecksum,
+} from "../../../kernel/wire/icmp.ts";
+import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { ipv4Ttl, setIpv4Dst, setIpv4Src, setIpv4Ttl } from "../../../kernel/wire/ipv4.ts";
 import type { Nat } from "../nat.ts";
 import { Reason } from "./counters.ts";
@@ -24,16 +33,21 @@ import { quotedPort, setQuotedEnd } from "./icmp_error.ts";
 import { toGuest } from "./link.ts";
 import { MapProto, type NatMap, Realm } from "./map.ts";
 import { Kind, mapProtoOf } from "./packet.ts";
-import { filterKey, findWay } from "./way.ts";
+import { filterKey, findWay, mayReach } from "./way.ts";
 
 function drop(nat: Nat, reason: Reason): Decision {
   nat.packet.block.free();
   return nat.decision.set(Verdict.Drop, nat.counters.refuse(reason), null, null);
 }
 
-/** The quote of the error that was just read; null: malformed, or damaged on its way. */
+/**
+ * The quote of the error that was just read; null: malformed, damaged on its way, or not to be passed on. A redirect is
+ * a router's word to its own neighbours (RFC 1812 5.2.7.2), and source quench is no more (RFC 6633 5).
+ */
 function quoteOf(nat: Nat): IcmpQuote | null {
   const { buf, transport, end } = nat.packet;
+  const type = buf[transport]!;
+  if (type === ICMP_REDIRECT || type === ICMP_SOURCE_QUENCH) return null;
   return icmpChecksumOk(buf, transport, end) ? parseIcmpQuote(buf, transport, end) : null;
 }
 
@@ -50,8 +64,10 @@ export function errorOutbound(nat: Nat, guest: Guest): Decision {
   const remote = quote.ip.src;
   const way = findWay(nat, guest, { proto: proto as MapProto, guestPort, remoteWord: remote.w3, remotePort });
   const { map } = way;
-  // To whoever sent the packet, and to nobody else: an error is no way round the policy.
+  // To whoever sent the packet, and to nobody else.
   if (map === null || way.realm === Realm.Dns || packet.dst !== remote.w3) return drop(nat, Reason.IcmpQuote);
+  const reason = mayTell(nat, map);
+  if (reason !== Reason.None) return drop(nat, reason);
   const ttl = ipv4Ttl(buf, at);
   if (ttl <= 1) return drop(nat, Reason.Ttl);
   const real = way.real ?? remote;
@@ -66,6 +82,19 @@ export function errorOutbound(nat: Nat, guest: Guest): Decision {
   setIcmpChecksum(buf, packet.transport, packet.end);
   counters.errorsOut++;
   return nat.decision.set(Verdict.Send, Reason.None, map, packet.block);
+}
+
+/**
+ * Whether the guest may send an error by `nat.way`. A quote is easily forged, and carries what one likes to whom one
+ * likes: so only to whom a packet could have come from, which is who is let in, and whom the guest could send to.
+ */
+function mayTell(nat: Nat, map: NatMap): Reason {
+  const { way, config } = nat;
+  if (way.isAnswer) return Reason.None;
+  if (config.broadcasts.has(way.remoteWord)) return Reason.Destination;
+  const key = filterKey(nat, map.proto, way.remoteWord, way.remotePort);
+  const isKnown = !map.isStatic && (!nat.filters[map.proto] || map.lets(key, nat.now, nat.table.lifetimeOf(map)));
+  return isKnown ? mayReach(nat) : Reason.IcmpQuote;
 }
 
 /** Translates an error (a whole IP packet, given away) about a packet that `map` sent. */
@@ -87,12 +116,16 @@ export function errorInbound(nat: Nat, map: NatMap): Decision {
   const quote = quoteOf(nat);
   if (quote === null || mapProtoOf(quote.ip.protocol) !== map.proto) return drop(nat, Reason.IcmpQuote);
   const port = quotedPort(buf, quote, "source");
-  if (port < 0 || !map.holds(port)) return drop(nat, Reason.IcmpQuote);
+  const sender = quote.ip.src;
+  if (port < 0 || !map.holds(port) || !(sender.isLoopback || config.hostWords.has(sender.w3))) {
+    return drop(nat, Reason.IcmpQuote);
+  }
   const real = quote.ip.dst;
   const seen = calledBy(nat, map, real);
   const remotePort = map.proto === MapProto.Icmp ? 0 : quotedPort(buf, quote, "destination");
   const lifetime = nat.table.lifetimeOf(map);
-  if (nat.filters && !map.isStatic && !map.lets(filterKey(nat, seen.w3, remotePort), nat.now, lifetime)) {
+  const key = filterKey(nat, map.proto, seen.w3, remotePort);
+  if (nat.filters[map.proto] && !map.isStatic && !map.lets(key, nat.now, lifetime)) {
     return drop(nat, Reason.Filtered);
   }
   const guestPort = map.guestPort + port - map.hostPort;
@@ -102,9 +135,8 @@ export function errorInbound(nat: Nat, map: NatMap): Decision {
   }
   // Who found the fault: the remote under the name that the guest knows, the host as the router, others as they are.
   const finder = IpAddr.v4(packet.src);
-  const isHost = finder.isLoopback || (config.style === "real" && config.hostWords.has(finder.w3));
   if (finder.equals(real)) setIpv4Src(buf, at, seen);
-  else if (isHost) setIpv4Src(buf, at, config.router);
+  else if (finder.isLoopback || isGuestsOwn(nat, finder)) setIpv4Src(buf, at, config.router);
   setIpv4Dst(buf, at, map.guest.addr);
   setIpv4Ttl(buf, at, Math.max(1, ipv4Ttl(buf, at) - 1));
   setIcmpChecksum(buf, packet.transport, packet.end);
@@ -114,8 +146,13 @@ export function errorInbound(nat: Nat, map: NatMap): Decision {
 }
 
 /** How the guest calls the remote `real` of one of its packets. */
-function calledBy(nat: Nat, map: NatMap, real: IpAddr): IpAddr {
+export function calledBy(nat: Nat, map: NatMap, real: IpAddr): IpAddr {
   const { config } = nat;
   if (map.realm === Realm.Dns) return config.dns ?? real;
-  return real.isLoopback || map.bound?.equals(IPV4_LOOPBACK) === true ? config.router : real;
+  return real.isLoopback || map.realm === Realm.Host || isGuestsOwn(nat, real) ? config.router : real;
+}
+
+/** Real style: the guest has the host's address, and calls the host by the router's. */
+function isGuestsOwn({ config }: Nat, addr: IpAddr): boolean {
+  return config.style === "real" && config.hostWords.has(addr.w3);
 }

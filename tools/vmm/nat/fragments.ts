@@ -17,6 +17,7 @@
  */
 
 import { Block } from "../../../kernel/block.ts";
+import { finishChecksum } from "../../../kernel/segment.ts";
 import { get16, sameBytes } from "../../../kernel/wire/bytes.ts";
 import {
   copiedIpv4Options,
@@ -27,14 +28,13 @@ import {
   ipv4Id,
   ipv4Tos,
   parseIpv4,
-  setIpv4Checksum,
   setIpv4DontFragment,
   setIpv4Fragment,
   setIpv4Tos,
   setIpv4TotalLen,
 } from "../../../kernel/wire/ipv4.ts";
 import { Reason } from "./counters.ts";
-import { finishChecksum, type NatPacket } from "./packet.ts";
+import type { NatPacket } from "./packet.ts";
 
 /** Datagrams that wait for their rest: a burst of large ones, one after another. */
 export const DATAGRAMS_MAX = 32;
@@ -210,7 +210,6 @@ function wholeOf(datagram: Datagram, header: Uint8Array): Block | null {
   setIpv4Fragment(buf, rp, 0, false);
   setIpv4DontFragment(buf, rp, false);
   if (datagram.isMarked) setIpv4Tos(buf, rp, ipv4Tos(buf, rp) | ECN_CE);
-  setIpv4Checksum(buf, rp, header.length);
   return block;
 }
 

@@ -99,6 +99,10 @@ Deno.test("Limits: datagrams, bytes, holes and time", () => {
   assertEquals(reassembler.expire(first - 1), 0);
   assert(reassembler.expire(first + REASSEMBLY_MS) > 0);
   assertEquals([reassembler.length, reassembler.bytes, reassembler.nextExpiry()], [0, 0, Infinity]);
+  // Small ones are limited by their number; the oldest goes.
+  for (let id = 0; id < DATAGRAMS_MAX + 9; id++) add(reassembler, piece(0, pattern(8), true, { id }), id);
+  assertEquals([reassembler.length, reassembler.nextExpiry()], [DATAGRAMS_MAX, 9 + REASSEMBLY_MS]);
+  reassembler.expire(Infinity);
   const holes = Array.from({ length: HOLES_MAX + 1 }, (_, i) => add(reassembler, piece(16 * i + 8, pattern(8), true)));
   assertEquals([holes.at(-2), holes.at(-1)], [null, Reason.Fragment]);
 });

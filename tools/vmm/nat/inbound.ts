@@ -7,6 +7,7 @@
  */
 
 import { type Block, Segment } from "../../../kernel/block.ts";
+import { finishChecksum, pieceLength } from "../../../kernel/segment.ts";
 import {
   ICMP_ECHO_REPLY,
   ICMP_TIME_EXCEEDED,
@@ -26,7 +27,7 @@ import { errorInbound } from "./errors.ts";
 import { makeError, mayAnswer } from "./icmp_error.ts";
 import { toGuest } from "./link.ts";
 import { MapProto, type NatMap, Realm, remoteKey } from "./map.ts";
-import { finishChecksum, Kind } from "./packet.ts";
+import { Kind } from "./packet.ts";
 import { filterKey } from "./way.ts";
 
 const LOOPBACK_NET = 127;
@@ -90,7 +91,7 @@ function use(nat: Nat, map: NatMap, seen: number): void {
   if (map.proto === MapProto.Tcp) {
     cls = map.track(remoteKey(seen, port), tcpFlags(packet.buf, packet.transport), false);
   } else if (!config.inboundRefresh) return;
-  if (nat.filters) map.keepOpen(filterKey(nat, seen, port), now);
+  if (nat.filters[map.proto]) map.keepOpen(filterKey(nat, map.proto, seen, port), now);
   table.touch(map, cls, now);
 }
 
@@ -117,8 +118,8 @@ function isMartian(nat: Nat, map: NatMap): boolean {
 }
 
 function isLetIn(nat: Nat, map: NatMap, seen: number): boolean {
-  if (map.isStatic || !nat.filters) return true;
-  return map.lets(filterKey(nat, seen, remotePort(nat)), nat.now, nat.table.lifetimeOf(map));
+  if (map.isStatic || !nat.filters[map.proto]) return true;
+  return map.lets(filterKey(nat, map.proto, seen, remotePort(nat)), nat.now, nat.table.lifetimeOf(map));
 }
 
 function remotePort({ packet }: Nat): number {
@@ -132,8 +133,9 @@ function isReply(type: number): boolean {
 /** Whether the packet must be refused for its size. What the host itself sent is cut: no path is to be discovered. */
 function isTooBig(nat: Nat, isLocal: boolean): boolean {
   const { block, buf, at, src } = nat.packet;
-  if (block.segment !== Segment.None) return false;
-  if (block.length <= nat.config.mtu || !ipv4DontFragment(buf, at)) return false;
+  // A segment that will be cut is as large as its pieces.
+  const length = block.segment === Segment.None ? block.length : pieceLength(block);
+  if (length <= nat.config.mtu || !ipv4DontFragment(buf, at)) return false;
   return !isLocal && !nat.config.hostWords.has(src);
 }
 

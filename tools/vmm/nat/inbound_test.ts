@@ -1,6 +1,7 @@
 /** Packets of the network: whom they reach, filtered, forwarded, cut or answered. */
 
 import { assertEquals, assertNotEquals } from "@std/assert";
+import { Block, Checksum, Segment } from "../../../kernel/block.ts";
 import { icmpNextHopMtu } from "../../../kernel/wire/icmp.ts";
 import { parseIpv4 } from "../../../kernel/wire/ipv4.ts";
 import { TCP_ACK, TCP_SYN } from "../../../kernel/wire/tcp.ts";
@@ -72,7 +73,7 @@ Deno.test("Maps of the world and of the loopback are apart: neither takes the ot
   assertEquals(back(reply({ dstPort: host.hostPort }), host).reason, "filtered");
 });
 
-Deno.test("Inbound packets above the guest's MTU are cut, or with DF refused with the MTU (akaros 22)", () => {
+Deno.test("akaros 22: inbound packets above the guest's MTU are cut, or with DF refused with the MTU", () => {
   const { out, back } = natKit({ mtu: 1280 });
   const { map } = sentOf(out(udp()));
   const { toGuest } = back(reply({ payload: pattern(4000) }), map);
@@ -187,4 +188,31 @@ Deno.test("A forward bound to one address is no way out by another", () => {
   assertEquals([world.map === map, endsOf(world.packet)], [false, `${HOST}:53 > ${REMOTE}:9`]);
   back(udpPacket({ src: "127.0.0.1", dst: "127.0.0.1", srcPort: 77, dstPort: 5353 }), map);
   assertEquals(sentOf(out(udp({ srcPort: 53, dst: ROUTER, dstPort: 77 }))).map, map);
+});
+
+Deno.test("An uncut segment is as large as its pieces will be: it fits, or is answered with the MTU", () => {
+  const { out, back } = natKit({ mtu: 1280, mss: 0 });
+  const { map } = sentOf(out(tcpPacket()));
+  const ends = { src: REMOTE, dst: HOST, srcPort: 80, dstPort: 4000 };
+  const uncut = (segmentSize: number) => {
+    const block = Block.from(tcpPacket({ ...ends, flags: TCP_ACK, data: pattern(20_000) }));
+    block.checksum = Checksum.Owed;
+    block.checksumStart = block.rp + 20;
+    block.checksumField = block.rp + 36;
+    block.segment = Segment.Tcp4;
+    block.segmentSize = segmentSize;
+    block.segmentHeaderLen = 40;
+    return back(block, map);
+  };
+  assertEquals([uncut(1240).reason, uncut(1240).frames.length], ["none", 1]);
+  const refused = uncut(1241);
+  assertEquals([refused.reason, icmpNextHopMtu(refused.block!.bytes(), 20)], ["too-big", 1280]);
+});
+
+Deno.test("ICMP errors to the network are limited in rate as those to guests are", () => {
+  const kit = natKit();
+  const { map } = sentOf(kit.out(udp()));
+  let told = 0;
+  for (let i = 0; i < 200; i++) told += kit.back(reply({ ttl: 1 }), map).block === null ? 0 : 1;
+  assertEquals([told, kit.refused("ttl"), kit.refused("icmp-rate")], [50, 200, 150]);
 });

@@ -43,9 +43,11 @@ export class TableDoor implements NatDoor {
   /** Ports that somebody else has. */
   readonly taken = new Set<number>();
   isFull = false;
+  /** Most ports at a time. */
+  max = Infinity;
 
   open(map: NatMap): string {
-    if (this.isFull) return "no port is free";
+    if (this.isFull || this.maps.size >= this.max) return "no port is free";
     if (map.isStatic) {
       for (let i = 0; i < map.count; i++) {
         if (this.taken.has(map.hostPort + i)) return `udp/7 of eve has announced ${map.hostPort + i}`;

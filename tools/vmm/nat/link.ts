@@ -10,10 +10,12 @@ import { Block, BLOCK_HEADROOM, Segment } from "../../../kernel/block.ts";
 import { ARP_LEN, type ArpPacket, emitArp, parseArp } from "../../../kernel/wire/arp.ts";
 import { put16 } from "../../../kernel/wire/bytes.ts";
 import {
+  DHCP_ACK,
   DHCP_CLIENT_PORT,
   DHCP_SERVER_PORT,
   dhcpLen,
   type DhcpMessage,
+  dhcpType,
   emitDhcp,
   parseDhcp,
 } from "../../../kernel/wire/dhcp.ts";
@@ -29,6 +31,7 @@ import { Reason } from "./counters.ts";
 import { type Decision, Verdict } from "./decision.ts";
 import { cutPacket } from "./fragments.ts";
 import type { Guest } from "./guest.ts";
+import { udpIsSound } from "./packet.ts";
 import { type ErrorFields, makeError, mayAnswer } from "./icmp_error.ts";
 
 const SRC_MAC = 6;
@@ -106,29 +109,43 @@ export function arpFrame(nat: Nat, frame: Block): Decision {
   const answer = packet === null
     ? null
     : answerArp({ mac: config.hostMac, answersFor: (addr) => nat.isBehind(addr) }, packet);
-  if (packet !== null) learn(nat, packet);
+  if (packet !== null && !learn(nat, packet)) {
+    return decision.set(Verdict.Drop, counters.refuse(Reason.Spoofed), null, null);
+  }
   if (answer === null) return decision.set(Verdict.Drop, counters.refuse(Reason.Arp), null, null);
   counters.arp++;
   sendArp(nat, answer, answer.targetMac);
   return decision.set(Verdict.Service, Reason.None, null, null);
 }
 
-function learn(nat: Nat, packet: ArpPacket): void {
+/** Learns the sender's hardware address; false: it says to be another guest. */
+function learn(nat: Nat, packet: ArpPacket): boolean {
   const sender = arpSender(packet);
-  if (sender !== null && nat.mayBeGuest(sender.addr.w3)) nat.table.addGuest(sender.addr, sender.mac);
+  if (sender === null || !nat.mayBeGuest(sender.addr.w3)) return true;
+  if (!isFrom(nat, sender.mac) || nat.dhcp.isAnothers(sender.addr.w3, sender.mac.key, nat.now)) return false;
+  nat.table.addGuest(sender.addr, sender.mac);
+  return true;
+}
+
+/** Whether the frame at hand came from the station `mac`. */
+function isFrom(nat: Nat, mac: MacAddr): boolean {
+  return mac.hi === nat.macHi && mac.lo === nat.macLo;
 }
 
 /** A DHCP message of a guest in the packet that was just read (given away). */
 export function dhcpPacket(nat: Nat, block: Block): Decision {
   const { packet, counters, decision } = nat;
   block.own();
-  const from = packet.at + packet.headerLen + UDP_HEADER_LEN;
-  const message = parseDhcp(block.buf, from, block.wp);
+  packet.read(block);
+  const message = udpIsSound(packet) ? parseDhcp(block.buf, packet.transport + UDP_HEADER_LEN, block.wp) : null;
   block.free();
-  const answer = message === null ? null : nat.dhcp.answer(message, nat.now);
+  // Nobody gives back, or asks for, what another station has.
+  const answer = message === null || !isFrom(nat, message.chaddr) ? null : nat.dhcp.answer(message, nat.now);
   if (answer === null) return decision.set(Verdict.Drop, counters.refuse(Reason.Dhcp), null, null);
   counters.dhcp++;
-  if (!answer.yiaddr.isUnspecified) nat.table.addGuest(answer.yiaddr, answer.chaddr);
+  if (dhcpType(answer) === DHCP_ACK && !answer.yiaddr.isUnspecified) {
+    nat.table.addGuest(answer.yiaddr, answer.chaddr);
+  }
   sendDhcp(nat, answer);
   return decision.set(Verdict.Service, Reason.None, null, null);
 }

@@ -7,6 +7,7 @@
  */
 
 import { type Block, Checksum } from "../../../kernel/block.ts";
+import { finishChecksum } from "../../../kernel/segment.ts";
 import { get16, getWord } from "../../../kernel/wire/bytes.ts";
 import { DHCP_SERVER_PORT } from "../../../kernel/wire/dhcp.ts";
 import { DNS_PORT } from "../../../kernel/wire/dns.ts";
@@ -23,11 +24,12 @@ import {
   ICMP_UNREACHABLE,
   ICMP_UNREACHABLE_PORT,
   ICMP_UNREACHABLE_PROHIBITED,
+  ICMP_UNREACHABLE_PROTOCOL,
 } from "../../../kernel/wire/icmp.ts";
 import { IPV4_LOOPBACK } from "../../../kernel/wire/ip_addr.ts";
 import { ipv4Ttl, setIpv4Ttl } from "../../../kernel/wire/ipv4.ts";
 import { MacAddr } from "../../../kernel/wire/mac_addr.ts";
-import { clampTcpMss, TCP_SYN, tcpFlags } from "../../../kernel/wire/tcp.ts";
+import { clampTcpMss, TCP_RST, TCP_SYN, tcpFlags } from "../../../kernel/wire/tcp.ts";
 import { UDP_HEADER_LEN } from "../../../kernel/wire/udp.ts";
 import type { Nat } from "../nat.ts";
 import { replyEcho } from "../services/echo.ts";
@@ -35,10 +37,11 @@ import { Reason } from "./counters.ts";
 import { type Decision, Verdict } from "./decision.ts";
 import { errorOutbound } from "./errors.ts";
 import type { Guest } from "./guest.ts";
+import { translateInbound } from "./inbound.ts";
 import { arpFrame, dhcpPacket, errorToGuest, toGuest, udpBlock } from "./link.ts";
 import { MapClass, MapProto, NatMap, Realm, remoteKey } from "./map.ts";
-import { finishChecksum, icmpIsQuery, Kind } from "./packet.ts";
-import { filterKey, findWay, type Way } from "./way.ts";
+import { icmpIsQuery, Kind, udpIsSound } from "./packet.ts";
+import { filterKey, findWay, mayReach, type Way } from "./way.ts";
 
 const SRC_MAC = 6;
 const LIMITED_BROADCAST = -1;
@@ -69,12 +72,13 @@ export function translateOutbound(nat: Nat, frame: Block, now: number): Decision
 function packetOut(nat: Nat, block: Block, isGroup: boolean): Decision {
   const { packet } = nat;
   let reason = packet.read(block);
+  if (reason === Reason.Protocol && !isGroup) return otherProtocol(nat, block);
   if (reason !== Reason.None) return drop(nat, block, reason);
   if (isDhcp(nat)) return dhcpPacket(nat, block);
   if (isGroup) return drop(nat, block, Reason.LinkBroadcast);
   if (!nat.mayBeGuest(packet.src)) return drop(nat, block, Reason.Source);
   const guest = guestOf(nat);
-  if (guest === null) return drop(nat, block, Reason.Guests);
+  if (typeof guest === "number") return drop(nat, block, guest);
   if (packet.kind !== Kind.Fragment) return route(nat, guest);
   const whole = nat.reassembler.add(packet, nat.now);
   if (typeof whole === "number") return drop(nat, block, whole);
@@ -84,19 +88,28 @@ function packetOut(nat: Nat, block: Block, isGroup: boolean): Decision {
   return reason === Reason.None ? route(nat, guest) : drop(nat, whole, reason);
 }
 
+/** A protocol that cannot be translated: who asks for it is told so (RFC 792, code 2). */
+function otherProtocol(nat: Nat, block: Block): Decision {
+  const guest = nat.table.guest(nat.packet.src);
+  if (guest === null) return drop(nat, block, Reason.Protocol);
+  return refuse(nat, guest, { reason: Reason.Protocol, type: ICMP_UNREACHABLE, code: ICMP_UNREACHABLE_PROTOCOL });
+}
+
 /** To the server's port, and to the router or to everybody: what is for somebody else's server goes its way. */
 function isDhcp({ packet, config }: Nat): boolean {
   return packet.kind === Kind.Ports && packet.proto === MapProto.Udp && packet.dstPort === DHCP_SERVER_PORT &&
     (packet.dst === LIMITED_BROADCAST || packet.dst === config.router.w3);
 }
 
-/** Who sent the packet; new guests and new hardware addresses are learnt. */
-function guestOf(nat: Nat): Guest | null {
+/** Who sent the packet; new guests and new hardware addresses are learnt, but not of who has another's address. */
+function guestOf(nat: Nat): Guest | Reason {
   const { packet, table, macHi, macLo } = nat;
   const guest = table.guest(packet.src);
   if (guest !== null && guest.mac !== null && guest.mac.lo === macLo && guest.mac.hi === macHi) return guest;
   const mac = new MacAddr(macHi, macLo);
-  return table.addGuest(packet.srcAddr, mac.isGroup || mac.isZero ? null : mac);
+  if (mac.isGroup || mac.isZero) return Reason.Source;
+  if (nat.dhcp.isAnothers(packet.src, mac.key, nat.now)) return Reason.Spoofed;
+  return table.addGuest(packet.srcAddr, mac) ?? Reason.Guests;
 }
 
 /** The packet that was read, of `guest`, whole: where does it go? */
@@ -120,7 +133,7 @@ function route(nat: Nat, guest: Guest): Decision {
   if (!isRouter && !isDns && nat.isOnLink(dst)) return drop(nat, block, Reason.OnLink);
   const { proto, srcPort, dstPort } = packet;
   const way = findWay(nat, guest, { proto, guestPort: srcPort, remoteWord: dst, remotePort: remotePort(nat, dstPort) });
-  const reason = way.isAnswer ? Reason.None : mayReach(nat, way);
+  const reason = mayReach(nat);
   if (reason !== Reason.None) {
     return refuse(nat, guest, { reason, type: ICMP_UNREACHABLE, code: ICMP_UNREACHABLE_PROHIBITED });
   }
@@ -135,21 +148,6 @@ function remotePort(nat: Nat, dstPort: number): number {
   return nat.packet.kind === Kind.Query ? 0 : dstPort;
 }
 
-/** What the policy says about a new way. */
-function mayReach(nat: Nat, way: Way): Reason {
-  const { policy, packet, config } = nat;
-  const { protocol } = packet;
-  const port = way.remotePort;
-  if (way.realm === Realm.Host) return policy.checkLoopback(protocol, packet.dst, port);
-  if (way.realm === Realm.Dns) return policy.checkNamed(protocol, packet.dst, port);
-  if (!config.hostWords.has(packet.dst)) return policy.check(protocol, packet.dst, port);
-  // A hairpin (RFC 4787 REQ-9): the guests' own maps are reached whether or not the host is.
-  const { proto } = packet;
-  const isOwn = packet.kind === Kind.Ports &&
-    (nat.table.findByHost(proto, port) !== null || nat.forwards.holds(proto, port));
-  return isOwn ? policy.checkNamed(protocol, packet.dst, port) : policy.checkHost(protocol, packet.dst, port);
-}
-
 /** A question to our name server: answered here, or sent to one of the host's. */
 function toNameServer(nat: Nat, guest: Guest, way: Way): Decision {
   const { packet, relay, counters, decision, config } = nat;
@@ -158,6 +156,7 @@ function toNameServer(nat: Nat, guest: Guest, way: Way): Decision {
     block.own();
     packet.read(block);
     const data = relay.answer(packet.buf, packet.transport + UDP_HEADER_LEN, block.wp);
+    if (data !== null && !udpIsSound(packet)) return drop(nat, block, Reason.BadTransport);
     if (data !== null) {
       counters.dns++;
       const ports = { srcPort: DNS_PORT, dstPort: packet.srcPort };
@@ -200,9 +199,18 @@ function toMap(nat: Nat, guest: Guest, way: Way): Decision {
     setIpv4Ttl(packet.buf, packet.at, RELAY_TTL);
   } else if (isRouted) setIpv4Ttl(packet.buf, packet.at, ttl - 1);
   map.packetsOut++;
+  if (way.target !== null) return hairpin(nat, block, way.target);
   counters.sent++;
   counters.sentBytes += block.length;
   return nat.decision.set(Verdict.Send, Reason.None, map, block);
+}
+
+/**
+ * To another guest, or to itself, by the host's address (RFC 4787 REQ-9a: with the host's address and port as source).
+ * Not by way of the host: a program of its own that has the port at this address would take what is not for it.
+ */
+function hairpin(nat: Nat, block: Block, target: NatMap): Decision {
+  return translateInbound(nat, block.own(), target, nat.now);
 }
 
 /** What sending does to a map: it lives on, its remote is let in, its connection is followed. */
@@ -211,9 +219,12 @@ function use(nat: Nat, map: NatMap, way: Way): void {
   const { packet, now } = nat;
   let cls: MapClass = map.class;
   if (packet.proto === MapProto.Tcp) {
-    cls = map.track(remoteKey(packet.dst, packet.dstPort), tcpFlags(packet.buf, packet.transport), true);
+    const flags = tcpFlags(packet.buf, packet.transport);
+    cls = map.track(remoteKey(packet.dst, packet.dstPort), flags, true);
+    // RFC 7857 7.1: who is called does not keep a map alive by refusing.
+    if ((flags & TCP_RST) !== 0 && cls === map.class) return;
   } else if (cls === MapClass.Dns && packet.dstPort !== DNS_PORT) cls = MapClass.Udp;
-  if (nat.filters) map.open(filterKey(nat, way.remoteWord, way.remotePort), now);
+  if (nat.filters[map.proto]) map.open(filterKey(nat, map.proto, way.remoteWord, way.remotePort), now);
   nat.table.touch(map, cls, now);
 }
 
@@ -222,26 +233,36 @@ function makeMap(nat: Nat, guest: Guest, way: Way): NatMap | Reason {
   const { table, counters } = nat;
   const victim = table.victim(guest, way.proto);
   if (typeof victim === "number") return victim;
-  if (victim !== null) {
-    counters.mapsEvicted++;
-    nat.close(victim);
-  }
+  if (victim !== null) evict(nat, victim);
   const { proto, guestPort, realm } = way;
   const map = new NatMap(
     guest,
     proto,
     guestPort,
     realm,
-    table.remoteWord(way.remoteWord),
-    table.remotePort(way.remotePort),
+    table.remoteWord(proto, way.remoteWord),
+    table.remotePort(proto, way.remotePort),
   );
   // What comes from the network must never reach a map of the host's loopback. One of another machine's has its port
   // to itself on all addresses: bound, it would hide the port from a map of the world; inbound looks at its remotes.
   if (realm === Realm.Host && nat.config.loopbackFrom.isLoopback) map.bound = IPV4_LOOPBACK;
-  if (nat.door.open(map) !== "") return Reason.NoPort;
+  if (nat.door.open(map) !== "" && !openInstead(nat, map)) return Reason.NoPort;
   counters.mapsMade++;
   table.add(map, nat.now);
   return map;
+}
+
+/** The host has no more conversations, as its own programs have many: then a map must go although no cap says so. */
+function openInstead(nat: Nat, map: NatMap): boolean {
+  const victim = nat.table.cheapest(map.guest, map.proto);
+  if (victim === null) return false;
+  evict(nat, victim);
+  return nat.door.open(map) === "";
+}
+
+function evict(nat: Nat, victim: NatMap): void {
+  nat.counters.mapsEvicted++;
+  nat.close(victim);
 }
 
 /** Lowers the segment size that a SYN offers to what the guest's link carries. */

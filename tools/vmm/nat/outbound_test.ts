@@ -5,11 +5,12 @@ import fc from "fast-check";
 import { Checksum } from "../../../kernel/block.ts";
 import { pseudoSum } from "../../../kernel/wire/checksum.ts";
 import { MAC_BROADCAST } from "../../../kernel/wire/mac_addr.ts";
-import { ipv4HeaderLen, ipv4Tos, ipv4Ttl, parseIpv4 } from "../../../kernel/wire/ipv4.ts";
+import { ipv4HeaderLen, ipv4Tos, ipv4Ttl, parseIpv4, setIpv4Checksum } from "../../../kernel/wire/ipv4.ts";
 import { parseTcp, TCP_ACK, TCP_RST, TCP_SYN, tcpChecksumOk } from "../../../kernel/wire/tcp.ts";
 import { fuzz } from "../../../tests/kit/fuzz.ts";
 import { echoPacket, icmpErrorPacket, ip, ipPacket, pattern, udpPacket } from "../../../tests/kit/ip_fixture.ts";
 import { u16 } from "../../../tests/kit/wire.ts";
+import { translateOutbound } from "./outbound.ts";
 import {
   assertSound,
   DNS,
@@ -50,7 +51,21 @@ Deno.test("One guest port has one host port for every remote (RFC 4787 REQ-1), a
   assertEquals([maps("endpoint"), maps("address"), maps("address-port")], [1, 2, 3]);
 });
 
-Deno.test("TTL counts down one hop each way; TOS, id, DF and options stay as they are", () => {
+Deno.test("RFC 7857 5, 6: UDP and TCP may be mapped and filtered apart from each other", () => {
+  const { out, back } = natKit({ mapping: { tcp: "address" }, filtering: { tcp: "address-port", udp: "endpoint" } });
+  const ports = (make: typeof udp) =>
+    new Set([REMOTE, "192.0.2.10"].map((dst) => out(make({ dst })).map!.hostPort)).size;
+  const tcp = (options: object = {}) => tcpPacket({ flags: TCP_ACK, ...options });
+  assertEquals([ports(udp), ports(tcp)], [1, 2]);
+  const { map } = sentOf(out(tcp()));
+  const stranger = { src: "203.0.113.1", dst: HOST, srcPort: 81 };
+  const why = (src: string, srcPort: number) =>
+    back(tcpPacket({ src, dst: HOST, srcPort, dstPort: map.hostPort, flags: TCP_ACK }), map).reason;
+  assertEquals([why(REMOTE, 80), why(REMOTE, 81), why("203.0.113.1", 80)], ["none", "filtered", "filtered"]);
+  assertEquals(back(reply({ ...stranger }), sentOf(out(udp())).map).reason, "none");
+});
+
+Deno.test("akaros 31: TTL counts down one hop each way; TOS, id, DF and options stay as they are", () => {
   const { out, back } = natKit();
   const options = new Uint8Array([7, 7, 4, 1, 2, 3, 4, 0]);
   const header = { tos: 0xb9, id: 0x1234, dontFragment: true, options, ttl: 9 };
@@ -110,7 +125,7 @@ Deno.test("An owed checksum stays owed: only the addresses in its pseudo-header 
   assertEquals(field % 0xffff, expected % 0xffff);
 });
 
-Deno.test("The router's address is the host's loopback, off unless asked for (akaros 26)", () => {
+Deno.test("akaros 26: the router's address is the host's loopback, off unless asked for", () => {
   assertEquals(natKit().out(udp({ dst: ROUTER })).reason, "policy-loopback");
   assertEquals(natKit().out(udp({ dst: "127.0.0.1" })).reason, "policy-loopback");
   const { out, back } = natKit({ policy: { loopback: true } });
@@ -148,6 +163,7 @@ Deno.test("Questions to the name server go to the host's, unchanged, and come ba
   const got = gotOf(back(reply({ src: "9.9.9.9", srcPort: 53, payload: pattern(400) }), map));
   assertEquals([endsOf(got), got.slice(28)], [`${DNS}:53 > ${GUEST}:4000`, pattern(400)]);
   assertEquals(back(reply({ src: "8.8.8.8", srcPort: 53 }), map).reason, "filtered");
+  assertEquals(back(reply({ src: "9.9.9.9", srcPort: 54 }), map).reason, "filtered");
   const tcp = sentOf(out(tcpPacket({ dst: DNS, dstPort: 53 })));
   assertEquals(endsOf(tcp.packet), `${HOST}:4000 > 9.9.9.9:53`);
 });
@@ -175,7 +191,7 @@ Deno.test("akaros 21: ping of the router is answered by the router, of any size 
   }
 });
 
-Deno.test("A SYN offers no more than the guest's link carries (akaros 31); other options stay", () => {
+Deno.test("akaros 31: a SYN offers no more than the guest's link carries; other options stay", () => {
   const { out, back } = natKit({ mtu: 1280 });
   const tcpOptions = { mss: 1460, windowScale: 7, sackPermitted: true };
   const { packet, map } = sentOf(out(tcpPacket({ tcpOptions })));
@@ -220,7 +236,22 @@ Deno.test("A host without ports refuses the map, and the guest is told", () => {
   assertEquals(natKit({ reject: false, guestCaps: { udp: 0 } }).out(udp()).toGuest.length, 0);
 });
 
-Deno.test("Nothing leaves to groups, broadcasts, nobody, or from an address that is not a guest's (akaros 26)", () => {
+Deno.test("When the host has no conversation left, the map that costs least makes room", () => {
+  const kit = natKit();
+  kit.door.max = 3;
+  for (const srcPort of [4000, 4001, 4002]) kit.out(udp({ srcPort }));
+  assertEquals(sentOf(kit.out(udp({ srcPort: 4003, dst: DNS, dstPort: 53 }))).map.class, 1);
+  assertEquals([...kit.nat.table.maps()].map((map) => map.guestPort).sort(), [4001, 4002, 4003]);
+  // An established connection is not given up: the new one is refused.
+  const tcp = natKit();
+  tcp.door.max = 1;
+  const { map } = sentOf(tcp.out(tcpPacket()));
+  tcp.back(tcpPacket({ src: REMOTE, dst: HOST, srcPort: 80, dstPort: 4000, flags: TCP_SYN | TCP_ACK }), map);
+  tcp.out(tcpPacket({ flags: TCP_ACK }));
+  assertEquals([tcp.out(tcpPacket({ srcPort: 4001 })).reason, map.live], ["no-port", true]);
+});
+
+Deno.test("akaros 26: nothing leaves to groups, broadcasts, nobody, or from an address that is not a guest's", () => {
   const { out, frame, refused } = natKit();
   for (const dst of ["224.0.0.251", "255.255.255.255", "10.0.2.255", "10.0.0.255", "0.0.0.0", "240.0.0.1", GUEST]) {
     assertEquals([dst, out(udp({ dst })).reason], [dst, "destination"]);
@@ -236,11 +267,39 @@ Deno.test("Nothing leaves to groups, broadcasts, nobody, or from an address that
   assertEquals(refused("destination"), 7);
 });
 
-Deno.test("akaros 19: protocols without ports are dropped and counted", () => {
-  const { out } = natKit();
+Deno.test("akaros 19: protocols without ports are dropped and counted, and who asked is told so", () => {
+  const { out, frame, refused, nat } = natKit();
   for (const protocol of [2, 47, 132, 0, 255]) {
-    assertEquals(out(ipPacket({ src: GUEST, dst: REMOTE, protocol, payload: pattern(8) })).reason, "protocol");
+    const refusal = out(ipPacket({ src: GUEST, dst: REMOTE, protocol, payload: pattern(8) }));
+    const error = gotOf(refusal);
+    assertSound(error);
+    assertEquals([refusal.reason, error[20], error[21], error[28 + 9]], ["protocol", 3, 2, protocol]);
   }
+  // IGMP as hosts send it: to a group, and nobody is told.
+  const igmp = ipPacket({ src: GUEST, dst: "224.0.0.22", protocol: 2, options: pattern(4), payload: pattern(8) });
+  igmp.set([148, 4, 0, 0], 20);
+  setIpv4Checksum(igmp, 0, 24);
+  assertEquals(frame(framed(igmp, { dst: MAC_BROADCAST })).toGuest, []);
+  assertEquals(out(igmp).toGuest, []);
+  assertEquals([refused("protocol"), nat.table.count()], [7, 0]);
+});
+
+Deno.test("RFC 7857 7.1: a guest that refuses who calls does not keep its map alive by that", () => {
+  const kit = natKit({ filtering: "endpoint" });
+  const { map } = sentOf(kit.out(tcpPacket({ flags: TCP_RST })));
+  const probe = () => {
+    kit.back(tcpPacket({ src: "203.0.113.1", dst: HOST, srcPort: 99, dstPort: map.hostPort }), map);
+    sentOf(kit.out(tcpPacket({ dst: "203.0.113.1", dstPort: 99, flags: TCP_RST | TCP_ACK })));
+  };
+  probe();
+  kit.now = 100_000;
+  sentOf(kit.out(tcpPacket({ dst: "203.0.113.1", dstPort: 99, flags: TCP_RST | TCP_ACK })));
+  assertEquals(kit.nat.nextExpiry(), 240_000);
+  // A reset that ends what was open does start the time that a closing connection has (RFC 7857 2.2).
+  sentOf(kit.out(tcpPacket({ dstPort: 81 })));
+  kit.now = 150_000;
+  sentOf(kit.out(tcpPacket({ dstPort: 81, flags: TCP_RST })));
+  assertEquals(kit.nat.nextExpiry(), 390_000);
 });
 
 Deno.test("ICMP errors of our own are limited in rate", () => {
@@ -277,4 +336,17 @@ Deno.test("A name server on the host's loopback is asked from there", () => {
   assertEquals(endsOf(packet), "127.0.0.1:4000 > 127.0.0.53:53");
   const answer = udpPacket({ src: "127.0.0.53", dst: "127.0.0.1", srcPort: 53, dstPort: 4000 });
   assertEquals(endsOf(gotOf(back(answer, map))), `${DNS}:53 > ${GUEST}:4000`);
+});
+
+Deno.test("A hairpin keeps nothing that was only borrowed from the guest that sent it", () => {
+  const { nat, out } = natKit({ filtering: "endpoint" });
+  sentOf(out(udp({ src: "10.0.2.16", srcPort: 777 })));
+  const packet = udp({ dst: HOST, dstPort: 777, payload: pattern(900) });
+  const block = framed(packet.slice(0, 178));
+  const borrowed = packet.slice(178);
+  block.extents = [borrowed];
+  translateOutbound(nat, block, 0);
+  const [frame] = nat.takeFrames();
+  borrowed.fill(0);
+  assertEquals([frame!.extents, frame!.bytes().slice(14 + 28)], [null, pattern(900)]);
 });

@@ -11,8 +11,9 @@
  */
 
 import { type Block, Checksum, Segment } from "../../../kernel/block.ts";
+import { finishChecksum } from "../../../kernel/segment.ts";
 import { get16, put16 } from "../../../kernel/wire/bytes.ts";
-import { checksum, fold } from "../../../kernel/wire/checksum.ts";
+import { fold } from "../../../kernel/wire/checksum.ts";
 import {
   ICMP_ECHO_REPLY,
   ICMP_ECHO_REQUEST,
@@ -38,11 +39,23 @@ import {
   setIpv4Dst,
   setIpv4Src,
 } from "../../../kernel/wire/ipv4.ts";
-import { adjustTcpChecksum, TCP_HEADER_LEN, TCP_HEADER_MAX, tcpHeaderLen } from "../../../kernel/wire/tcp.ts";
-import { adjustUdpChecksum, UDP_HEADER_LEN, udpLength } from "../../../kernel/wire/udp.ts";
+import {
+  adjustTcpChecksum,
+  TCP_HEADER_LEN,
+  TCP_HEADER_MAX,
+  TCP_SYN,
+  tcpFlags,
+  tcpHeaderLen,
+} from "../../../kernel/wire/tcp.ts";
+import { adjustUdpChecksum, UDP_HEADER_LEN, udpChecksumOk, udpLength } from "../../../kernel/wire/udp.ts";
 import { Reason } from "./counters.ts";
 import { MapProto } from "./map.ts";
 
+/** IP options (RFC 791 3.1); LSRR and SSRR are the loose and the strict source route. */
+const OPTION_END = 0;
+const OPTION_NOP = 1;
+const OPTION_LSRR = 131;
+const OPTION_SSRR = 137;
 const SRC_PORT = 0;
 const DST_PORT = 2;
 const UDP_CHECKSUM = 6;
@@ -107,6 +120,10 @@ export class NatPacket {
       return Reason.BadIp;
     }
     if (!ipv4ChecksumOk(buf, rp)) return Reason.IpChecksum;
+    if (headerLen > IPV4_HEADER_LEN) {
+      const reason = optionsReason(buf, rp + IPV4_HEADER_LEN, rp + headerLen);
+      if (reason !== Reason.None) return reason;
+    }
     if (totalLen < length) block.trim(totalLen);
     this.block = block;
     this.#place(headerLen);
@@ -178,7 +195,10 @@ export class NatPacket {
       const field = transport + (this.proto === MapProto.Udp ? UDP_CHECKSUM : TCP_CHECKSUM);
       if (block.checksumStart !== transport || block.checksumField !== field || field + 2 > end) return false;
     } else if (block.segment !== Segment.None) return false;
-    return block.segment === Segment.None || (block.segmentSize > 0 && block.segmentHeaderLen <= end - block.rp);
+    if (block.segment === Segment.None) return true;
+    // A SYN has no data to be cut.
+    if (this.proto === MapProto.Tcp && (tcpFlags(this.buf, transport) & TCP_SYN) !== 0) return false;
+    return block.segmentSize > 0 && block.segmentHeaderLen <= end - block.rp;
   }
 
   /** Rewrites where it comes from; the number of an ICMP query is its identifier. */
@@ -226,6 +246,18 @@ export class NatPacket {
   }
 }
 
+/** What is wrong with IP options: a source route, or an option that runs out of the header. */
+function optionsReason(buf: Uint8Array, from: number, end: number): Reason {
+  for (let at = from; at < end && buf[at] !== OPTION_END;) {
+    const kind = buf[at]!;
+    if (kind === OPTION_LSRR || kind === OPTION_SSRR) return Reason.SourceRoute;
+    const size = kind === OPTION_NOP ? 1 : at + 1 < end ? buf[at + 1]! : 0;
+    if (size < (kind === OPTION_NOP ? 1 : 2) || at + size > end) return Reason.BadIp;
+    at += size;
+  }
+  return Reason.None;
+}
+
 /** Whether ICMP messages of `type` carry an identifier that can be mapped: echo and timestamp (RFC 5508 3). */
 export function icmpHasId(type: number): boolean {
   return type === ICMP_ECHO_REQUEST || type === ICMP_ECHO_REPLY || type === ICMP_TIMESTAMP_REQUEST ||
@@ -237,18 +269,10 @@ export function icmpIsQuery(type: number): boolean {
   return type === ICMP_ECHO_REQUEST || type === ICMP_TIMESTAMP_REQUEST;
 }
 
-/** Computes the checksum that `block` owes; false if it does not fit. Afterwards it is an ordinary packet. */
-export function finishChecksum(block: Block): boolean {
-  if (block.checksum !== Checksum.Owed) return true;
-  block.own();
-  const { buf, rp, wp, checksumStart, checksumField } = block;
-  if (checksumStart < rp || checksumField < checksumStart || checksumField + 2 > wp) return false;
-  // The field holds the pseudo-header's sum and is summed with the rest.
-  const check = checksum(buf, checksumStart, wp);
-  const isUdp = ipv4Protocol(buf, rp) === IP_PROTO_UDP;
-  put16(buf, checksumField, check === 0 && isUdp ? 0xffff : check);
-  block.checksum = Checksum.None;
-  return true;
+/** Whether the UDP checksum of `packet` is right, as far as it has one: what ends here is checked here. */
+export function udpIsSound(packet: NatPacket): boolean {
+  const { block, buf, transport } = packet;
+  return block.checksum !== Checksum.None || udpChecksumOk(buf, transport, packet.srcAddr, packet.dstAddr);
 }
 
 function wordSum(word: number): number {

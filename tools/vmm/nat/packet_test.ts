@@ -3,15 +3,17 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { Block, Checksum, Segment } from "../../../kernel/block.ts";
+import { finishChecksum } from "../../../kernel/segment.ts";
 import { pseudoSum } from "../../../kernel/wire/checksum.ts";
 import { put16 } from "../../../kernel/wire/bytes.ts";
 import { setIpv4Checksum } from "../../../kernel/wire/ipv4.ts";
+import { TCP_ACK, TCP_SYN } from "../../../kernel/wire/tcp.ts";
 import { fuzz } from "../../../tests/kit/fuzz.ts";
 import { echoPacket, ip, ipPacket, pattern, udpPacket } from "../../../tests/kit/ip_fixture.ts";
 import { damaged, ipv4Addrs, u16 } from "../../../tests/kit/wire.ts";
 import { REASON_NAMES } from "./counters.ts";
 import { assertSound, endsOf, tcpPacket } from "./kit_test.ts";
-import { finishChecksum, icmpHasId, icmpIsQuery, Kind, mapProtoOf, NatPacket } from "./packet.ts";
+import { icmpHasId, icmpIsQuery, Kind, mapProtoOf, NatPacket } from "./packet.ts";
 
 const read = (packet: Uint8Array | Block) => {
   const one = new NatPacket();
@@ -72,8 +74,8 @@ Deno.test("Packets that make no sense are told apart", () => {
 });
 
 Deno.test("Offload metadata that points elsewhere is refused", () => {
-  const owed = (change: (block: Block) => void) => {
-    const block = Block.from(tcpPacket({ data: pattern(100) }));
+  const owed = (change: (block: Block) => void, flags = TCP_ACK) => {
+    const block = Block.from(tcpPacket({ flags, data: pattern(100) }));
     block.checksum = Checksum.Owed;
     block.checksumStart = block.rp + 20;
     block.checksumField = block.rp + 36;
@@ -84,10 +86,21 @@ Deno.test("Offload metadata that points elsewhere is refused", () => {
   assertEquals(owed((block) => block.checksumStart--), "offload");
   assertEquals(owed((block) => block.checksumField = block.wp), "offload");
   assertEquals(owed((block) => block.segment = Segment.Tcp4), "offload");
+  const noSum = (block: Block) => {
+    block.checksum = Checksum.None;
+    block.segment = Segment.Tcp4;
+    block.segmentSize = 9;
+    block.segmentHeaderLen = 40;
+  };
+  assertEquals(owed(noSum), "offload");
   assertEquals(
     owed((block) => (block.segment = Segment.Tcp4, block.segmentSize = 9, block.segmentHeaderLen = 40)),
     "none",
   );
+  const whole = (block: Block) => (block.segment = Segment.Tcp4, block.segmentSize = 9, block.segmentHeaderLen = 40);
+  assertEquals(owed(whole, TCP_SYN), "offload");
+  assertEquals(owed((block) => (whole(block), block.segmentSize = 0)), "offload");
+  assertEquals(owed((block) => (whole(block), block.segmentHeaderLen = 9999)), "offload");
 });
 
 Deno.test("Link padding is cut; nothing behind the packet is looked at; no bytes throw", () => {

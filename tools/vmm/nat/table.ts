@@ -50,17 +50,18 @@ export class NatTable {
   readonly #lifetimes: readonly number[];
   readonly #guestCaps: readonly number[];
   readonly #totalCaps: readonly number[];
-  readonly #byAddress: boolean;
-  readonly #byPort: boolean;
+  /** Whether maps are keyed by their remote's address, and by its port, by MapProto. */
+  readonly #byAddress: readonly boolean[];
+  readonly #byPort: readonly boolean[];
 
   constructor(config: NatConfig) {
     const { lifetimes, guestCaps, totalCaps, mapping } = config;
-    const { udp, dns, icmp, tcpTransitory, tcpEstablished } = lifetimes;
-    this.#lifetimes = [udp, dns, icmp, tcpTransitory, tcpTransitory, tcpEstablished];
+    const { udp, dns, icmp, tcpOpening, tcpClosing, tcpEstablished } = lifetimes;
+    this.#lifetimes = [udp, dns, icmp, tcpOpening, tcpClosing, tcpEstablished];
     this.#guestCaps = [guestCaps.udp, guestCaps.tcp, guestCaps.icmp];
     this.#totalCaps = [totalCaps.udp, totalCaps.tcp, totalCaps.icmp];
-    this.#byAddress = mapping !== "endpoint";
-    this.#byPort = mapping === "address-port";
+    this.#byAddress = mapping.map((one) => one !== "endpoint");
+    this.#byPort = mapping.map((one) => one === "address-port");
   }
 
   /** Maps in it, by protocol or all. */
@@ -104,18 +105,18 @@ export class NatTable {
   }
 
   /** What a map for packets to this remote is keyed by: 0 for what does not count. */
-  remoteWord(word: number): number {
-    return this.#byAddress ? word : 0;
+  remoteWord(proto: MapProto, word: number): number {
+    return this.#byAddress[proto]! ? word : 0;
   }
 
-  remotePort(port: number): number {
-    return this.#byPort ? port : 0;
+  remotePort(proto: MapProto, port: number): number {
+    return this.#byPort[proto]! ? port : 0;
   }
 
   /** The map of `guest` for a packet between these ends, or null. */
   find(guest: Guest, ends: MapEnds): NatMap | null {
-    const word = this.remoteWord(ends.remoteWord);
-    const port = this.remotePort(ends.remotePort);
+    const word = this.remoteWord(ends.proto, ends.remoteWord);
+    const port = this.remotePort(ends.proto, ends.remotePort);
     let map = this.#maps.get(hashOf(guest.addr.w3, ends, word, port)) ?? null;
     while (map !== null && !isOf(map, guest, ends, word, port)) map = map.nextSame;
     return map;
@@ -173,12 +174,16 @@ export class NatTable {
   victim(guest: Guest, proto: MapProto): NatMap | null | Reason {
     if (guest.counts[proto]! >= this.#guestCaps[proto]!) return oldest(guest, proto) ?? Reason.GuestCap;
     if (this.#counts[proto]! < this.#totalCaps[proto]!) return null;
-    // Who has most gives: one greedy guest must not take the others' maps.
+    return this.cheapest(guest, proto) ?? Reason.TotalCap;
+  }
+
+  /** The map of `proto` that costs least: of who has most, as one greedy guest must not take the others'; or null. */
+  cheapest(guest: Guest, proto: MapProto): NatMap | null {
     let greediest = guest;
     for (const other of this.#guests.values()) {
       if (other.counts[proto]! > greediest.counts[proto]!) greediest = other;
     }
-    return oldest(greediest, proto) ?? oldest(guest, proto) ?? Reason.TotalCap;
+    return oldest(greediest, proto) ?? oldest(guest, proto);
   }
 
   /** Takes out one map whose time is over; null if there is none. */

@@ -19,7 +19,7 @@ const ends = (guestPort: number, fields: Partial<MapEnds> = {}): MapEnds => ({
 
 function put(table: NatTable, guest: number, one: MapEnds, now = 0): NatMap {
   const { proto, guestPort, realm } = one;
-  const remote = [table.remoteWord(one.remoteWord), table.remotePort(one.remotePort)] as const;
+  const remote = [table.remoteWord(proto, one.remoteWord), table.remotePort(proto, one.remotePort)] as const;
   const map = new NatMap(table.addGuest(addr(guest), null)!, proto, guestPort, realm, ...remote);
   map.hostPort = guestPort;
   table.add(map, now);
@@ -42,7 +42,7 @@ Deno.test("The table finds what a list of maps would, whatever it is keyed by", 
       const table = tableOf({ mapping });
       const list = new Map<string, NatMap>();
       for (const { guest, remove, ...step } of steps) {
-        const remote = [table.remoteWord(step.remoteWord), table.remotePort(step.remotePort)];
+        const remote = [table.remoteWord(step.proto, step.remoteWord), table.remotePort(step.proto, step.remotePort)];
         const key = [guest, step.proto, step.guestPort, step.realm, ...remote].join();
         const found = table.find(table.addGuest(addr(guest), null)!, step);
         assertEquals(found, list.get(key) ?? null);
@@ -56,6 +56,30 @@ Deno.test("The table finds what a list of maps would, whatever it is keyed by", 
     }),
     fuzz(200),
   );
+});
+
+Deno.test("Maps of one hash are found, and taken out, each by itself", () => {
+  // The hash of two remotes differs in the low 16 bits only: other ports make it the same.
+  const byHigh = new Map<number, number[]>();
+  for (let word = 1; word <= 20_000; word++) {
+    const high = Math.imul(word, 0x85ebca6b) >>> 16;
+    byHigh.set(high, [...byHigh.get(high) ?? [], word]);
+  }
+  const words = [...byHigh.values()].find((same) => same.length >= 3)!;
+  const portOf = (word: number) => (4000 ^ Math.imul(words[0]!, 0x85ebca6b) ^ Math.imul(word, 0x85ebca6b)) & 0xffff;
+  for (const order of [[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0]]) {
+    const table = tableOf({ mapping: "address" });
+    const all = words.slice(0, 3).map((remoteWord) => ends(portOf(remoteWord), { remoteWord }));
+    const maps = all.map((one) => put(table, 1, one));
+    const found = () => all.map((one) => table.find(table.guest(addr(1).w3)!, one));
+    assertEquals(found(), maps);
+    const left: (NatMap | null)[] = [...maps];
+    for (const i of order) {
+      table.remove(maps[i]!);
+      left[i] = null;
+      assertEquals(found(), left);
+    }
+  }
 });
 
 Deno.test("Maps expire in the order of their last use, each class after its own time", () => {

@@ -8,11 +8,11 @@
 
 import type { Block } from "../../../kernel/block.ts";
 import { ICMP_UNREACHABLE, ICMP_UNREACHABLE_NET, ICMP_UNREACHABLE_TOO_BIG } from "../../../kernel/wire/icmp.ts";
-import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { ipv4Ttl, setIpv4Ttl } from "../../../kernel/wire/ipv4.ts";
 import type { Nat } from "../nat.ts";
 import { Reason } from "./counters.ts";
 import { type Decision, Verdict } from "./decision.ts";
+import { calledBy } from "./errors.ts";
 import { errorToGuest } from "./link.ts";
 import { type NatMap, Realm } from "./map.ts";
 import { Kind } from "./packet.ts";
@@ -43,14 +43,10 @@ export function refusedByHost(nat: Nat, block: Block, map: NatMap, refusal: Host
 
 /** Makes the packet what the guest sent. */
 function restore(nat: Nat, map: NatMap): void {
-  const { packet, config } = nat;
-  const isLocal = packet.dst >>> 24 === 127;
-  const dstPort = packet.dstPort;
+  const { packet } = nat;
+  const { dstAddr, dstPort, kind } = packet;
   packet.setSource(map.guest.addr, map.guestPort + packet.srcPort - map.hostPort);
-  if (map.realm === Realm.Dns && config.dns !== null) packet.setDestination(config.dns, dstPort);
-  else if (isLocal) packet.setDestination(config.router, dstPort);
-  else {
-    packet.setDestination(IpAddr.v4(packet.dst), packet.kind === Kind.Query ? packet.srcPort : dstPort);
-    setIpv4Ttl(packet.buf, packet.at, Math.min(255, ipv4Ttl(packet.buf, packet.at) + 1));
-  }
+  packet.setDestination(calledBy(nat, map, dstAddr), kind === Kind.Query ? packet.srcPort : dstPort);
+  if (map.realm !== Realm.World || dstAddr.isLoopback) return;
+  setIpv4Ttl(packet.buf, packet.at, Math.min(255, ipv4Ttl(packet.buf, packet.at) + 1));
 }

@@ -3,7 +3,8 @@
 import { assertEquals } from "@std/assert";
 import { icmpNextHopMtu, parseIcmpQuote } from "../../../kernel/wire/icmp.ts";
 import { pattern, udpPacket } from "../../../tests/kit/ip_fixture.ts";
-import { GUEST, natKit, REMOTE, tcpPacket } from "./kit_test.ts";
+import { Block } from "../../../kernel/block.ts";
+import { assertSound, DNS, endsOf, GUEST, natKit, REMOTE, ROUTER, sentOf, tcpPacket } from "./kit_test.ts";
 import { refusedByHost } from "./undo.ts";
 import { Reason } from "./counters.ts";
 
@@ -18,5 +19,18 @@ Deno.test("What the host refuses for its size or for want of a way is told the g
     assertEquals([got[20], got[21], icmpNextHopMtu(got, 20)], [3, 4, 1280]);
     const quote = parseIcmpQuote(got, 20, got.length)!;
     assertEquals(got.slice(quote.ipAt, quote.ipAt + 28), original.slice(0, 28));
+  }
+});
+
+Deno.test("What the host's loopback or name server does not take is told as the guest called them", () => {
+  const { nat, out } = natKit({ policy: { loopback: true } });
+  for (const dst of [ROUTER, DNS]) {
+    const { packet, map } = sentOf(out(udp({ dst, dstPort: 53 })));
+    refusedByHost(nat, Block.from(packet), map, { reason: Reason.NoRoute });
+    const frame = nat.takeFrames()[0]!.bytes();
+    const error = frame.slice(14);
+    assertSound(error);
+    assertSound(error.slice(28));
+    assertEquals([error[20], error[21], endsOf(error.slice(28))], [3, 0, `${GUEST}:4000 > ${dst}:53`]);
   }
 });

@@ -6,7 +6,7 @@
  * Leases are by hardware address; a client gets the address it had, then the one it asks for, then the next free one.
  * It is the only server of its link, so it says no to every request that it cannot grant, also to those it knows
  * nothing of (authoritative). Of the options, those that the client lists are sent if we have them, in its order;
- * without a list all.
+ * without a list all. The client's identifier comes back to it (RFC 6842).
  *
  * Limits: {@link LEASES_MAX} leases; an offer is held for {@link OFFER_MS}, a declined address kept away for
  * {@link DECLINED_MS}. No relays (`giaddr`).
@@ -24,11 +24,13 @@ import {
   DHCP_NAK,
   DHCP_OFFER,
   DHCP_OPTION_BROADCAST,
+  DHCP_OPTION_CLIENT_ID,
   DHCP_OPTION_DNS_SERVERS,
   DHCP_OPTION_DOMAIN,
   DHCP_OPTION_DOMAIN_SEARCH,
   DHCP_OPTION_HOST_NAME,
   DHCP_OPTION_LEASE_TIME,
+  DHCP_OPTION_MAX_LEN,
   DHCP_OPTION_MESSAGE,
   DHCP_OPTION_MTU,
   DHCP_OPTION_PARAMETERS,
@@ -42,7 +44,9 @@ import {
   DHCP_RELEASE,
   DHCP_REQUEST,
   dhcpAddrs,
+  dhcpLen,
   type DhcpMessage,
+  dhcpNumber,
   dhcpType,
   encodeDhcpAddrs,
   encodeDhcpNumber,
@@ -54,6 +58,9 @@ import { IpAddr, IPV4_UNSPECIFIED } from "../../../kernel/wire/ip_addr.ts";
 
 /** Most leases: a /24 without its router. */
 export const LEASES_MAX = 253;
+/** IP packets that every client takes (RFC 2131 2); headers before a message. */
+const LEN_MIN = 576;
+const UDP_IP_HEADERS = 28;
 /** How long an offered address waits for its request. */
 export const OFFER_MS = 60_000;
 /** How long an address stays away after a client found somebody else there. */
@@ -77,6 +84,8 @@ export interface DhcpConfig {
   readonly search: readonly string[];
   /** Fixed addresses by `MacAddr.key`. */
   readonly reservations: ReadonlyMap<number, IpAddr>;
+  /** Whether somebody else than the client `mac` uses an address without a lease (RFC 2131 2.2). Default: nobody. */
+  readonly isInUse?: (word: number, mac: number) => boolean;
 }
 
 /** An address and who has it. */
@@ -102,6 +111,13 @@ export class DhcpServer {
   /** Addresses that are leased, offered or declined. */
   get leases(): readonly Lease[] {
     return [...this.#leases.values()];
+  }
+
+  /** Whether the address `word` is another client's than `mac`: kept for it, or leased to it for the time being. */
+  isAnothers(word: number, mac: number, now: number): boolean {
+    for (const [owner, addr] of this.config.reservations) if (addr.w3 === word) return owner !== mac;
+    const lease = this.#leases.get(word);
+    return lease !== undefined && !lease.isOffer && lease.mac >= 0 && lease.mac !== mac && lease.expires > now;
   }
 
   /** The answer to `message`, or null if it gets none. */
@@ -135,6 +151,7 @@ export class DhcpServer {
     const mac = message.chaddr.key;
     const addr = this.#choose(mac, dhcpAddrs(message.options, DHCP_OPTION_REQUESTED_ADDR)[0], now);
     if (addr === null) return null;
+    this.#free(mac, (lease) => lease.isOffer && !lease.addr.equals(addr));
     const held = this.#leases.get(addr.w3);
     if (held === undefined || held.isOffer || held.expires <= now || held.mac !== mac) {
       this.#leases.set(addr.w3, { addr, mac, expires: now + OFFER_MS, isOffer: true });
@@ -169,7 +186,9 @@ export class DhcpServer {
   #choose(mac: number, wish: IpAddr | undefined, now: number): IpAddr | null {
     const reserved = this.config.reservations.get(mac);
     if (reserved !== undefined) return reserved;
-    for (const lease of this.#leases.values()) if (lease.mac === mac) return lease.addr;
+    for (const lease of this.#leases.values()) {
+      if (lease.mac === mac && this.#isFor(lease.addr, mac, now)) return lease.addr;
+    }
     if (wish !== undefined && this.#isFor(wish, mac, now)) return wish;
     const { first, last } = this.config;
     let stale: IpAddr | null = null;
@@ -180,7 +199,9 @@ export class DhcpServer {
       stale ??= addr;
     }
     if (stale !== null) return stale;
-    for (const lease of this.#leases.values()) if (lease.expires <= now) return lease.addr;
+    for (const { addr, expires } of this.#leases.values()) {
+      if (expires <= now && this.#isFor(addr, mac, now)) return addr;
+    }
     return null;
   }
 
@@ -199,8 +220,10 @@ export class DhcpServer {
       if (owner === mac) return false;
     }
     const lease = this.#leases.get(addr.w3);
-    if (lease === undefined) return this.#leases.size < LEASES_MAX;
-    return lease.mac === mac || lease.expires <= now;
+    const isOwn = lease?.mac === mac;
+    if (isOwn && !lease.isOffer && lease.expires > now) return true;
+    if (lease === undefined ? this.#leases.size >= LEASES_MAX : lease.expires > now && !isOwn) return false;
+    return this.config.isInUse?.(addr.w3, mac) !== true;
   }
 
   #free(mac: number, which: (lease: Lease) => boolean): void {
@@ -226,28 +249,52 @@ export class DhcpServer {
     }
     if (options.text !== undefined) all.set(DHCP_OPTION_MESSAGE, encodeDhcpText(options.text));
     if (!isNak) { for (const [code, bytes] of this.#wanted(message)) all.set(code, bytes); }
-    return {
-      ...{ op: DHCP_BOOT_REPLY, hops: 0, xid: message.xid, secs: 0, broadcast: message.broadcast || isNak },
-      ciaddr: dhcpType(message) === DHCP_DISCOVER || isNak ? IPV4_UNSPECIFIED : message.ciaddr,
-      yiaddr: options.yiaddr,
-      siaddr: IPV4_UNSPECIFIED,
-      giaddr: IPV4_UNSPECIFIED,
-      chaddr: message.chaddr,
-      ...{ sname: "", file: "", options: all },
-    };
+    const id = message.options.get(DHCP_OPTION_CLIENT_ID);
+    if (id !== undefined) all.set(DHCP_OPTION_CLIENT_ID, id);
+    return fitted(
+      {
+        ...{ op: DHCP_BOOT_REPLY, hops: 0, xid: message.xid, secs: 0, broadcast: message.broadcast || isNak },
+        ciaddr: dhcpType(message) === DHCP_DISCOVER || isNak ? IPV4_UNSPECIFIED : message.ciaddr,
+        yiaddr: options.yiaddr,
+        siaddr: IPV4_UNSPECIFIED,
+        giaddr: IPV4_UNSPECIFIED,
+        chaddr: message.chaddr,
+        ...{ sname: "", file: "", options: all },
+      },
+      dhcpNumber(message.options, DHCP_OPTION_MAX_LEN),
+      this.config.mtu,
+    );
   }
 
-  /** The options that the client listed, in its order; all if it listed none. */
+  /** The options that the client listed, in its order (but the mask before the routers); all if it listed none. */
   #wanted(message: DhcpMessage): [number, Uint8Array][] {
     const list = message.options.get(DHCP_OPTION_PARAMETERS);
     if (list === undefined) return [...this.#options];
     const wanted: [number, Uint8Array][] = [];
-    for (const code of list) {
+    const put = (code: number) => {
       const bytes = this.#options.get(code);
       if (bytes !== undefined) wanted.push([code, bytes]);
+    };
+    for (const code of list) {
+      // RFC 2132 3.3. That it comes again in its own place does no harm: each is sent once, where it stands first.
+      if (code === DHCP_OPTION_ROUTERS && list.includes(DHCP_OPTION_SUBNET_MASK)) put(DHCP_OPTION_SUBNET_MASK);
+      put(code);
     }
     return wanted;
   }
+}
+
+/** What is left out first of a message that a client cannot take: names are of use, addresses are needed. */
+const DISPENSABLE = [
+  ...[DHCP_OPTION_DOMAIN_SEARCH, DHCP_OPTION_DOMAIN, DHCP_OPTION_HOST_NAME, DHCP_OPTION_MESSAGE, DHCP_OPTION_CLIENT_ID],
+];
+
+/** `message` in the length that its client and the link take: an IP packet of `asked` bytes, of 576 at least. */
+function fitted(message: DhcpMessage, asked: number | null, mtu: number): DhcpMessage {
+  const max = Math.min(mtu, Math.max(LEN_MIN, asked ?? 0)) - UDP_IP_HEADERS;
+  const options = new Map(message.options);
+  for (const code of DISPENSABLE) if (dhcpLen({ ...message, options }) > max) options.delete(code);
+  return { ...message, options };
 }
 
 /** Everything that a client can be told of its network. */

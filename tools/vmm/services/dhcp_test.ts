@@ -33,6 +33,7 @@ import {
   emitDhcp,
   encodeDhcpAddrs,
   encodeDhcpNumber,
+  encodeDhcpText,
   parseDhcp,
 } from "../../../kernel/wire/dhcp.ts";
 import { IPV4_UNSPECIFIED } from "../../../kernel/wire/ip_addr.ts";
@@ -118,8 +119,49 @@ Deno.test("The parameter list decides which options come, and in which order", (
   const { say } = server();
   const codes = [...say(DHCP_DISCOVER, { list: [DHCP_OPTION_MTU, 250, DHCP_OPTION_SUBNET_MASK] })!.options.keys()];
   assertEquals(codes.slice(-2), [DHCP_OPTION_MTU, DHCP_OPTION_SUBNET_MASK]);
+  // RFC 2132 3.3: the mask before the routers, whoever asks in which order.
+  const asked = [DHCP_OPTION_MTU, DHCP_OPTION_ROUTERS, DHCP_OPTION_HOST_NAME, DHCP_OPTION_SUBNET_MASK];
+  assertEquals([...say(DHCP_DISCOVER, { list: asked })!.options.keys()].slice(-4), [
+    ...[DHCP_OPTION_MTU, DHCP_OPTION_SUBNET_MASK, DHCP_OPTION_ROUTERS, DHCP_OPTION_HOST_NAME],
+  ]);
   assertEquals(codes.includes(DHCP_OPTION_ROUTERS), false);
   assertEquals(codes.includes(DHCP_OPTION_SERVER_ID), true);
+});
+
+Deno.test("A search list is written in pieces (RFC 3396, 3397), if the client takes so much", () => {
+  const search = Array.from({ length: 12 }, (_, i) => `department-${i}.office.example.org`);
+  const { say } = server({ search });
+  const encoded = new Uint8Array(
+    search.flatMap((name) => [...name.split(".").flatMap((label) => [label.length, ...encodeDhcpText(label)]), 0]),
+  );
+  const room = (size: number) => ({
+    options: new Map([[DHCP_OPTION_TYPE, new Uint8Array([1])], [57, encodeDhcpNumber(size, 2)]]),
+  });
+  const large = say(DHCP_DISCOVER, { fields: room(1500) })!;
+  assertEquals(large.options.get(DHCP_OPTION_DOMAIN_SEARCH), encoded);
+  assert(encoded.length > 255);
+  const bytes = new Uint8Array(dhcpLen(large));
+  emitDhcp(large, bytes, 0);
+  assertEquals(parseDhcp(bytes, 0, bytes.length)?.options.get(DHCP_OPTION_DOMAIN_SEARCH), encoded);
+  const huge = { options: new Map([[DHCP_OPTION_TYPE, new Uint8Array([1])], [61, new Uint8Array(1300)]]) };
+  assert(dhcpLen(say(DHCP_DISCOVER, { fields: huge })!) <= 548);
+  // Who says nothing takes 576 bytes: addresses come before names.
+  for (const small of [say(DHCP_DISCOVER)!, say(DHCP_DISCOVER, { fields: room(100) })!]) {
+    assert(dhcpLen(small) <= 548);
+    assertEquals([small.options.has(DHCP_OPTION_DOMAIN_SEARCH), small.options.has(DHCP_OPTION_ROUTERS)], [false, true]);
+  }
+});
+
+Deno.test("A client's identifier comes back to it (RFC 6842), in a nak too", () => {
+  const { say } = server();
+  const id = new Uint8Array([255, 1, 2, 3, 4]);
+  const options = (type: number) => ({
+    options: new Map([[DHCP_OPTION_TYPE, new Uint8Array([type])], [61, id], [50, encodeDhcpAddrs([ip("10.9.9.9")])]]),
+  });
+  for (const type of [DHCP_DISCOVER, DHCP_REQUEST, DHCP_INFORM]) {
+    assertEquals(say(type, { fields: options(type) })!.options.get(61), id);
+  }
+  assertEquals(say(DHCP_DISCOVER)!.options.has(61), false);
 });
 
 Deno.test("A request for a wrong address is a nak, broadcast; for a free one of ours an ack (authoritative)", () => {
@@ -229,4 +271,15 @@ Deno.test("Whatever clients say, no two have one address, and every answer can b
     }),
     fuzz(500),
   );
+});
+
+Deno.test("A full network never gives one client's reserved address to another, though its lease is over", () => {
+  const { say } = server({
+    ...{ first: ip("10.0.2.15"), last: ip("10.0.2.15") },
+    reservations: new Map([[mac(9).key, ip("10.0.2.50")]]),
+  });
+  assertEquals(told(say(DHCP_REQUEST, { from: 9, wants: "10.0.2.50" })), [DHCP_ACK, "10.0.2.50"]);
+  assertEquals(told(say(DHCP_REQUEST, { from: 1, wants: "10.0.2.15", now: 1000 })), [DHCP_ACK, "10.0.2.15"]);
+  assertEquals(say(DHCP_DISCOVER, { from: 2, now: 3_600_500 }), null);
+  assertEquals(told(say(DHCP_DISCOVER, { from: 2, now: 3_601_000 })), [DHCP_OFFER, "10.0.2.15"]);
 });

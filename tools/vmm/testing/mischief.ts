@@ -11,6 +11,7 @@
 import {
   BUFFERS,
   CTRL,
+  type Desc,
   type HostileDriver,
   INDIRECT,
   NEXT,
@@ -38,6 +39,9 @@ export const WITH_INDIRECT: readonly [low: number, high: number] = [2 ** 28, 1];
 /** CTRL_VQ and VERSION_1. */
 export const WITH_CONTROL: readonly [low: number, high: number] = [2 ** 17, 1];
 
+/** MRG_RXBUF and VERSION_1. */
+const WITH_MERGE: readonly [low: number, high: number] = [2 ** 15, 1];
+
 const HERE = RAM_BASE + BUFFERS;
 const END = RAM_BASE + RAM_BYTES;
 const GOOD = { addr: HERE, len: 100 } as const;
@@ -55,6 +59,14 @@ function receive(describe: (driver: HostileDriver) => void): (driver: HostileDri
   return (driver) => {
     describe(driver);
     driver.offer(RX, 0);
+  };
+}
+
+/** Offers chain 0 of the control queue. */
+function control(describe: (driver: HostileDriver) => void): (driver: HostileDriver) => void {
+  return (driver) => {
+    describe(driver);
+    driver.offer(CTRL, 0);
   };
 }
 
@@ -94,11 +106,28 @@ const CHAINS: readonly Mischief[] = [
     error: "index-jump",
     act: (driver) => driver.setAvailIdx(TX, 17),
   },
+  {
+    name: "an index that jumps by a whole round",
+    error: "index-jump",
+    features: WITH_CONTROL,
+    act: (driver) => driver.setAvailIdx(CTRL, 32768),
+  },
+  {
+    name: "a head outside the control queue's table",
+    error: "head-range",
+    features: WITH_CONTROL,
+    act: (driver) => driver.offer(CTRL, 16),
+  },
   { name: "an index that goes back", error: "index-jump", act: (driver) => driver.setAvailIdx(RX, 65535) },
   {
     name: "a buffer to read behind one to write",
     error: "read-after-write",
     act: transmit((driver) => driver.chain(TX, 0, [GOOD, { ...GOOD, flags: WRITE }, GOOD])),
+  },
+  {
+    name: "a chain of more than 4 GiB",
+    error: "chain-length",
+    act: transmit((driver) => driver.chain(TX, 0, [GOOD, { addr: HERE, len: 0xffffffff }])),
   },
   {
     name: "a buffer of no bytes",
@@ -115,11 +144,27 @@ const ADDRESSES: readonly Mischief[] = [
   ["at 0", 0, 100],
   ["at the top of the 64-bit space", 2 ** 64 - 4096, 100],
   ["that wraps round the 64-bit space", 2 ** 64 - 4096, 8192],
-].map(([where, addr, len]): Mischief => ({
-  name: `a buffer ${where}`,
-  error: "bad-address",
-  act: transmit((driver) => driver.describe(TX, 0, { addr: addr as number, len: len as number })),
-}));
+].flatMap(([where, addr, len]): Mischief[] => {
+  const buffer = { addr: addr as number, len: len as number };
+  return [
+    {
+      name: `a buffer ${where}`,
+      error: "bad-address",
+      act: transmit((driver) => driver.describe(TX, 0, buffer)),
+    },
+    {
+      name: `a receive buffer ${where}`,
+      error: "bad-address",
+      act: receive((driver) => driver.describe(RX, 0, { ...buffer, flags: WRITE })),
+    },
+    {
+      name: `a command whose answer goes to a buffer ${where}`,
+      error: "bad-address",
+      features: WITH_CONTROL,
+      act: control((driver) => driver.chain(CTRL, 0, [{ addr: HERE, len: 1 }, { ...buffer, flags: WRITE }])),
+    },
+  ];
+});
 
 const TABLES: readonly Mischief[] = [
   {
@@ -180,6 +225,18 @@ const TABLES: readonly Mischief[] = [
   },
 ];
 
+/** A bad buffer is as bad in a table. */
+const IN_TABLES: readonly Mischief[] = [
+  ["a buffer to read behind one to write", "read-after-write", { ...GOOD, flags: WRITE }],
+  ["a buffer of no bytes", "zero-length", { addr: HERE, len: 0 }],
+  ["a buffer outside the memory", "bad-address", { addr: END, len: 1 }],
+].map(([what, error, desc]): Mischief => ({
+  name: `${what as string}, in an indirect table`,
+  error: error as string,
+  features: WITH_INDIRECT,
+  act: transmit((driver) => driver.indirect(TX, 0, HERE + 4096, [desc as Desc, GOOD])),
+}));
+
 const BUFFER_KINDS: readonly Mischief[] = [
   {
     name: "a frame without room for its header",
@@ -207,49 +264,45 @@ const BUFFER_KINDS: readonly Mischief[] = [
     act: receive((driver) => driver.describe(RX, 0, { addr: HERE, len: 11, flags: WRITE })),
   },
   {
+    name: "a mergeable receive buffer without room for a header, behind a good one",
+    error: "bad-rx-buffer",
+    features: WITH_MERGE,
+    act: (driver) => {
+      driver.describe(RX, 0, { addr: HERE, len: 20, flags: WRITE });
+      driver.describe(RX, 1, { addr: HERE + 20, len: 11, flags: WRITE });
+      driver.offer(RX, 0, 1);
+    },
+  },
+  {
     name: "a command without a byte for the answer",
     error: "bad-control",
     features: WITH_CONTROL,
-    act: (driver) => {
-      driver.describe(CTRL, 0, GOOD);
-      driver.offer(CTRL, 0);
-    },
+    act: control((driver) => driver.describe(CTRL, 0, GOOD)),
   },
   {
     name: "a command of one byte",
     error: "bad-control",
     features: WITH_CONTROL,
-    act: (driver) => {
-      driver.chain(CTRL, 0, [{ addr: HERE, len: 1 }, { addr: HERE + 8, len: 1, flags: WRITE }]);
-      driver.offer(CTRL, 0);
-    },
+    act: control((driver) => driver.chain(CTRL, 0, [{ addr: HERE, len: 1 }, { addr: HERE + 8, len: 1, flags: WRITE }])),
   },
 ];
 
 const REGISTERS: readonly Mischief[] = [
-  {
-    name: "status bits taken back",
+  ...[1, 11, 0x80].map((status): Mischief => ({
+    name: `status bits taken back: ${status} after 15`,
     error: "status-order",
     act: (driver) => {
-      driver.status = 1;
+      driver.status = status;
     },
-  },
-  {
-    name: "a queue's size changed while it is ready",
+  })),
+  ...[0x038, 0x080, 0x084, 0x090, 0x094, 0x0a0, 0x0a4].map((at): Mischief => ({
+    name: `register ${at.toString(16)} of a queue changed while it is ready`,
     error: "queue-order",
     act: (driver) => {
       driver.page.write(0x030, TX);
-      driver.page.write(0x038, 8);
+      driver.page.write(at, 8);
     },
-  },
-  {
-    name: "a queue's address changed while it is ready",
-    error: "queue-order",
-    act: (driver) => {
-      driver.page.write(0x030, RX);
-      driver.page.write(0x0a4, 1);
-    },
-  },
+  })),
 ];
 
 /** A way to set up a queue wrongly: done after FEATURES_OK, before DRIVER_OK. */
@@ -300,6 +353,16 @@ export const BAD_SETUPS: readonly BadSetUp[] = [
     },
   },
   {
+    name: "FEATURES_OK before DRIVER",
+    error: "status-order",
+    act: (driver) => {
+      driver.status = 0;
+      driver.status = 1;
+      driver.choose(PLAIN);
+      driver.status = 9;
+    },
+  },
+  {
     name: "DRIVER before ACKNOWLEDGE",
     error: "status-order",
     act: (driver) => {
@@ -319,4 +382,11 @@ export const BAD_SETUPS: readonly BadSetUp[] = [
 ];
 
 /** Ways to misbehave of a driver that was brought up. */
-export const MISCHIEFS: readonly Mischief[] = [...CHAINS, ...ADDRESSES, ...TABLES, ...BUFFER_KINDS, ...REGISTERS];
+export const MISCHIEFS: readonly Mischief[] = [
+  ...CHAINS,
+  ...ADDRESSES,
+  ...TABLES,
+  ...IN_TABLES,
+  ...BUFFER_KINDS,
+  ...REGISTERS,
+];

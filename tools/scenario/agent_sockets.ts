@@ -1,0 +1,225 @@
+/**
+ * Sockets of the Linux in a virtual machine, which its agent opens and uses for us.
+ *
+ * Path: socket_party → agent_sockets → agent_channel → agent.pl in the guest.
+ *
+ * What comes is kept until somebody asks for it; a write settles once the guest's kernel has taken all of it.
+ *
+ * @module
+ */
+
+import type { Clock } from "../../kernel/time.ts";
+import type { AgentChannel, AgentMessage } from "./agent_channel.ts";
+import { type ByteConn, Refused, type Service } from "./party.ts";
+import type { DatagramOptions, Datagrams, Message, Sockets } from "./socket_party.ts";
+import { ANSWER_MS, within } from "./world.ts";
+
+/** Bytes of one write: a message of the channel has room for them. */
+const CHUNK = 65536;
+const REFUSED = "ECONNREFUSED";
+
+/** One who is told what the agent says of a socket. */
+interface Told {
+  take(message: AgentMessage): void;
+  /** The agent has gone. */
+  fail(error: Error): void;
+}
+
+/** An error that a socket in the guest met. */
+function errorOf(attempt: string, code: string): Error {
+  return code === REFUSED ? new Refused(`${attempt}: connection refused`) : new Error(`${attempt}: ${code}`);
+}
+
+/** See above. */
+export class AgentSockets implements Sockets {
+  readonly clock: Clock;
+  readonly #channel: AgentChannel;
+  readonly #told = new Map<number, Told>();
+  #next = 1;
+
+  /** Takes over what `channel` hears. */
+  constructor(channel: AgentChannel, clock: Clock) {
+    this.#channel = channel;
+    this.clock = clock;
+    // What is said of a socket that was closed meanwhile is for nobody.
+    channel.onMessage = (message) => this.#told.get(message.socket)?.take(message);
+    channel.onEnd = (why) => {
+      const told = [...this.#told.values()];
+      this.#told.clear();
+      for (const one of told) one.fail(new Error(`The guest's agent ended: ${why}`));
+    };
+  }
+
+  async udp(options: DatagramOptions): Promise<Datagrams> {
+    const { local = "-", ttl = "-", tos = "-", peer } = options;
+    const words = [local, ttl, tos, ...(peer === undefined ? [] : [peer.addr, peer.port])];
+    const attempt = local === "-" ? "Cannot open a socket for udp" : `Cannot bind udp port ${local}`;
+    return await this.#open("udp", words, attempt, (link) => new AgentDatagrams(link));
+  }
+
+  async icmp(): Promise<Datagrams> {
+    return await this.#open("icmp", [], "Cannot open a socket for icmp", (link) => new AgentDatagrams(link));
+  }
+
+  async listen(port: number, take: (conn: ByteConn) => void): Promise<Service> {
+    const accept = ({ words }: AgentMessage) => {
+      const [number, addr, from] = words;
+      take(new AgentConn(this.#link(Number(number)), `${addr}!${from}`));
+    };
+    return await this.#open("listen", [port], `Cannot listen at tcp port ${port}`, (link) => {
+      link.onMessage = accept;
+      return link;
+    });
+  }
+
+  async dial(addr: string, port: number): Promise<ByteConn> {
+    const attempt = `Cannot connect to ${addr}!${port}`;
+    return await this.#open("dial", [addr, port], attempt, (link) => new AgentConn(link, `${addr}!${port}`));
+  }
+
+  #link(number: number): Link {
+    const link = new Link(this.#channel, number, () => this.#told.delete(number));
+    this.#told.set(number, link);
+    return link;
+  }
+
+  /** Asks for a socket; `make` takes it over before anything can be said of it. */
+  async #open<T>(verb: string, words: readonly unknown[], attempt: string, make: (link: Link) => T): Promise<T> {
+    const link = this.#link(this.#next++);
+    const opened = Promise.withResolvers<T>();
+    link.onFailure = opened.reject;
+    link.onMessage = ({ what, words }) => {
+      link.onMessage = link.onFailure = null;
+      if (what === "ok") opened.resolve(make(link));
+      else opened.reject(errorOf(attempt, words[0] ?? what));
+    };
+    link.say(verb, words);
+    try {
+      return await within(this.clock, ANSWER_MS, `answer to "${verb} ${words.join(" ")}"`, opened.promise);
+    } catch (error) {
+      link.close();
+      throw error;
+    }
+  }
+}
+
+/** What is said about one socket, both ways. */
+class Link implements Told, Service {
+  onMessage: ((message: AgentMessage) => void) | null = null;
+  onFailure: ((error: Error) => void) | null = null;
+  #isOpen = true;
+
+  constructor(readonly channel: AgentChannel, readonly number: number, readonly forget: () => void) {}
+
+  say(verb: string, words: readonly unknown[], bytes?: Uint8Array): void {
+    this.channel.say([verb, this.number, ...words].join(" "), bytes);
+  }
+
+  take(message: AgentMessage): void {
+    this.onMessage?.(message);
+  }
+
+  fail(error: Error): void {
+    this.onFailure?.(error);
+  }
+
+  close(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.forget();
+    this.say("close", []);
+  }
+}
+
+/** A datagram socket in the guest. */
+class AgentDatagrams implements Datagrams {
+  onMessage: ((message: Message) => void) | null = null;
+  onRefused: (() => void) | null = null;
+  readonly #link: Link;
+
+  constructor(link: Link) {
+    this.#link = link;
+    link.onMessage = ({ what, words, bytes }) => {
+      if (what === "error" && words[0] === REFUSED) this.onRefused?.();
+      else if (what === "from") this.onMessage?.({ bytes, addr: words[0]!, port: Number(words[1]) });
+    };
+  }
+
+  send(bytes: Uint8Array, addr: string, port: number): void {
+    this.#link.say("send", [addr, port], bytes);
+  }
+
+  close(): void {
+    this.#link.close();
+  }
+}
+
+/** A connection of the guest's. */
+class AgentConn implements ByteConn {
+  readonly #link: Link;
+  #got: Uint8Array[] = [];
+  #isEnded = false;
+  #failure: Error | null = null;
+  /** Writes that Linux has not taken. */
+  #untaken = 0;
+  #waiting: (() => void)[] = [];
+
+  constructor(link: Link, readonly remote: string) {
+    this.#link = link;
+    link.onMessage = (message) => this.#take(message);
+    link.onFailure = (error) => this.#fail(error);
+  }
+
+  #take({ what, words, bytes }: AgentMessage): void {
+    if (what === "data") this.#got.push(bytes);
+    else if (what === "end") this.#isEnded = true;
+    else if (what === "taken") this.#untaken--;
+    else return this.#fail(errorOf(`The connection to ${this.remote} broke`, words[0] ?? what));
+    this.#wake();
+  }
+
+  #fail(error: Error): void {
+    this.#failure = error;
+    this.#wake();
+  }
+
+  /** Until something is said. */
+  async #news(): Promise<void> {
+    const news = Promise.withResolvers<void>();
+    this.#waiting.push(news.resolve);
+    await news.promise;
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  async read(): Promise<Uint8Array | null> {
+    while (this.#got.length === 0) {
+      if (this.#failure !== null) throw this.#failure;
+      if (this.#isEnded) return null;
+      await this.#news();
+    }
+    return this.#got.shift()!;
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length; at += CHUNK) {
+      this.#link.say("write", [], bytes.subarray(at, at + CHUNK));
+      this.#untaken++;
+    }
+    while (this.#untaken > 0) {
+      if (this.#failure !== null) throw this.#failure;
+      await this.#news();
+    }
+  }
+
+  closeWrite(): Promise<void> {
+    this.#link.say("shut", []);
+    return Promise.resolve();
+  }
+
+  close(): void {
+    this.#link.close();
+  }
+}

@@ -1,0 +1,45 @@
+/**
+ * The NAT between a scenario's host and the card of its guest, whatever that is.
+ *
+ * Path: guest_side, qemu_side → guest_network → vm (NAT).
+ *
+ * @module
+ */
+
+import { HostRandom } from "../../devices/host/clock.ts";
+import type { FramePort } from "../../kernel/host.ts";
+import { SeededRandom } from "../../kernel/random.ts";
+import { tapPort } from "../port_tap.ts";
+import type { NatOptions, Style } from "../vmm/nat/config.ts";
+import { type GuestNetwork, startGuestNetwork } from "../vmm/vm.ts";
+import type { GuestSideOptions } from "./guest_side.ts";
+import type { Watch } from "./watch.ts";
+import type { World } from "./world.ts";
+
+/** What the card receives leaves the guest. */
+const FROM_GUEST = { in: "out", out: "in" } as const;
+
+/** How the NAT of a scenario is made: the guest may reach the host's loopback, and the remote is the name server. */
+function natOptions(world: World, style: Style): NatOptions {
+  const hostAddr = `${world.host.address}/24`;
+  const net = world.host.address.replace(/\.\d+$/, "");
+  const real = { style, subnet: `${net}.0/24`, router: `${net}.254` } as const;
+  return {
+    ...(style === "real" ? real : {}),
+    hostAddr,
+    nameServers: [world.remote.address],
+    policy: { loopback: true },
+  };
+}
+
+/** Starts the NAT between the world's host and a card. Throws KernelError for a bad forward. */
+export function connectGuest(world: World, card: FramePort, watch: Watch, options: GuestSideOptions): GuestNetwork {
+  const { host, wire } = world;
+  const { seed, style, forwards, observe } = options;
+  const seen = tapPort(card, host.clock, (direction, frame) => watch.see(FROM_GUEST[direction], frame));
+  return startGuestNetwork({
+    ...{ proc: host.spawn("nat"), clock: host.clock, card: seen, nat: natOptions(world, style), forwards },
+    random: wire === "memory" ? new SeededRandom(seed) : new HostRandom(),
+    ...(observe === undefined ? {} : { observe }),
+  });
+}
