@@ -222,7 +222,7 @@ machineTest("netd: commands are answered while guest and world flood it", netdNe
       assert(await conn.read(new Uint8Array(4096)) !== null);
     }
     conn.close();
-    assert(performance.now() - began < 3000, `3 answers took ${performance.now() - began} ms`);
+    assert(performance.now() - began < 5000, `3 answers took ${performance.now() - began} ms`);
     await flood;
     assertStringIncludes(await lab.guestMust("ping", "-c", "3", "-i", "0.2", WORLD), " bytes from ");
   }

@@ -29,9 +29,9 @@ machineTest(
     await lab.worldMust("ip", "neigh", "flush", "dev", "aka0");
     assertEquals(await lab.guestMust(...WHOAMI), UPLINK);
     const stdin = bytesOf(30_000);
-    const echoed = await lab.inGuest(["socat", "-b", "65536", "-t", "0.5", "-", `udp:${ROUTER}:77`], { stdin });
+    const echoed = await lab.inGuest(["socat", "-b", "65536", "-t", "1", "-", `udp:${ROUTER}:77`], { stdin });
     assertEquals(echoed.bytes, stdin);
-    const refused = await lab.inGuest(["socat", "-t", "0.5", "-", `udp:${ROUTER}:78`], { stdin: bytesOf(1) });
+    const refused = await lab.inGuest(["socat", "-t", "3", "-", `udp:${ROUTER}:78`], { stdin: bytesOf(1) });
     assertMatch(refused.text, /Connection refused/, "the machine's ICMP error comes from the router");
     // By TCP: over UDP the test's server, bound to all addresses, answers by the one that Linux chooses.
     const asked = ["dig", "+short", "+tcp", "+tries=1", "@10.0.2.3", "x.test", "A"];

@@ -1,6 +1,10 @@
 /** The NAT over a whole host: a guest made by hand, `#ip`, a cable, and a second kernel at its other end. */
 
 import { assertEquals } from "@std/assert";
+import { Block } from "../../kernel/block.ts";
+import type { FramePort } from "../../kernel/host.ts";
+import { emitEthernet, ETHERTYPE_IPV4 } from "../../kernel/wire/ethernet.ts";
+import { HOST_MAC } from "../../tools/vmm/nat/config.ts";
 import { icmpNextHopMtu } from "../../kernel/wire/icmp.ts";
 import { ipv4Tos, ipv4Ttl } from "../../kernel/wire/ipv4.ts";
 import { echoPacket, icmpErrorPacket, pattern, udpPacket } from "../kit/ip_fixture.ts";
@@ -213,4 +217,30 @@ Deno.test("Hairpin: a guest reaches its own forward by the host's address (RFC 4
   assertEquals([endsOf(got), dataOf(got)], [`${HOST}:4000 > ${GUEST}:53`, pattern(9)]);
   const back = story.guest.askOne(udp({ dst: HOST, srcPort: 53, dstPort: 4000, payload: pattern(8) }));
   assertEquals(endsOf(back), `${HOST}:8053 > ${GUEST}:4000`);
+});
+
+Deno.test("A packet that waits for its turn while a new map is made spoils neither", async () => {
+  await using story = await tellNat();
+  const { host, remote, guest, program } = story;
+  const conv = story.there.conv("udp", "announce 7", "headers");
+  guest.ask(udp({ srcPort: 4000 }));
+  assertEquals(echo(conv), [`${HOST}!4000`]);
+  advance(host, 20);
+  guest.packets();
+  // From the wire, as a reactor gives it: it waits. Then a new flow's first packet, whose system calls run what waits.
+  const inbound = udpPacket({ src: REMOTE, dst: HOST, srcPort: 7, dstPort: 4000, payload: pattern(30) });
+  const [to, from] = [host.port as FramePort, remote.port as FramePort];
+  to.receive!(Block.from(new Uint8Array([...to.mac, ...from.mac, 8, 0, ...inbound])));
+  assertEquals(host.clock.jobs.pending, true);
+  const outbound = udp({ srcPort: 4001, payload: pattern(10) });
+  const head = new Uint8Array(14);
+  emitEthernet({ dst: HOST_MAC, src: guest.mac, etherType: ETHERTYPE_IPV4 }, head, 0);
+  program.fromGuest(Block.from(new Uint8Array([...head, ...outbound])));
+  const got = guest.packets();
+  assertEquals(got.map(endsOf), [`${REMOTE}:7 > ${GUEST}:4000`]);
+  assertSound(got[0]!);
+  assertEquals(got[0]!.slice(28), pattern(30));
+  advance(host, 20);
+  assertEquals(echo(conv), [`${HOST}!4001`], "nor is it lost");
+  assertEquals(story.stat("refused-host-refused"), 0);
 });

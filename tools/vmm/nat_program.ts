@@ -88,6 +88,11 @@ export class NatProgram {
   readonly #events = new Events();
   readonly #job: Job;
   readonly #timer: Timer;
+  /**
+   * A guest's frame is being translated. The system calls that a new map takes run what waits, this program's own job
+   * among it: that has to wait until the NAT has done with the frame.
+   */
+  #isTranslating = false;
   #ready: NatMap[] = [];
   #control = -1;
   #post = -1;
@@ -102,7 +107,7 @@ export class NatProgram {
     const { netDir = "/net", offload = false } = options;
     this.sockets = new NatSockets({ proc, events: this.#events, random, netDir, offload });
     this.nat = new Nat(options.nat, this.sockets);
-    this.#job = new Job(clock.jobs, () => this.#run());
+    this.#job = new Job(clock.jobs, () => this.#isTranslating ? undefined : this.#run());
     this.#events.wake = () => this.#job.wake();
     this.#timer = clock.timer(() => this.#expire());
     try {
@@ -116,9 +121,12 @@ export class NatProgram {
 
   /** Takes a frame of a guest (given away). */
   fromGuest(frame: Block): void {
+    this.#isTranslating = true;
     const { verdict, map, block } = this.#observe === null
       ? translateOutbound(this.nat, frame, this.#clock.now())
       : this.#watchOutbound(frame, this.#observe);
+    this.#isTranslating = false;
+    if (this.#events.length > 0 || this.#ready.length > 0) this.#job.wake();
     if (verdict === Verdict.Send) this.#send(map!, block!);
     this.#deliver();
     this.#armIfSooner();
