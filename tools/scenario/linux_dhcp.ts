@@ -10,13 +10,13 @@ import { call, libc } from "../../devices/host/libc.ts";
 import { LinuxSocket } from "../../devices/host/linux_socket.ts";
 import { NetDevice } from "../../devices/host/netdev.ts";
 import type { Netns } from "../../devices/host/netns.ts";
+import { setOption, SOL_SOCKET } from "../../devices/host/socket_fd.ts";
 import { setUpNetns } from "../../devices/host/netns_setup.ts";
 import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT, type DhcpMessage } from "../../kernel/wire/dhcp.ts";
 import { askForLease, DHCP_ANSWER_MS, type Lease } from "../vmm/guests/model_dhcp.ts";
 import type { LinuxLoop } from "./linux_tcp.ts";
 import { TimedOut, within } from "./world.ts";
 
-const SOL_SOCKET = 1;
 const SO_BROADCAST = 6;
 const SO_BINDTODEVICE = 25;
 
@@ -29,8 +29,7 @@ export async function linuxDhcp(
   const { device } = client;
   const socket = new LinuxSocket("udp", netns);
   try {
-    const on = new Uint8Array(new Int32Array([1]).buffer);
-    call("Cannot allow broadcasts", libc().setsockopt(socket.fd, SOL_SOCKET, SO_BROADCAST, on, on.length));
+    setOption(socket.fd, "Cannot allow broadcasts", SOL_SOCKET, SO_BROADCAST, 1);
     const name = new TextEncoder().encode(`${device}\0`);
     call(`Cannot bind to ${device}`, libc().setsockopt(socket.fd, SOL_SOCKET, SO_BINDTODEVICE, name, name.length));
     socket.bind("0.0.0.0", DHCP_CLIENT_PORT);

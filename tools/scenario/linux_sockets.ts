@@ -9,8 +9,9 @@
 import { call, ECONNREFUSED, libc } from "../../devices/host/libc.ts";
 import { LinuxSocket } from "../../devices/host/linux_socket.ts";
 import type { Netns } from "../../devices/host/netns.ts";
+import { setOption, sockaddrIn } from "../../devices/host/socket_fd.ts";
 import type { Clock } from "../../kernel/time.ts";
-import { connectLinux, LinuxListener, type LinuxLoop, sockaddrOf } from "./linux_tcp.ts";
+import { connectLinux, LinuxListener, type LinuxLoop } from "./linux_tcp.ts";
 import type { ByteConn, Service } from "./party.ts";
 import type { DatagramOptions, Datagrams, Message, Sockets } from "./socket_party.ts";
 
@@ -32,11 +33,10 @@ export class LinuxSockets implements Sockets {
       if (options.local !== undefined) socket.bind("0.0.0.0", options.local);
       for (const [option, value] of [[IP_TTL, options.ttl], [IP_TOS, options.tos]] as const) {
         if (value === undefined) continue;
-        const bytes = new Uint8Array(new Int32Array([value]).buffer);
-        call("Cannot set a socket's option", libc().setsockopt(socket.fd, IPPROTO_IP, option, bytes, bytes.length));
+        setOption(socket.fd, "Cannot set a socket's option", IPPROTO_IP, option, value);
       }
       if (options.peer !== undefined) {
-        const name = sockaddrOf(options.peer.addr, options.peer.port);
+        const name = sockaddrIn(options.peer.addr, options.peer.port);
         call(`Cannot connect to ${options.peer.addr}`, libc().connect(socket.fd, name, name.length));
       }
     } catch (error) {

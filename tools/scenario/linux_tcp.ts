@@ -1,7 +1,7 @@
 /**
  * TCP sockets of Linux' own stack, in a network namespace: the other side of a transfer, without any tool installed.
  *
- * Path: linux_party → linux_tcp → libc; the host's reactor says when there is something to read. Manual: tcp(7).
+ * Path: linux_sockets → linux_tcp → socket_fd, libc; the host's reactor says when to read. Manual: tcp(7).
  *
  * What comes is read at once and kept until somebody asks for it; who writes more than Linux takes tries again a
  * millisecond later. That is enough for a scenario, and for nothing else.
@@ -9,28 +9,31 @@
  * @module
  */
 
-import { call, EAGAIN, holdLibc, lastErrno, libc, releaseLibc } from "../../devices/host/libc.ts";
+import { call, EAGAIN, ECONNREFUSED, holdLibc, lastErrno, libc, releaseLibc } from "../../devices/host/libc.ts";
 import type { Netns } from "../../devices/host/netns.ts";
 import type { Pollable, Reactor } from "../../devices/host/reactor.ts";
-import { IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
+import {
+  endOf,
+  openSocket,
+  setOption,
+  SOCK_FLAGS,
+  SOCK_STREAM,
+  SOCKADDR_LEN,
+  sockaddrIn,
+  SocketFd,
+  SOL_SOCKET,
+} from "../../devices/host/socket_fd.ts";
 import { type ByteConn, Refused } from "./party.ts";
 import { ANSWER_MS, sleep, TimedOut } from "./world.ts";
 import type { Clock } from "../../kernel/time.ts";
 
-const AF_INET = 2;
-/** SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC. */
-const STREAM_TYPE = 1 | 0o2004000;
-const NONBLOCK_CLOEXEC = 0o2004000;
 const IPPROTO_TCP = 6;
-const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const MSG_NOSIGNAL = 0x4000;
 const SHUT_WR = 1;
 const EISCONN = 106;
-const ECONNREFUSED = 111;
 const EALREADY = 114;
 const EINPROGRESS = 115;
-const SOCKADDR_LEN = 16;
 const CHUNK = 65536;
 const BACKLOG = 8;
 const RETRY_MS = 1;
@@ -41,37 +44,15 @@ export interface LinuxLoop {
   readonly clock: Clock;
 }
 
-/** struct sockaddr_in. */
-export function sockaddrOf(addr: string, port: number): Uint8Array<ArrayBuffer> {
-  const name = new Uint8Array(SOCKADDR_LEN);
-  name[0] = AF_INET;
-  name[2] = port >> 8;
-  name[3] = port;
-  parseIpAddr(addr)!.putV4(name, 4);
-  return name;
-}
-
 /** `addr!port` of a struct sockaddr_in. */
-function formatSockaddr(name: Uint8Array): string {
-  return `${IpAddr.v4At(name, 4)}!${(name[2]! << 8) | name[3]!}`;
-}
-
-/** Makes a socket inside a namespace; it holds libc. */
-function openStream(netns: Netns): number {
-  holdLibc();
-  try {
-    return netns.run(() => call("Cannot open a socket for tcp", libc().socket(AF_INET, STREAM_TYPE, IPPROTO_TCP)));
-  } catch (error) {
-    releaseLibc();
-    throw error;
-  }
+function formatEnd(name: Uint8Array): string {
+  const { addr, port } = endOf(name);
+  return `${addr}!${port}`;
 }
 
 /** A connection. */
-export class LinuxConn implements Pollable, ByteConn {
-  fd: number;
+export class LinuxConn extends SocketFd implements Pollable, ByteConn {
   readonly remote: string;
-  onClose: (() => void) | null = null;
   readonly #loop: LinuxLoop;
   #got: Uint8Array[] = [];
   #isEnded = false;
@@ -80,8 +61,8 @@ export class LinuxConn implements Pollable, ByteConn {
 
   /** Takes over a connected `fd`, and its hold of libc. */
   constructor(loop: LinuxLoop, fd: number, remote: string) {
+    super(fd);
     this.#loop = loop;
-    this.fd = fd;
     this.remote = remote;
     loop.reactor.add(this);
   }
@@ -127,31 +108,20 @@ export class LinuxConn implements Pollable, ByteConn {
     shutdownWrite(this.fd);
     return Promise.resolve();
   }
-
-  close(): void {
-    if (this.fd < 0) return;
-    this.onClose?.();
-    libc().close(this.fd);
-    this.fd = -1;
-    releaseLibc();
-  }
 }
 
 /** A listening socket. */
-export class LinuxListener implements Pollable {
-  fd: number;
-  onClose: (() => void) | null = null;
+export class LinuxListener extends SocketFd implements Pollable {
   readonly #loop: LinuxLoop;
   readonly #take: (conn: LinuxConn) => void;
 
   constructor(loop: LinuxLoop, netns: Netns, port: number, take: (conn: LinuxConn) => void) {
+    super(openSocket("tcp", SOCK_STREAM, IPPROTO_TCP, netns));
     this.#loop = loop;
     this.#take = take;
-    this.fd = openStream(netns);
     try {
-      const on = new Uint8Array(new Int32Array([1]).buffer);
-      call("Cannot set SO_REUSEADDR", libc().setsockopt(this.fd, SOL_SOCKET, SO_REUSEADDR, on, on.length));
-      const name = sockaddrOf("0.0.0.0", port);
+      setOption(this.fd, "Cannot set SO_REUSEADDR", SOL_SOCKET, SO_REUSEADDR, 1);
+      const name = sockaddrIn("0.0.0.0", port);
       call(`Cannot bind tcp port ${port}`, libc().bind(this.fd, name, name.length));
       call(`Cannot listen at tcp port ${port}`, libc().listen(this.fd, BACKLOG));
     } catch (error) {
@@ -165,27 +135,19 @@ export class LinuxListener implements Pollable {
     for (let count = 0; count < max; count++) {
       const name = new Uint8Array(SOCKADDR_LEN);
       const length = new Uint8Array(new Int32Array([SOCKADDR_LEN]).buffer);
-      const fd = libc().accept4(this.fd, name, length, NONBLOCK_CLOEXEC);
+      const fd = libc().accept4(this.fd, name, length, SOCK_FLAGS);
       if (fd < 0) return count;
       holdLibc();
-      this.#take(new LinuxConn(this.#loop, fd, formatSockaddr(name)));
+      this.#take(new LinuxConn(this.#loop, fd, formatEnd(name)));
     }
     return max;
-  }
-
-  close(): void {
-    if (this.fd < 0) return;
-    this.onClose?.();
-    libc().close(this.fd);
-    this.fd = -1;
-    releaseLibc();
   }
 }
 
 /** Connects; throws {@link Refused}, or TimedOut. */
 export async function connectLinux(loop: LinuxLoop, netns: Netns, addr: string, port: number): Promise<LinuxConn> {
-  const fd = openStream(netns);
-  const name = sockaddrOf(addr, port);
+  const fd = openSocket("tcp", SOCK_STREAM, IPPROTO_TCP, netns);
+  const name = sockaddrIn(addr, port);
   try {
     for (let left = ANSWER_MS / RETRY_MS; left > 0; left--) {
       // Asked again, connect tells how far it is.
