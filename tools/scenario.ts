@@ -21,7 +21,7 @@ import { memoryWorld } from "./scenario/memory_world.ts";
 import { parseOptions, type ScenarioOptions, USAGE, UsageError } from "./scenario/options.ts";
 import { runSteps, skippedLine, stepLine } from "./scenario/report.ts";
 import { notWorthTrying, scenarioSteps } from "./scenario/steps.ts";
-import { GuestFailed, Interrupted, type World } from "./scenario/world.ts";
+import { GuestFailed, Interrupted, within, type World } from "./scenario/world.ts";
 
 /** Number of the host's interface on the wire; 0 is its loopback. */
 const ETHER_IFC = 1;
@@ -50,6 +50,12 @@ async function choose(options: ScenarioOptions, capture: Capture | null): Promis
   }
 }
 
+/**
+ * How long a step may take. Virtual time costs little, and a transfer on a wire that loses one frame in five takes half
+ * an hour of it. A connection that the wire has killed (one end gave up, and the other cannot hear of it) has no end.
+ */
+const VIRTUAL_STEP_MS = 86_400_000;
+const REAL_STEP_MS = 300_000;
 /** What a user can do something about: told in a line, exit 1. */
 const FAILURES = [HostError, KernelError, GuestFailed, Deno.errors.NotCapable];
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
@@ -109,7 +115,11 @@ async function tryAll({ world, why, side, options, say, stopped, interrupted }: 
   const patience = new Patience(faults);
   const scene = guestScene(world, side, seed, patience);
   const all = [...scenarioSteps(world, seed, patience), ...guestSteps(scene), ...guestTcpSteps(scene)];
-  const steps = await runSteps(all, { tell: (result) => say(stepLine(result)), stopped });
+  const steps = await runSteps(all, {
+    tell: (result) => say(stepLine(result)),
+    stopped,
+    bound: bound(world, interrupted),
+  });
   const skipped = [...notWorthTrying(patience), ...notApplicable(scene)];
   for (const one of skipped) say(skippedLine(one));
   world.host.kernel.trace = null;
@@ -122,6 +132,14 @@ async function tryAll({ world, why, side, options, say, stopped, interrupted }: 
   say(stopped() ? "interrupted" : `${held} of ${steps.length} steps held`);
   if (options.keep > 0 && !stopped()) await keep({ world, side, seconds: options.keep, say, interrupted });
   return ok ? 0 : 1;
+}
+
+/** Ends a step that takes too long, or at once if the user has had enough. */
+function bound(world: World, interrupted: Promise<void>): (running: Promise<string>) => Promise<string> {
+  const over = interrupted.then(() => Promise.reject(new Interrupted("Interrupted")));
+  over.catch(() => {});
+  const limitMs = world.wire === "memory" ? VIRTUAL_STEP_MS : REAL_STEP_MS;
+  return (running) => Promise.race([within(world.host.clock, limitMs, "end of the step", running), over]);
 }
 
 function natCounters(side: GuestSide): Record<string, number> {

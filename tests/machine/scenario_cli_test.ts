@@ -96,6 +96,13 @@ machineTest("scenario --keep stays with its counters, and Ctrl-C ends it well", 
   assertMatch(out, /^1?\d of 60 s; wire in \d+ \(\d+\/s\) out \d+ .*maps \d+, forwards 0, refused: .*ttl 1/m);
 });
 
+machineTest("scenario on a wire that kills connections comes to an end, and says which steps failed", [], async () => {
+  const { code, out } = await scenario("--wire=memory", "--loss=0.5");
+  assertEquals(code, 1);
+  assertMatch(out, /^FAIL guest: TCP download, 16 MiB /m);
+  assertMatch(out, /^(\d+) of \d+ steps held$/m);
+});
+
 machineTest("scenario with Linux as the guest, and as the remote", labNeeds(), async () => {
   for (const args of [["--wire=tap"], ["--wire=tun", "--style=real"]]) {
     const { code, out, err } = await scenario("--guest=netns", "--json", ...args);

@@ -10,6 +10,7 @@ import { memoryWorld } from "../../tools/scenario/memory_world.ts";
 import { parseOptions, type ScenarioOptions, USAGE, UsageError } from "../../tools/scenario/options.ts";
 import { runSteps, type StepResult } from "../../tools/scenario/report.ts";
 import { scenarioSteps, UDP_SIZES } from "../../tools/scenario/steps.ts";
+import { Interrupted, TimedOut } from "../../tools/scenario/world.ts";
 
 Deno.test("parseOptions() reads every option, in both forms, and has defaults", () => {
   const defaults: ScenarioOptions = {
@@ -97,6 +98,20 @@ Deno.test("runSteps() tells each step as it ends, goes on after a failure, and s
   ]);
   assert(results.every(({ ms }) => ms >= 0));
   assertEquals((await runSteps(steps, { tell, stopped: () => told.length > 3 })).length, 1);
+});
+
+Deno.test("runSteps() lets a step be ended early, and all of them, also in the middle of one", async () => {
+  const told: StepResult[] = [];
+  const tell = (result: StepResult) => told.push(result);
+  const never = new Promise<string>(() => {});
+  const steps = ["a", "b", "c"].map((name) => ({ name, run: () => never }));
+  let left = 2;
+  const bound = () => Promise.reject(left-- > 0 ? new TimedOut("No end of the step") : new Interrupted("Interrupted"));
+  await runSteps(steps, { tell, stopped: () => false, bound });
+  assertEquals(told.map(({ name, ok, detail }) => [name, ok, detail]), [
+    ["a", false, "No end of the step"],
+    ["b", false, "No end of the step"],
+  ]);
 });
 
 /** One unit on the wire: direction, time and bytes. */

@@ -151,12 +151,12 @@ async function download(scene: GuestScene, content: Content): Promise<string> {
     await content.send(conn, TRANSFER_BYTES);
     while (await conn.read() !== null);
   });
-  const count = await withConn(guest, remote.address, DOWN_PORT, async (conn) => {
+  const receive = async (conn: ByteConn) => {
     const got = await content.check(conn);
     await conn.closeWrite();
     return got;
-  });
-  service.close();
+  };
+  const count = await withConn(guest, remote.address, DOWN_PORT, receive).finally(() => service.close());
   expect(count === TRANSFER_BYTES, `${count} bytes came, not ${TRANSFER_BYTES}`);
   return `${count} bytes came, each as it was sent`;
 }
@@ -166,12 +166,12 @@ async function upload(scene: GuestScene, content: Content, port: number, length:
   const done = Promise.withResolvers<number>();
   done.promise.catch(() => {});
   const service = await remote.serveTcp(port, (conn) => content.check(conn).then(done.resolve, done.reject));
-  await withConn(guest, remote.address, port, async (conn) => {
+  const send = async (conn: ByteConn) => {
     await content.send(conn, length);
     expect(await conn.read() === null, "The remote sent something");
-  });
-  const count = await done.promise;
-  service.close();
+    return await done.promise;
+  };
+  const count = await withConn(guest, remote.address, port, send).finally(() => service.close());
   expect(count === length, `${count} bytes arrived, not ${length}`);
   return `${count} bytes arrived, each as it was sent`;
 }
@@ -183,11 +183,11 @@ async function halfClose(scene: GuestScene, content: Content): Promise<string> {
     const count = await content.check(conn);
     await content.send(conn, count);
   });
-  const count = await withConn(guest, remote.address, ECHO_PORT, async (conn) => {
+  const exchange = async (conn: ByteConn) => {
     await content.send(conn, HALF_BYTES);
     return await content.check(conn);
-  });
-  service.close();
+  };
+  const count = await withConn(guest, remote.address, ECHO_PORT, exchange).finally(() => service.close());
   expect(count === HALF_BYTES, `${count} bytes came back, not ${HALF_BYTES}`);
   return `${count} bytes came back after the guest had closed its half`;
 }

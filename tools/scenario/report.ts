@@ -6,6 +6,8 @@
  * @module
  */
 
+import { Interrupted } from "./world.ts";
+
 /** Columns of a step's name: the longest fits. */
 const NAME_WIDTH = 44;
 
@@ -41,27 +43,42 @@ export function expect(condition: boolean, text: string): asserts condition {
   if (!condition) throw new StepFailed(text);
 }
 
-/** Runs `steps` one after another, each whatever became of the one before; tells each as it ends. */
-export async function runSteps(
-  steps: readonly Step[],
-  options: { tell: (result: StepResult) => void; stopped: () => boolean },
-): Promise<StepResult[]> {
+/** How steps are run. */
+export interface StepOptions {
+  /** Told of each as it ends. */
+  readonly tell: (result: StepResult) => void;
+  /** Asked before each: no other one is begun. */
+  readonly stopped: () => boolean;
+  /** What a step gives, or an error that ends it early; Interrupted ends all of them. Default: as long as it takes. */
+  readonly bound?: (running: Promise<string>) => Promise<string>;
+}
+
+/** Runs `steps` one after another, each whatever became of the one before. */
+export async function runSteps(steps: readonly Step[], options: StepOptions): Promise<StepResult[]> {
+  const { bound = (running) => running } = options;
   const results: StepResult[] = [];
   for (const step of steps) {
     if (options.stopped()) break;
     const started = performance.now();
-    const result = await attempt(step, started);
+    const result = await attempt(step, started, bound);
+    if (result === null) break;
     results.push(result);
     options.tell(result);
   }
   return results;
 }
 
-async function attempt(step: Step, started: number): Promise<StepResult> {
+/** What became of a step; null: it was interrupted. */
+async function attempt(
+  step: Step,
+  started: number,
+  bound: (running: Promise<string>) => Promise<string>,
+): Promise<StepResult | null> {
   try {
-    const detail = await step.run();
+    const detail = await bound(step.run());
     return { name: step.name, ok: true, ms: round(performance.now() - started), detail };
   } catch (error) {
+    if (error instanceof Interrupted) return null;
     const detail = error instanceof Error ? error.message : String(error);
     return { name: step.name, ok: false, ms: round(performance.now() - started), detail };
   }
