@@ -24,19 +24,14 @@ import { type ErrnoName, KernelError } from "../../kernel/error.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
 import type { Queue } from "../../kernel/queue.ts";
 import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
-import {
-  ICMP_HEADER_LEN,
-  ICMP_PARAMETER_PROBLEM,
-  ICMP_QUOTE_TRANSPORT_MIN,
-  ICMP_TIME_EXCEEDED,
-  ICMP_UNREACHABLE,
-} from "../../kernel/wire/icmp.ts";
+import { ICMP_HEADER_LEN, ICMP_QUOTE_TRANSPORT_MIN } from "../../kernel/wire/icmp.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
-import { IP_PROTO_ICMP, IP_PROTO_TCP, IP_PROTO_UDP } from "../../kernel/wire/ip_proto.ts";
+import { IP_PROTO_ICMP, IP_PROTO_ICMP6, IP_PROTO_TCP, IP_PROTO_UDP } from "../../kernel/wire/ip_proto.ts";
 import type { Conv } from "./conv.ts";
 import { IP_HEADERS, type IpHeader } from "./ip_header.ts";
-import { routeMtu, sendRaw } from "./ip_output.ts";
+import { sendRaw } from "./ip_output.ts";
 import { type BypassRules, ConvState } from "./proto.ts";
+import { routeMtu } from "./way.ts";
 
 /** Bytes that wait for a bypass reader (Akaros): half a second at 1 Gbit/s. The queue limits the blocks too. */
 export const BYPASS_QUEUE_LIMIT = 64 << 20;
@@ -176,7 +171,7 @@ export function sendBypass(conv: Conv, block: Block): number {
   if (!conv.offload) block.clearOffload();
   const length = block.wp - block.rp;
   // Akaros: the first piece of a datagram is sent as the whole of one.
-  if (!conv.keepHeader) IP_HEADERS[block.buf[block.rp]! >>> 4]!.makeWhole(block.buf, block.rp);
+  if (!conv.keepHeader) IP_HEADERS[block.buf[block.rp]! >>> 4]!.makeWhole(block.buf, block.rp, block.wp);
   const result = sendRaw(conv.stack, block, conv.keepHeader ? KEEP_HEADER : KERNEL_HEADER);
   if (result === "sent" || result === "dropped") {
     bypass.packetsOut++;
@@ -231,7 +226,7 @@ function checkEnds(conv: Conv, bypass: Bypass, header: IpHeader, block: Block, a
   }
   const port = own ? bypass.rules.sourcePort(buf, at, wp, protocol) : -1;
   if (port >= 0) return bypass.holds(port) ? Refusal.None : Refusal.Port;
-  return protocol === header.icmp && quotesClaim(conv, bypass, buf, at, wp) ? Refusal.None : Refusal.Port;
+  return protocol === header.icmp && quotesClaim(bypass, header, buf, at, wp) ? Refusal.None : Refusal.Port;
 }
 
 /** Whether packets may come from `src`: the conversation's address, or one of ours. */
@@ -241,27 +236,27 @@ function mayBeSource(conv: Conv, src: IpAddr): boolean {
 }
 
 /** Whether the ICMP message from `at` to `end` is an error about a packet that came to the claim. */
-function quotesClaim(conv: Conv, bypass: Bypass, buf: Uint8Array, at: number, end: number): boolean {
+function quotesClaim(claim: Bypass, version: IpHeader, buf: Uint8Array, at: number, end: number): boolean {
   const quoted = at + ICMP_HEADER_LEN;
   if (quoted >= end) return false;
-  const type = buf[at]!;
-  if (type !== ICMP_UNREACHABLE && type !== ICMP_TIME_EXCEEDED && type !== ICMP_PARAMETER_PROBLEM) return false;
+  if (!version.icmpQuotes(buf[at]!)) return false;
   const header = IP_HEADERS[buf[quoted]! >>> 4];
-  if (header === undefined || end - quoted < header.minLen) return false;
+  if (header !== version || end - quoted < header.minLen) return false;
   const headerLen = header.headerLen(buf, quoted, end);
   const transport = quoted + headerLen;
   if (headerLen < 0 || end - transport < ICMP_QUOTE_TRANSPORT_MIN || header.fragOffset(buf, quoted, end) !== 0) {
     return false;
   }
   const protocol = header.protocol(buf, quoted, end);
-  if (bypass.protocol >= 0 && protocol !== bypass.protocol) return false;
-  if (!mayBeSource(conv, header.dst(buf, quoted))) return false;
-  return bypass.holds(bypass.rules.destPort(buf, transport, end, protocol));
+  if (claim.protocol >= 0 && protocol !== claim.protocol) return false;
+  if (!mayBeSource(claim.conv, header.dst(buf, quoted))) return false;
+  return claim.holds(claim.rules.destPort(buf, transport, end, protocol));
 }
 
 /** Where the checksum of a transport header is; others may not be owed. */
 const CHECKSUM_FIELD: ReadonlyMap<number, number> = new Map([
   [IP_PROTO_ICMP, 2],
+  [IP_PROTO_ICMP6, 2],
   [IP_PROTO_TCP, 16],
   [IP_PROTO_UDP, 6],
 ]);

@@ -19,8 +19,9 @@ import { type Conv, TTL_DEFAULT } from "./conv.ts";
 import { type LocalArg, parseAddr, parseLocal, parseRemote } from "./conv_address.ts";
 import { joinGroup, leaveGroup } from "./conv_groups.ts";
 import type { Ends } from "./conv_table.ts";
-import { sourceFor } from "./ip_output.ts";
+
 import { ConvState } from "./proto.ts";
+import { sourceFor } from "./way.ts";
 
 /** A ctl file that somebody has open. */
 export interface CtlTarget {

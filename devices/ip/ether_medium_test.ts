@@ -22,10 +22,10 @@ function send(at: TestHost, length = 10): void {
   at.run();
 }
 
-Deno.test("the ether medium opens the interface's files for IPv4 and ARP, and asks for offload", () => {
+Deno.test("the ether medium opens the interface's files for IPv4, ARP and IPv6, and asks for offload", () => {
   const at = new TestHost();
   at.ifc("bind ether /net/ether0");
-  assertEquals(at.ether.commands, ["connect 0x800", "offload on", "connect 0x806", "offload on"]);
+  assertEquals(at.ether.commands, ["0x800", "0x806", "0x86dd"].flatMap((type) => [`connect ${type}`, "offload on"]));
 });
 
 Deno.test("the ether medium writes frames from our address to the neighbour's", () => {
@@ -87,7 +87,7 @@ Deno.test("the ether medium takes what came before its tap was set", () => {
   };
   at.etherIfc();
   at.run();
-  assertEquals(at.received.length, 2);
+  assertEquals(at.received.length, 3);
 });
 
 Deno.test("the ether medium counts frames without a header (defect 16)", () => {

@@ -5,7 +5,8 @@ import { put16 } from "../../kernel/wire/bytes.ts";
 import { ipv4ChecksumOk, setIpv4Checksum } from "../../kernel/wire/ipv4.ts";
 import { MAC_BROADCAST } from "../../kernel/wire/mac_addr.ts";
 import { fuzz } from "../../tests/kit/fuzz.ts";
-import { Arrival, ipInput } from "./ip_input.ts";
+import { Arrival } from "./arrival.ts";
+import { ipInput } from "./ip_input.ts";
 import { ipPacket, mac, type PacketFields, pattern, TestHost } from "./link_kit_test.ts";
 import { fragmentPlace4, packet4 } from "./packet4.ts";
 import type { IpStats } from "./stats.ts";
@@ -77,7 +78,7 @@ Deno.test("ipInput() refuses malformed headers, each with its counter (defect 12
   assertEquals(raised(at, new Uint8Array(0)), "inShort");
   assertEquals(raised(at, ipPacket().subarray(0, 19)), "inShort");
   assertEquals(raised(at, altered({}, 0, 0x55)), "inBadVersion");
-  assertEquals(raised(at, altered({}, 0, 0x65)), "inBadVersion");
+  assertEquals(raised(at, altered({}, 0, 0x75)), "inBadVersion");
   assertEquals(raised(at, altered({}, 0, 0x44)), "inBadHeaderLen");
   assertEquals(raised(at, altered({ payload: 0 }, 0, 0x46)), "inBadHeaderLen");
   const damaged = ipPacket();

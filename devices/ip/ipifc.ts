@@ -18,6 +18,7 @@ import type { PortOffloads } from "../../kernel/host.ts";
 import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
 import { formatMask, type IpAddr, prefixMask } from "../../kernel/wire/ip_addr.ts";
 import { IPV4_HEADER_LEN, ipv4TotalLen } from "../../kernel/wire/ipv4.ts";
+import { IPV6_HEADER_LEN, IPV6_MTU_MIN, ipv6PayloadLen } from "../../kernel/wire/ipv6.ts";
 import type { Conv } from "./conv.ts";
 import { Iplifc, type IplifcFields } from "./iplifc.ts";
 import type { IpStack } from "./ip_stack.ts";
@@ -26,6 +27,7 @@ import type { Link, Medium } from "./medium.ts";
 import type { Cast } from "./packet.ts";
 import type { Reassembly } from "./reassembly.ts";
 import { Route, RouteKind } from "./route.ts";
+import { source6 } from "./source6.ts";
 
 /** Most addresses of one interface. */
 export const IPLIFCS_MAX = 64;
@@ -35,8 +37,6 @@ export const IFC_GROUPS_MAX = 256;
 const ALL_ONES = prefixMask(128);
 /** Router advertisement parameters before anybody set one (Akaros). */
 const ROUTER_DEFAULTS: readonly (readonly [string, number])[] = [
-  ["sendra", 0],
-  ["recvra", 0],
   ["mflag", 0],
   ["oflag", 0],
   ["maxraint", 600_000],
@@ -61,6 +61,10 @@ export class Ipifc {
   maxtu = 0;
   /** Its addresses, in the order in which they were added. */
   readonly lifcs: Iplifc[] = [];
+  /** Bytes of an IPv6 packet that a router said the link takes (RFC 4861 4.6.4); 0: it did not. */
+  advertisedMtu = 0;
+  /** Whether it configures itself by router advertisements. */
+  receivesAdverts = false;
   /** Put datagrams together before they are forwarded out of it. */
   reassembles = false;
   packetsIn = 0;
@@ -90,6 +94,12 @@ export class Ipifc {
   /** Most bytes of an IP packet on its link. */
   get mtu(): number {
     return this.medium === null ? 0 : this.maxtu - this.medium.headerLen;
+  }
+
+  /** Most bytes of an IPv6 packet on its link. */
+  get mtu6(): number {
+    const { mtu, advertisedMtu } = this;
+    return advertisedMtu > 0 && advertisedMtu < mtu ? advertisedMtu : mtu;
   }
 
   /**
@@ -135,30 +145,47 @@ export class Ipifc {
     if (maxtu < medium.mtuMin || maxtu > most) {
       throw new KernelError("EFAIL", `Cannot set the MTU to ${maxtu}: not in ${medium.mtuMin} … ${most}`);
     }
+    if (maxtu - medium.headerLen < IPV6_MTU_MIN && this.lifcs.some((lifc) => !lifc.local.isV4)) {
+      throw new KernelError("EFAIL", `Cannot set the MTU to ${maxtu}: IPv6 needs packets of ${IPV6_MTU_MIN} bytes`);
+    }
     this.maxtu = maxtu;
   }
 
-  /** Adds an address; for one that it has, only the lifetimes are new. EFAIL: not bound; ENOSPC: too many. */
-  addAddress(fields: IplifcFields): void {
+  /**
+   * Adds an address; for one that it has, only proxy is new. `tentative`: it is not ours before {@link confirmAddress}.
+   * EFAIL: not bound, or a link too small for IPv6; ENOSPC: too many.
+   */
+  addAddress(fields: IplifcFields, tentative = false): Iplifc {
     if (this.link === null) throw new KernelError("EFAIL", `Cannot add ${fields.local}: the interface is not bound`);
     const old = this.lifcs.find((lifc) => lifc.local.equals(fields.local));
     if (old !== undefined) {
       old.proxy = fields.proxy;
-      return;
+      return old;
     }
     if (this.lifcs.length >= IPLIFCS_MAX) {
       throw new KernelError("ENOSPC", `Cannot add ${fields.local}: the interface has ${IPLIFCS_MAX} addresses`);
+    }
+    if (!fields.local.isV4 && this.mtu < IPV6_MTU_MIN) {
+      throw new KernelError("EFAIL", `Cannot add ${fields.local}: an MTU of ${this.mtu} is too small for IPv6`);
     }
     const lifc = new Iplifc(fields);
     const claims = lifc.claims();
     // Looked at before, so that nothing has to be undone.
     this.stack.self.requireRoom(claims.length);
     this.stack.routes.requireRoom(claims.length + 1);
+    lifc.tentative = tentative;
     this.lifcs.push(lifc);
-    for (const [addr, cast] of claims) this.#own(addr, cast);
-    this.#changeOnLink(lifc, "add");
-    if (lifc.local.isUnspecified) this.#unspecified++;
-    else this.link.addAddress?.(lifc.local);
+    this.#claim(lifc);
+    if (!tentative) this.#settle(lifc);
+    return lifc;
+  }
+
+  /** A tentative address turned out to be nobody else's. */
+  confirmAddress(lifc: Iplifc): void {
+    if (!lifc.tentative || !this.lifcs.includes(lifc)) return;
+    lifc.tentative = false;
+    this.#own(lifc.local, "unicast");
+    this.#settle(lifc);
   }
 
   /** Removes an address; mask and remote must be its own. EFAIL: there is none such. */
@@ -170,13 +197,18 @@ export class Ipifc {
     this.#dropAddress(lifc);
   }
 
+  /** Takes `lifc` away; nothing if it is gone. */
+  dropAddress(lifc: Iplifc): void {
+    if (this.lifcs.includes(lifc)) this.#dropAddress(lifc);
+  }
+
   removeAllAddresses(): void {
     for (const lifc of [...this.lifcs]) this.#dropAddress(lifc);
   }
 
   /** Whether `addr` is an address of this interface. */
   hasAddress(addr: IpAddr): boolean {
-    for (const lifc of this.lifcs) if (lifc.local.equals(addr)) return !addr.isUnspecified;
+    for (const lifc of this.lifcs) if (lifc.local.equals(addr)) return !addr.isUnspecified && !lifc.tentative;
     return false;
   }
 
@@ -186,11 +218,15 @@ export class Ipifc {
     return false;
   }
 
-  /** Our address for talking to the neighbour `addr`: of the same net if there is one, else the first; or null. */
+  /**
+   * Our address for talking to the neighbour `addr`: of the same net if there is one, else the first; or null. Of IPv6
+   * that for talking to any host, by scope and likeness.
+   */
   sourceFor(addr: IpAddr): IpAddr | null {
+    if (!addr.isV4) return source6(this.lifcs, addr);
     let first: IpAddr | null = null;
     for (const lifc of this.lifcs) {
-      if (lifc.tentative || lifc.local.isUnspecified || lifc.local.isV4 !== addr.isV4) continue;
+      if (lifc.local.isUnspecified || !lifc.local.isV4) continue;
       if (lifc.reaches(addr)) return lifc.local;
       first ??= lifc.local;
     }
@@ -204,8 +240,6 @@ export class Ipifc {
     if (this.#groups.length >= IFC_GROUPS_MAX) throw new KernelError("ENOSPC", `Cannot join ${group}: too many groups`);
     this.stack.self.requireRoom(1);
     this.stack.routes.requireRoom(1);
-    // The link may refuse, and then nothing was done.
-    if (!this.#groups.some((one) => one.equals(group))) this.link.joinGroup?.(group);
     this.#own(group, "multicast");
     this.#groups.push(group);
   }
@@ -247,8 +281,9 @@ export class Ipifc {
     const copy = block.clone();
     // Padding of the link is not the packet's; one that is wrong is shown as it came.
     const length = copy.wp - copy.rp;
-    const isV4 = length >= IPV4_HEADER_LEN && copy.buf[copy.rp]! >>> 4 === 4;
-    if (isV4 && ipv4TotalLen(copy.buf, copy.rp) >= IPV4_HEADER_LEN) copy.trim(ipv4TotalLen(copy.buf, copy.rp));
+    const version = length >= IPV4_HEADER_LEN ? copy.buf[copy.rp]! >>> 4 : 0;
+    if (version === 4 && ipv4TotalLen(copy.buf, copy.rp) >= IPV4_HEADER_LEN) copy.trim(ipv4TotalLen(copy.buf, copy.rp));
+    if (version === 6 && length >= IPV6_HEADER_LEN) copy.trim(IPV6_HEADER_LEN + ipv6PayloadLen(copy.buf, copy.rp));
     finishChecksum(copy);
     copy.clearOffload();
     if (this.conv.sq === null || this.conv.sq.pass(copy) !== "ok") this.traceDrops++;
@@ -259,6 +294,8 @@ export class Ipifc {
     const values: readonly (readonly [string, string | number])[] = [
       ["device", this.link?.device ?? ""],
       ["maxtu", this.maxtu],
+      ["sendra", 0],
+      ["recvra", this.receivesAdverts ? 1 : 0],
       ...ROUTER_DEFAULTS,
       ["pktin", this.packetsIn],
       ["pktout", this.packetsOut],
@@ -294,9 +331,32 @@ export class Ipifc {
     block.free();
   }
 
+  /** Makes everything ours that `lifc` means; the link may refuse a group, and then nothing was done. */
+  #claim(lifc: Iplifc): void {
+    const done: (readonly [IpAddr, Cast])[] = [];
+    try {
+      for (const claim of lifc.claims()) {
+        this.#own(claim[0], claim[1]);
+        done.push(claim);
+      }
+    } catch (error) {
+      for (const [addr, cast] of done) this.#disown(addr, cast);
+      this.lifcs.splice(this.lifcs.indexOf(lifc), 1);
+      throw error;
+    }
+  }
+
+  /** `lifc` is ours: its net is on the link, and the neighbours are told. */
+  #settle(lifc: Iplifc): void {
+    this.#changeOnLink(lifc, "add");
+    if (lifc.local.isUnspecified) this.#unspecified++;
+    else this.link?.addAddress?.(lifc.local);
+  }
+
   #dropAddress(lifc: Iplifc): void {
     this.lifcs.splice(this.lifcs.indexOf(lifc), 1);
     for (const [addr, cast] of lifc.claims()) this.#disown(addr, cast);
+    if (lifc.tentative) return;
     this.#changeOnLink(lifc, "remove");
     if (lifc.local.isUnspecified) this.#unspecified--;
     else this.link?.removeAddress?.(lifc.local);
@@ -305,7 +365,9 @@ export class Ipifc {
   /** Adds or removes the route to the net of `lifc`, which several addresses may share. */
   #changeOnLink(lifc: Iplifc, change: "add" | "remove"): void {
     const { net: dest, mask, isPointToPoint, proxy } = lifc;
-    const isShared = this.lifcs.some((one) => one !== lifc && one.net.equals(dest) && one.mask.equals(mask));
+    const isShared = this.lifcs.some((one) =>
+      one !== lifc && !one.tentative && one.net.equals(dest) && one.mask.equals(mask)
+    );
     // A single host as its own other end is no net.
     if (isShared || lifc.local.isUnspecified || (isPointToPoint && dest.equals(lifc.local))) return;
     const kind = isPointToPoint ? RouteKind.PointToPoint : RouteKind.OnLink;
@@ -315,19 +377,25 @@ export class Ipifc {
 
   #dropGroup(group: IpAddr): void {
     this.#groups.splice(this.#groups.findIndex((one) => one.equals(group)), 1);
-    if (this.#disown(group, "multicast")) this.link?.leaveGroup?.(group);
+    this.#disown(group, "multicast");
   }
 
-  /** Makes `addr` ours once more; true if it was not. */
-  #own(addr: IpAddr, cast: Cast): boolean {
-    if (!this.stack.self.add(addr, this, cast)) return false;
-    this.stack.routes.add({ dest: addr, mask: ALL_ONES, kind: KIND_OF_CAST[cast], ifc: this });
-    return true;
+  /** Makes `addr` ours once more; what the link throws leaves nothing done. */
+  #own(addr: IpAddr, cast: Cast): void {
+    const { self, routes } = this.stack;
+    if (!self.add(addr, this, cast)) return;
+    try {
+      if (cast === "multicast") this.link?.joinGroup?.(addr);
+    } catch (error) {
+      self.remove(addr, this, cast);
+      throw error;
+    }
+    routes.add({ dest: addr, mask: ALL_ONES, kind: KIND_OF_CAST[cast], ifc: this });
   }
 
-  #disown(addr: IpAddr, cast: Cast): boolean {
-    if (!this.stack.self.remove(addr, this, cast)) return false;
+  #disown(addr: IpAddr, cast: Cast): void {
+    if (!this.stack.self.remove(addr, this, cast)) return;
     this.stack.routes.removeOwn(addr, ALL_ONES, this, KIND_OF_CAST[cast]);
-    return true;
+    if (cast === "multicast") this.link?.leaveGroup?.(addr);
   }
 }

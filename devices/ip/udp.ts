@@ -18,7 +18,6 @@ import type { OrWait } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";
 import { pseudoSum } from "../../kernel/wire/checksum.ts";
-import { ICMP_UNREACHABLE_PORT } from "../../kernel/wire/icmp.ts";
 import { type IpAddr, IPV4_UNSPECIFIED } from "../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_UDP } from "../../kernel/wire/ip_proto.ts";
 import { IPV4_HEADER_LEN, IPV4_TOTAL_MAX } from "../../kernel/wire/ipv4.ts";
@@ -28,12 +27,14 @@ import { deliverBypass } from "./bypass.ts";
 import type { Conv } from "./conv.ts";
 import { isMember } from "./conv_groups.ts";
 import type { ConvSpace } from "./conv_space.ts";
-import { sendPacket, sourceFor } from "./ip_output.ts";
+import { IcmpFault } from "./icmp_errors.ts";
+import { sendPacket } from "./ip_output.ts";
 import type { IpStack } from "./ip_stack.ts";
 import { LogFlag } from "./netlog.ts";
 import type { InputPacket, SendResult } from "./packet.ts";
 import { type Advice, type BypassRules, ConvState, type Proto } from "./proto.ts";
 import { getRecord, HeaderMode, putRecord, recordLen, type UdpEnds } from "./udp_headers.ts";
+import { sourceFor } from "./way.ts";
 
 /** Bytes that wait for a reader of one conversation (Akaros). */
 export const UDP_QUEUE_LIMIT = 128 << 10;
@@ -216,7 +217,7 @@ export class UdpProto implements Proto {
     if (this.stack.log.wants(LogFlag.Udp, packet.src)) {
       this.stack.log.line(LogFlag.Udp, `udp no port ${packet.src} > ${packet.dst}!${dstPort}`, packet.src);
     }
-    this.stack.icmpErrors.unreachable(packet, ICMP_UNREACHABLE_PORT);
+    this.stack.icmpErrors.report(packet, IcmpFault.Port);
     packet.block.free();
   }
 
@@ -253,9 +254,10 @@ export class UdpProto implements Proto {
     return conv;
   }
 
-  advise(advice: Advice): void {
+  advise(advice: Advice): boolean {
     const conv = this.space.table.find(advice.raddr, advice.rport, advice.laddr, advice.lport);
     if (conv !== null) adviseConv(conv, advice);
+    return conv !== null;
   }
 
   // --- files
