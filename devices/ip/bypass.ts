@@ -8,11 +8,13 @@
  * trusted in nothing:
  *
  * - a whole packet: version, header length, a total length that is the block's (neither more nor less), a TTL above 0;
+ *   no routing or authentication header;
  * - of the conversation's protocol, from the conversation's address or, where it has none, one of ours;
  * - from a port (ICMP: an echo identifier) of the claim. Besides, an ICMP error about a packet that came to the claim:
  *   a NAT must be able to say "port unreachable";
  * - no fragment. The kernel fragments what is too large, so nobody needs to; and only a datagram's first piece shows
- *   its port. With `bypass-header kernel` a first piece is taken as the whole datagram, as in Akaros.
+ *   its port. An IPv6 packet larger than the way takes is refused, as a router would, unless a fragment header says that
+ *   it is the whole of a datagram (RFC 6946): then the kernel may cut it. With `bypass-header kernel` a first piece is taken as the whole datagram, as in Akaros.
  *
  * What does not hold is EINVAL (not a packet) or EPERM (not yours to send), a counter, and nothing sent.
  *
@@ -59,7 +61,7 @@ const REFUSALS: readonly { readonly name: string; readonly errno: ErrnoName; rea
   { name: "none", errno: "EFAIL", why: "nothing" },
   { name: "short", errno: "EINVAL", why: "shorter than an IP header" },
   { name: "version", errno: "EINVAL", why: "its first nibble is no IP version we have" },
-  { name: "header", errno: "EINVAL", why: "its header length is wrong" },
+  { name: "header", errno: "EINVAL", why: "its header length is wrong, or a header may not be sent" },
   { name: "length", errno: "EINVAL", why: "its total length is not the block's" },
   { name: "ttl", errno: "EINVAL", why: "its TTL is 0" },
   { name: "offload", errno: "EINVAL", why: "its checksum or segment metadata do not fit it" },
@@ -132,6 +134,11 @@ export function undoBypass(conv: Conv): void {
   rq.close();
 }
 
+/** Whether the reader of a bypassed conversation wants packets of this IP version. */
+export function takesVersion(conv: Conv, version: 4 | 6): boolean {
+  return conv.bypassVersion === 0 || conv.bypassVersion === version;
+}
+
 /** Gives a packet, IP header first, to the reader of a bypassed conversation; its transport checksum was looked at. */
 export function deliverBypass(conv: Conv, block: Block): void {
   if (conv.offload) {
@@ -196,10 +203,10 @@ function checkPacket(conv: Conv, bypass: Bypass, block: Block): Refusal {
   const { buf, rp, wp } = block;
   if (wp === rp) return Refusal.Short;
   const header = IP_HEADERS[buf[rp]! >>> 4];
-  if (header === undefined) return Refusal.Version;
+  if (header === undefined || !takesVersion(conv, header.version)) return Refusal.Version;
   if (wp - rp < header.minLen) return Refusal.Short;
   const headerLen = header.headerLen(buf, rp, wp);
-  if (headerLen < 0) return Refusal.Header;
+  if (headerLen < 0 || !header.maySend(buf, rp, headerLen)) return Refusal.Header;
   if (header.totalLen(buf, rp) !== wp - rp) return Refusal.Length;
   if (conv.keepHeader && header.ttl(buf, rp) === 0) return Refusal.Ttl;
   if (header.isFragment(buf, rp, wp) && (conv.keepHeader || header.fragOffset(buf, rp, wp) !== 0)) {
@@ -218,7 +225,8 @@ function checkEnds(conv: Conv, bypass: Bypass, header: IpHeader, block: Block, a
   const own = protocol === bypass.protocol || bypass.protocol < 0;
   if (!own && protocol !== header.icmp) return Refusal.Protocol;
   const src = header.src(buf, rp);
-  if (!mayBeSource(conv, src)) return Refusal.Source;
+  // In a header of IPv6 an address that maps one of IPv4 would pass for it.
+  if (src.isV4 !== (header.version === 4) || !mayBeSource(conv, src)) return Refusal.Source;
   // Loopback addresses never leave the machine (RFC 1122 3.2.1.3).
   if (src.isLoopback) {
     const dst = header.dst(buf, rp);

@@ -14,7 +14,7 @@ import { get16 } from "../../kernel/wire/bytes.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { ICMP_PARAMETER_PROBLEM, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, icmpIsError } from "../../kernel/wire/icmp.ts";
 import { icmp6IsError } from "../../kernel/wire/icmp6.ts";
-import { IP_PROTO_ICMP, IP_PROTO_ICMP6 } from "../../kernel/wire/ip_proto.ts";
+import { IP_PROTO_AH, IP_PROTO_ICMP, IP_PROTO_ICMP6, IP_PROTO_ROUTING } from "../../kernel/wire/ip_proto.ts";
 import {
   IPV4_HEADER_LEN,
   ipv4Dst,
@@ -30,6 +30,7 @@ import {
 import {
   IPV6_HEADER_LEN,
   ipv6Dst,
+  ipv6ExtensionLen,
   ipv6HopLimit,
   ipv6NextHeader,
   ipv6PayloadLen,
@@ -59,6 +60,8 @@ export interface IpHeader {
   icmpQuotes(type: number): boolean;
   /** Bytes to the transport header; -1 if malformed or beyond `end`. */
   headerLen(buf: Uint8Array, at: number, end: number): number;
+  /** Whether a user may send a header of `headerLen` bytes: nothing in it leads the packet elsewhere. */
+  maySend(buf: Uint8Array, at: number, headerLen: number): boolean;
   /** Bytes of the whole packet, as it claims. */
   totalLen(buf: Uint8Array, at: number): number;
   protocol(buf: Uint8Array, at: number, end: number): number;
@@ -83,6 +86,7 @@ const V4: IpHeader = {
     const length = ipv4HeaderLen(buf, at);
     return length < IPV4_HEADER_LEN || at + length > end ? -1 : length;
   },
+  maySend: () => true,
   totalLen: ipv4TotalLen,
   protocol: ipv4Protocol,
   src: ipv4Src,
@@ -114,6 +118,16 @@ const V6: IpHeader = {
     if (!hasExtensions(ipv6NextHeader(buf, at))) return at + IPV6_HEADER_LEN > end ? -1 : IPV6_HEADER_LEN;
     const walk = walkIpv6(buf, at, end);
     return walk === null ? -1 : walk.at - at;
+  },
+  maySend(buf, at, headerLen) {
+    let protocol = ipv6NextHeader(buf, at);
+    for (let from = at + IPV6_HEADER_LEN; from < at + headerLen;) {
+      if (protocol === IP_PROTO_ROUTING || protocol === IP_PROTO_AH) return false;
+      const length = ipv6ExtensionLen(protocol, buf[from + 1]!);
+      protocol = buf[from]!;
+      from += length;
+    }
+    return true;
   },
   totalLen: (buf, at) => IPV6_HEADER_LEN + ipv6PayloadLen(buf, at),
   protocol(buf, at, end) {

@@ -13,7 +13,7 @@
 
 import { KernelError } from "../../kernel/error.ts";
 import { adviseConv } from "./advice.ts";
-import { deliverBypass } from "./bypass.ts";
+import { deliverBypass, takesVersion } from "./bypass.ts";
 import type { Conv } from "./conv.ts";
 import type { ConvSpace } from "./conv_space.ts";
 import { IcmpFault } from "./icmp_errors.ts";
@@ -78,7 +78,7 @@ export class RawProto implements Proto {
 
   input(packet: InputPacket): void {
     const conv = this.space.table.findLocal(packet.dst, packet.protocol);
-    if (conv === null || conv.bypass === null) {
+    if (conv === null || conv.bypass === null || !takesVersion(conv, packet.version)) {
       this.noConv++;
       this.stack.icmpErrors.report(packet, IcmpFault.Protocol);
       return packet.block.free();
