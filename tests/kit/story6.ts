@@ -21,7 +21,7 @@ import { emitIpv6, IPV6_HEADER_LEN, type Ipv6Fields, type Ipv6Header, parseIpv6 
 import { emitUdp, setUdpChecksum, UDP_HEADER_LEN } from "../../kernel/wire/udp.ts";
 import type { BootOptions } from "../../tools/boot.ts";
 import { ip } from "./ip_fixture.ts";
-import { HOST_MAC, meet, type Meeting, type Story, tell, User, type Wire, WIRE_MAC } from "./story.ts";
+import { HOST_MAC, meet, type Meeting, type Story, tell, type User, type Wire, WIRE_MAC } from "./story.ts";
 
 /** IPv6 addresses of the first host and of its neighbour. */
 export const US6 = "2001:db8::1";
