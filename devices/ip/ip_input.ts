@@ -51,7 +51,7 @@ export function ipInput(stack: IpStack, block: Block, ifc: Ipifc, arrival: Arriv
   if (ifc.conv.snoopers > 0) ifc.record(block);
   if (block.wp === block.rp) drop(stack, block, "inShort");
   else if (block.buf[block.rp]! >>> 4 === 4) input4(stack, block, ifc, arrival);
-  else if (block.buf[block.rp]! >>> 4 === 6) input6(stack, block, ifc, arrival);
+  else if (block.buf[block.rp]! >>> 4 === 6 && ifc.speaksIpv6) input6(stack, block, ifc, arrival);
   else drop(stack, block, "inBadVersion");
 }
 

@@ -79,6 +79,7 @@ Deno.test("ipInput() refuses malformed headers, each with its counter (defect 12
   assertEquals(raised(at, ipPacket().subarray(0, 19)), "inShort");
   assertEquals(raised(at, altered({}, 0, 0x55)), "inBadVersion");
   assertEquals(raised(at, altered({}, 0, 0x75)), "inBadVersion");
+  assertEquals(raised(at, altered({}, 0, 0x65)), "inBadVersion", "no address of IPv6");
   assertEquals(raised(at, altered({}, 0, 0x44)), "inBadHeaderLen");
   assertEquals(raised(at, altered({ payload: 0 }, 0, 0x46)), "inBadHeaderLen");
   const damaged = ipPacket();

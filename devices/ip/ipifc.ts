@@ -80,6 +80,7 @@ export class Ipifc {
   readonly #loopback: LoopbackQueue;
   #groups: IpAddr[] = [];
   #unspecified = 0;
+  #addresses6 = 0;
 
   constructor(readonly stack: IpStack, readonly conv: Conv, readonly reassembly: Reassembly) {
     const anything = prefixMask(0);
@@ -94,6 +95,11 @@ export class Ipifc {
   /** Most bytes of an IP packet on its link. */
   get mtu(): number {
     return this.medium === null ? 0 : this.maxtu - this.medium.headerLen;
+  }
+
+  /** Whether it has an IPv6 address, be it tentative: without one there is nothing to be said to it in IPv6. */
+  get speaksIpv6(): boolean {
+    return this.#addresses6 > 0;
   }
 
   /** Most bytes of an IPv6 packet on its link. */
@@ -145,7 +151,7 @@ export class Ipifc {
     if (maxtu < medium.mtuMin || maxtu > most) {
       throw new KernelError("EFAIL", `Cannot set the MTU to ${maxtu}: not in ${medium.mtuMin} … ${most}`);
     }
-    if (maxtu - medium.headerLen < IPV6_MTU_MIN && this.lifcs.some((lifc) => !lifc.local.isV4)) {
+    if (maxtu - medium.headerLen < IPV6_MTU_MIN && this.speaksIpv6) {
       throw new KernelError("EFAIL", `Cannot set the MTU to ${maxtu}: IPv6 needs packets of ${IPV6_MTU_MIN} bytes`);
     }
     this.maxtu = maxtu;
@@ -176,6 +182,7 @@ export class Ipifc {
     lifc.tentative = tentative;
     this.lifcs.push(lifc);
     this.#claim(lifc);
+    if (!lifc.local.isV4) this.#addresses6++;
     if (!tentative) this.#settle(lifc);
     return lifc;
   }
@@ -355,6 +362,7 @@ export class Ipifc {
 
   #dropAddress(lifc: Iplifc): void {
     this.lifcs.splice(this.lifcs.indexOf(lifc), 1);
+    if (!lifc.local.isV4) this.#addresses6--;
     for (const [addr, cast] of lifc.claims()) this.#disown(addr, cast);
     if (lifc.tentative) return;
     this.#changeOnLink(lifc, "remove");

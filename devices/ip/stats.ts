@@ -16,6 +16,7 @@ export const REASSEMBLY_TIMEOUT_S = 30;
 const HEADER_ERRORS = [
   /** Fewer bytes than an IP header has. */
   "inShort",
+  /** Neither 4 nor 6, or 6 on an interface without an IPv6 address. */
   "inBadVersion",
   /** A header length below 20 or beyond the packet. */
   "inBadHeaderLen",
