@@ -266,7 +266,7 @@ export class Icmp6Proto extends EchoConvs {
           this.routerAddrErrs++;
           return;
         }
-        return;
+        return this.stack.adverts.advertised(link, src, message);
       case ICMP6_ROUTER_SOLICIT:
         // Only routers that advertise themselves answer; that is a user program's affair.
         this.ignored++;

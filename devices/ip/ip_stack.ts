@@ -19,6 +19,7 @@ import { NdTable } from "./nd.ts";
 import { NetLog } from "./netlog.ts";
 import { PathMtus } from "./path_mtu.ts";
 import type { Proto } from "./proto.ts";
+import { RouterAdverts } from "./ra6.ts";
 import { RouteTable } from "./route.ts";
 import { SelfTable } from "./self_table.ts";
 import { IpStats } from "./stats.ts";
@@ -38,6 +39,7 @@ export class IpStack {
   readonly arp: ArpTable;
   readonly nd: NdTable;
   readonly dad: Dad;
+  readonly adverts: RouterAdverts;
   readonly pathMtus: PathMtus;
   readonly self: SelfTable;
   readonly icmpErrors: IcmpErrors;
@@ -58,6 +60,7 @@ export class IpStack {
     this.arp = new ArpTable(this);
     this.nd = new NdTable(this);
     this.dad = new Dad(this);
+    this.adverts = new RouterAdverts(this);
     this.pathMtus = new PathMtus(env.clock);
     this.self = new SelfTable();
     this.icmpErrors = new IcmpErrors(this);

@@ -133,6 +133,7 @@ export class Ipifc {
   unbind(): void {
     const { link } = this;
     if (link === null) throw new KernelError("EFAIL", "Cannot unbind: it is not bound");
+    this.stack.adverts.stop(this);
     this.removeAllAddresses();
     for (const group of [...this.#groups]) this.#dropGroup(group);
     link.unbind();

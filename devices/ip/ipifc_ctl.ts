@@ -142,8 +142,18 @@ function parseMask(text: string, addr: IpAddr): IpAddr {
 }
 
 function setForwarding({ ifc }: IpifcTarget, [word]: readonly string[]): void {
+  ifc.stack.forwarding = readSwitch(word);
+}
+
+/** `on`, `off`, a number, or nothing for `on`. */
+function readSwitch(word: string | undefined): boolean {
   const isWord = word === undefined || word === "on" || word === "off";
-  ifc.stack.forwarding = isWord ? parseSwitch(word ?? "on") : parseNumber(word) !== 0;
+  return isWord ? parseSwitch(word ?? "on") : parseNumber(word) !== 0;
+}
+
+function receiveAdverts({ ifc }: IpifcTarget, [word]: readonly string[]): void {
+  if (readSwitch(word)) ifc.stack.adverts.start(ifc);
+  else ifc.stack.adverts.stop(ifc);
 }
 
 const ADD_ARGS = "ip [mask [remote [mtu [proxy]]]]";
@@ -155,6 +165,7 @@ export const IPIFC_VERBS: readonly CtlVerb<IpifcTarget>[] = [
   { name: "add", usage: `add ${ADD_ARGS}`, minArgs: 1, maxArgs: 5, run: add },
   { name: "try", usage: `try ${ADD_ARGS}`, minArgs: 1, maxArgs: 5, run: tryAddress },
   { name: "add6", usage: "add6", minArgs: 0, maxArgs: 0, run: add6 },
+  { name: "recvra6", usage: "recvra6 [on|off|n]", minArgs: 0, maxArgs: 1, run: receiveAdverts },
   { name: "connect", usage: `connect ${ADD_ARGS}`, minArgs: 1, maxArgs: 5, run: connect },
   { name: "remove", usage: "remove ip mask [remote]", minArgs: 2, maxArgs: 3, run: remove },
   {

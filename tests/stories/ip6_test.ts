@@ -5,8 +5,11 @@
  */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { Cable } from "../../devices/ether/cable.ts";
 import { UDP_PAYLOAD_MAX_V6 } from "../../devices/ip/udp.ts";
 import { ND_RETRY_MS, ND_TRIES } from "../../devices/ip/nd.ts";
+import { Mount } from "../../kernel/namespace.ts";
+import { SeededRandom } from "../../kernel/random.ts";
 import {
   emitIcmp6Echo,
   ICMP6_ECHO_REPLY,
@@ -16,9 +19,11 @@ import {
   ICMP6_UNREACHABLE_PORT,
 } from "../../kernel/wire/icmp6.ts";
 import { IPV6_HEADER_LEN } from "../../kernel/wire/ipv6.ts";
+import { boot } from "../../tools/boot.ts";
 import { ip, pattern, PEER, US } from "../kit/ip_fixture.ts";
-import { advance, errnoOf, type UserConv } from "../kit/story.ts";
+import { advance, errnoOf, User, type UserConv } from "../kit/story.ts";
 import {
+  addIpv6,
   echo6Packet,
   error6Packet,
   header6,
@@ -268,4 +273,78 @@ Deno.test("a hop limit that runs out is told to the program (traceroute)", async
   assertEquals(conv.error()?.[IPV6_HEADER_LEN], ICMP6_TIME_EXCEEDED);
   // And it is not hung up.
   conv.bwrite(pattern(4));
+});
+
+// --- forwarding
+
+/** Three kernels in a row: left, a router with `iprouting` on, right. The right net takes packets of `mtu` bytes. */
+async function row(mtu: number): Promise<{ left: User; router: User; right: User } & AsyncDisposable> {
+  const host = await boot({ address: "10.0.0.1/24" });
+  const far = new Cable(host.clock, new SeededRandom(7));
+  const attach = (cable: Cable, station: number, size = 1500) =>
+    cable.attach({ name: `${station}`, mac: new Uint8Array([2, 0, 0, 0, 1, station]), mtu: size });
+  const router = new User(await host.neighbor({ address: "10.0.0.254/24", port: attach(host.cable!, 254) }));
+  router.host.ether.attachPort(attach(far, 253, mtu));
+  router.proc.sys.nbind("#ether.1", "/net", Mount.After);
+  router.conv("ipifc", "bind ether /net/ether1", "add 2001:db8:2::fd /64", "iprouting on").close();
+  const left = new User(host);
+  const right = new User(await host.neighbor({ address: "10.0.1.1/24", port: attach(far, 1, mtu) }));
+  for (
+    const [user, address] of [[left, "2001:db8:1::1"], [router, "2001:db8:1::fe"], [right, "2001:db8:2::1"]] as const
+  ) {
+    addIpv6(user, address);
+  }
+  left.command("/net/iproute", "add :: /0 2001:db8:1::fe");
+  right.command("/net/iproute", "add :: /0 2001:db8:2::fd");
+  return { left, router, right, [Symbol.asyncDispose]: () => host.close() };
+}
+
+Deno.test("a router forwards IPv6, one hop fewer, and says where a packet ended (traceroute)", async () => {
+  await using world = await row(1500);
+  const { left, right } = world;
+  const server = right.conv("udp", "bypass 7");
+  const client = left.conv("udp", "connect 2001:db8:2::1!7", "ttl 9");
+  client.bwrite(pattern(9));
+  advance(left.host, 5);
+  assertEquals(header6(server.take()).hopLimit, 8);
+  const probe = left.conv("udp", "connect 2001:db8:2::1!7", "ttl 1");
+  probe.bwrite(pattern(9));
+  const lost = left.conv("udp", "connect 2001:db8:3::1!7");
+  lost.bwrite(pattern(9));
+  advance(left.host, 5);
+  const [exceeded, unreachable] = [probe.error()!, lost.error()!];
+  assertEquals([exceeded[40], `${header6(exceeded).src}`], [ICMP6_TIME_EXCEEDED, "2001:db8:1::fe"]);
+  assertEquals([unreachable[40], unreachable[41]], [ICMP6_UNREACHABLE, 0]);
+});
+
+Deno.test("a router never cuts an IPv6 packet: it says what the next link takes, and the sender does", async () => {
+  await using world = await row(1280);
+  const { left, router, right } = world;
+  const server = right.conv("udp", "headers", "announce 7");
+  const client = left.conv("udp", "connect 2001:db8:2::1!7");
+  for (let i = 0; i < 2; i++) {
+    client.bwrite(pattern(1400));
+    advance(left.host, 5);
+  }
+  assertEquals([server.read()?.length, server.read()], [1452, null]);
+  assertEquals([router.stat("ipifc", "FragFails"), router.stat("ipifc", "FragCreates")], [1, 0]);
+  const listener = right.conv("tcp", "announce 80");
+  const conv = call(left, "2001:db8:2::1!80");
+  advance(left.host, 5);
+  say(conv, "x".repeat(5000));
+  advance(left.host, 20);
+  assertEquals([hear(accept(listener))?.length, conv.status("mss")], [5000, 1208]);
+});
+
+Deno.test("a router forwards no link-local, loopback or multicast address", async () => {
+  await using world = await row(1500);
+  const { left, router, right } = world;
+  right.conv("udp", "bypass 9");
+  const bypass = left.conv("udp", "bypass 7");
+  const before = router.stat("ipifc", "ForwDatagrams");
+  const far = { dst: "2001:db8:2::1", srcPort: 7, dstPort: 9 };
+  bypass.bwrite(udp6Packet({ ...far, src: "2001:db8:1::1" }));
+  bypass.bwrite(udp6Packet({ ...far, src: "fe80::ff:fe00:1" }));
+  advance(left.host, 5);
+  assertEquals([router.stat("ipifc", "ForwDatagrams") - before, router.stat("ipifc", "ForwRefused")], [1, 1]);
 });
