@@ -35,7 +35,7 @@ export const DNS_MAX = 4;
 /** Solicitations, and milliseconds between them (RFC 4861 10). */
 export const SOLICITS_MAX = 3;
 export const SOLICIT_GAP_MS = 4000;
-/** A lifetime that is left is not made shorter than this by an advertisement, which may be forged (RFC 4862 5.5.3 e). */
+/** No advertisement, which may be forged, makes what is left of a lifetime shorter than this (RFC 4862 5.5.3 e). */
 const VALID_LEAST_MS = 2 * 60 * 60 * 1000;
 const FOREVER = 0xffffffff;
 /** The tag of default routes that were learnt. */
