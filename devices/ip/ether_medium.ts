@@ -37,6 +37,8 @@ export const RX_BATCH = 256;
 
 const SRC = 6;
 const TYPE = 12;
+/** What makes 6 of 4, and 4 of 6. */
+const VERSIONS = 4 ^ 6;
 const RX_EVENTS = TapEvent.Readable | TapEvent.Hangup;
 
 /** The bond of one interface with one Ethernet. */
@@ -187,15 +189,21 @@ class EtherLink implements Link, ArpLink, NdLink, EventSink {
         if (block === "error") this.ifc.errorsIn++;
         return;
       }
-      if (files.type === ETHERTYPE_IPV4) this.#inputIp(block);
+      if (files.type === ETHERTYPE_IPV4) this.#inputIp(block, 4);
       else if (files.type === ETHERTYPE_ARP) this.#inputArp(block);
       else this.#inputIp6(block);
     }
     this.#job.wake();
   }
 
-  #inputIp(block: Block): void {
-    if (block.wp - block.rp < ETHER_HEADER_LEN) return this.#refuse(block);
+  #inputIp(block: Block, version: number): void {
+    const { buf, rp, wp } = block;
+    if (wp - rp < ETHER_HEADER_LEN) return this.#refuse(block);
+    // A packet in a frame of the other version's type passes filters that look at the type.
+    if (wp - rp > ETHER_HEADER_LEN && buf[rp + ETHER_HEADER_LEN]! >>> 4 === (version ^ VERSIONS)) {
+      this.ifc.stack.stats.inBadVersion++;
+      return block.free();
+    }
     const arrival = (block.buf[block.rp]! & 1) === 0 ? Arrival.Link : Arrival.LinkBroadcast;
     block.pull(ETHER_HEADER_LEN);
     ipInput(this.ifc.stack, block, this.ifc, arrival);
@@ -205,7 +213,7 @@ class EtherLink implements Link, ArpLink, NdLink, EventSink {
   #inputIp6(block: Block): void {
     const { buf, rp, wp } = block;
     if (wp - rp >= ETHER_HEADER_LEN && MacAddr.at(buf, rp + SRC).equals(this.mac)) return block.free();
-    this.#inputIp(block);
+    this.#inputIp(block, 6);
   }
 
   #inputArp(block: Block): void {

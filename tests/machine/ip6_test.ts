@@ -90,6 +90,18 @@ machineTest(
   },
 );
 
+machineTest("tap: an address that Linux has is not taken (duplicate address detection)", labNeeds(), async () => {
+  await using lab = await openLab6("tap");
+  await lab.command("/net/ipifc/1/ctl", `try ${LINUX6} /64`);
+  await lab.command("/net/ipifc/1/ctl", "try fd99::3 /64");
+  const stat = async (name: string) =>
+    new RegExp(`^${name}: (\\d+)$`, "m").exec(await lab.text("/net/ipifc/stats"))?.[1];
+  for (let tries = 0; await stat("NdDuplicate") === "0" && tries < 400; tries++) await sleep(5);
+  assertEquals(await stat("NdDuplicate"), "1");
+  const status = await lab.text("/net/ipifc/1/status");
+  assertEquals([status.includes(`\t${LINUX6} `), status.includes("\tfd99::3 ")], [false, true]);
+});
+
 // --- TCP
 
 const PORT = 5001;
