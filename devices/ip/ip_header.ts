@@ -107,10 +107,14 @@ function fragmentAt(buf: Uint8Array, at: number, end: number): number {
   return walked(buf, at, end)?.fragmentAt ?? -1;
 }
 
+/**
+ * Its fields stand in another order than those of V4: so the two are of different shapes to V8, and where only one
+ * version comes along its functions are found, and inlined, as if there were no other.
+ */
 const V6: IpHeader = {
-  version: 6,
-  minLen: IPV6_HEADER_LEN,
   icmp: IP_PROTO_ICMP6,
+  minLen: IPV6_HEADER_LEN,
+  version: 6,
   icmpIsError: icmp6IsError,
   // RFC 4443 2.1: types below 128 are errors; four of them are there.
   icmpQuotes: (type) => type >= 1 && type <= 4,
