@@ -227,7 +227,7 @@ function checkEnds(conv: Conv, bypass: Bypass, header: IpHeader, block: Block, a
   if (!own && protocol !== header.icmp) return Refusal.Protocol;
   const src = header.src(buf, rp);
   // In a header of IPv6 an address that maps one of IPv4 would pass for it.
-  if (src.isV4 !== (header.version === 4) || !mayBeSource(conv, src)) return Refusal.Source;
+  if ((header.version === 6 && src.isV4) || !mayBeSource(conv, src)) return Refusal.Source;
   // Loopback addresses never leave the machine (RFC 1122 3.2.1.3).
   if (src.isLoopback) {
     const dst = header.dst(buf, rp);

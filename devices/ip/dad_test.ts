@@ -7,6 +7,7 @@ import { ipv6Src } from "../../kernel/wire/ipv6.ts";
 import { DAD_WAIT_MS } from "./dad.ts";
 import { sendPacket } from "./ip_output.ts";
 import { ip, ip6Packet, ndPacket, PEER_MAC, TestHost, type TestIfc } from "./link_kit_test.ts";
+import { SELF_ADDRS_MAX } from "./self_table.ts";
 import { sourceFor } from "./way.ts";
 
 const TRIED = "2001:db8::5";
@@ -68,4 +69,13 @@ Deno.test("try counts at once where there are no neighbours to ask, and for IPv4
   ctl("try ::1 /128");
   ctl("try 127.0.0.1 /8");
   assertEquals([at.stack.self.isLocal(ip("::1")), at.stack.self.isLocal(ip("127.0.0.1"))], [true, true]);
+});
+
+Deno.test("an address for which there is no room any more when its time has come is given up", () => {
+  const { at, made } = trying();
+  for (let i = 0; at.stack.self.size < SELF_ADDRS_MAX; i++) {
+    at.stack.self.add(ip(`2001:db9::${i.toString(16)}`), made.ifc, "unicast");
+  }
+  at.clock.advance(DAD_WAIT_MS);
+  assertEquals([at.stack.self.isLocal(ip(TRIED)), made.ifc.lifcs.length], [false, 1]);
 });

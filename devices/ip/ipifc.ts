@@ -192,8 +192,14 @@ export class Ipifc {
   confirmAddress(lifc: Iplifc): void {
     if (!lifc.tentative || !this.lifcs.includes(lifc)) return;
     lifc.tentative = false;
-    this.#own(lifc.local, "unicast");
-    this.#settle(lifc);
+    try {
+      this.#own(lifc.local, "unicast");
+      this.#settle(lifc);
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      // A table has become full since it was tried, and nobody waits to be told.
+      this.#dropAddress(lifc);
+    }
   }
 
   /** Removes an address; mask and remote must be its own. EFAIL: there is none such. */

@@ -171,8 +171,8 @@ export class RouterAdverts {
     if (gateway === null) {
       if (now !== null) routes.removeStatic(now);
     } else if (now === null || !now.gateway!.equals(gateway)) {
-      const dest = { dest: IP_UNSPECIFIED, mask: MASK_ALL };
-      routes.add({ ...dest, kind: RouteKind.Static, gateway, tag: ROUTE_TAG_RA, ifc });
+      const kind = RouteKind.Static;
+      mayRefuse(() => routes.add({ dest: IP_UNSPECIFIED, mask: MASK_ALL, kind, gateway, tag: ROUTE_TAG_RA, ifc }));
     }
   }
 
@@ -208,23 +208,21 @@ export class RouterAdverts {
   #use({ ifc, link }: Listener, net: Net, { onLink, autonomous }: Pick<NdPrefix, "onLink" | "autonomous">): void {
     const { prefix, length } = net;
     const { routes, dad } = this.stack;
-    try {
-      // RFC 4862 5.5.3 d: prefix and interface identifier must make 128 bits.
-      if (autonomous && length === 64 && net.lifc === null) {
-        const local = eui64(prefix, link.mac);
-        // RFC 5942 4: an address alone says nothing of what is on the link.
-        const mask = onLink ? MASK_64 : MASK_HOST;
-        if (!ifc.lifcs.some((lifc) => lifc.local.equals(local))) {
-          net.lifc = dad.start(ifc, { local, mask, remote: onLink ? prefix : local, proxy: false });
-        }
+    // RFC 4862 5.5.3 d: prefix and interface identifier must make 128 bits.
+    if (autonomous && length === 64 && net.lifc === null) {
+      const local = eui64(prefix, link.mac);
+      // RFC 5942 4: an address alone says nothing of what is on the link.
+      const mask = onLink ? MASK_64 : MASK_HOST;
+      if (!ifc.lifcs.some((lifc) => lifc.local.equals(local))) {
+        const fields = { local, mask, remote: onLink ? prefix : local, proxy: false };
+        mayRefuse(() => net.lifc = dad.start(ifc, fields));
       }
-      if (!onLink || net.hasRoute || (net.lifc !== null && net.lifc.mask.equals(MASK_64))) return;
+    }
+    if (!onLink || net.hasRoute || (net.lifc !== null && net.lifc.mask.equals(MASK_64))) return;
+    mayRefuse(() => {
       routes.add({ dest: prefix, mask: prefixMask(length), kind: RouteKind.OnLink, ifc });
       net.hasRoute = true;
-    } catch (error) {
-      // No room: the network asks for more than we have.
-      if (!(error instanceof KernelError)) throw error;
-    }
+    });
   }
 
   #expireNets(listener: Listener): void {
@@ -305,6 +303,15 @@ export class RouterAdverts {
     }
     if (next === Infinity) this.#timer.disarm();
     else this.#timer.arm(Math.min(TIMER_MAX_MS, Math.max(0, next - now)));
+  }
+}
+
+/** Does what a table may have no room for, or a route of somebody else's in the way: then the network asks in vain. */
+function mayRefuse(work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
   }
 }
 

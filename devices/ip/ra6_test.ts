@@ -6,6 +6,7 @@ import { ipv6Dst } from "../../kernel/wire/ipv6.ts";
 import type { NdPrefix, RouterAdvert } from "../../kernel/wire/nd.ts";
 import { refusalCode } from "../../tests/kit/dev.ts";
 import { DAD_WAIT_MS } from "./dad.ts";
+import { IPLIFCS_MAX } from "./ipifc.ts";
 import { ip, ndPacket, type Packet6Fields, PEER_MAC, TestHost, type TestIfc } from "./link_kit_test.ts";
 import { DNS_MAX, PREFIXES_MAX, ROUTERS_MAX, SOLICIT_GAP_MS, SOLICITS_MAX } from "./ra6.ts";
 import { sourceFor } from "./way.ts";
@@ -155,4 +156,16 @@ Deno.test("an interface learns so many routers, nets and servers and no more; un
   at.clock.advance(DAD_WAIT_MS);
   assertEquals([at.stack.adverts.size, at.stack.self.size, at.stack.routes.size, at.clock.timerCount], [0, 0, 0, 0]);
   assertEquals(at.stack.ndb.bytes.length, 0);
+});
+
+Deno.test("advertisements throw nothing where a route stands in their way or a table is full", () => {
+  const { at, made } = listening();
+  made.ctl("add 2001:db8::1 /0");
+  advert(at, { prefixes: [prefix()] });
+  assertEquals(at.stack.routes.lookup(ip("2600::1"))!.gateway, null);
+  const full = listening();
+  for (let i = 2; full.made.ifc.lifcs.length < IPLIFCS_MAX; i++) full.made.ctl(`add 10.0.${i}.1 /24`);
+  advert(full.at, { prefixes: [prefix()] });
+  full.at.clock.advance(DAD_WAIT_MS);
+  assertEquals(full.made.ifc.lifcs.some(({ local }) => local.equals(ip(OURS))), false);
 });
