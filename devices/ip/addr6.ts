@@ -13,6 +13,8 @@ import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
 export const ALL_NODES = new IpAddr(0xff020000 | 0, 0, 0, 1);
 /** ff02::2: every router on the link. */
 export const ALL_ROUTERS = new IpAddr(0xff020000 | 0, 0, 0, 2);
+/** ff02::16: every router that listens to reports of groups (RFC 3810). */
+export const ALL_MLD_ROUTERS = new IpAddr(0xff020000 | 0, 0, 0, 0x16);
 /** fe80::/64, the prefix of link-local addresses. */
 export const LINK_LOCAL_PREFIX = new IpAddr(0xfe800000 | 0, 0, 0, 0);
 /** The mask of nets whose hosts make their own addresses. */

@@ -107,11 +107,13 @@ class EtherLink implements Link, ArpLink, NdLink, EventSink {
     const count = this.#groups.get(mac.key) ?? 0;
     if (count === 0) this.#filesOf(group).control(`addmulti ${mac.toHex()}`);
     this.#groups.set(mac.key, count + 1);
+    if (!group.isV4) this.ifc.stack.mld.joined(this.ifc, group);
   }
 
   leaveGroup(group: IpAddr): void {
     const mac = multicastMac(group);
     const count = this.#groups.get(mac.key) ?? 0;
+    if (!group.isV4) this.ifc.stack.mld.left(this.ifc, group);
     if (count > 1) {
       this.#groups.set(mac.key, count - 1);
     } else if (this.#groups.delete(mac.key)) {
@@ -127,6 +129,7 @@ class EtherLink implements Link, ArpLink, NdLink, EventSink {
     this.#bound = false;
     this.#arp.removeLink(this);
     this.ifc.stack.nd.removeLink(this);
+    this.ifc.stack.mld.forget(this.ifc);
     this.#files.forEach((files, i) => {
       files.data.dev.tapfd(files.data, this.#taps[i]!, "remove");
       files.close();

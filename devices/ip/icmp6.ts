@@ -41,6 +41,7 @@ import {
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_ICMP6 } from "../../kernel/wire/ip_proto.ts";
 import { IPV6_HEADER_LEN, ipv6HopLimit, ipv6TrafficClass } from "../../kernel/wire/ipv6.ts";
+import { ICMP6_MLD_QUERY, MLD_HOP_LIMIT, mldQueryDelayMs } from "../../kernel/wire/mld.ts";
 import { ND_HOP_LIMIT, type NdMessage, parseNd } from "../../kernel/wire/nd.ts";
 import { solicitedNode } from "./addr6.ts";
 import { type Conv, TTL_DEFAULT } from "./conv.ts";
@@ -59,6 +60,7 @@ const TYPE_NAMES: Readonly<Record<number, string>> = {
   [ICMP6_PARAMETER_PROBLEM]: "ParamProblem",
   [ICMP6_ECHO_REQUEST]: "EchoRequest",
   [ICMP6_ECHO_REPLY]: "EchoReply",
+  [ICMP6_MLD_QUERY]: "GroupQuery",
   [ICMP6_ROUTER_SOLICIT]: "RouterSolicit",
   [ICMP6_ROUTER_ADVERT]: "RouterAdvert",
   [ICMP6_NEIGHBOR_SOLICIT]: "NbrSolicit",
@@ -136,10 +138,20 @@ export class Icmp6Proto extends EchoConvs {
     else if (type === ICMP6_ECHO_REPLY) this.toConv(packet, at);
     else if (type >= ICMP6_UNREACHABLE && type <= ICMP6_PARAMETER_PROBLEM) this.#error(packet, at, type);
     else if (type >= ICMP6_ROUTER_SOLICIT && type <= ICMP6_NEIGHBOR_ADVERT) this.#discovery(packet, at);
+    else if (type === ICMP6_MLD_QUERY) this.#query(packet, at);
     else {
       this.ignored++;
       block.free();
     }
+  }
+
+  /** A router asks for our groups (RFC 3810 6.2: only one on the link may). */
+  #query({ block, ifc, src }: InputPacket, at: number): void {
+    const { buf, rp, wp } = block;
+    const delayMs = mldQueryDelayMs(buf, at, wp);
+    if (ipv6HopLimit(buf, rp) !== MLD_HOP_LIMIT || !src.isLinkLocal) this.hoplimErrs++;
+    else if (delayMs >= 0 && ifc.link?.ndLink !== undefined) this.stack.mld.queried(ifc, delayMs);
+    block.free();
   }
 
   /** An echo request: answered here, unless its identifier is bypassed. */

@@ -6,8 +6,8 @@
  * @module
  */
 
-/** Types that have a line in `stats`: 0 to 137 (Akaros). */
-const TYPES_COUNTED = 138;
+/** Types that have a line in `stats`: 0 to 137 (Akaros), and the report of groups. */
+const TYPES_COUNTED = 144;
 
 /** Counters of one stack. */
 export class Icmp6Counts {

@@ -15,6 +15,7 @@ import { Icmp6Counts } from "./icmp6_counts.ts";
 import { IcmpErrors } from "./icmp_errors.ts";
 import type { Ipifc } from "./ipifc.ts";
 import { Ndb } from "./ndb.ts";
+import { Mld } from "./mld.ts";
 import { NdTable } from "./nd.ts";
 import { NetLog } from "./netlog.ts";
 import { PathMtus } from "./path_mtu.ts";
@@ -39,6 +40,7 @@ export class IpStack {
   readonly arp: ArpTable;
   readonly nd: NdTable;
   readonly dad: Dad;
+  readonly mld: Mld;
   readonly adverts: RouterAdverts;
   readonly pathMtus: PathMtus;
   readonly self: SelfTable;
@@ -60,6 +62,7 @@ export class IpStack {
     this.arp = new ArpTable(this);
     this.nd = new NdTable(this);
     this.dad = new Dad(this);
+    this.mld = new Mld(this);
     this.adverts = new RouterAdverts(this);
     this.pathMtus = new PathMtus(env.clock);
     this.self = new SelfTable();

@@ -236,7 +236,16 @@ machineTest("tshark finds nothing malformed in what we send over IPv6", labNeeds
     const ours = `ipv6.src == ${HOST6} || ipv6.src == fe80::/10`;
     const all = await tshark(pcap, ours);
     assert(all.length > 12, all.join("\n"));
-    for (const sign of ["ICMPv6", "TCP", "IPv6 fragment", "Neighbor Advertisement", "Unreachable"]) {
+    for (
+      const sign of [
+        "ICMPv6",
+        "TCP",
+        "IPv6 fragment",
+        "Neighbor Advertisement",
+        "Unreachable",
+        "Multicast Listener Report",
+      ]
+    ) {
       assert(all.some((line) => line.includes(sign)), `${sign} in\n${all.join("\n")}`);
     }
     assertEquals(await tshark(pcap, "_ws.malformed"), []);
