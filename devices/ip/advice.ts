@@ -11,17 +11,12 @@
  */
 
 import { TapEvent } from "../../kernel/fd_tap.ts";
-import { ICMP_UNREACHABLE, ICMP_UNREACHABLE_TOO_BIG } from "../../kernel/wire/icmp.ts";
 import type { Conv } from "./conv.ts";
 import { type Advice, ConvState } from "./proto.ts";
 
 /** Tells `conv` of the error. */
 export function adviseConv(conv: Conv, advice: Advice): void {
   if (conv.eq.pass(advice.block.clone()) === "ok") conv.dataTaps.fire(TapEvent.Error);
-  if (conv.state !== ConvState.Connected || conv.ignoreAdvice || !hangsUp(advice)) return;
+  if (conv.state !== ConvState.Connected || conv.ignoreAdvice || !advice.unreachable) return;
   if (conv.raddr.equals(advice.raddr) && conv.laddr.equals(advice.laddr)) conv.rq.hangup(advice.text);
-}
-
-function hangsUp(advice: Advice): boolean {
-  return advice.type === ICMP_UNREACHABLE && advice.code !== ICMP_UNREACHABLE_TOO_BIG;
 }

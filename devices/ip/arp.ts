@@ -24,11 +24,11 @@
 import type { Block } from "../../kernel/block.ts";
 import type { Timer } from "../../kernel/time.ts";
 import { ARP_REPLY, ARP_REQUEST, type ArpPacket } from "../../kernel/wire/arp.ts";
-import { ICMP_UNREACHABLE_HOST } from "../../kernel/wire/icmp.ts";
 import { type IpAddr, IPV4_UNSPECIFIED } from "../../kernel/wire/ip_addr.ts";
 import { MAC_BROADCAST, MAC_ZERO, type MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { ArpEntry, type ArpLink, ArpStore } from "./arp_store.ts";
 import { runArpCtl } from "./arp_ctl.ts";
+import { IcmpFault } from "./icmp_errors.ts";
 import type { IpStack } from "./ip_stack.ts";
 import { LogFlag } from "./netlog.ts";
 import { packet4 } from "./packet4.ts";
@@ -152,7 +152,7 @@ export class ArpTable {
 
   /** One command of the `arp` file: `flush`, `add [medium] ip mac`, `del ip`. */
   ctl(words: readonly string[]): void {
-    runArpCtl(this, words);
+    runArpCtl(this.stack, words);
   }
 
   /** A question: for an address of ours, or for one we answer for? */
@@ -262,7 +262,7 @@ export class ArpTable {
     const held = entry.held.splice(0);
     this.remove(entry);
     for (const block of held) {
-      this.stack.icmpErrors.unreachable(packet4(block, entry.link.ifc, "unicast"), ICMP_UNREACHABLE_HOST);
+      this.stack.icmpErrors.report(packet4(block, entry.link.ifc, "unicast"), IcmpFault.Host);
       this.#drop(block);
     }
   }

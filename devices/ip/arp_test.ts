@@ -283,7 +283,7 @@ Deno.test("ArpTable.ctl() refuses what it does not understand, missing words inc
   assertEquals(ctl("add wifi 10.0.0.2 020000000002"), "EINVAL");
   assertEquals(ctl("add 8.8.8.8 020000000002"), "EHOSTUNREACH");
   assertEquals(ctl("del 10.0.0.2"), "ENOENT");
-  assert(refusal(() => runArpCtl(at.stack.arp, ["explode"])).includes('"explode"'));
+  assert(refusal(() => runArpCtl(at.stack, ["explode"])).includes('"explode"'));
 });
 
 Deno.test("ArpTable.ctl() refuses one more permanent entry than it can hold", () => {

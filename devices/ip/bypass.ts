@@ -7,12 +7,15 @@
  * conversation's own queues come back. Input is what IP validated, trimmed and reassembled, untouched. Output is
  * trusted in nothing:
  *
- * - a whole packet: version, header length, a total length that is the block's (neither more nor less), a TTL above 0;
+ * - a whole packet: version, header length, a total length that is the block's (neither more nor less), a TTL above 0,
+ *   no routing or authentication header;
  * - of the conversation's protocol, from the conversation's address or, where it has none, one of ours;
  * - from a port (ICMP: an echo identifier) of the claim. Besides, an ICMP error about a packet that came to the claim:
  *   a NAT must be able to say "port unreachable";
  * - no fragment. The kernel fragments what is too large, so nobody needs to; and only a datagram's first piece shows
- *   its port. With `bypass-header kernel` a first piece is taken as the whole datagram, as in Akaros.
+ *   its port. With `bypass-header kernel` a first piece is taken as the whole datagram, as in Akaros. An IPv6 packet
+ *   larger than its way takes is refused, as a router would, unless a fragment header says that it is the whole of a
+ *   datagram (RFC 6946): then the kernel may cut it.
  *
  * What does not hold is EINVAL (not a packet) or EPERM (not yours to send), a counter, and nothing sent.
  *
@@ -24,19 +27,14 @@ import { type ErrnoName, KernelError } from "../../kernel/error.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
 import type { Queue } from "../../kernel/queue.ts";
 import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
-import {
-  ICMP_HEADER_LEN,
-  ICMP_PARAMETER_PROBLEM,
-  ICMP_QUOTE_TRANSPORT_MIN,
-  ICMP_TIME_EXCEEDED,
-  ICMP_UNREACHABLE,
-} from "../../kernel/wire/icmp.ts";
+import { ICMP_HEADER_LEN, ICMP_QUOTE_TRANSPORT_MIN } from "../../kernel/wire/icmp.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
-import { IP_PROTO_ICMP, IP_PROTO_TCP, IP_PROTO_UDP } from "../../kernel/wire/ip_proto.ts";
+import { IP_PROTO_ICMP, IP_PROTO_ICMP6, IP_PROTO_TCP, IP_PROTO_UDP } from "../../kernel/wire/ip_proto.ts";
 import type { Conv } from "./conv.ts";
 import { IP_HEADERS, type IpHeader } from "./ip_header.ts";
-import { routeMtu, sendRaw } from "./ip_output.ts";
+import { sendRaw } from "./ip_output.ts";
 import { type BypassRules, ConvState } from "./proto.ts";
+import { routeMtu } from "./way.ts";
 
 /** Bytes that wait for a bypass reader (Akaros): half a second at 1 Gbit/s. The queue limits the blocks too. */
 export const BYPASS_QUEUE_LIMIT = 64 << 20;
@@ -64,7 +62,7 @@ const REFUSALS: readonly { readonly name: string; readonly errno: ErrnoName; rea
   { name: "none", errno: "EFAIL", why: "nothing" },
   { name: "short", errno: "EINVAL", why: "shorter than an IP header" },
   { name: "version", errno: "EINVAL", why: "its first nibble is no IP version we have" },
-  { name: "header", errno: "EINVAL", why: "its header length is wrong" },
+  { name: "header", errno: "EINVAL", why: "its header length is wrong, or a header may not be sent" },
   { name: "length", errno: "EINVAL", why: "its total length is not the block's" },
   { name: "ttl", errno: "EINVAL", why: "its TTL is 0" },
   { name: "offload", errno: "EINVAL", why: "its checksum or segment metadata do not fit it" },
@@ -137,6 +135,11 @@ export function undoBypass(conv: Conv): void {
   rq.close();
 }
 
+/** Whether the reader of a bypassed conversation wants packets of this IP version. */
+export function takesVersion(conv: Conv, version: 4 | 6): boolean {
+  return conv.bypassVersion === 0 || conv.bypassVersion === version;
+}
+
 /** Gives a packet, IP header first, to the reader of a bypassed conversation; its transport checksum was looked at. */
 export function deliverBypass(conv: Conv, block: Block): void {
   if (conv.offload) {
@@ -176,7 +179,7 @@ export function sendBypass(conv: Conv, block: Block): number {
   if (!conv.offload) block.clearOffload();
   const length = block.wp - block.rp;
   // Akaros: the first piece of a datagram is sent as the whole of one.
-  if (!conv.keepHeader) IP_HEADERS[block.buf[block.rp]! >>> 4]!.makeWhole(block.buf, block.rp);
+  if (!conv.keepHeader) IP_HEADERS[block.buf[block.rp]! >>> 4]!.makeWhole(block.buf, block.rp, block.wp);
   const result = sendRaw(conv.stack, block, conv.keepHeader ? KEEP_HEADER : KERNEL_HEADER);
   if (result === "sent" || result === "dropped") {
     bypass.packetsOut++;
@@ -201,10 +204,10 @@ function checkPacket(conv: Conv, bypass: Bypass, block: Block): Refusal {
   const { buf, rp, wp } = block;
   if (wp === rp) return Refusal.Short;
   const header = IP_HEADERS[buf[rp]! >>> 4];
-  if (header === undefined) return Refusal.Version;
+  if (header === undefined || !takesVersion(conv, header.version)) return Refusal.Version;
   if (wp - rp < header.minLen) return Refusal.Short;
   const headerLen = header.headerLen(buf, rp, wp);
-  if (headerLen < 0) return Refusal.Header;
+  if (headerLen < 0 || !header.maySend(buf, rp, headerLen)) return Refusal.Header;
   if (header.totalLen(buf, rp) !== wp - rp) return Refusal.Length;
   if (conv.keepHeader && header.ttl(buf, rp) === 0) return Refusal.Ttl;
   if (header.isFragment(buf, rp, wp) && (conv.keepHeader || header.fragOffset(buf, rp, wp) !== 0)) {
@@ -223,7 +226,8 @@ function checkEnds(conv: Conv, bypass: Bypass, header: IpHeader, block: Block, a
   const own = protocol === bypass.protocol || bypass.protocol < 0;
   if (!own && protocol !== header.icmp) return Refusal.Protocol;
   const src = header.src(buf, rp);
-  if (!mayBeSource(conv, src)) return Refusal.Source;
+  // In a header of IPv6 an address that maps one of IPv4 would pass for it.
+  if ((header.version === 6 && src.isV4) || !mayBeSource(conv, src)) return Refusal.Source;
   // Loopback addresses never leave the machine (RFC 1122 3.2.1.3).
   if (src.isLoopback) {
     const dst = header.dst(buf, rp);
@@ -231,7 +235,7 @@ function checkEnds(conv: Conv, bypass: Bypass, header: IpHeader, block: Block, a
   }
   const port = own ? bypass.rules.sourcePort(buf, at, wp, protocol) : -1;
   if (port >= 0) return bypass.holds(port) ? Refusal.None : Refusal.Port;
-  return protocol === header.icmp && quotesClaim(conv, bypass, buf, at, wp) ? Refusal.None : Refusal.Port;
+  return protocol === header.icmp && quotesClaim(bypass, header, buf, at, wp) ? Refusal.None : Refusal.Port;
 }
 
 /**
@@ -244,27 +248,27 @@ function mayBeSource(conv: Conv, src: IpAddr): boolean {
 }
 
 /** Whether the ICMP message from `at` to `end` is an error about a packet that came to the claim. */
-function quotesClaim(conv: Conv, bypass: Bypass, buf: Uint8Array, at: number, end: number): boolean {
+function quotesClaim(claim: Bypass, version: IpHeader, buf: Uint8Array, at: number, end: number): boolean {
   const quoted = at + ICMP_HEADER_LEN;
   if (quoted >= end) return false;
-  const type = buf[at]!;
-  if (type !== ICMP_UNREACHABLE && type !== ICMP_TIME_EXCEEDED && type !== ICMP_PARAMETER_PROBLEM) return false;
+  if (!version.icmpQuotes(buf[at]!)) return false;
   const header = IP_HEADERS[buf[quoted]! >>> 4];
-  if (header === undefined || end - quoted < header.minLen) return false;
+  if (header !== version || end - quoted < header.minLen) return false;
   const headerLen = header.headerLen(buf, quoted, end);
   const transport = quoted + headerLen;
   if (headerLen < 0 || end - transport < ICMP_QUOTE_TRANSPORT_MIN || header.fragOffset(buf, quoted, end) !== 0) {
     return false;
   }
   const protocol = header.protocol(buf, quoted, end);
-  if (bypass.protocol >= 0 && protocol !== bypass.protocol) return false;
-  if (!mayBeSource(conv, header.dst(buf, quoted))) return false;
-  return bypass.holds(bypass.rules.destPort(buf, transport, end, protocol));
+  if (claim.protocol >= 0 && protocol !== claim.protocol) return false;
+  if (!mayBeSource(claim.conv, header.dst(buf, quoted))) return false;
+  return claim.holds(claim.rules.destPort(buf, transport, end, protocol));
 }
 
 /** Where the checksum of a transport header is; others may not be owed. */
 const CHECKSUM_FIELD: ReadonlyMap<number, number> = new Map([
   [IP_PROTO_ICMP, 2],
+  [IP_PROTO_ICMP6, 2],
   [IP_PROTO_TCP, 16],
   [IP_PROTO_UDP, 6],
 ]);

@@ -59,6 +59,8 @@ export class Conv {
   offload = false;
   /** A bypass writer's TTL, TOS, id, DF and options are kept; false: Akaros' behaviour. */
   keepHeader = true;
+  /** The only IP version that its bypass takes and sends; 0: both. */
+  bypassVersion: 0 | 4 | 6 = 0;
   /** Multicast groups it joined. */
   groups: Membership[] = [];
   /** How many chans of ctl, data, err and listen are open; a call that nobody took yet counts as one. */
@@ -167,6 +169,7 @@ export class Conv {
     this.bound = null;
     this.ignoreAdvice = this.offload = this.writeShut = false;
     this.keepHeader = true;
+    this.bypassVersion = 0;
     this.groups = [];
     this.failure = null;
     this.priv = null;

@@ -19,8 +19,9 @@ import { type Conv, TTL_DEFAULT } from "./conv.ts";
 import { type LocalArg, parseAddr, parseLocal, parseRemote } from "./conv_address.ts";
 import { joinGroup, leaveGroup } from "./conv_groups.ts";
 import type { Ends } from "./conv_table.ts";
-import { sourceFor } from "./ip_output.ts";
+
 import { ConvState } from "./proto.ts";
+import { sourceFor } from "./way.ts";
 
 /** A ctl file that somebody has open. */
 export interface CtlTarget {
@@ -122,6 +123,13 @@ function setBypassHeader({ conv }: CtlTarget, [word]: readonly string[]): void {
   conv.keepHeader = word === "keep";
 }
 
+function setBypassVersion({ conv }: CtlTarget, [word]: readonly string[]): void {
+  if (word !== "any" && word !== "4" && word !== "6") {
+    throw new KernelError("EINVAL", `Cannot bypass IP version ${shown(word!)}: want any, 4 or 6`);
+  }
+  conv.bypassVersion = word === "any" ? 0 : word === "4" ? 4 : 6;
+}
+
 function addMulti({ conv }: CtlTarget, [ifcText, groupText]: readonly string[]): void {
   joinGroup(conv, parseAddr(ifcText!), groupText === undefined ? conv.raddr : parseAddr(groupText));
 }
@@ -192,6 +200,7 @@ const VERBS: readonly CtlVerb<CtlTarget>[] = [
   { name: "bind", usage: "bind [addr!]port", minArgs: 1, maxArgs: 1, run: bind },
   { name: "bypass", usage: "bypass [addr!]port|lo-hi|*", minArgs: 1, maxArgs: 1, run: bypass },
   { name: "bypass-header", usage: "bypass-header keep|kernel", minArgs: 1, maxArgs: 1, run: setBypassHeader },
+  { name: "bypass-version", usage: "bypass-version any|4|6", minArgs: 1, maxArgs: 1, run: setBypassVersion },
   { name: "shutdown", usage: "shutdown rd|wr|rdwr", minArgs: 1, maxArgs: 1, run: shutdown },
   {
     name: "ttl",

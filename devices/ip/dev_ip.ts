@@ -16,12 +16,14 @@ import { ChanCtl, Dev, type DevEnv, type OrWait, readBytes, type TapCommand } fr
 import { KernelError } from "../../kernel/error.ts";
 import { type FdTap, TapEvent, type TapList } from "../../kernel/fd_tap.ts";
 import type { PacketPort } from "../../kernel/host.ts";
+import { IPV6_HEADER_LEN } from "../../kernel/wire/ipv6.ts";
 import { breadQueue, bwriteQueue, readQueue, writeQueue } from "../../kernel/queue_file.ts";
 import type { Rendez } from "../../kernel/rendez.ts";
 import { bypassStatus, localText, sendBypass } from "./bypass.ts";
 import type { Conv } from "./conv.ts";
 import { runConvCtl } from "./conv_ctl.ts";
 import { IcmpProto } from "./icmp.ts";
+import { Icmp6Proto } from "./icmp6.ts";
 import { IpifcProto } from "./ipifc_proto.ts";
 import { IpStack, type ProtoFactory } from "./ip_stack.ts";
 import { convAt, Kind, kindOf, levelOf, listDir, lookupName, pathOf, protoAt, statPath } from "./ip_tree.ts";
@@ -35,7 +37,7 @@ import { UDP_RECORD_MAX } from "./udp_headers.ts";
 /** Stacks of one kernel (Akaros). */
 export const STACKS_MAX = 32;
 /** Longest message: an IP packet, or a datagram and the record before it; protocols look closer. */
-const MESSAGE_MAX = BLOCK_MAX + UDP_RECORD_MAX;
+const MESSAGE_MAX = BLOCK_MAX + IPV6_HEADER_LEN + UDP_RECORD_MAX;
 /** What taps on data, and on err and listen, may ask for. */
 const DATA_EVENTS = TapEvent.Readable | TapEvent.Writable | TapEvent.Hangup | TapEvent.RdHup | TapEvent.Priority |
   TapEvent.Error;
@@ -78,6 +80,7 @@ export class IpDev extends Dev {
       (stack) => new UdpProto(stack),
       (stack) => new IpifcProto(stack, { packetPorts }),
       (stack) => new IcmpProto(stack),
+      (stack) => new Icmp6Proto(stack),
       (stack) => new RawProto(stack),
       ...(options.protos ?? []),
     ];
@@ -333,7 +336,7 @@ function sendData(conv: Conv, block: Block): OrWait<number> {
 function textFile(stack: IpStack, chan: Chan): string {
   const { path } = chan.qid;
   const kind = kindOf(path);
-  if (kind === Kind.Arp) return stack.arp.format();
+  if (kind === Kind.Arp) return stack.arp.format() + stack.nd.format();
   if (kind === Kind.IpRoute) return stack.routes.format();
   if (kind === Kind.IpSelfTab) return stack.self.format();
   if (kind === Kind.Stats) return protoAt(stack, path)!.stats();

@@ -1,10 +1,10 @@
 /**
- * Medium `ether`: IPv4 over Ethernet (RFC 894, RFC 1112 6.4), through the files of an `#ether` interface.
+ * Medium `ether`: IP over Ethernet (RFC 894, RFC 1112 6.4, RFC 2464), through the files of an `#ether` interface.
  *
- * Path: ipifc.send → ether_medium → (arp) → bwrite of a data file; data file → tap → job → ether_medium → ip_input |
- * arp.
+ * Path: ipifc.send → ether_medium → (arp, nd) → bwrite of a data file; data file → tap → job → ether_medium →
+ * ip_input | arp.
  *
- * `bind ether /net/ether0` opens that directory's `clone` twice, for the types of IPv4 and ARP, and knows of the
+ * `bind ether /net/ether0` opens that directory's `clone` thrice, for the types of IPv4, ARP and IPv6, and knows of the
  * interface only what its files say. The data files are tapped: an edge wakes one job, which reads until it would have
  * to wait.
  *
@@ -20,35 +20,44 @@ import type { PortOffloads } from "../../kernel/host.ts";
 import { Job } from "../../kernel/job.ts";
 import { ARP_LEN, type ArpPacket, emitArp, parseArp } from "../../kernel/wire/arp.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";
-import { ETHER_HEADER_LEN, ETHERTYPE_ARP, ETHERTYPE_IPV4 } from "../../kernel/wire/ethernet.ts";
+import { ETHER_HEADER_LEN, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from "../../kernel/wire/ethernet.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
-import { MAC_BROADCAST, type MacAddr, multicastMacV4 } from "../../kernel/wire/mac_addr.ts";
+import { MAC_BROADCAST, MacAddr, multicastMacV4, multicastMacV6 } from "../../kernel/wire/mac_addr.ts";
+import { Arrival } from "./arrival.ts";
 import type { ArpTable } from "./arp.ts";
 import type { ArpLink } from "./arp_store.ts";
 import { type EtherFiles, openEtherFiles, readEtherFacts } from "./ether_files.ts";
-import { Arrival, ipInput } from "./ip_input.ts";
+import { ipInput } from "./ip_input.ts";
 import type { Ipifc } from "./ipifc.ts";
 import type { Link, Medium } from "./medium.ts";
+import type { NdLink } from "./nd_store.ts";
 
 /** Frames read in one run of the job: others have their turn between, and a flood cannot keep us for ever. */
 export const RX_BATCH = 256;
 
 const SRC = 6;
 const TYPE = 12;
+/** What makes 6 of 4, and 4 of 6. */
+const VERSIONS = 4 ^ 6;
 const RX_EVENTS = TapEvent.Readable | TapEvent.Hangup;
 
 /** The bond of one interface with one Ethernet. */
-class EtherLink implements Link, ArpLink, EventSink {
+class EtherLink implements Link, ArpLink, NdLink, EventSink {
   readonly device: string;
   readonly medium = "ether";
   readonly mac: MacAddr;
   readonly offloads: PortOffloads;
   readonly mtu?: number;
   readonly arpLink: ArpLink = this;
+  readonly ndLink: NdLink = this;
   defendedMs = -Infinity;
+  defended6Ms = -Infinity;
   readonly #arp: ArpTable;
   readonly #ip: EtherFiles;
   readonly #arpFiles: EtherFiles;
+  readonly #ip6: EtherFiles;
+  /** All three, by the `id` of their taps. */
+  readonly #files: readonly EtherFiles[];
   readonly #taps: readonly FdTap[];
   readonly #job: Job;
   /** How often each multicast address is wanted: many groups share one. */
@@ -66,11 +75,13 @@ class EtherLink implements Link, ArpLink, EventSink {
     this.#job = new Job(env.clock.jobs, () => this.#receive());
     this.#ip = openEtherFiles(env, path, ETHERTYPE_IPV4);
     this.#arpFiles = closingOnError([this.#ip], () => openEtherFiles(env, path, ETHERTYPE_ARP));
-    const both = [this.#ip, this.#arpFiles];
-    this.#taps = closingOnError(both, () => both.map((files, id) => this.#tap(files, id)));
+    this.#ip6 = closingOnError([this.#ip, this.#arpFiles], () => openEtherFiles(env, path, ETHERTYPE_IPV6));
+    const all = this.#files = [this.#ip, this.#arpFiles, this.#ip6];
+    this.#taps = closingOnError(all, () => all.map((files, id) => this.#tap(files, id)));
   }
 
   write(block: Block, gateway: IpAddr): void {
+    if (!gateway.isV4) return this.#write6(block, gateway);
     const entry = this.#arp.resolved(this, gateway);
     if (entry !== null) this.sendResolved(block, entry.mac!);
     else if (gateway.isMulticast) this.sendResolved(block, multicastMacV4(gateway));
@@ -78,31 +89,48 @@ class EtherLink implements Link, ArpLink, EventSink {
     else this.#arp.output(this, block, gateway);
   }
 
+  #write6(block: Block, gateway: IpAddr): void {
+    const { nd } = this.ifc.stack;
+    if (gateway.isMulticast) return this.sendResolved6(block, multicastMacV6(gateway));
+    const mac = nd.resolved(this, gateway);
+    if (mac !== null) this.sendResolved6(block, mac);
+    else nd.output(this, block, gateway);
+  }
+
   addAddress(addr: IpAddr): void {
-    this.#arp.announce(this, addr);
+    if (addr.isV4) this.#arp.announce(this, addr);
+    else this.ifc.stack.nd.announce(this, addr);
   }
 
   joinGroup(group: IpAddr): void {
-    const mac = multicastMacV4(group);
+    const mac = multicastMac(group);
     const count = this.#groups.get(mac.key) ?? 0;
-    if (count === 0) this.#ip.control(`addmulti ${mac.toHex()}`);
+    if (count === 0) this.#filesOf(group).control(`addmulti ${mac.toHex()}`);
     this.#groups.set(mac.key, count + 1);
+    if (!group.isV4) this.ifc.stack.mld.joined(this.ifc, group);
   }
 
   leaveGroup(group: IpAddr): void {
-    const mac = multicastMacV4(group);
+    const mac = multicastMac(group);
     const count = this.#groups.get(mac.key) ?? 0;
+    if (!group.isV4) this.ifc.stack.mld.left(this.ifc, group);
     if (count > 1) {
       this.#groups.set(mac.key, count - 1);
     } else if (this.#groups.delete(mac.key)) {
-      this.#ip.control(`remmulti ${mac.toHex()}`);
+      this.#filesOf(group).control(`remmulti ${mac.toHex()}`);
     }
+  }
+
+  #filesOf(group: IpAddr): EtherFiles {
+    return group.isV4 ? this.#ip : this.#ip6;
   }
 
   unbind(): void {
     this.#bound = false;
     this.#arp.removeLink(this);
-    [this.#ip, this.#arpFiles].forEach((files, i) => {
+    this.ifc.stack.nd.removeLink(this);
+    this.ifc.stack.mld.forget(this.ifc);
+    this.#files.forEach((files, i) => {
       files.data.dev.tapfd(files.data, this.#taps[i]!, "remove");
       files.close();
     });
@@ -110,7 +138,7 @@ class EtherLink implements Link, ArpLink, EventSink {
 
   /** For the taps: `id` says which data file has news. */
   send(id: number, _events: number): void {
-    (id === 0 ? this.#ip : this.#arpFiles).pending = true;
+    this.#files[id]!.pending = true;
     this.#job.wake();
   }
 
@@ -122,6 +150,10 @@ class EtherLink implements Link, ArpLink, EventSink {
 
   sendResolved(block: Block, mac: MacAddr): void {
     this.#transmit(this.#ip, block, mac);
+  }
+
+  sendResolved6(block: Block, mac: MacAddr): void {
+    this.#transmit(this.#ip6, block, mac);
   }
 
   #transmit(files: EtherFiles, block: Block, dst: MacAddr): void {
@@ -147,6 +179,7 @@ class EtherLink implements Link, ArpLink, EventSink {
   #receive(): void {
     if (this.#arpFiles.pending) this.#drain(this.#arpFiles);
     if (this.#ip.pending) this.#drain(this.#ip);
+    if (this.#ip6.pending) this.#drain(this.#ip6);
   }
 
   #drain(files: EtherFiles): void {
@@ -159,17 +192,31 @@ class EtherLink implements Link, ArpLink, EventSink {
         if (block === "error") this.ifc.errorsIn++;
         return;
       }
-      if (files.type === ETHERTYPE_ARP) this.#inputArp(block);
-      else this.#inputIp(block);
+      if (files.type === ETHERTYPE_IPV4) this.#inputIp(block, 4);
+      else if (files.type === ETHERTYPE_ARP) this.#inputArp(block);
+      else this.#inputIp6(block);
     }
     this.#job.wake();
   }
 
-  #inputIp(block: Block): void {
-    if (block.wp - block.rp < ETHER_HEADER_LEN) return this.#refuse(block);
+  #inputIp(block: Block, version: number): void {
+    const { buf, rp, wp } = block;
+    if (wp - rp < ETHER_HEADER_LEN) return this.#refuse(block);
+    // A packet in a frame of the other version's type passes filters that look at the type.
+    if (wp - rp > ETHER_HEADER_LEN && buf[rp + ETHER_HEADER_LEN]! >>> 4 === (version ^ VERSIONS)) {
+      this.ifc.stack.stats.inBadVersion++;
+      return block.free();
+    }
     const arrival = (block.buf[block.rp]! & 1) === 0 ? Arrival.Link : Arrival.LinkBroadcast;
     block.pull(ETHER_HEADER_LEN);
     ipInput(this.ifc.stack, block, this.ifc, arrival);
+  }
+
+  /** Our own groups come back from #ether while it is promiscuous: whom we try to find must not hear ourselves. */
+  #inputIp6(block: Block): void {
+    const { buf, rp, wp } = block;
+    if (wp - rp >= ETHER_HEADER_LEN && MacAddr.at(buf, rp + SRC).equals(this.mac)) return block.free();
+    this.#inputIp(block, 6);
   }
 
   #inputArp(block: Block): void {
@@ -183,6 +230,10 @@ class EtherLink implements Link, ArpLink, EventSink {
     this.ifc.errorsIn++;
     block.free();
   }
+}
+
+function multicastMac(group: IpAddr): MacAddr {
+  return group.isV4 ? multicastMacV4(group) : multicastMacV6(group);
 }
 
 /** What `make` makes; if it throws, `files` are closed. */

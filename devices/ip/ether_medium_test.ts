@@ -6,7 +6,7 @@ import { etherDst, etherSrc } from "../../kernel/wire/ethernet.ts";
 import { refusalCode } from "../../tests/kit/dev.ts";
 import { RX_BATCH } from "./ether_medium.ts";
 import { sendPacket } from "./ip_output.ts";
-import { ip, ipPacket, OUR_MAC, pattern, PEER_MAC, TestHost } from "./link_kit_test.ts";
+import { etherFrame, ip, ip6Packet, ipPacket, OUR_MAC, pattern, PEER_MAC, TestHost } from "./link_kit_test.ts";
 
 const OPTIONS = { src: ip("10.0.0.1"), dst: ip("10.0.0.2"), protocol: 17, ttl: 64, tos: 0 };
 
@@ -22,10 +22,10 @@ function send(at: TestHost, length = 10): void {
   at.run();
 }
 
-Deno.test("the ether medium opens the interface's files for IPv4 and ARP, and asks for offload", () => {
+Deno.test("the ether medium opens the interface's files for IPv4, ARP and IPv6, and asks for offload", () => {
   const at = new TestHost();
   at.ifc("bind ether /net/ether0");
-  assertEquals(at.ether.commands, ["connect 0x800", "offload on", "connect 0x806", "offload on"]);
+  assertEquals(at.ether.commands, ["0x800", "0x806", "0x86dd"].flatMap((type) => [`connect ${type}`, "offload on"]));
 });
 
 Deno.test("the ether medium writes frames from our address to the neighbour's", () => {
@@ -87,7 +87,7 @@ Deno.test("the ether medium takes what came before its tap was set", () => {
   };
   at.etherIfc();
   at.run();
-  assertEquals(at.received.length, 2);
+  assertEquals(at.received.length, 3);
 });
 
 Deno.test("the ether medium counts frames without a header (defect 16)", () => {
@@ -157,3 +157,18 @@ function failFrom(at: TestHost, step: "open" | "write" | "tapfd", good: number):
     };
   }
 }
+
+Deno.test("the ether medium takes no packet of one version in a frame of the other's type", () => {
+  const at = host();
+  const { ctl } = at.ifc("bind ether /net/ether1", "add fe80::9 /64");
+  ctl("add 10.9.0.1 /24");
+  const frame = (etherType: number, payload: Uint8Array) =>
+    etherFrame({ dst: at.ethers[1]!.mac, src: PEER_MAC, etherType, payload, pad: false });
+  at.ethers[1]!.receive(frame(0x86dd, ipPacket({ src: "10.9.0.2", dst: "10.9.0.1" })));
+  at.ethers[1]!.receive(frame(0x800, ip6Packet({ src: "fe80::2", dst: "fe80::9" })));
+  at.run();
+  assertEquals([at.stack.stats.inBadVersion, at.received.length, at.received6.length], [2, 0, 0]);
+  at.ethers[1]!.receive(frame(0x86dd, ip6Packet({ src: "fe80::2", dst: "fe80::9" })));
+  at.run();
+  assertEquals(at.received6.length, 1);
+});

@@ -1,5 +1,5 @@
 /**
- * Forwarding: packets for others, while `iprouting` is on (RFC 1812 4.2.2, 5.2, 5.3).
+ * Forwarding of IPv4: packets for others, while `iprouting` is on (RFC 1812 4.2.2, 5.2, 5.3).
  *
  * Path: ip_input → forward → ipifc.send | icmp_errors.
  *
@@ -12,10 +12,10 @@
 
 import { Segment } from "../../kernel/block.ts";
 import { pieceLength } from "../../kernel/segment.ts";
-import { ICMP_TIME_EXCEEDED_TTL, ICMP_UNREACHABLE_NET, ICMP_UNREACHABLE_TOO_BIG } from "../../kernel/wire/icmp.ts";
 import { IPV4_HEADER_LEN, ipv4DontFragment, ipv4IsFragment, ipv4Ttl, setIpv4Ttl } from "../../kernel/wire/ipv4.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { fragmentsFor } from "./fragment.ts";
+import { IcmpFault } from "./icmp_errors.ts";
 import type { IpStack } from "./ip_stack.ts";
 import type { InputPacket } from "./packet.ts";
 import { fragmentPlace4, packet4 } from "./packet4.ts";
@@ -32,15 +32,15 @@ type Reason = "forwRefused" | "forwSourceRoute" | "forwSameIfc" | "ttlExpired" |
 /** Passes on a packet for somebody else (given away), or tells its sender why not. */
 export function forward(stack: IpStack, packet: InputPacket): void {
   const { block, src, dst, ifc } = packet;
-  if (!isForwardable(src, packet) || !isForwardable(dst, packet)) return drop(stack, packet, "forwRefused");
+  if (!isForwardable(src) || !isForwardable(dst)) return drop(stack, packet, "forwRefused");
   if (packet.headerLen > IPV4_HEADER_LEN && hasSourceRoute(packet)) return drop(stack, packet, "forwSourceRoute");
   if (ipv4Ttl(block.buf, block.rp) <= 1) {
-    stack.icmpErrors.timeExceeded(packet, ICMP_TIME_EXCEEDED_TTL);
+    stack.icmpErrors.report(packet, IcmpFault.Hops);
     return drop(stack, packet, "ttlExpired");
   }
   const route = stack.routes.lookup(dst);
   if (route === null) {
-    stack.icmpErrors.unreachable(packet, ICMP_UNREACHABLE_NET);
+    stack.icmpErrors.report(packet, IcmpFault.NoRoute);
     return drop(stack, packet, "outNoRoutes");
   }
   // RFC 2644: broadcasts to a net of ours from outside of it end here.
@@ -59,7 +59,7 @@ function relay(stack: IpStack, packet: InputPacket, route: Route): void {
   const length = block.segment === Segment.None ? block.length : pieceLength(block);
   const isTooBig = length > out.mtu;
   if (isTooBig && ipv4DontFragment(block.buf, block.rp)) {
-    stack.icmpErrors.unreachable(packet, ICMP_UNREACHABLE_TOO_BIG, out.mtu);
+    stack.icmpErrors.report(packet, IcmpFault.TooBig, out.mtu);
     return drop(stack, packet, "fragFails");
   }
   setIpv4Ttl(block.buf, block.rp, ipv4Ttl(block.buf, block.rp) - 1);
@@ -69,9 +69,9 @@ function relay(stack: IpStack, packet: InputPacket, route: Route): void {
 }
 
 /** Whether an address has a meaning beyond its link. A source of nobody is refused, too (RFC 1812 5.3.7). */
-function isForwardable(addr: IpAddr, packet: InputPacket): boolean {
+function isForwardable(addr: IpAddr): boolean {
   if (addr.isLinkLocal || addr.isMulticast || addr.isLoopback) return false;
-  return packet.version !== 4 || (addr.w3 >>> 28 !== 0xf && addr.w3 >>> 24 !== 0);
+  return addr.w3 >>> 28 !== 0xf && addr.w3 >>> 24 !== 0;
 }
 
 /** Whether an option lists hops (RFC 7126 4.3, 4.4: to be dropped by default). */

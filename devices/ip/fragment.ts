@@ -1,7 +1,7 @@
 /**
  * Cutting an IPv4 packet into fragments (RFC 791 3.2).
  *
- * Path: ip_output, forward → fragment → ipifc.
+ * Path: ip_output, forward → fragment → ipifc. ip6_output → fragment → fragment6 → ipifc.
  *
  * A packet that is a fragment itself keeps its place: offsets go on from its own, and only its last piece may say that
  * nothing follows. The first piece carries all options, the others those with the copied flag.
@@ -12,6 +12,7 @@
 import { type Block, type BlockPool, Segment } from "../../kernel/block.ts";
 import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
 import { copiedIpv4Options, emitIpv4, IPV4_HEADER_LEN, parseIpv4 } from "../../kernel/wire/ipv4.ts";
+import { fragment6 } from "./fragment6.ts";
 import type { IpStack } from "./ip_stack.ts";
 
 /** Offsets count in units of so many bytes. */
@@ -61,7 +62,7 @@ export function fragmentsFor(stack: IpStack, block: Block, mtu: number): readonl
   const packets = block.segment === Segment.None ? [block] : cutSegments(block, env.blocks);
   const fragments: Block[] = [];
   for (const packet of packets ?? []) {
-    const pieces = finishChecksum(packet) ? fragment4(packet, mtu, env.blocks) : null;
+    const pieces = finishChecksum(packet) ? piecesOf(stack, packet, mtu) : null;
     if (pieces === null) {
       stats.fragFails++;
     } else {
@@ -74,4 +75,10 @@ export function fragmentsFor(stack: IpStack, block: Block, mtu: number): readonl
   if (packets === null) stats.outBadOffload++;
   block.free();
   return fragments;
+}
+
+function piecesOf({ env }: IpStack, packet: Block, mtu: number): Block[] | null {
+  if (packet.buf[packet.rp]! >>> 4 === 4) return fragment4(packet, mtu, env.blocks);
+  // RFC 7739: an identification that nobody can foresee.
+  return fragment6(packet, mtu, env.random.u32(), env.blocks);
 }

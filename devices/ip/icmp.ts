@@ -1,13 +1,11 @@
 /**
  * ICMP for IPv4 (RFC 792, RFC 1122 3.2.2).
  *
- * Path: ip_input → icmp → ip_output (echo), conv.rq | bypass (replies), proto.advise (errors).
+ * Path: ip_input → icmp → ip_output (echo), echo_convs (replies), proto.advise (errors).
  *
- * A conversation is an echo identifier: `connect host!x [id]` (x means nothing) or `announce id`. What is written has
- * room for an IP header (20 bytes, not looked at) and then the message; the kernel fills in identifier and checksum.
- * What is read is the whole packet. The kernel answers echo requests itself, unless the identifier is bypassed; never
- * those to a broadcast or multicast address (RFC 1122 3.2.2.6 lets us be silent, and amplifiers are worse than
- * silence).
+ * Conversations are echo identifiers: see echo_convs; the room before a message has 20 bytes. The kernel answers echo
+ * requests itself, unless the identifier is bypassed; never those to a broadcast or multicast address (RFC 1122 3.2.2.6
+ * lets us be silent, and amplifiers are worse than silence).
  *
  * A bypassed identifier takes requests and replies that carry it. `bypass-echo replies` leaves the requests to the
  * kernel: what a NAT wants, since anybody may ping us with an identifier that is its by chance.
@@ -18,11 +16,8 @@
  * @module
  */
 
-import { type Block, Checksum } from "../../kernel/block.ts";
-import { shown } from "../../kernel/ctl.ts";
-import type { OrWait } from "../../kernel/dev.ts";
-import { KernelError } from "../../kernel/error.ts";
-import { get16, put16 } from "../../kernel/wire/bytes.ts";
+import { Checksum } from "../../kernel/block.ts";
+import { get16 } from "../../kernel/wire/bytes.ts";
 import {
   ICMP_ECHO_REPLY,
   ICMP_ECHO_REQUEST,
@@ -32,30 +27,24 @@ import {
   ICMP_TIMESTAMP_REPLY,
   ICMP_TIMESTAMP_REQUEST,
   ICMP_UNREACHABLE,
+  ICMP_UNREACHABLE_PORT,
   ICMP_UNREACHABLE_TOO_BIG,
   icmpChecksumOk,
-  icmpEchoId,
   icmpNextHopMtu,
   icmpType,
   parseIcmpQuote,
   setIcmpChecksum,
   setIcmpType,
 } from "../../kernel/wire/icmp.ts";
-import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_ICMP } from "../../kernel/wire/ip_proto.ts";
 import { IPV4_HEADER_LEN, IPV4_TOTAL_MAX, ipv4Tos } from "../../kernel/wire/ipv4.ts";
-import { adviseConv } from "./advice.ts";
-import { deliverBypass } from "./bypass.ts";
-import { type Conv, TTL_DEFAULT } from "./conv.ts";
-import type { ConvSpace } from "./conv_space.ts";
-import { sendPacket, sourceFor } from "./ip_output.ts";
-import type { IpStack } from "./ip_stack.ts";
+import { TTL_DEFAULT } from "./conv.ts";
+import { EchoConvs, type EchoForm } from "./echo_convs.ts";
+import { sendPacket } from "./ip_output.ts";
 import { LogFlag } from "./netlog.ts";
 import type { InputPacket } from "./packet.ts";
-import type { Advice, BypassRules, Proto } from "./proto.ts";
+import type { Advice } from "./proto.ts";
 
-/** Bytes that wait for a reader of one conversation (Akaros). */
-export const ICMP_QUEUE_LIMIT = 64 << 10;
 /** Types that have a line in `stats`: 0 to 18 (Akaros). */
 const TYPES_COUNTED = 19;
 
@@ -86,31 +75,25 @@ const UNREACHABLE_TEXTS: readonly string[] = [
 ];
 const HARD_CODES: ReadonlySet<number> = new Set([2, 3, 9, 10, 13]);
 
-/** What icmp keeps of a conversation. */
-interface IcmpPriv {
-  /** A bypassed identifier leaves echo requests to the kernel. */
-  repliesOnly: boolean;
-}
-
-/** Identifier of a message that has one and that a user may send; -1: none. */
-function idOf(buf: Uint8Array, at: number, end: number): number {
-  return end - at >= ICMP_HEADER_LEN && hasId(icmpType(buf, at)) ? icmpEchoId(buf, at) : -1;
-}
-
 function hasId(type: number): boolean {
   return type === ICMP_ECHO_REQUEST || type === ICMP_ECHO_REPLY || type === ICMP_TIMESTAMP_REQUEST ||
     type === ICMP_TIMESTAMP_REPLY;
 }
 
+const FORM: EchoForm = {
+  room: IPV4_HEADER_LEN,
+  max: IPV4_TOTAL_MAX,
+  protocol: IP_PROTO_ICMP,
+  hasId,
+  setChecksum: setIcmpChecksum,
+};
+
 /** ICMP of one stack. */
-export class IcmpProto implements Proto {
-  readonly name = "icmp";
-  readonly index = 3;
-  readonly ipProtocols: readonly number[] = [IP_PROTO_ICMP];
-  readonly convsMax = 128;
-  readonly bypassable = true;
-  readonly anyRemotePort = true;
-  readonly bypass: BypassRules = { sourcePort: idOf, destPort: idOf };
+export class IcmpProto extends EchoConvs {
+  override readonly name = "icmp";
+  override readonly index = 3;
+  override readonly ipProtocols: readonly number[] = [IP_PROTO_ICMP];
+  override readonly form: EchoForm = FORM;
   inMsgs = 0;
   outMsgs = 0;
   /** Messages dropped, by reason. */
@@ -120,90 +103,15 @@ export class IcmpProto implements Proto {
   hlenErrs = 0;
   /** Echo requests to a group. */
   groupEchos = 0;
-  queueFull = 0;
   /** Messages of types that nobody here takes: redirects, timestamps, router advertisements. */
   ignored = 0;
-  /** Replies that nobody waits for. */
-  noConv = 0;
   readonly #in: number[] = new Array<number>(TYPES_COUNTED).fill(0);
   readonly #out: number[] = new Array<number>(TYPES_COUNTED).fill(0);
-  #space: ConvSpace | null = null;
-
-  constructor(readonly stack: IpStack) {}
-
-  get space(): ConvSpace {
-    return this.#space ??= this.stack.space(this);
-  }
-
-  create(conv: Conv): void {
-    conv.rq = conv.makeDataQueue({ limit: ICMP_QUEUE_LIMIT, message: true });
-    conv.priv = { repliesOnly: false } satisfies IcmpPriv;
-  }
-
-  connect(conv: Conv): void {
-    conv.connected();
-  }
-
-  announce(conv: Conv): void {
-    conv.announced();
-  }
-
-  ctl(conv: Conv, words: readonly string[]): boolean {
-    if (words[0] !== "bypass-echo") return false;
-    if (words.length !== 2 || (words[1] !== "all" && words[1] !== "replies")) {
-      throw new KernelError("EINVAL", `Cannot run ${shown(words.join(" "))}: want bypass-echo all|replies`);
-    }
-    (conv.priv as IcmpPriv).repliesOnly = words[1] === "replies";
-    return true;
-  }
-
-  close(_conv: Conv): void {}
-
-  // --- output
-  // ---------------------------------------------------------------------------------------------------------
-
-  output(conv: Conv, block: Block): OrWait<number> {
-    if (conv.rq.closed && conv.rq.reason !== "") throw new KernelError("EPIPE", conv.rq.reason);
-    const length = block.wp - block.rp;
-    if (length < IPV4_HEADER_LEN + ICMP_HEADER_LEN) {
-      throw new KernelError(
-        "EINVAL",
-        `Cannot send ${length} bytes: room for an IP header and a message are 28 at least`,
-      );
-    }
-    if (length > IPV4_TOTAL_MAX) {
-      throw new KernelError("EMSGSIZE", `Cannot send ${length} bytes: the limit is 65535`, { length: IPV4_TOTAL_MAX });
-    }
-    const { raddr } = conv;
-    if (raddr.isUnspecified) throw new KernelError("ENOTCONN", `Cannot write ${conv}: it has no peer`);
-    const type = icmpType(block.buf, block.rp + IPV4_HEADER_LEN);
-    if (!hasId(type)) throw new KernelError("EPERM", `Cannot send ICMP type ${type}: only messages with an identifier`);
-    const src = conv.laddr.isUnspecified ? sourceFor(this.stack, raddr) : conv.laddr;
-    if (src === null) throw noRoute(raddr);
-    this.#send(conv, block, src, type);
-    return length;
-  }
-
-  #send(conv: Conv, block: Block, src: IpAddr, type: number): void {
-    block.pull(IPV4_HEADER_LEN);
-    block.clearOffload();
-    const [keptSum, keptId] = [get16(block.buf, block.rp + 2), get16(block.buf, block.rp + 4)];
-    put16(block.buf, block.rp + 4, conv.lport);
-    setIcmpChecksum(block.buf, block.rp, block.wp);
-    const { raddr, ttl, tos } = conv;
-    const result = sendPacket(this.stack, block, { src, dst: raddr, protocol: IP_PROTO_ICMP, ttl, tos });
-    if (result === "sent" || result === "dropped") return this.#countOut(type);
-    put16(block.buf, block.rp + 2, keptSum);
-    put16(block.buf, block.rp + 4, keptId);
-    block.push(IPV4_HEADER_LEN);
-    if (result === "noRoute") throw noRoute(raddr);
-    throw new KernelError("EMSGSIZE", `Cannot send to ${raddr}: too big`);
-  }
 
   // --- input
   // ----------------------------------------------------------------------------------------------------------
 
-  input(packet: InputPacket): void {
+  override input(packet: InputPacket): void {
     const { block } = packet;
     const { buf } = block;
     const at = block.rp + packet.headerLen;
@@ -219,7 +127,7 @@ export class IcmpProto implements Proto {
     const type = icmpType(buf, at);
     if (type < TYPES_COUNTED) this.#in[type]!++;
     if (type === ICMP_ECHO_REQUEST) this.#request(packet, at);
-    else if (hasId(type)) this.#toConv(packet, this.space.table.find(packet.src, 0, packet.dst, icmpEchoId(buf, at)));
+    else if (hasId(type)) this.toConv(packet, at);
     else if (type === ICMP_UNREACHABLE || type === ICMP_TIME_EXCEEDED || type === ICMP_PARAMETER_PROBLEM) {
       this.#error(packet, at, type);
     } else {
@@ -231,10 +139,7 @@ export class IcmpProto implements Proto {
   /** An echo request: answered here, unless its identifier is bypassed. */
   #request(packet: InputPacket, at: number): void {
     const { block, src, dst, cast } = packet;
-    const holder = this.space.table.findLocal(dst, icmpEchoId(block.buf, at));
-    if (holder !== null && holder.bypass !== null && !(holder.priv as IcmpPriv).repliesOnly) {
-      return deliverBypass(holder, block);
-    }
+    if (this.bypassedRequest(packet, at)) return;
     if (cast !== "unicast") {
       this.groupEchos++;
       return block.free();
@@ -250,19 +155,8 @@ export class IcmpProto implements Proto {
       ttl: TTL_DEFAULT,
       tos,
     });
-    if (result === "sent" || result === "dropped") this.#countOut(ICMP_ECHO_REPLY);
+    if (result === "sent" || result === "dropped") this.countOut(ICMP_ECHO_REPLY);
     else block.free();
-  }
-
-  #toConv(packet: InputPacket, conv: Conv | null): void {
-    const { block } = packet;
-    if (conv === null) {
-      this.noConv++;
-      return block.free();
-    }
-    if (conv.bypass !== null) return deliverBypass(conv, block);
-    block.clearOffload();
-    if (conv.rq.pass(block) !== "ok") this.queueFull++;
   }
 
   /** An error: whoever sent the quoted packet is told. */
@@ -292,11 +186,13 @@ export class IcmpProto implements Proto {
       type,
       code,
       mtu: unreachable && code === ICMP_UNREACHABLE_TOO_BIG ? icmpNextHopMtu(buf, at) : 0,
+      unreachable: unreachable && code !== ICMP_UNREACHABLE_TOO_BIG,
       hard: unreachable && HARD_CODES.has(code),
+      refused: unreachable && code === ICMP_UNREACHABLE_PORT,
       protocol: quote.ip.protocol,
       laddr: quote.ip.src,
       raddr: quote.ip.dst,
-      lport: isIcmp ? Math.max(0, idOf(buf, quote.transportAt, quote.end)) : get16(buf, quote.transportAt),
+      lport: isIcmp ? Math.max(0, this.idOf(buf, quote.transportAt, quote.end)) : get16(buf, quote.transportAt),
       rport: isIcmp ? 0 : get16(buf, quote.transportAt + 2),
       block,
       quotedAt: quote.ipAt,
@@ -304,12 +200,7 @@ export class IcmpProto implements Proto {
     };
   }
 
-  advise(advice: Advice): void {
-    const conv = this.space.table.find(advice.raddr, 0, advice.laddr, advice.lport);
-    if (conv !== null) adviseConv(conv, advice);
-  }
-
-  #countOut(type: number): void {
+  protected override countOut(type: number): void {
     this.outMsgs++;
     if (type < TYPES_COUNTED) this.#out[type]!++;
   }
@@ -317,16 +208,12 @@ export class IcmpProto implements Proto {
   // --- files
   // ----------------------------------------------------------------------------------------------------------
 
-  status(conv: Conv): string {
-    return `Datagram qin ${conv.rq.length} qout 0 drops ${conv.rq.drops}\n`;
-  }
-
-  stats(): string {
+  override stats(): string {
     const { icmpErrors } = this.stack;
     const lines: readonly [string, number | string][] = [
       ["InMsgs", this.inMsgs],
       ["InErrors", this.csumErrs + this.lenErrs + this.hlenErrs],
-      ["OutMsgs", this.outMsgs + icmpErrors.sent],
+      ["OutMsgs", this.outMsgs + icmpErrors.v4.sent],
       ["CsumErrs", this.csumErrs],
       ["LenErrs", this.lenErrs],
       ["HlenErrs", this.hlenErrs],
@@ -334,11 +221,11 @@ export class IcmpProto implements Proto {
       ["NoConv", this.noConv],
       ["QueueFull", this.queueFull],
       ["Ignored", this.ignored],
-      ["OutErrors", icmpErrors.sent],
-      ["OutSuppressed", icmpErrors.suppressed],
+      ["OutErrors", icmpErrors.v4.sent],
+      ["OutSuppressed", icmpErrors.v4.suppressed],
     ];
     const types = this.#in.map((count, type) =>
-      [TYPE_NAMES[type] ?? `${type}`, `${count} ${this.#out[type]! + (icmpErrors.sentByType[type] ?? 0)}`] as const
+      [TYPE_NAMES[type] ?? `${type}`, `${count} ${this.#out[type]! + (icmpErrors.v4.byType[type] ?? 0)}`] as const
     );
     return [...lines, ...types].map(([name, value]) => `${name}: ${value}\n`).join("");
   }
@@ -348,8 +235,4 @@ function textOf(type: number, code: number): string {
   if (type === ICMP_TIME_EXCEEDED) return code === 0 ? "Time to live exceeded" : "Reassembly time exceeded";
   if (type === ICMP_PARAMETER_PROBLEM) return "Parameter problem";
   return UNREACHABLE_TEXTS[code] ?? `Destination unreachable (code ${code})`;
-}
-
-function noRoute(raddr: IpAddr): KernelError {
-  return new KernelError("EHOSTUNREACH", `Cannot send to ${raddr}: no route`);
 }

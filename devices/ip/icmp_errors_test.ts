@@ -1,7 +1,7 @@
 /** About what, and how often, errors are sent. */
 
 import { assert, assertEquals } from "@std/assert";
-import { ICMP_UNREACHABLE, ICMP_UNREACHABLE_PORT, icmpChecksumOk } from "../../kernel/wire/icmp.ts";
+import { ICMP_UNREACHABLE, icmpChecksumOk } from "../../kernel/wire/icmp.ts";
 import { ipv4Tos } from "../../kernel/wire/ipv4.ts";
 import { Block } from "../../kernel/block.ts";
 import {
@@ -15,7 +15,7 @@ import {
   udpPacket,
   US,
 } from "../../tests/kit/ip_fixture.ts";
-import { ERRORS_BURST } from "./icmp_errors.ts";
+import { ERRORS_BURST, IcmpFault } from "./icmp_errors.ts";
 import type { Cast, InputPacket } from "./packet.ts";
 
 function inputPacket(bytes: Uint8Array, options: { cast?: Cast; src?: string; protocol?: number } = {}): InputPacket {
@@ -54,12 +54,12 @@ Deno.test("IcmpErrors is silent about groups, later fragments, errors and nobody
     inputPacket(udp, { src: "255.255.255.255" }),
     inputPacket(udp, { src: "127.0.0.1" }),
   ];
-  for (const packet of silent) icmpErrors.unreachable(packet, ICMP_UNREACHABLE_PORT);
+  for (const packet of silent) icmpErrors.report(packet, IcmpFault.Port);
   assertEquals(ip.sent(), []);
   for (const packet of [inputPacket(udp), inputPacket(echoPacket()), inputPacket(udpPacket({ moreFragments: true }))]) {
-    icmpErrors.unreachable(packet, ICMP_UNREACHABLE_PORT);
+    icmpErrors.report(packet, IcmpFault.Port);
   }
-  assertEquals([ip.sent().length, icmpErrors.sent], [3, 3]);
+  assertEquals([ip.sent().length, icmpErrors.v4.sent], [3, 3]);
 });
 
 Deno.test("Defect 13: errors are limited to a burst and a rate, and the rest is counted", () => {

@@ -28,7 +28,7 @@ import {
   udpPacket,
   US,
 } from "../../tests/kit/ip_fixture.ts";
-import { ICMP_QUEUE_LIMIT } from "./icmp.ts";
+import { ICMP_QUEUE_LIMIT } from "./echo_convs.ts";
 
 /** An echo request as the writer of a conversation gives it: room for an IP header, then the message. */
 function request(size: number, seq = 1, type = ICMP_ECHO_REQUEST): Uint8Array {

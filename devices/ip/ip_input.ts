@@ -1,7 +1,7 @@
 /**
  * IP input: is it a packet at all, is it for us, is it whole, whose is it (RFC 791, RFC 1122 3.2, RFC 1812 5.2).
  *
- * Path: links, loopback_queue → ip_input → protocol.input | reassembly | forward.
+ * Path: links, loopback_queue → ip_input (IPv6: → ip6_input) → deliver | reassembly | forward.
  *
  * What a protocol gets is a validated packet: trimmed to its total length, whole, with its options in place and a right
  * header checksum. What is wrong with a packet raises one counter of IpStats and ends it. The header is read by offset:
@@ -10,10 +10,8 @@
  * @module
  */
 
-import { type Block, Segment } from "../../kernel/block.ts";
-import { cutSegments } from "../../kernel/segment.ts";
+import type { Block } from "../../kernel/block.ts";
 import { get16 } from "../../kernel/wire/bytes.ts";
-import { ICMP_UNREACHABLE_PROTOCOL } from "../../kernel/wire/icmp.ts";
 import {
   IPV4_HEADER_LEN,
   ipv4ChecksumOk,
@@ -22,15 +20,14 @@ import {
   ipv4SrcWord,
   ipv4TotalLen,
 } from "../../kernel/wire/ipv4.ts";
+import { Arrival } from "./arrival.ts";
+import { deliver } from "./deliver.ts";
 import { forward } from "./forward.ts";
+import { input6 } from "./ip6_input.ts";
 import type { Ipifc } from "./ipifc.ts";
 import type { IpStack } from "./ip_stack.ts";
 import type { Cast, InputPacket } from "./packet.ts";
 import { fragmentPlace4, packet4 } from "./packet4.ts";
-
-/** How a packet came: from a link; from a link, in a frame for many; from ourselves. */
-export const Arrival = { Link: 0, LinkBroadcast: 1, Local: 2 } as const;
-export type Arrival = typeof Arrival[keyof typeof Arrival];
 
 const FRAG = 6;
 const FRAG_MASK = 0x3fff;
@@ -44,8 +41,7 @@ type Reason =
   | "inBadChecksum"
   | "inMartian"
   | "inNotForUs"
-  | "inLinkBroadcast"
-  | "inBadOffload";
+  | "inLinkBroadcast";
 
 /** Takes a packet that arrived on `ifc` (given away); `rp` is at its first byte, and link padding may follow it. */
 export function ipInput(stack: IpStack, block: Block, ifc: Ipifc, arrival: Arrival = Arrival.Link): void {
@@ -55,6 +51,7 @@ export function ipInput(stack: IpStack, block: Block, ifc: Ipifc, arrival: Arriv
   if (ifc.conv.snoopers > 0) ifc.record(block);
   if (block.wp === block.rp) drop(stack, block, "inShort");
   else if (block.buf[block.rp]! >>> 4 === 4) input4(stack, block, ifc, arrival);
+  else if (block.buf[block.rp]! >>> 4 === 6 && ifc.speaksIpv6) input6(stack, block, ifc, arrival);
   else drop(stack, block, "inBadVersion");
 }
 
@@ -115,27 +112,6 @@ function reassemble(stack: IpStack, packet: InputPacket): void {
   const { block, ifc, cast } = packet;
   const whole = ifc.reassembly.add(packet, fragmentPlace4(block));
   if (whole !== null) deliver(stack, packet4(whole, ifc, cast));
-}
-
-function deliver(stack: IpStack, packet: InputPacket): void {
-  if (packet.block.segment === Segment.Udp) return deliverPieces(stack, packet);
-  const proto = stack.protocolFor(packet.protocol);
-  if (proto?.input !== undefined) {
-    stack.stats.inDelivers++;
-    proto.input(packet);
-    return;
-  }
-  stack.stats.inUnknownProtos++;
-  stack.icmpErrors.unreachable(packet, ICMP_UNREACHABLE_PROTOCOL);
-  packet.block.free();
-}
-
-/** Datagrams that came merged are as many messages; merged TCP segments are none the worse. */
-function deliverPieces(stack: IpStack, packet: InputPacket): void {
-  const pieces = cutSegments(packet.block, stack.env.blocks);
-  if (pieces === null) return drop(stack, packet.block, "inBadOffload");
-  packet.block.free();
-  for (const piece of pieces) deliver(stack, packet4(piece, packet.ifc, packet.cast));
 }
 
 function drop(stack: IpStack, block: Block, reason: Reason): void {

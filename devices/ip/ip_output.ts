@@ -1,7 +1,8 @@
 /**
- * IP output: which way, which header, in how many pieces (RFC 791, RFC 1122 3.3).
+ * IP output: which way, which header, in how many pieces (RFC 791, RFC 1122 3.3). What is to be IPv6 goes on to
+ * ip6_output: this is the one place where that is decided.
  *
- * Path: protocols, bypass → ip_output → route → ipifc.send | ipifc.sendLocal.
+ * Path: protocols, bypass → ip_output (IPv6: → ip6_output) → way → ipifc.send | ipifc.sendLocal.
  *
  * Packets to an address of ours never see a link: they come in again by the interface's own loopback queue. Akaros asks
  * ARP for itself and has #ether turn them around.
@@ -14,7 +15,6 @@
 import { type Block, Segment } from "../../kernel/block.ts";
 import { pieceLength } from "../../kernel/segment.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";
-import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import {
   IPV4_HEADER_LEN,
   IPV4_TOTAL_MAX,
@@ -27,12 +27,10 @@ import {
   setIpv4Checksum,
 } from "../../kernel/wire/ipv4.ts";
 import { fragmentsFor } from "./fragment.ts";
+import { sendPacket6, sendRaw6 } from "./ip6_output.ts";
 import type { IpStack } from "./ip_stack.ts";
 import type { SendOptions, SendResult } from "./packet.ts";
-import type { Route } from "./route.ts";
-
-/** What is assumed of a way that is not known: every host can take it (RFC 1122 3.3.3). */
-export const MTU_UNKNOWN = 576;
+import { dispatch, wayTo } from "./way.ts";
 
 const VERSION_4_IHL_5 = 0x45;
 const TOS = 1;
@@ -56,8 +54,9 @@ const KERNEL_TOS = 0;
 export function sendPacket(stack: IpStack, block: Block, options: SendOptions): SendResult {
   const { stats } = stack;
   const { src, dst } = options;
+  if (!dst.isV4) return sendPacket6(stack, block, options);
   stats.outRequests++;
-  const route = routeFor(stack, src, dst);
+  const route = wayTo(stack, src, dst);
   if (route === null) {
     stats.outNoRoutes++;
     return "noRoute";
@@ -85,8 +84,8 @@ export function sendPacket(stack: IpStack, block: Block, options: SendOptions): 
   src.putV4(buf, at + SRC);
   dst.putV4(buf, at + DST);
   setIpv4Checksum(buf, at, IPV4_HEADER_LEN);
-  if (fits) dispatch(stack, block, route, dst);
-  else for (const piece of fragmentsFor(stack, block, mtu)) dispatch(stack, piece, route, dst);
+  if (fits) dispatch(block, route, dst);
+  else for (const piece of fragmentsFor(stack, block, mtu)) dispatch(piece, route, dst);
   return "sent";
 }
 
@@ -96,12 +95,13 @@ export function sendPacket(stack: IpStack, block: Block, options: SendOptions): 
  * instead, as Akaros does (but a fragment keeps its place). The header checksum is always ours.
  */
 export function sendRaw(stack: IpStack, block: Block, options: { kernelHeader: boolean }): SendResult {
+  if (block.buf[block.rp]! >>> 4 === 6) return sendRaw6(stack, block, options);
   const { stats } = stack;
   stats.outRequests++;
   if (block.wp - block.rp < Math.min(block.length, 60)) block.own();
   const { buf, rp } = block;
   const dst = ipv4Dst(buf, rp);
-  const route = buf[rp]! >>> 4 === 4 ? routeFor(stack, ipv4Src(buf, rp), dst) : null;
+  const route = buf[rp]! >>> 4 === 4 ? wayTo(stack, ipv4Src(buf, rp), dst) : null;
   if (route === null) {
     stats.outNoRoutes++;
     return "noRoute";
@@ -124,66 +124,7 @@ export function sendRaw(stack: IpStack, block: Block, options: { kernelHeader: b
     put16(buf, rp + ID, stack.nextIpId(buf[rp + PROTOCOL]!));
   }
   setIpv4Checksum(buf, rp, ipv4HeaderLen(buf, rp));
-  if (fits) dispatch(stack, block, route, dst);
-  else for (const piece of fragmentsFor(stack, block, mtu)) dispatch(stack, piece, route, dst);
+  if (fits) dispatch(block, route, dst);
+  else for (const piece of fragmentsFor(stack, block, mtu)) dispatch(piece, route, dst);
   return "sent";
-}
-
-/**
- * Our address for packets to `dst`: `dst` itself if it is ours; else that of the outgoing interface whose net the next
- * hop is in, or its first; else the first of any interface that is not loopback. Null: we have none.
- */
-export function sourceFor(stack: IpStack, dst: IpAddr): IpAddr | null {
-  if (stack.self.isLocal(dst)) return dst;
-  const route = stack.routes.lookup(dst);
-  const near = route?.ifc?.sourceFor(route.gateway ?? dst) ?? null;
-  if (near !== null) return near;
-  let fallback: IpAddr | null = null;
-  for (const ifc of stack.ifcs) {
-    const addr = ifc.sourceFor(dst);
-    if (addr === null) continue;
-    if (ifc.link?.isLoopback !== true) return addr;
-    fallback ??= addr;
-  }
-  return fallback;
-}
-
-/** Most bytes of an IP packet on the first link of the way to `dst`; {@link MTU_UNKNOWN} without a route. */
-export function routeMtu(stack: IpStack, dst: IpAddr): number {
-  const route = stack.routes.lookup(dst);
-  return route === null ? MTU_UNKNOWN : route.mtu;
-}
-
-/** The way from `src` to `dst`; null: none, or one that must not be taken. */
-function routeFor(stack: IpStack, src: IpAddr, dst: IpAddr): Route | null {
-  if (!dst.isV4) return null;
-  if (dst.isMulticast || dst.isLimitedBroadcast) return groupRoute(stack, src, dst);
-  const route = stack.routes.lookup(dst);
-  if (route === null || route.isLocal) return route;
-  // RFC 1122 3.2.1.3(g): 127/8 never appears outside a host; unless that is what is behind the interface.
-  const ifc = route.ifc!;
-  const leaks = src.isLoopback || (dst.isLoopback && !ifc.localnet);
-  return leaks && ifc.link?.isLoopback !== true ? null : route;
-}
-
-/** Broadcasts and groups go out where their source is, or its address is asked for; then by route; then anywhere. */
-function groupRoute(stack: IpStack, src: IpAddr, dst: IpAddr): Route | null {
-  const asking = src.isUnspecified ? stack.ifcs.find((ifc) => ifc.acceptsAny) : undefined;
-  if (asking !== undefined) return asking.direct;
-  const from = stack.self.find(src);
-  if (from !== null && from.cast === "unicast") return from.ifc.direct;
-  const route = stack.routes.lookup(dst);
-  if (route !== null) return route;
-  return stack.ifcs.find((ifc) => ifc.link !== null && ifc.link.isLoopback !== true)?.direct ?? null;
-}
-
-/** Hands a finished packet (given away) to its interface. */
-function dispatch(stack: IpStack, block: Block, route: Route, dst: IpAddr): void {
-  const ifc = route.ifc!;
-  if (route.isLocal) return ifc.sendLocal(block);
-  // RFC 1112 6.1: a host in the group hears its own packets. Broadcasts come back from #ether.
-  if (dst.isMulticast && ifc.link?.isLoopback !== true && stack.self.find(dst)?.isOn(ifc) === true) {
-    ifc.sendLocal(block.clone());
-  }
-  ifc.send(block, route.gateway ?? dst);
 }

@@ -4,10 +4,11 @@ import { Block, Checksum, Segment } from "../../kernel/block.ts";
 import { etherDst } from "../../kernel/wire/ethernet.ts";
 import { ipv4ChecksumOk } from "../../kernel/wire/ipv4.ts";
 import { fuzz } from "../../tests/kit/fuzz.ts";
-import { MTU_UNKNOWN, routeMtu, sendPacket, sendRaw, sourceFor } from "./ip_output.ts";
+import { sendPacket, sendRaw } from "./ip_output.ts";
 import { headerOf, ip, ipPacket, type PacketFields, pattern, TestHost } from "./link_kit_test.ts";
 import type { SendOptions } from "./packet.ts";
 import { LOOPBACK_MTU } from "./route.ts";
+import { MTU_UNKNOWN, routeMtu, sourceFor } from "./way.ts";
 
 function host(): TestHost {
   const made = new TestHost();

@@ -10,11 +10,17 @@ import { assert } from "../../kernel/assert.ts";
 import type { DevEnv } from "../../kernel/dev.ts";
 import { ArpTable } from "./arp.ts";
 import { ConvSpace } from "./conv_space.ts";
+import { Dad } from "./dad.ts";
+import { Icmp6Counts } from "./icmp6_counts.ts";
 import { IcmpErrors } from "./icmp_errors.ts";
 import type { Ipifc } from "./ipifc.ts";
 import { Ndb } from "./ndb.ts";
+import { Mld } from "./mld.ts";
+import { NdTable } from "./nd.ts";
 import { NetLog } from "./netlog.ts";
+import { PathMtus } from "./path_mtu.ts";
 import type { Proto } from "./proto.ts";
+import { RouterAdverts } from "./ra6.ts";
 import { RouteTable } from "./route.ts";
 import { SelfTable } from "./self_table.ts";
 import { IpStats } from "./stats.ts";
@@ -25,12 +31,18 @@ export type ProtoFactory = (stack: IpStack) => Proto;
 /** One whole IP stack. */
 export class IpStack {
   readonly stats: IpStats = new IpStats();
+  readonly icmp6: Icmp6Counts = new Icmp6Counts();
   readonly log: NetLog = new NetLog();
   readonly ndb: Ndb = new Ndb();
   /** Interfaces; kept by ipifc. */
   readonly ifcs: Ipifc[] = [];
   readonly routes: RouteTable;
   readonly arp: ArpTable;
+  readonly nd: NdTable;
+  readonly dad: Dad;
+  readonly mld: Mld;
+  readonly adverts: RouterAdverts;
+  readonly pathMtus: PathMtus;
   readonly self: SelfTable;
   readonly icmpErrors: IcmpErrors;
   /** Whether packets for others are passed on (`iprouting`). */
@@ -48,6 +60,11 @@ export class IpStack {
     this.#ipId = env.random.u32() & 0xffff;
     this.routes = new RouteTable(this);
     this.arp = new ArpTable(this);
+    this.nd = new NdTable(this);
+    this.dad = new Dad(this);
+    this.mld = new Mld(this);
+    this.adverts = new RouterAdverts(this);
+    this.pathMtus = new PathMtus(env.clock);
     this.self = new SelfTable();
     this.icmpErrors = new IcmpErrors(this);
   }

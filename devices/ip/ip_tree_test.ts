@@ -13,6 +13,7 @@ Deno.test("#ip lists Akaros' files in Akaros' order, and raw", () => {
     "udp",
     "ipifc",
     "icmp",
+    "icmpv6",
     "raw",
     "arp",
     "ndb",
@@ -59,7 +60,7 @@ Deno.test("Every entry that is listed can be looked up and has the record that s
     }
     return count;
   };
-  assertEquals(visit(pathOf(Kind.Root)), 10 + 5 * 2 + (1 + 8) + 2 * (1 + 7));
+  assertEquals(visit(pathOf(Kind.Root)), 11 + 6 * 2 + (1 + 8) + 2 * (1 + 7));
 });
 
 Deno.test("Names that are no number, or a number without a conversation, are not found", () => {

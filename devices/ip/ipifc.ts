@@ -18,6 +18,7 @@ import type { PortOffloads } from "../../kernel/host.ts";
 import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
 import { formatMask, type IpAddr, prefixMask } from "../../kernel/wire/ip_addr.ts";
 import { IPV4_HEADER_LEN, ipv4TotalLen } from "../../kernel/wire/ipv4.ts";
+import { IPV6_HEADER_LEN, IPV6_MTU_MIN, ipv6PayloadLen } from "../../kernel/wire/ipv6.ts";
 import type { Conv } from "./conv.ts";
 import { Iplifc, type IplifcFields } from "./iplifc.ts";
 import type { IpStack } from "./ip_stack.ts";
@@ -26,6 +27,7 @@ import type { Link, Medium } from "./medium.ts";
 import type { Cast } from "./packet.ts";
 import type { Reassembly } from "./reassembly.ts";
 import { Route, RouteKind } from "./route.ts";
+import { source6 } from "./source6.ts";
 
 /** Most addresses of one interface. */
 export const IPLIFCS_MAX = 64;
@@ -35,8 +37,6 @@ export const IFC_GROUPS_MAX = 256;
 const ALL_ONES = prefixMask(128);
 /** Router advertisement parameters before anybody set one (Akaros). */
 const ROUTER_DEFAULTS: readonly (readonly [string, number])[] = [
-  ["sendra", 0],
-  ["recvra", 0],
   ["mflag", 0],
   ["oflag", 0],
   ["maxraint", 600_000],
@@ -61,12 +61,13 @@ export class Ipifc {
   maxtu = 0;
   /** Its addresses, in the order in which they were added. */
   readonly lifcs: Iplifc[] = [];
+  /** Bytes of an IPv6 packet that a router said the link takes (RFC 4861 4.6.4); 0: it did not. */
+  advertisedMtu = 0;
+  /** Whether it configures itself by router advertisements. */
+  receivesAdverts = false;
   /** Put datagrams together before they are forwarded out of it. */
   reassembles = false;
-  /**
-   * 127/8 is behind its link, as the loopback of the machine at the other end (Linux: route_localnet): packets may go
-   * there, and come from there to addresses of ours.
-   */
+  /** 127/8 is behind its link, the loopback of the machine there (Linux: route_localnet): packets come and go. */
   localnet = false;
   packetsIn = 0;
   packetsOut = 0;
@@ -81,6 +82,7 @@ export class Ipifc {
   readonly #loopback: LoopbackQueue;
   #groups: IpAddr[] = [];
   #unspecified = 0;
+  #addresses6 = 0;
 
   constructor(readonly stack: IpStack, readonly conv: Conv, readonly reassembly: Reassembly) {
     const anything = prefixMask(0);
@@ -95,6 +97,17 @@ export class Ipifc {
   /** Most bytes of an IP packet on its link. */
   get mtu(): number {
     return this.medium === null ? 0 : this.maxtu - this.medium.headerLen;
+  }
+
+  /** Whether it has an IPv6 address, be it tentative: without one there is nothing to be said to it in IPv6. */
+  get speaksIpv6(): boolean {
+    return this.#addresses6 > 0;
+  }
+
+  /** Most bytes of an IPv6 packet on its link. */
+  get mtu6(): number {
+    const { mtu, advertisedMtu } = this;
+    return advertisedMtu > 0 && advertisedMtu < mtu ? advertisedMtu : mtu;
   }
 
   /**
@@ -122,6 +135,7 @@ export class Ipifc {
   unbind(): void {
     const { link } = this;
     if (link === null) throw new KernelError("EFAIL", "Cannot unbind: it is not bound");
+    this.stack.adverts.stop(this);
     this.removeAllAddresses();
     for (const group of [...this.#groups]) this.#dropGroup(group);
     link.unbind();
@@ -140,30 +154,54 @@ export class Ipifc {
     if (maxtu < medium.mtuMin || maxtu > most) {
       throw new KernelError("EFAIL", `Cannot set the MTU to ${maxtu}: not in ${medium.mtuMin} … ${most}`);
     }
+    if (maxtu - medium.headerLen < IPV6_MTU_MIN && this.speaksIpv6) {
+      throw new KernelError("EFAIL", `Cannot set the MTU to ${maxtu}: IPv6 needs packets of ${IPV6_MTU_MIN} bytes`);
+    }
     this.maxtu = maxtu;
   }
 
-  /** Adds an address; for one that it has, only the lifetimes are new. EFAIL: not bound; ENOSPC: too many. */
-  addAddress(fields: IplifcFields): void {
+  /**
+   * Adds an address; for one that it has, only proxy is new. `tentative`: it is not ours before {@link confirmAddress}.
+   * EFAIL: not bound, or a link too small for IPv6; ENOSPC: too many.
+   */
+  addAddress(fields: IplifcFields, tentative = false): Iplifc {
     if (this.link === null) throw new KernelError("EFAIL", `Cannot add ${fields.local}: the interface is not bound`);
     const old = this.lifcs.find((lifc) => lifc.local.equals(fields.local));
     if (old !== undefined) {
       old.proxy = fields.proxy;
-      return;
+      return old;
     }
     if (this.lifcs.length >= IPLIFCS_MAX) {
       throw new KernelError("ENOSPC", `Cannot add ${fields.local}: the interface has ${IPLIFCS_MAX} addresses`);
+    }
+    if (!fields.local.isV4 && this.mtu < IPV6_MTU_MIN) {
+      throw new KernelError("EFAIL", `Cannot add ${fields.local}: an MTU of ${this.mtu} is too small for IPv6`);
     }
     const lifc = new Iplifc(fields);
     const claims = lifc.claims();
     // Looked at before, so that nothing has to be undone.
     this.stack.self.requireRoom(claims.length);
     this.stack.routes.requireRoom(claims.length + 1);
+    lifc.tentative = tentative;
     this.lifcs.push(lifc);
-    for (const [addr, cast] of claims) this.#own(addr, cast);
-    this.#changeOnLink(lifc, "add");
-    if (lifc.local.isUnspecified) this.#unspecified++;
-    else this.link.addAddress?.(lifc.local);
+    this.#claim(lifc);
+    if (!lifc.local.isV4) this.#addresses6++;
+    if (!tentative) this.#settle(lifc);
+    return lifc;
+  }
+
+  /** A tentative address turned out to be nobody else's. */
+  confirmAddress(lifc: Iplifc): void {
+    if (!lifc.tentative || !this.lifcs.includes(lifc)) return;
+    lifc.tentative = false;
+    try {
+      this.#own(lifc.local, "unicast");
+      this.#settle(lifc);
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      // A table has become full since it was tried, and nobody waits to be told.
+      this.#dropAddress(lifc);
+    }
   }
 
   /** Removes an address; mask and remote must be its own. EFAIL: there is none such. */
@@ -175,13 +213,18 @@ export class Ipifc {
     this.#dropAddress(lifc);
   }
 
+  /** Takes `lifc` away; nothing if it is gone. */
+  dropAddress(lifc: Iplifc): void {
+    if (this.lifcs.includes(lifc)) this.#dropAddress(lifc);
+  }
+
   removeAllAddresses(): void {
     for (const lifc of [...this.lifcs]) this.#dropAddress(lifc);
   }
 
   /** Whether `addr` is an address of this interface. */
   hasAddress(addr: IpAddr): boolean {
-    for (const lifc of this.lifcs) if (lifc.local.equals(addr)) return !addr.isUnspecified;
+    for (const lifc of this.lifcs) if (lifc.local.equals(addr)) return !addr.isUnspecified && !lifc.tentative;
     return false;
   }
 
@@ -191,11 +234,15 @@ export class Ipifc {
     return false;
   }
 
-  /** Our address for talking to the neighbour `addr`: of the same net if there is one, else the first; or null. */
+  /**
+   * Our address for talking to the neighbour `addr`: of the same net if there is one, else the first; or null. Of IPv6
+   * that for talking to any host, by scope and likeness.
+   */
   sourceFor(addr: IpAddr): IpAddr | null {
+    if (!addr.isV4) return source6(this.lifcs, addr);
     let first: IpAddr | null = null;
     for (const lifc of this.lifcs) {
-      if (lifc.tentative || lifc.local.isUnspecified || lifc.local.isV4 !== addr.isV4) continue;
+      if (lifc.local.isUnspecified || !lifc.local.isV4) continue;
       if (lifc.reaches(addr)) return lifc.local;
       first ??= lifc.local;
     }
@@ -209,8 +256,6 @@ export class Ipifc {
     if (this.#groups.length >= IFC_GROUPS_MAX) throw new KernelError("ENOSPC", `Cannot join ${group}: too many groups`);
     this.stack.self.requireRoom(1);
     this.stack.routes.requireRoom(1);
-    // The link may refuse, and then nothing was done.
-    if (!this.#groups.some((one) => one.equals(group))) this.link.joinGroup?.(group);
     this.#own(group, "multicast");
     this.#groups.push(group);
   }
@@ -252,8 +297,9 @@ export class Ipifc {
     const copy = block.clone();
     // Padding of the link is not the packet's; one that is wrong is shown as it came.
     const length = copy.wp - copy.rp;
-    const isV4 = length >= IPV4_HEADER_LEN && copy.buf[copy.rp]! >>> 4 === 4;
-    if (isV4 && ipv4TotalLen(copy.buf, copy.rp) >= IPV4_HEADER_LEN) copy.trim(ipv4TotalLen(copy.buf, copy.rp));
+    const version = length >= IPV4_HEADER_LEN ? copy.buf[copy.rp]! >>> 4 : 0;
+    if (version === 4 && ipv4TotalLen(copy.buf, copy.rp) >= IPV4_HEADER_LEN) copy.trim(ipv4TotalLen(copy.buf, copy.rp));
+    if (version === 6 && length >= IPV6_HEADER_LEN) copy.trim(IPV6_HEADER_LEN + ipv6PayloadLen(copy.buf, copy.rp));
     finishChecksum(copy);
     copy.clearOffload();
     if (this.conv.sq === null || this.conv.sq.pass(copy) !== "ok") this.traceDrops++;
@@ -264,6 +310,8 @@ export class Ipifc {
     const values: readonly (readonly [string, string | number])[] = [
       ["device", this.link?.device ?? ""],
       ["maxtu", this.maxtu],
+      ["sendra", 0],
+      ["recvra", this.receivesAdverts ? 1 : 0],
       ...ROUTER_DEFAULTS,
       ["pktin", this.packetsIn],
       ["pktout", this.packetsOut],
@@ -299,9 +347,33 @@ export class Ipifc {
     block.free();
   }
 
+  /** Makes everything ours that `lifc` means; the link may refuse a group, and then nothing was done. */
+  #claim(lifc: Iplifc): void {
+    const done: (readonly [IpAddr, Cast])[] = [];
+    try {
+      for (const claim of lifc.claims()) {
+        this.#own(claim[0], claim[1]);
+        done.push(claim);
+      }
+    } catch (error) {
+      for (const [addr, cast] of done) this.#disown(addr, cast);
+      this.lifcs.splice(this.lifcs.indexOf(lifc), 1);
+      throw error;
+    }
+  }
+
+  /** `lifc` is ours: its net is on the link, and the neighbours are told. */
+  #settle(lifc: Iplifc): void {
+    this.#changeOnLink(lifc, "add");
+    if (lifc.local.isUnspecified) this.#unspecified++;
+    else this.link?.addAddress?.(lifc.local);
+  }
+
   #dropAddress(lifc: Iplifc): void {
     this.lifcs.splice(this.lifcs.indexOf(lifc), 1);
+    if (!lifc.local.isV4) this.#addresses6--;
     for (const [addr, cast] of lifc.claims()) this.#disown(addr, cast);
+    if (lifc.tentative) return;
     this.#changeOnLink(lifc, "remove");
     if (lifc.local.isUnspecified) this.#unspecified--;
     else this.link?.removeAddress?.(lifc.local);
@@ -310,7 +382,9 @@ export class Ipifc {
   /** Adds or removes the route to the net of `lifc`, which several addresses may share. */
   #changeOnLink(lifc: Iplifc, change: "add" | "remove"): void {
     const { net: dest, mask, isPointToPoint, proxy } = lifc;
-    const isShared = this.lifcs.some((one) => one !== lifc && one.net.equals(dest) && one.mask.equals(mask));
+    const isShared = this.lifcs.some((one) =>
+      one !== lifc && !one.tentative && one.net.equals(dest) && one.mask.equals(mask)
+    );
     // A single host as its own other end is no net.
     if (isShared || lifc.local.isUnspecified || (isPointToPoint && dest.equals(lifc.local))) return;
     const kind = isPointToPoint ? RouteKind.PointToPoint : RouteKind.OnLink;
@@ -320,19 +394,25 @@ export class Ipifc {
 
   #dropGroup(group: IpAddr): void {
     this.#groups.splice(this.#groups.findIndex((one) => one.equals(group)), 1);
-    if (this.#disown(group, "multicast")) this.link?.leaveGroup?.(group);
+    this.#disown(group, "multicast");
   }
 
-  /** Makes `addr` ours once more; true if it was not. */
-  #own(addr: IpAddr, cast: Cast): boolean {
-    if (!this.stack.self.add(addr, this, cast)) return false;
-    this.stack.routes.add({ dest: addr, mask: ALL_ONES, kind: KIND_OF_CAST[cast], ifc: this });
-    return true;
+  /** Makes `addr` ours once more; what the link throws leaves nothing done. */
+  #own(addr: IpAddr, cast: Cast): void {
+    const { self, routes } = this.stack;
+    if (!self.add(addr, this, cast)) return;
+    try {
+      if (cast === "multicast") this.link?.joinGroup?.(addr);
+    } catch (error) {
+      self.remove(addr, this, cast);
+      throw error;
+    }
+    routes.add({ dest: addr, mask: ALL_ONES, kind: KIND_OF_CAST[cast], ifc: this });
   }
 
-  #disown(addr: IpAddr, cast: Cast): boolean {
-    if (!this.stack.self.remove(addr, this, cast)) return false;
+  #disown(addr: IpAddr, cast: Cast): void {
+    if (!this.stack.self.remove(addr, this, cast)) return;
     this.stack.routes.removeOwn(addr, ALL_ONES, this, KIND_OF_CAST[cast]);
-    return true;
+    if (cast === "multicast") this.link?.leaveGroup?.(addr);
   }
 }

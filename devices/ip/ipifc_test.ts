@@ -99,7 +99,7 @@ Deno.test("unbind lets go of the device, addresses, routes, groups, neighbours a
     ttl: 1,
     tos: 0,
   });
-  assertEquals([at.ether.openConvs, at.clock.timerCount, made.conv.inUse], [2, 1, 2]);
+  assertEquals([at.ether.openConvs, at.clock.timerCount, made.conv.inUse], [3, 1, 2]);
   made.ctl("unbind");
   assertEquals([at.ether.openConvs, at.clock.timerCount, made.conv.inUse], [0, 0, 1]);
   assertEquals([at.stack.self.size, at.stack.arp.size, at.stack.routes.size], [0, 0, 1]);
@@ -180,11 +180,18 @@ Deno.test("the ctl file refuses what makes no sense, missing arguments included 
   ctl("bind ether /net/ether0");
   assert(refusal(() => ctl("bind loopback")).includes("/net/ether0"));
   for (
-    const text of ["add x", "add 10.0.0.1 /33", "add 10.0.0.1 255.0.255.0", "add 224.0.0.1", "add 10.0.0.1 /24 fe80::1"]
+    const text of [
+      "add x",
+      "add 10.0.0.1 /33",
+      "add 10.0.0.1 255.0.255.0",
+      "add 224.0.0.1",
+      "add 10.0.0.1 /24 fe80::1",
+      "add :: /64",
+    ]
   ) {
     assertEquals(refusalCode(() => ctl(text)), "EINVAL", text);
   }
-  assertEquals(refusalCode(() => ctl("add fe80::1 /64")), "EPROTONOSUPPORT");
+  assertEquals(refusalCode(() => ctl("add fe80::1 /64 fe80:: 1514 proxy")), "EPROTONOSUPPORT");
   assertEquals(refusalCode(() => ctl("remove 10.0.0.1 /24")), "EFAIL");
   assertEquals(refusalCode(() => ctl("leavemulti 224.0.0.1")), "EFAIL");
   assertEquals(refusalCode(() => ctl("joinmulti 10.0.0.1")), "EINVAL");

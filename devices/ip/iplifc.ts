@@ -7,6 +7,7 @@
  */
 
 import { type IpAddr, IPV4_BROADCAST, prefixLength, prefixMask } from "../../kernel/wire/ip_addr.ts";
+import { ALL_NODES, solicitedNode } from "./addr6.ts";
 import type { Cast } from "./packet.ts";
 
 /** A lifetime without end, as the status file prints it (Akaros: all ones of 64 bits). */
@@ -29,8 +30,10 @@ export class Iplifc {
   readonly mask: IpAddr;
   readonly remote: IpAddr;
   proxy: boolean;
-  /** Not yet known to be nobody else's (IPv6): may not source packets. */
+  /** Not yet known to be nobody else's (IPv6): not ours, may not source packets. */
   tentative = false;
+  /** Still ours, but not for what is new (RFC 4862 5.5.4). */
+  isDeprecated = false;
   /** Seconds for which the address is valid, and preferred, from when it was added. */
   validLifetimeS = Infinity;
   preferredLifetimeS = Infinity;
@@ -60,12 +63,15 @@ export class Iplifc {
   /**
    * Every address that is ours by it. Of broadcasts: the net's, its old form with zeros (RFC 1122 3.2.1.3), and the
    * limited one. Akaros adds those of the address class, too; since CIDR (RFC 4632) they are ordinary addresses of
-   * others.
+   * others. Of IPv6 the groups in which neighbours ask for it; while it is tentative only those.
    */
   claims(): readonly (readonly [addr: IpAddr, cast: Cast])[] {
     const claims: [IpAddr, Cast][] = [];
-    if (!this.local.isUnspecified) claims.push([this.local, "unicast"]);
-    if (!this.local.isV4) return claims;
+    if (!this.local.isUnspecified && !this.tentative) claims.push([this.local, "unicast"]);
+    if (!this.local.isV4) {
+      if (!this.local.isLoopback) claims.push([solicitedNode(this.local), "multicast"], [ALL_NODES, "multicast"]);
+      return claims;
+    }
     claims.push([IPV4_BROADCAST, "broadcast"]);
     // RFC 3021: a net of two has no broadcast address.
     if (!this.local.isUnspecified && (prefixLength(this.mask) ?? 128) < 127) {

@@ -19,7 +19,7 @@ Deno.test("Iplifc.claims() are the address and the net's broadcasts, and none of
   );
   assertEquals(claims(lifc("10.1.2.3", "/31")), "10.1.2.3 unicast, 255.255.255.255 broadcast");
   assertEquals(claims(lifc("0.0.0.0", "/0")), "255.255.255.255 broadcast");
-  assertEquals(claims(lifc("fe80::1", "/64")), "fe80::1 unicast");
+  assertEquals(claims(lifc("fe80::1", "/64")), "fe80::1 unicast, ff02::1:ff00:1 multicast, ff02::1 multicast");
 });
 
 Deno.test("Iplifc.reaches() is its net, or its other end", () => {

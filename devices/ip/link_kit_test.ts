@@ -23,13 +23,18 @@ import {
   ETHER_HEADER_LEN,
   ETHERTYPE_ARP,
   ETHERTYPE_IPV4,
+  ETHERTYPE_IPV6,
   etherTypeAt,
 } from "../../kernel/wire/ethernet.ts";
 import { type IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
-import { IP_PROTO_UDP } from "../../kernel/wire/ip_proto.ts";
+import { IP_PROTO_ICMP6, IP_PROTO_UDP } from "../../kernel/wire/ip_proto.ts";
 import { emitIpv4, IPV4_HEADER_MAX, type Ipv4Fields, type Ipv4Header, parseIpv4 } from "../../kernel/wire/ipv4.ts";
-import { MAC_BROADCAST, MAC_ZERO, type MacAddr, parseMacAddr } from "../../kernel/wire/mac_addr.ts";
+import { MAC_BROADCAST, MAC_ZERO, type MacAddr, multicastMacV6, parseMacAddr } from "../../kernel/wire/mac_addr.ts";
+import { setIcmp6Checksum } from "../../kernel/wire/icmp6.ts";
+import { emitIpv6, IPV6_HEADER_LEN, ipv6Dst, type Ipv6Fields, ipv6Src } from "../../kernel/wire/ipv6.ts";
+import { emitNd, ND_HOP_LIMIT, ndLen, type NdMessage, parseNd } from "../../kernel/wire/nd.ts";
 import type { Conv } from "./conv.ts";
+import { Icmp6Proto } from "./icmp6.ts";
 import type { Ipifc } from "./ipifc.ts";
 import { IpifcProto } from "./ipifc_proto.ts";
 import { IpStack } from "./ip_stack.ts";
@@ -174,6 +179,38 @@ export class FakeEther extends Dev {
   }
 }
 
+/** What {@link ip6Packet} is made from; by default UDP from fe80::2 to 2001:db8::1. */
+export interface Packet6Fields extends Partial<Omit<Ipv6Fields, "payloadLen" | "src" | "dst">> {
+  readonly src?: string;
+  readonly dst?: string;
+  /** Bytes behind the header, or how many. */
+  readonly payload?: Uint8Array | number;
+}
+
+/** An IPv6 packet. */
+export function ip6Packet(fields: Packet6Fields = {}): Uint8Array {
+  const { src = "2001:db8::2", dst = "2001:db8::1", payload = 8, nextHeader = IP_PROTO_UDP, ...rest } = fields;
+  const bytes = typeof payload === "number" ? pattern(payload) : payload;
+  const buf = new Uint8Array(IPV6_HEADER_LEN + bytes.length);
+  emitIpv6({ ...rest, nextHeader, src: ip(src), dst: ip(dst), payloadLen: bytes.length }, buf, 0);
+  buf.set(bytes, IPV6_HEADER_LEN);
+  return buf;
+}
+
+/** An ICMPv6 packet with a right checksum. */
+export function icmp6Packet(message: Uint8Array, fields: Packet6Fields = {}): Uint8Array {
+  const packet = ip6Packet({ ...fields, nextHeader: IP_PROTO_ICMP6, payload: message });
+  setIcmp6Checksum(packet, IPV6_HEADER_LEN, packet.length, ipv6Src(packet, 0), ipv6Dst(packet, 0));
+  return packet;
+}
+
+/** A message of neighbour discovery as a packet from the link. */
+export function ndPacket(message: NdMessage, fields: Packet6Fields = {}): Uint8Array {
+  const bytes = new Uint8Array(ndLen(message));
+  emitNd(message, bytes, 0);
+  return icmp6Packet(bytes, { hopLimit: ND_HOP_LIMIT, ...fields });
+}
+
 /** What a protocol was given. */
 export interface Received {
   readonly bytes: Uint8Array;
@@ -191,6 +228,8 @@ class KeepingProto implements Proto {
   readonly convsMax = 1;
   readonly bypassable = false;
   readonly received: Received[] = [];
+  /** IPv6 packets. */
+  readonly received6: InputPacket[] = [];
   create(): void {}
   close(): void {}
   status(): string {
@@ -199,7 +238,11 @@ class KeepingProto implements Proto {
   stats(): string {
     return "";
   }
-  input({ block, cast, ifc }: InputPacket): void {
+  input(packet: InputPacket): void {
+    if (packet.version === 6) this.received6.push(packet);
+    else this.#keep(packet);
+  }
+  #keep({ block, cast, ifc }: InputPacket): void {
     const bytes = block.bytes().slice();
     const header = parseIpv4(bytes, 0, bytes.length);
     assert(header !== null, "A protocol gets a valid packet");
@@ -223,6 +266,8 @@ export class TestHost {
   readonly stack: IpStack;
   readonly proto: IpifcProto;
   readonly received: Received[];
+  readonly received6: InputPacket[];
+  readonly icmp6: Icmp6Proto;
 
   constructor() {
     const env: DevEnv = {
@@ -236,6 +281,8 @@ export class TestHost {
     const keeping = new KeepingProto();
     this.stack.addProto(() => keeping);
     this.received = keeping.received;
+    this.received6 = keeping.received6;
+    this.icmp6 = this.stack.addProto((stack) => new Icmp6Proto(stack)) as Icmp6Proto;
   }
 
   /** The first Ethernet. */
@@ -261,6 +308,20 @@ export class TestHost {
     return made;
   }
 
+  /** As {@link etherIfc}, with 2001:db8::1/64 and fe80::1/64. */
+  ether6Ifc(): TestIfc {
+    const made = this.ifc("bind ether /net/ether0", "add fe80::1 /64", "add 2001:db8::1 /64");
+    // The groups of the addresses are told twice.
+    this.clock.advance(1000);
+    this.ether.sent.length = 0;
+    return made;
+  }
+
+  /** Makes fe80::2 and 2001:db8::2 known at {@link PEER_MAC}. */
+  knowPeer6(): void {
+    for (const addr of ["fe80::2", "2001:db8::2"]) this.stack.arp.ctl(["add", addr, PEER_MAC.toString()]);
+  }
+
   /** Makes 10.0.0.2 known at {@link PEER_MAC}. */
   knowPeer(): void {
     this.stack.arp.ctl(["add", "10.0.0.2", PEER_MAC.toString()]);
@@ -278,6 +339,15 @@ export class TestHost {
     ether.receive(
       etherFrame({ dst, src: PEER_MAC, etherType: ETHERTYPE_IPV4, payload: packet, pad: options.pad ?? false }),
     );
+    this.run();
+  }
+
+  /** Receives an IPv6 packet on Ethernet `number`. */
+  receive6(packet: Uint8Array, options: { number?: number; dst?: MacAddr; src?: MacAddr } = {}): void {
+    const ether = this.ethers[options.number ?? 0]!;
+    const to = ipv6Dst(packet, 0);
+    const { dst = to.isMulticast ? multicastMacV6(to) : ether.mac, src = PEER_MAC } = options;
+    ether.receive(etherFrame({ dst, src, etherType: ETHERTYPE_IPV6, payload: packet, pad: true }));
     this.run();
   }
 
@@ -307,6 +377,17 @@ export class TestHost {
   takePackets(number = 0): Uint8Array[] {
     const frames = this.takeFrames(number).filter((frame) => etherTypeAt(frame, 0) === ETHERTYPE_IPV4);
     return frames.map((frame) => frame.subarray(ETHER_HEADER_LEN));
+  }
+
+  /** IPv6 packets among the frames sent on Ethernet `number`. */
+  take6(number = 0): Uint8Array[] {
+    const frames = this.takeFrames(number).filter((frame) => etherTypeAt(frame, 0) === ETHERTYPE_IPV6);
+    return frames.map((frame) => frame.subarray(ETHER_HEADER_LEN));
+  }
+
+  /** Messages of neighbour discovery among them, in words. */
+  takeNd(number = 0): NdMessage[] {
+    return this.take6(number).flatMap((packet) => parseNd(packet, IPV6_HEADER_LEN, packet.length) ?? []);
   }
 
   /** ARP packets among the frames sent on Ethernet `number`, in words. */

@@ -12,7 +12,8 @@ import type { Block } from "../../kernel/block.ts";
 import type { PortOffloads } from "../../kernel/host.ts";
 import { Job } from "../../kernel/job.ts";
 import { Queue } from "../../kernel/queue.ts";
-import { Arrival, ipInput } from "./ip_input.ts";
+import { Arrival } from "./arrival.ts";
+import { ipInput } from "./ip_input.ts";
 import type { Ipifc } from "./ipifc.ts";
 
 /** Bytes that wait (Akaros); more are dropped. */

@@ -12,6 +12,7 @@ import type { PortOffloads } from "../../kernel/host.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { ArpLink } from "./arp_store.ts";
 import type { Ipifc } from "./ipifc.ts";
+import type { NdLink } from "./nd_store.ts";
 
 /** A kind of link that an interface can be bound to. */
 export interface Medium {
@@ -39,12 +40,14 @@ export interface Link {
   readonly isLoopback?: boolean;
   /** How ARP works on it, if its neighbours have hardware addresses. */
   readonly arpLink?: ArpLink;
+  /** How neighbour discovery works on it, likewise. */
+  readonly ndLink?: NdLink;
   /**
    * Sends an IP packet (given away) to the neighbour `gateway`. What cannot be sent is dropped and counted on the
    * interface: by now the sender is gone.
    */
   write(block: Block, gateway: IpAddr): void;
-  /** An address was added: announce it (gratuitous ARP). */
+  /** An address was added: announce it (gratuitous ARP, an unsolicited advertisement). */
   addAddress?(addr: IpAddr): void;
   /** An address was removed. */
   removeAddress?(addr: IpAddr): void;

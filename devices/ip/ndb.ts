@@ -32,6 +32,22 @@ export class Ndb {
     this.version++;
   }
 
+  /**
+   * Puts `text` at the end in place of `old`, wherever that stands by now. False: it does not fit, and nothing is
+   * changed.
+   */
+  replace(old: string, text: string, wallMs: number): boolean {
+    if (old === text) return true;
+    const whole = new TextDecoder().decode(this.#bytes);
+    const rest = old === "" ? whole : whole.replace(old, "");
+    const bytes = new TextEncoder().encode(rest + text);
+    if (bytes.length > NDB_BYTES_MAX) return false;
+    this.#bytes = bytes;
+    this.version++;
+    this.mtimeMs = wallMs;
+    return true;
+  }
+
   /** Puts `bytes` at `offset`; a write at 0 replaces the whole text. EIO: beyond the limit, or behind the end. */
   write(bytes: Uint8Array, offset: number, wallMs: number): number {
     if (offset > this.#bytes.length || offset + bytes.length > NDB_BYTES_MAX) {

@@ -26,3 +26,13 @@ Deno.test("Ndb refuses with EIO what would end beyond 1023 bytes, and holes", ()
   ndb.truncate();
   assertEquals(refusalCode(() => ndb.write(bytes("x"), 1, 0)), "EIO");
 });
+
+Deno.test("ndb.replace() puts its part at the end, takes it back wherever it is, and leaves others alone", () => {
+  const ndb = new Ndb();
+  ndb.write(bytes("ip=10.0.0.1\n"), 0, 1);
+  assertEquals([ndb.replace("", "\tdns=a\n", 2), text(ndb)], [true, "ip=10.0.0.1\n\tdns=a\n"]);
+  assertEquals([ndb.replace("\tdns=a\n", "\tdns=b\n", 3), text(ndb), ndb.mtimeMs], [true, "ip=10.0.0.1\n\tdns=b\n", 3]);
+  assertEquals([ndb.replace("\tdns=b\n", "x".repeat(1020), 4), text(ndb)], [false, "ip=10.0.0.1\n\tdns=b\n"]);
+  ndb.write(bytes("new\n"), 0, 5);
+  assertEquals([ndb.replace("\tdns=b\n", "", 6), text(ndb)], [true, "new\n"]);
+});

@@ -30,8 +30,12 @@ export interface Advice {
   readonly code: number;
   /** Next-hop MTU in bytes of a "too big", else 0. */
   readonly mtu: number;
+  /** Whether its destination cannot be had; what only concerns one packet is not this. */
+  readonly unreachable: boolean;
   /** Whether there is no use in sending again: protocol or port unreachable, prohibited. */
   readonly hard: boolean;
+  /** Whether the host is there, and nobody has the port. */
+  readonly refused: boolean;
   /** The protocol number of the quoted packet. */
   readonly protocol: number;
   /**
@@ -114,8 +118,8 @@ export interface Proto {
    * number.
    */
   output?(conv: Conv, block: Block): OrWait<number>;
-  /** An ICMP error about a packet of ours. */
-  advise?(advice: Advice): void;
+  /** An ICMP error about a packet of ours. Whether it really is: false where we know that we sent no such packet. */
+  advise?(advice: Advice): boolean;
 
   /** The line of the `status` file, newline included. A bypassed conversation has a line of its own. */
   status(conv: Conv): string;

@@ -12,11 +12,11 @@
  */
 
 import { KernelError } from "../../kernel/error.ts";
-import { ICMP_UNREACHABLE_PROTOCOL } from "../../kernel/wire/icmp.ts";
 import { adviseConv } from "./advice.ts";
-import { deliverBypass } from "./bypass.ts";
+import { deliverBypass, takesVersion } from "./bypass.ts";
 import type { Conv } from "./conv.ts";
 import type { ConvSpace } from "./conv_space.ts";
+import { IcmpFault } from "./icmp_errors.ts";
 import type { IpStack } from "./ip_stack.ts";
 import type { InputPacket } from "./packet.ts";
 import type { Advice, BypassRules, Proto } from "./proto.ts";
@@ -78,18 +78,19 @@ export class RawProto implements Proto {
 
   input(packet: InputPacket): void {
     const conv = this.space.table.findLocal(packet.dst, packet.protocol);
-    if (conv === null || conv.bypass === null) {
+    if (conv === null || conv.bypass === null || !takesVersion(conv, packet.version)) {
       this.noConv++;
-      this.stack.icmpErrors.unreachable(packet, ICMP_UNREACHABLE_PROTOCOL);
+      this.stack.icmpErrors.report(packet, IcmpFault.Protocol);
       return packet.block.free();
     }
     this.inPackets++;
     deliverBypass(conv, packet.block);
   }
 
-  advise(advice: Advice): void {
+  advise(advice: Advice): boolean {
     const conv = this.space.table.findLocal(advice.laddr, advice.protocol);
     if (conv !== null) adviseConv(conv, advice);
+    return conv !== null;
   }
 
   status(conv: Conv): string {

@@ -1,7 +1,8 @@
 /**
- * Reassembly of fragmented datagrams (RFC 791 3.2, RFC 815's idea of holes, RFC 5722 on overlaps, RFC 3168 5.3 on ECN).
+ * Reassembly of fragmented datagrams (RFC 791 3.2, RFC 8200 4.5, RFC 815's idea of holes, RFC 5722 on overlaps, RFC
+ * 3168 5.3 on ECN).
  *
- * Path: ip_input, forward (interfaces that reassemble) → reassembly → ip_input.
+ * Path: ip_input, ip6_input, forward (interfaces that reassemble) → reassembly → ip_input, ip6_input.
  *
  * One buffer per datagram: a fragment's payload is copied to its place in it and its own block is given back at once,
  * so the result is one contiguous block and a fragment's memory is no more than its bytes. The first fragment's header
@@ -9,13 +10,14 @@
  *
  * ```
  *   head room … | header of the fragment at offset 0 | payload, with holes until all are there |
- *                                                    data
+ *                                                    dataAt
  * ```
  *
  * A fragment that says the same as one before is ignored; one that overlaps another otherwise ends the whole datagram:
  * no honest sender makes it, and whichever half one takes, a firewall may have seen the other.
  *
- * Limits: named below; at a limit the oldest datagram gives way. Datagrams live for 30 s from their first fragment.
+ * Limits: named below; at a limit the oldest datagram gives way. Datagrams live for 30 s from their first fragment
+ * (RFC 8200 would have those of IPv6 live for 60 at most).
  *
  * @module
  */
@@ -24,16 +26,8 @@ import { assert } from "../../kernel/assert.ts";
 import type { Block } from "../../kernel/block.ts";
 import type { Timer } from "../../kernel/time.ts";
 import { sameBytes } from "../../kernel/wire/bytes.ts";
-import { ICMP_TIME_EXCEEDED_REASSEMBLY } from "../../kernel/wire/icmp.ts";
-import {
-  IPV4_HEADER_MAX,
-  IPV4_TOTAL_MAX,
-  ipv4Tos,
-  setIpv4DontFragment,
-  setIpv4Fragment,
-  setIpv4Tos,
-  setIpv4TotalLen,
-} from "../../kernel/wire/ipv4.ts";
+import { FRAGMENT_FORMATS, type FragmentFormat } from "./fragment_format.ts";
+import { IcmpFault } from "./icmp_errors.ts";
 import type { IpStack } from "./ip_stack.ts";
 import type { InputPacket } from "./packet.ts";
 import { REASSEMBLY_TIMEOUT_S } from "./stats.ts";
@@ -50,8 +44,6 @@ export const REASSEMBLY_FRAGMENTS_MAX = 1366;
 const ECN_MASK = 3;
 const ECN_NOT_ECT = 0;
 const ECN_CE = 3;
-/** Where the payload starts in a buffer: behind the longest header and the head room that every block has. */
-const DATA_AT = 128 + IPV4_HEADER_MAX;
 
 /** Where a fragment belongs. */
 export interface FragmentPlace {
@@ -93,6 +85,8 @@ class Datagram {
     /** The fragment that came first; its block is gone. */
     readonly packet: InputPacket,
     readonly deadlineMs: number,
+    /** What the packet's version has to say about fragments. */
+    readonly format: FragmentFormat,
     public block: Block,
   ) {}
 
@@ -131,10 +125,11 @@ export class Reassembly {
   add(packet: InputPacket, place: FragmentPlace): Block | null {
     const { stats } = this.stack;
     const { block, headerLen } = packet;
+    const format = FRAGMENT_FORMATS[packet.version];
     const end = place.offset + block.wp - block.rp - headerLen;
     stats.reasmReqds++;
     const isUneven = place.more && (end - place.offset) % 8 !== 0;
-    if (end === place.offset || end + headerLen > IPV4_TOTAL_MAX || isUneven) {
+    if (end === place.offset || end + headerLen > format.totalMax || headerLen > format.headerMax || isUneven) {
       stats.inBadFragment++;
       block.free();
       return null;
@@ -163,7 +158,8 @@ export class Reassembly {
     if (this.#byAge.length >= REASSEMBLY_DATAGRAMS_MAX) this.#giveUp(this.#byAge[0]!, "reasmEvicted");
     const key = keyOf(packet, id);
     const deadlineMs = clock.now() + REASSEMBLY_TIMEOUT_S * 1000;
-    const datagram = new Datagram(key, id, packet, deadlineMs, blocks.alloc(size, DATA_AT));
+    const format = FRAGMENT_FORMATS[packet.version];
+    const datagram = new Datagram(key, id, packet, deadlineMs, format, blocks.alloc(size, format.dataAt));
     datagram.next = this.#buckets.get(key) ?? null;
     this.#buckets.set(key, datagram);
     this.#byAge.push(datagram);
@@ -176,7 +172,8 @@ export class Reassembly {
   /** Puts the payload into its place; the reason if the datagram cannot go on. */
   #insert(datagram: Datagram, packet: InputPacket, place: FragmentPlace, end: number): Fault | null {
     const start = place.offset;
-    const { starts, ends } = datagram;
+    const { starts, ends, format } = datagram;
+    const { dataAt } = format;
     const { block, headerLen } = packet;
     const from = block.rp + headerLen;
     if (datagram.total >= 0 && (end > datagram.total || (!place.more && end !== datagram.total))) {
@@ -187,7 +184,7 @@ export class Reassembly {
     let at = starts.length;
     while (at > 0 && starts[at - 1]! >= start) at--;
     if (starts[at] === start && ends[at] === end) {
-      const isSame = sameBytes(datagram.block.buf, DATA_AT + start, block.buf, from, end - start);
+      const isSame = sameBytes(datagram.block.buf, dataAt + start, block.buf, from, end - start);
       return isSame ? null : "reasmOverlap";
     }
     if ((at > 0 && ends[at - 1]! > start) || (at < starts.length && starts[at]! < end)) return "reasmOverlap";
@@ -195,14 +192,14 @@ export class Reassembly {
     this.#reserve(datagram, end);
     if (start === 0) {
       datagram.headerLen = headerLen;
-      datagram.block.buf.set(block.buf.subarray(block.rp, from), DATA_AT - headerLen);
+      datagram.block.buf.set(block.buf.subarray(block.rp, from), dataAt - headerLen);
     }
-    datagram.block.buf.set(block.buf.subarray(from, from + end - start), DATA_AT + start);
+    datagram.block.buf.set(block.buf.subarray(from, from + end - start), dataAt + start);
     starts.splice(at, 0, start);
     ends.splice(at, 0, end);
     datagram.have += end - start;
     datagram.end = Math.max(datagram.end, end);
-    datagram.ecn |= 1 << (ipv4Tos(block.buf, block.rp) & ECN_MASK);
+    datagram.ecn |= 1 << (format.tos(block.buf, block.rp) & ECN_MASK);
     datagram.dontFragment &&= place.dontFragment;
     if (!place.more) datagram.total = end;
     return null;
@@ -211,10 +208,11 @@ export class Reassembly {
   /** Makes the buffer large enough for payload up to `end`. */
   #reserve(datagram: Datagram, end: number): void {
     const old = datagram.block;
-    if (DATA_AT + end <= old.buf.length) return;
-    const block = this.stack.env.blocks.alloc(end, DATA_AT);
-    const from = DATA_AT - datagram.headerLen;
-    block.buf.set(old.buf.subarray(from, DATA_AT + datagram.end), from);
+    const { dataAt } = datagram.format;
+    if (dataAt + end <= old.buf.length) return;
+    const block = this.stack.env.blocks.alloc(end, dataAt);
+    const from = dataAt - datagram.headerLen;
+    block.buf.set(old.buf.subarray(from, dataAt + datagram.end), from);
     datagram.block = block;
     this.#bytes += block.buf.length - old.buf.length;
     old.free();
@@ -232,19 +230,17 @@ export class Reassembly {
 
   /** Makes the header say what the whole is. RFC 3168 5.3: congestion seen by one fragment was seen by all. */
   #finish(datagram: Datagram): Block | null {
-    const { headerLen, total, ecn } = datagram;
+    const { headerLen, total, ecn, format, dontFragment } = datagram;
     const sawCe = (ecn & (1 << ECN_CE)) !== 0;
     // Fragments of one datagram left its sender alike: a mark on what was not capable is a mistake on the way.
-    if (headerLen + total > IPV4_TOTAL_MAX || (sawCe && (ecn & (1 << ECN_NOT_ECT)) !== 0)) {
+    if (headerLen + total > format.totalMax || (sawCe && (ecn & (1 << ECN_NOT_ECT)) !== 0)) {
       return this.#giveUp(datagram, "reasmInconsistent");
     }
     const block = this.#remove(datagram);
-    const at = block.rp = DATA_AT - headerLen;
-    block.wp = DATA_AT + total;
-    setIpv4TotalLen(block.buf, at, headerLen + total);
-    setIpv4Fragment(block.buf, at, 0, false);
-    setIpv4DontFragment(block.buf, at, datagram.dontFragment);
-    if (sawCe) setIpv4Tos(block.buf, at, ipv4Tos(block.buf, at) | ECN_CE);
+    block.rp = format.dataAt - headerLen;
+    block.wp = format.dataAt + total;
+    format.makeWhole(block, headerLen, dontFragment);
+    if (sawCe) format.setTos(block.buf, block.rp, format.tos(block.buf, block.rp) | ECN_CE);
     this.stack.stats.reasmOks++;
     return block;
   }
@@ -280,10 +276,11 @@ export class Reassembly {
       this.stack.stats.reasmTimedOut++;
       const block = this.#remove(oldest);
       if (oldest.headerLen > 0) {
-        block.rp = DATA_AT - oldest.headerLen;
-        block.wp = DATA_AT + oldest.ends[0]!;
+        block.rp = oldest.format.dataAt - oldest.headerLen;
+        block.wp = oldest.format.dataAt + oldest.ends[0]!;
+        oldest.format.setLength(block);
         const packet = { ...oldest.packet, headerLen: oldest.headerLen, block };
-        this.stack.icmpErrors.timeExceeded(packet, ICMP_TIME_EXCEEDED_REASSEMBLY);
+        this.stack.icmpErrors.report(packet, IcmpFault.Reassembly);
       }
       block.free();
     }

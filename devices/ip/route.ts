@@ -64,6 +64,8 @@ export class Route {
     ifc: Ipifc | null,
     /** Whether ARP is answered for its addresses on other interfaces. */
     readonly proxy: boolean = false,
+    /** The interface that a static route must take: a link-local gateway means something on one link only. */
+    readonly via: Ipifc | null = null,
   ) {
     this.ifc = ifc;
     this.isLocal = kind === RouteKind.Unicast;
@@ -147,7 +149,8 @@ export class RouteTable {
     const dest = fields.dest.and(mask);
     const length = prefixLength(mask) ?? 128;
     const tag = fields.tag ?? (kind === RouteKind.Static ? ROUTE_TAG_NONE : ROUTE_TAG_IFC);
-    const route = new Route(dest, mask, length, kind, gateway, tag, ifc, proxy);
+    const via = kind === RouteKind.Static ? ifc : null;
+    const route = new Route(dest, mask, length, kind, gateway, tag, ifc, proxy, via);
     const same = this.#exact(dest, length);
     if (!route.isInterfaces) {
       const own = same.find((one) => one.isInterfaces);
@@ -160,6 +163,16 @@ export class RouteTable {
     this.requireRoom(1);
     this.#link(route);
     return route;
+  }
+
+  /** The static route to exactly this prefix, or null. */
+  staticTo(dest: IpAddr, mask: IpAddr): Route | null {
+    return this.#exact(dest.and(mask), prefixLength(mask) ?? 128).find((one) => !one.isInterfaces) ?? null;
+  }
+
+  /** Removes a static route that is in the table. */
+  removeStatic(route: Route): void {
+    this.#unlink(route);
   }
 
   /** Removes the route that interface `ifc` made to this prefix; nothing if there is none. */
@@ -262,7 +275,7 @@ export class RouteTable {
   #resolve(route: Route): boolean {
     if (route.generation !== this.#generation) {
       route.generation = this.#generation;
-      route.ifc = this.#search(route.gateway!, true)?.ifc ?? null;
+      route.ifc = route.via ?? this.#search(route.gateway!, true)?.ifc ?? null;
     }
     return route.ifc !== null;
   }

@@ -115,6 +115,14 @@ export class SelfTable {
     return true;
   }
 
+  /** The groups that are ours on `ifc`. */
+  groupsOn(ifc: Ipifc): IpAddr[] {
+    const entries = this.entries().filter(({ links }) =>
+      links.some((link) => link.ifc === ifc && link.cast === "multicast")
+    );
+    return entries.map(({ addr }) => addr);
+  }
+
   /** All addresses, in the order of their numbers. */
   entries(): SelfEntry[] {
     const all = [...this.#v4.values()];

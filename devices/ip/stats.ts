@@ -1,7 +1,7 @@
 /**
  * IpStats: what IP of one stack has done and refused, as the `stats` file of ipifc tells it.
  *
- * Path: ip_input, ip_output, forward, reassembly, arp, media → stats → ipifc/stats.
+ * Path: ip_input, ip6_input, ip_output, ip6_output, forward, reassembly, arp, nd, media → stats → ipifc/stats.
  *
  * A packet that is dropped raises exactly one counter, which says why. The figures of the IP MIB (RFC 1213 6.4, the
  * names of Akaros' file) that stand for several reasons are sums of them.
@@ -16,12 +16,15 @@ export const REASSEMBLY_TIMEOUT_S = 30;
 const HEADER_ERRORS = [
   /** Fewer bytes than an IP header has. */
   "inShort",
+  /** Neither 4 nor 6, or 6 on an interface without an IPv6 address. */
   "inBadVersion",
   /** A header length below 20 or beyond the packet. */
   "inBadHeaderLen",
   /** A total length below the header's or beyond the packet's. */
   "inBadTotalLen",
   "inBadChecksum",
+  /** Extension headers that do not fit, or that ask for what we refuse. */
+  "inBadExtension",
   /** A fragment that is empty, not a multiple of 8, or reaches beyond 65535. */
   "inBadFragment",
   /** To be forwarded, but its TTL was used up. */
@@ -66,6 +69,9 @@ const OUT_DISCARDS = [
   "arpHoldFull",
   /** The neighbour did not answer. */
   "arpUnresolved",
+  /** The same of IPv6 neighbours. */
+  "ndHoldFull",
+  "ndUnresolved",
 ] as const;
 
 /** Datagrams whose reassembly was given up. */
@@ -94,6 +100,20 @@ const ARP_REFUSALS = [
   "arpContradiction",
 ] as const;
 
+/** Messages of neighbour discovery that taught us nothing. */
+const ND_REFUSALS = [
+  /** An advertisement that nobody asked for. */
+  "ndUnsolicited",
+  /** Somebody claims an address of ours. */
+  "ndConflict",
+  /** An address that was tried was somebody else's already (RFC 4862 5.4). */
+  "ndDuplicate",
+  /** From a group or zero hardware address, or without one where there must be one. */
+  "ndBadSender",
+  /** It says otherwise than we know: we ask again instead of believing it. */
+  "ndContradiction",
+] as const;
+
 const REASONS = [
   ...HEADER_ERRORS,
   ...ADDR_ERRORS,
@@ -101,6 +121,7 @@ const REASONS = [
   ...OUT_DISCARDS,
   ...REASSEMBLY_FAILURES,
   ...ARP_REFUSALS,
+  ...ND_REFUSALS,
 ] as const;
 
 /** Counters of one stack. */
@@ -123,6 +144,7 @@ export class IpStats {
   inBadHeaderLen = 0;
   inBadTotalLen = 0;
   inBadChecksum = 0;
+  inBadExtension = 0;
   inBadFragment = 0;
   ttlExpired = 0;
 
@@ -142,6 +164,8 @@ export class IpStats {
   outLinkError = 0;
   arpHoldFull = 0;
   arpUnresolved = 0;
+  ndHoldFull = 0;
+  ndUnresolved = 0;
 
   reasmTimedOut = 0;
   reasmOverlap = 0;
@@ -154,6 +178,12 @@ export class IpStats {
   arpConflict = 0;
   arpBadSender = 0;
   arpContradiction = 0;
+
+  ndUnsolicited = 0;
+  ndConflict = 0;
+  ndDuplicate = 0;
+  ndBadSender = 0;
+  ndContradiction = 0;
 
   get inHdrErrors(): number {
     return this.#sum(HEADER_ERRORS);

@@ -8,7 +8,7 @@
  * One datagram is one message, also an empty one.
  *
  * Limits: {@link UDP_QUEUE_LIMIT} bytes wait for a reader, then datagrams are dropped and counted; a datagram has at
- * most 65507 bytes of payload; the kernel makes no checksum-less datagrams.
+ * most 65507 bytes of payload, over IPv6 65527; the kernel makes no checksum-less datagrams.
  *
  * @module
  */
@@ -18,27 +18,31 @@ import type { OrWait } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";
 import { pseudoSum } from "../../kernel/wire/checksum.ts";
-import { ICMP_UNREACHABLE_PORT } from "../../kernel/wire/icmp.ts";
 import { type IpAddr, IPV4_UNSPECIFIED } from "../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_UDP } from "../../kernel/wire/ip_proto.ts";
 import { IPV4_HEADER_LEN, IPV4_TOTAL_MAX } from "../../kernel/wire/ipv4.ts";
+import { IPV6_HEADER_LEN } from "../../kernel/wire/ipv6.ts";
 import { emitUdp, UDP_HEADER_LEN, udpChecksumOk, udpDstPort, udpLength, udpSrcPort } from "../../kernel/wire/udp.ts";
 import { adviseConv } from "./advice.ts";
-import { deliverBypass } from "./bypass.ts";
+import { deliverBypass, takesVersion } from "./bypass.ts";
 import type { Conv } from "./conv.ts";
 import { isMember } from "./conv_groups.ts";
 import type { ConvSpace } from "./conv_space.ts";
-import { sendPacket, sourceFor } from "./ip_output.ts";
+import { IcmpFault } from "./icmp_errors.ts";
+import { sendPacket } from "./ip_output.ts";
 import type { IpStack } from "./ip_stack.ts";
 import { LogFlag } from "./netlog.ts";
 import type { InputPacket, SendResult } from "./packet.ts";
+import { IPV6_TOTAL_MAX } from "./packet6.ts";
 import { type Advice, type BypassRules, ConvState, type Proto } from "./proto.ts";
 import { getRecord, HeaderMode, putRecord, recordLen, type UdpEnds } from "./udp_headers.ts";
+import { sourceFor } from "./way.ts";
 
 /** Bytes that wait for a reader of one conversation (Akaros). */
 export const UDP_QUEUE_LIMIT = 128 << 10;
-/** Largest payload: what is left of IP's largest packet. */
+/** Largest payload: what is left of IPv4's largest packet; and of IPv6's, whose length leaves its header out. */
 export const UDP_PAYLOAD_MAX = IPV4_TOTAL_MAX - IPV4_HEADER_LEN - UDP_HEADER_LEN;
+export const UDP_PAYLOAD_MAX_V6 = IPV6_TOTAL_MAX - IPV6_HEADER_LEN - UDP_HEADER_LEN;
 
 /** What udp keeps of a conversation. */
 interface UdpPriv {
@@ -110,15 +114,16 @@ export class UdpProto implements Proto {
     if (length < recordBytes) {
       throw new KernelError("EINVAL", `Cannot send ${length} bytes: the record before the payload has ${recordBytes}`);
     }
-    if (length - recordBytes > UDP_PAYLOAD_MAX) {
-      throw new KernelError("EMSGSIZE", `Cannot send ${length - recordBytes} bytes: the limit is ${UDP_PAYLOAD_MAX}`, {
-        length: UDP_PAYLOAD_MAX + recordBytes,
-      });
-    }
     const record = headers === HeaderMode.None ? null : getRecord(headers, block.buf, block.rp);
     const raddr = record?.raddr ?? conv.raddr;
     const rport = record?.rport ?? conv.rport;
     if (raddr.isUnspecified || rport === 0) throw new KernelError("ENOTCONN", `Cannot write ${conv}: it has no peer`);
+    const payloadMax = raddr.isV4 ? UDP_PAYLOAD_MAX : UDP_PAYLOAD_MAX_V6;
+    if (length - recordBytes > payloadMax) {
+      throw new KernelError("EMSGSIZE", `Cannot send ${length - recordBytes} bytes: the limit is ${payloadMax}`, {
+        length: payloadMax + recordBytes,
+      });
+    }
     const laddr = this.#sourceOf(conv, record, raddr);
     if (conv.lport === 0) this.#bindAny(conv);
     // The header overwrites the end of the record, which the caller gets back if nothing was sent.
@@ -138,8 +143,12 @@ export class UdpProto implements Proto {
 
   /** The record's local address if it is ours, the conversation's, or the one that fits the route. */
   #sourceOf(conv: Conv, record: UdpEnds | null, raddr: IpAddr): IpAddr {
-    if (record !== null && this.stack.self.isLocal(record.laddr)) return record.laddr;
+    const named = record?.laddr;
+    if (named !== undefined && named.isV4 === raddr.isV4 && this.stack.self.isLocal(named)) return named;
     const laddr = conv.laddr.isUnspecified ? sourceFor(this.stack, raddr) : conv.laddr;
+    if (laddr !== null && laddr.isV4 !== raddr.isV4) {
+      throw new KernelError("EINVAL", `Cannot send from ${laddr} to ${raddr}: two IP versions`);
+    }
     if (laddr !== null && !laddr.isLoopback) return laddr;
     // A host that does not know its address yet asks for one from 0.0.0.0 (RFC 2131 4.1), not from its loopback.
     if (raddr.isLimitedBroadcast && this.stack.ifcs.some((ifc) => ifc.acceptsAny)) return IPV4_UNSPECIFIED;
@@ -198,7 +207,9 @@ export class UdpProto implements Proto {
     const srcPort = udpSrcPort(buf, at);
     const dstPort = udpDstPort(buf, at);
     const conv = this.space.table.find(src, srcPort, dst, dstPort);
-    if (conv === null) return this.#noPort(packet, dstPort);
+    if (conv === null || (conv.bypass !== null && !takesVersion(conv, packet.version))) {
+      return this.#noPort(packet, dstPort);
+    }
     if (conv.bypass !== null) {
       this.inBypassed++;
       return deliverBypass(conv, block);
@@ -216,7 +227,7 @@ export class UdpProto implements Proto {
     if (this.stack.log.wants(LogFlag.Udp, packet.src)) {
       this.stack.log.line(LogFlag.Udp, `udp no port ${packet.src} > ${packet.dst}!${dstPort}`, packet.src);
     }
-    this.stack.icmpErrors.unreachable(packet, ICMP_UNREACHABLE_PORT);
+    this.stack.icmpErrors.report(packet, IcmpFault.Port);
     packet.block.free();
   }
 
@@ -253,9 +264,10 @@ export class UdpProto implements Proto {
     return conv;
   }
 
-  advise(advice: Advice): void {
+  advise(advice: Advice): boolean {
     const conv = this.space.table.find(advice.raddr, advice.rport, advice.laddr, advice.lport);
     if (conv !== null) adviseConv(conv, advice);
+    return conv !== null;
   }
 
   // --- files

@@ -134,7 +134,7 @@ export function walkIpv6(buf: Uint8Array, at: number, end: number): Ipv6Walk | n
     }
     if (protocol === IP_PROTO_HOP_BY_HOP && headers > 0) return null;
     if (end - next < 8) return null;
-    const length = extensionLen(protocol, buf[next + 1]!);
+    const length = ipv6ExtensionLen(protocol, buf[next + 1]!);
     if (length > end - next) return null;
     if (protocol === IP_PROTO_FRAGMENT) {
       // RFC 8200 4.5 knows one per packet; of two the walk could not say which fragment this is.
@@ -243,8 +243,8 @@ function isExtensionHeader(protocol: number): boolean {
     protocol === IP_PROTO_DEST_OPTIONS || protocol === IP_PROTO_AH;
 }
 
-/** Bytes of an extension header whose second byte is `units`. */
-function extensionLen(protocol: number, units: number): number {
+/** Bytes of the extension header `protocol` whose second byte is `units`. */
+export function ipv6ExtensionLen(protocol: number, units: number): number {
   if (protocol === IP_PROTO_FRAGMENT) return IPV6_FRAGMENT_LEN;
   // RFC 4302 2.2: an AH counts words of 4 bytes, less 2. All others (RFC 8200 4.3): 8 bytes, less 1.
   return protocol === IP_PROTO_AH ? (units + 2) * 4 : (units + 1) * 8;

@@ -11,7 +11,7 @@
  */
 
 import { TapEvent } from "../../../kernel/fd_tap.ts";
-import { ICMP_UNREACHABLE, ICMP_UNREACHABLE_PORT, ICMP_UNREACHABLE_TOO_BIG } from "../../../kernel/wire/icmp.ts";
+import { ICMP_UNREACHABLE, ICMP_UNREACHABLE_TOO_BIG } from "../../../kernel/wire/icmp.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import { tcpSeq } from "../../../kernel/wire/tcp.ts";
 import type { Advice } from "../proto.ts";
@@ -21,23 +21,31 @@ import { lowerMss } from "./pmtu.ts";
 import { maySend, TcpState } from "./state.ts";
 import type { Tcb } from "./tcb.ts";
 
-/** Takes the error for the connection it quotes. */
-export function takeAdvice(tcb: Tcb, advice: Advice): void {
+/** Takes the error for the connection it quotes; whether it quotes what is on its way. */
+export function takeAdvice(tcb: Tcb, advice: Advice): boolean {
   const { conv, env, snd } = tcb;
   const quoted = tcpSeq(advice.block.buf, advice.transportAt);
   const inFlight = tcb.state >= TcpState.SynSent && seq.geq(quoted, snd.una) && seq.lt(quoted, snd.max);
   if (!inFlight) {
     env.stats.adviceIgnored++;
-    return;
+    return false;
   }
   if (conv.eq.pass(advice.block.clone()) === "ok") conv.dataTaps.fire(TapEvent.Error);
-  const isTooBig = advice.mtu > 0 || (advice.type === ICMP_UNREACHABLE && advice.code === ICMP_UNREACHABLE_TOO_BIG);
-  if (isTooBig) return shrink(tcb, advice.mtu);
+  if (isTooBig(advice)) {
+    shrink(tcb, advice.mtu);
+    return true;
+  }
   tcb.softError = advice.text;
   // RFC 5927 4: only a connection that does not stand yet is given up.
-  if (conv.ignoreAdvice || advice.type !== ICMP_UNREACHABLE || !advice.hard) return;
-  if (tcb.state !== TcpState.SynSent) return;
-  finish(tcb, advice.code === ICMP_UNREACHABLE_PORT ? "ECONNREFUSED" : "EHOSTUNREACH", advice.text);
+  if (!conv.ignoreAdvice && advice.hard && tcb.state === TcpState.SynSent) {
+    finish(tcb, advice.refused ? "ECONNREFUSED" : "EHOSTUNREACH", advice.text);
+  }
+  return true;
+}
+
+/** An old router of IPv4 may not say how much it takes. */
+function isTooBig({ mtu, version, type, code }: Advice): boolean {
+  return mtu > 0 || (version === 4 && type === ICMP_UNREACHABLE && code === ICMP_UNREACHABLE_TOO_BIG);
 }
 
 /** The path takes less than we sent: smaller segments, and what is on its way again (RFC 1191 6.4). */

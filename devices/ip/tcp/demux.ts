@@ -10,7 +10,7 @@ import { Checksum } from "../../../kernel/block.ts";
 import { TCP_ACK, TCP_HEADER_LEN, TCP_RST, TCP_SYN, type TcpHeader } from "../../../kernel/wire/tcp.ts";
 import { parseTcp, tcpChecksumOk } from "../../../kernel/wire/tcp.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
-import { deliverBypass } from "../bypass.ts";
+import { deliverBypass, takesVersion } from "../bypass.ts";
 import type { Conv } from "../conv.ts";
 import type { ConvSpace } from "../conv_space.ts";
 import type { InputPacket } from "../packet.ts";
@@ -38,6 +38,7 @@ export function demux(doors: TcpDoors, packet: InputPacket): void {
   const { src, dst } = packet;
   const conv = doors.space.table.find(src, header.srcPort, dst, header.dstPort);
   if (conv !== null && conv.bypass !== null) {
+    if (!takesVersion(conv, packet.version)) return refuseSegment(doors.env, packet, header);
     doors.env.stats.inBypassed++;
     return deliverBypass(conv, packet.block);
   }

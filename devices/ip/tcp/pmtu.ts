@@ -7,11 +7,14 @@
  * @module
  */
 
+import { IPV6_MTU_MIN } from "../../../kernel/wire/ipv6.ts";
 import { mssOf, TIMESTAMPS_LEN } from "./options.ts";
 import type { Tcb } from "./tcb.ts";
 
 /** A smaller path MTU is not believed: nobody has one, and small segments only make us work (Linux' min_pmtu). */
 export const PATH_MTU_MIN = 552;
+/** Every link of IPv6 takes this much. */
+export const PATH_MTU_MIN_V6 = IPV6_MTU_MIN;
 /** How long a lower path MTU is believed (RFC 1191 6.3). */
 export const PATH_MTU_LIFE_MS = 600_000;
 
@@ -30,7 +33,7 @@ export function updateMss(tcb: Tcb): void {
 /** The path takes no more than `mtu` bytes; whether that made segments smaller. */
 export function lowerMss(tcb: Tcb, mtu: number): boolean {
   const before = tcb.snd.mss;
-  tcb.pathMtu = Math.max(PATH_MTU_MIN, mtu);
+  tcb.pathMtu = Math.max(tcb.isV4 ? PATH_MTU_MIN : PATH_MTU_MIN_V6, mtu);
   tcb.pathMtuUntilMs = tcb.env.clock.now() + PATH_MTU_LIFE_MS;
   updateMss(tcb);
   if (tcb.snd.mss >= before) {

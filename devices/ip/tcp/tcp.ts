@@ -22,7 +22,7 @@ import { TCP_HEADER_LEN, tcpDstPort, tcpSrcPort } from "../../../kernel/wire/tcp
 import { adviseConv } from "../advice.ts";
 import type { Conv } from "../conv.ts";
 import type { ConvSpace } from "../conv_space.ts";
-import { routeMtu, sendPacket } from "../ip_output.ts";
+import { sendPacket } from "../ip_output.ts";
 import type { IpStack } from "../ip_stack.ts";
 import type { InputPacket } from "../packet.ts";
 import type { Advice, BypassRules, Proto } from "../proto.ts";
@@ -45,6 +45,7 @@ import { type IpSender, Tcb, type TcpConfig, type TcpEnv } from "./tcb.ts";
 import { expire } from "./timeouts.ts";
 import { USER_TIMEOUT_MS } from "./timer.ts";
 import { tuneBuffer, wantsUpdate } from "./window.ts";
+import { routeMtu } from "../way.ts";
 
 /** Most conversations: the width of their number in qid paths. */
 export const CONVS_MAX = 4096;
@@ -189,12 +190,15 @@ export class TcpProto implements Proto {
     demux(this, packet);
   }
 
-  advise(advice: Advice): void {
+  advise(advice: Advice): boolean {
     const conv = this.space.table.find(advice.raddr, advice.rport, advice.laddr, advice.lport);
-    if (conv === null) return;
-    if (conv.bypass !== null) return adviseConv(conv, advice);
+    if (conv === null) return false;
+    if (conv.bypass !== null) {
+      adviseConv(conv, advice);
+      return true;
+    }
     const tcb = conv.priv as Tcb | null;
-    if (tcb !== null) takeAdvice(tcb, advice);
+    return tcb !== null && takeAdvice(tcb, advice);
   }
 
   // --- files

@@ -1,0 +1,40 @@
+/**
+ * A whole packet for us goes to its protocol, whatever its version.
+ *
+ * Path: ip_input, ip6_input → deliver → protocol.input | icmp_errors.
+ *
+ * @module
+ */
+
+import { Segment } from "../../kernel/block.ts";
+import { cutSegments } from "../../kernel/segment.ts";
+import { IP_PROTO_NONE } from "../../kernel/wire/ip_proto.ts";
+import { IcmpFault } from "./icmp_errors.ts";
+import type { IpStack } from "./ip_stack.ts";
+import type { InputPacket } from "./packet.ts";
+
+/** Gives the packet (given away) to who receives its protocol; nobody: its sender is told. */
+export function deliver(stack: IpStack, packet: InputPacket): void {
+  if (packet.block.segment === Segment.Udp) return deliverPieces(stack, packet);
+  const proto = stack.protocolFor(packet.protocol);
+  if (proto?.input !== undefined) {
+    stack.stats.inDelivers++;
+    proto.input(packet);
+    return;
+  }
+  stack.stats.inUnknownProtos++;
+  // RFC 8200 4.7: what has nothing behind its headers is no mistake.
+  if (packet.protocol !== IP_PROTO_NONE) stack.icmpErrors.report(packet, IcmpFault.Protocol);
+  packet.block.free();
+}
+
+/** Datagrams that came merged are as many messages; merged TCP segments are none the worse. */
+function deliverPieces(stack: IpStack, packet: InputPacket): void {
+  const pieces = cutSegments(packet.block, stack.env.blocks);
+  packet.block.free();
+  if (pieces === null) {
+    stack.stats.inBadOffload++;
+    return;
+  }
+  for (const block of pieces) deliver(stack, { ...packet, block });
+}
