@@ -1,7 +1,7 @@
 /**
  * A virtual machine of QEMU whose card is wired to a host kernel, for tests of what lies between:
  *
- *     await using lab = await openQemuLab("stream");
+ *     await using lab = await openQemuLab("dgram");
  *     const { text } = await lab.guest.machine.run("ping -c 1 10.77.0.1");
  *
  * On the host run programs that the guest's busybox can talk UDP with: a name server that knows one name, and a TFTP
