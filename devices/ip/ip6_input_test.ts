@@ -2,7 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { Block } from "../../kernel/block.ts";
+import { Block, Checksum, Segment } from "../../kernel/block.ts";
 import { concatBytes, put16 } from "../../kernel/wire/bytes.ts";
 import { ICMP6_PARAMETER_PROBLEM, icmp6ChecksumOk, parseIcmp6 } from "../../kernel/wire/icmp6.ts";
 import { IPV6_HEADER_LEN, ipv6Dst, ipv6Src, parseIpv6 } from "../../kernel/wire/ipv6.ts";
@@ -199,6 +199,21 @@ Deno.test("input6() gives a datagram up whose fragments overlap (RFC 5722), and 
   put16(odd, 4, odd.length - 40);
   assertEquals(raised(at, odd), "reasmReqds inBadFragment");
   assertEquals(errors(at), [[ICMP6_PARAMETER_PROBLEM, 0, 4]]);
+});
+
+Deno.test("input6() takes datagrams that came merged for as many messages", () => {
+  const at = host();
+  const block = Block.from(
+    ip6Packet({ payload: concatBytes([Uint8Array.of(0, 9, 0, 7, 0, 108, 0, 0), pattern(100)]) }),
+  );
+  block.checksum = Checksum.Owed;
+  block.checksumStart = block.rp + 40;
+  block.checksumField = block.rp + 46;
+  block.segment = Segment.Udp;
+  block.segmentSize = 40;
+  block.segmentHeaderLen = 48;
+  ipInput(at.stack, block, at.stack.ifcs[0]!);
+  assertEquals(at.received6.map((packet) => [packet.block.length, packet.headerLen]), [[88, 40], [88, 40], [68, 40]]);
 });
 
 Deno.test("input6() marks a reassembled packet as congested if a fragment was (RFC 3168 5.3)", () => {

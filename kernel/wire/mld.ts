@@ -1,5 +1,6 @@
 /**
- * Multicast listener discovery, version 2 (RFC 3810): which groups a host hears, so that switches let them through.
+ * Multicast listener discovery, version 2 (RFC 3810): which groups a host listens to, so that switches let them
+ * through.
  *
  * Path: mld (device) → mld (this file).
  *

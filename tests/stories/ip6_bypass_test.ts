@@ -6,11 +6,13 @@
  */
 
 import { assertEquals } from "@std/assert";
-import { concatBytes } from "../../kernel/wire/bytes.ts";
+import { Block, Checksum, Segment } from "../../kernel/block.ts";
+import { concatBytes, put16 } from "../../kernel/wire/bytes.ts";
+import { pseudoSum } from "../../kernel/wire/checksum.ts";
 import { ICMP6_PACKET_TOO_BIG, ICMP6_UNREACHABLE } from "../../kernel/wire/icmp6.ts";
 import { IPV6_HEADER_LEN } from "../../kernel/wire/ipv6.ts";
 import { TCP_ACK, TCP_RST, TCP_SYN } from "../../kernel/wire/tcp.ts";
-import { emitTcp, setTcpChecksum, tcpFlags } from "../../kernel/wire/tcp.ts";
+import { emitTcp, setTcpChecksum, tcpChecksumOk, tcpFlags } from "../../kernel/wire/tcp.ts";
 import { ip, pattern, udpPacket } from "../kit/ip_fixture.ts";
 import { errnoOf, errorOf, type Story, type UserConv } from "../kit/story.ts";
 import {
@@ -143,6 +145,26 @@ Deno.test("Defect 6, IPv6: what is too big is refused with the MTU, unless it sa
   assertEquals(conv.error()?.[IPV6_HEADER_LEN], ICMP6_PACKET_TOO_BIG);
   const error = errorOf(() => conv.bwrite(fits));
   assertEquals([error.code, error.message.includes("1280")], ["EMSGSIZE", true]);
+});
+
+Deno.test("Defect 15: a writer that knows offloads sends one large segment, and the wire sees packets", async () => {
+  await using story = await tell6();
+  const conv = story.user.conv("tcp", "bypass 80", "offload on");
+  const segment = new Uint8Array(20 + 3000);
+  emitTcp({ srcPort: 80, dstPort: 9, seq: 1, ack: 1, flags: TCP_ACK, window: 9 }, segment, 0);
+  segment.set(pattern(3000), 20);
+  const block = Block.from(packet6({ src: US6, dst: FAR, nextHeader: 6, payload: segment }));
+  put16(block.buf, block.rp + 56, pseudoSum(ip(US6), ip(FAR), 6, segment.length));
+  block.checksum = Checksum.Owed;
+  block.checksumStart = block.rp + 40;
+  block.checksumField = block.rp + 56;
+  block.segment = Segment.Tcp6;
+  block.segmentSize = 1400;
+  block.segmentHeaderLen = 60;
+  conv.bwrite(block);
+  const packets = sent6(story.wire);
+  assertEquals(packets.map(({ length }) => length), [1460, 1460, 260]);
+  for (const packet of packets) assertEquals(tcpChecksumOk(packet, 40, packet.length, ip(US6), ip(FAR)), true);
 });
 
 Deno.test("bypass may tell who sent to its claim what is wrong with the packet", async () => {
