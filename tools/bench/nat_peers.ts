@@ -1,7 +1,7 @@
 /**
  * A namespace as a guest behind us, or behind slirp4netns: the same world, the same tools.
  *
- * Path: nat_benches → nat_peers → netd/daemon or slirp4netns, linux_peers.
+ * Path: nat_benches → nat_peers → netd or slirp4netns, each a process; linux_peers.
  *
  * ```
  *   guest namespace ─tap0─ netd ─TAP aka0─ world namespace
@@ -13,16 +13,16 @@
 
 import { EACCES, HostError } from "../../devices/host/libc.ts";
 import { createNetns, type Netns } from "../../devices/host/netns.ts";
-import { parseOptions } from "../netd/options.ts";
-import { Daemon } from "../netd/daemon.ts";
 import { IPERF3_SERVER, PERL_SERVER, perlClient, PORT, runIn, withServer } from "./linux_peers.ts";
 
-export const GUEST_KINDS = ["netd", "slirp4netns"] as const;
+export const GUEST_KINDS = ["netd", "netd --busy-poll 3", "slirp4netns"] as const;
 export type GuestKind = typeof GUEST_KINDS[number];
 
 /** Address that the guest talks to: of the world's end of the uplink, or of its loopback interface. */
 const WORLD = "10.99.0.1";
-/** How long slirp4netns may take to set up its interface. */
+/** Ours, as `deno run` takes it. */
+const NETD = new URL("../netd.ts", import.meta.url).href;
+/** How long a program may take to set up its interface. */
 const READY_LIMIT_MS = 5000;
 
 /** A guest, ready. */
@@ -39,9 +39,11 @@ export interface NatGuest extends AsyncDisposable {
 /** Makes it. Throws HostError if the machine, or slirp4netns, is not there. */
 export async function openNatGuest(kind: GuestKind): Promise<NatGuest> {
   using stack = new DisposableStack();
-  const world = stack.use(createNetns(`nb-world-${kind}-${Deno.pid}`));
-  const guest = stack.use(createNetns(`nb-guest-${kind}-${Deno.pid}`));
-  const close = kind === "netd" ? await openNetd(world, guest) : await openSlirp(world, guest);
+  const number = GUEST_KINDS.indexOf(kind);
+  const world = stack.use(createNetns(`nb-world-${number}-${Deno.pid}`));
+  const guest = stack.use(createNetns(`nb-guest-${number}-${Deno.pid}`));
+  const [program, ...options] = kind.split(" ");
+  const close = program === "netd" ? await openNetd(world, guest, options) : await openSlirp(world, guest);
   const held = stack.move();
   return {
     kind,
@@ -55,18 +57,24 @@ export async function openNatGuest(kind: GuestKind): Promise<NatGuest> {
   };
 }
 
-async function openNetd(world: Netns, guest: Netns): Promise<() => Promise<void>> {
-  const uplink = ["--uplink-netns", world.name, "--uplink-device", "aka0"];
-  const options = parseOptions(["--netns", guest.name, "--configure", ...uplink], () => [])!;
-  const daemon = await Daemon.start(options);
-  return () => daemon.close();
+/** A process of its own, as for its users: nothing of ours beside it in its loop. */
+async function openNetd(world: Netns, guest: Netns, options: readonly string[]): Promise<() => Promise<void>> {
+  const uplink = ["--uplink-netns", world.name, "--uplink-device", "aka0", "--dns", WORLD];
+  const netd = ["run", "--no-prompt", "--allow-ffi", "--allow-write=/proc/sys", NETD];
+  const args = [...netd, "--netns", guest.name, "--configure", ...uplink, ...options];
+  return await start(guest, Deno.execPath(), args);
 }
 
 async function openSlirp(world: Netns, guest: Netns): Promise<() => Promise<void>> {
   await runIn(world, "ip", "addr", "add", `${WORLD}/32`, "dev", "lo");
   const args = ["--netns-type=path", "--configure", guest.path, "tap0"];
-  const child = new Deno.Command("nsenter", {
-    args: [`--net=${world.path}`, "slirp4netns", ...args],
+  return await start(guest, "nsenter", [`--net=${world.path}`, "slirp4netns", ...args]);
+}
+
+/** Starts a program and waits until it has given `guest` its route; answers how to end it. */
+async function start(guest: Netns, command: string, args: readonly string[]): Promise<() => Promise<void>> {
+  const child = new Deno.Command(command, {
+    args: [...args],
     stdin: "null",
     stdout: "null",
     stderr: "null",
@@ -83,7 +91,9 @@ async function openSlirp(world: Netns, guest: Netns): Promise<() => Promise<void
   while (!(await runIn(guest, "ip", "-o", "route")).includes("default")) {
     if (performance.now() < end) continue;
     await close();
-    throw new HostError("Cannot start slirp4netns", EACCES, { reason: "is it installed?" });
+    throw new HostError(`Cannot start ${args.includes(NETD) ? "netd" : "slirp4netns"}`, EACCES, {
+      reason: "is it installed?",
+    });
   }
   return close;
 }

@@ -23,10 +23,10 @@ import type { NetdOptions } from "./options.ts";
 import { openUplink, withoutLoopback } from "./uplink.ts";
 
 /**
- * Nothing of netd lives beside the loop, so its looks may wait: no spinning, which would take a core from those who
- * make the packets, and after this long without traffic a sleep that costs nothing.
+ * Nothing of netd lives beside the loop, so its looks may wait: no spinning unless asked for, which would take a core
+ * from those who make the packets, and after this long without traffic a sleep that costs nothing.
  */
-const LOOP = { spinMs: 0, napMs: 2000 } as const;
+const NAP_MS = 2000;
 
 /** A running netd. */
 export class Daemon implements AsyncDisposable {
@@ -90,7 +90,8 @@ export class Daemon implements AsyncDisposable {
     try {
       const { address, gateway, kind } = options.uplink;
       const localnet = wantsLoopback && uplink.localnet === "";
-      host = await boot({ wire: kind, port: uplink, address, gateway, localnet, name: "netd", loop: LOOP });
+      const loop = { spinMs: options.busyPollMs, napMs: NAP_MS };
+      host = await boot({ wire: kind, port: uplink, address, gateway, localnet, name: "netd", loop });
       host.reactor!.add(uplink);
       const chosen = localnet ? options : { ...options, nat: withoutLoopback(nat, gateway) };
       opened = await openGuest(chosen, host.reactor!);

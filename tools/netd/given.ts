@@ -17,7 +17,19 @@ export class UsageError extends Error {
 
 const STRINGS = [
   ...["qemu", "netns", "device", "uplink", "uplink-device", "uplink-address", "uplink-peer", "uplink-gateway"],
-  ...["uplink-netns", "uplink-mtu", "cidr", "mtu", "dns", "search", "forward", "allow", "deny", "api-socket"],
+  ...[
+    "uplink-netns",
+    "uplink-mtu",
+    "cidr",
+    "mtu",
+    "dns",
+    "search",
+    "forward",
+    "allow",
+    "deny",
+    "api-socket",
+    "busy-poll",
+  ],
   ...["ready-fd", "exit-fd", "userns-path", "macaddress"],
 ];
 const LISTS = ["dns", "search", "forward", "allow", "deny"];
