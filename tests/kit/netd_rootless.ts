@@ -16,8 +16,8 @@ const AS_NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-g
 
 /**
  * Runs in a mount namespace of its own. $1: a folder; $2: Deno; $3: the checkout; then netd's options. Folders of
- * root's are closed to others: what netd is made of is mounted where everybody may look. So is a /dev/net/tun that
- * everybody may open, as udev makes it.
+ * root's are closed to others: what netd is made of is mounted, or copied, where everybody may look. So is a
+ * /dev/net/tun that everybody may open, as udev makes it.
  */
 const START = `
 set -e
@@ -33,7 +33,8 @@ chmod 666 tun
 mount --bind tun /dev/net/tun
 mount --bind "$deno" deno
 mount --bind "$tree" tree
-mount --bind "$cache" cache
+cp -r "$cache/npm" cache
+chmod -R a+rwX cache
 cd tree
 export DENO_DIR="$folder/cache" HOME="$folder"
 exec ${AS_NOBODY.join(" ")} "$folder/deno" run --no-check --no-prompt --allow-ffi --allow-run=nsenter \\
