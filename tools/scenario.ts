@@ -111,7 +111,9 @@ interface Run extends Chosen {
 async function tryAll({ world, why, side, options, say, stopped, interrupted }: Run): Promise<number> {
   const { seed, json, verbose, style, faults } = options;
   for (const line of side.network.program.nat.exposure()) say(`     ${line}`);
-  if (verbose) world.host.kernel.trace = (line) => say(`     ${line}`);
+  // Of the steps only: how the programs are ended afterwards is not the story.
+  let isTracing = verbose;
+  if (verbose) world.host.kernel.trace = (line) => isTracing ? say(`     ${line}`) : undefined;
   const patience = new Patience(faults);
   const scene = guestScene(world, side, seed, patience);
   const all = [...scenarioSteps(world, seed, patience), ...guestSteps(scene), ...guestTcpSteps(scene)];
@@ -122,7 +124,7 @@ async function tryAll({ world, why, side, options, say, stopped, interrupted }: 
   });
   const skipped = [...notWorthTrying(patience), ...notApplicable(scene)];
   for (const one of skipped) say(skippedLine(one));
-  world.host.kernel.trace = null;
+  isTracing = false;
   const tables = { ...await counters(world.host), nat: natCounters(side) };
   const ok = !stopped() && steps.every((step) => step.ok);
   const about = { ok, wire: world.wire, why, guest: side.kind, style, seed };

@@ -45,7 +45,7 @@ machineTest("scenario --json is one object with every step, and exit 0", [], asy
     assertEquals(Object.keys(step), ["name", "ok", "ms", "detail"]);
     assertEquals([typeof step.name, step.ok, typeof step.ms, typeof step.detail], ["string", true, "number", "string"]);
   }
-  assertEquals(Object.keys(report.counters), ["ipifc", "icmp", "udp", "ether0", "nat"]);
+  assertEquals(Object.keys(report.counters), ["ipifc", "icmp", "udp", "tcp", "ether0", "nat"]);
   for (const table of Object.values<Record<string, unknown>>(report.counters)) {
     assert(Object.values(table).every((value) => typeof value === "number"));
   }
