@@ -71,7 +71,7 @@ export class ForwardGroup {
   /** Remembers how `real` came to `local`, the guest knowing it by `key`. */
   remember(key: number, map: NatMap, real: IpAddr, local: IpAddr): void {
     const old = this.#ways.get(key);
-    if (old !== undefined && old.map === map && old.real.w3 === real.w3 && old.local.w3 === local.w3) return;
+    if (old !== undefined && old.map === map && old.real.equals(real) && old.local.equals(local)) return;
     if (old === undefined && this.#ways.size >= REMOTES_MAX) {
       for (const first of this.#ways.keys()) {
         this.#ways.delete(first);
@@ -101,6 +101,15 @@ export class ForwardTable {
 
   get list(): readonly Forward[] {
     return this.#forwards;
+  }
+
+  /** As {@link find}, by an address of either version. */
+  findMap(proto: MapProto, addr: IpAddr, port: number): NatMap | null {
+    for (const { map } of this.#forwards) {
+      const isAt = map.bound === null ? map.is6 !== addr.isV4 : map.bound.equals(addr);
+      if (map.proto === proto && isAt && map.holds(port)) return map;
+    }
+    return null;
   }
 
   /** The forward's map that has `port` of the host's address `word`, or null. */
