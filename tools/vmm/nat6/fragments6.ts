@@ -74,14 +74,17 @@ export function cutPacket6(block: Block, mtu: number, id: number, headroom: numb
   const headLen = IPV6_HEADER_LEN + optionsLen;
   const room = (mtu - headLen - IPV6_FRAGMENT_LEN) & ~(FRAGMENT_UNIT - 1);
   if (room < FRAGMENT_UNIT || rp + headLen > wp) return null;
-  const nextHeader = buf[rp + named]!;
+  // What a guest's own fragments became says already that it may be cut: its header gives way.
+  const isWhole = buf[rp + named] === IP_PROTO_FRAGMENT && wp - rp > headLen + IPV6_FRAGMENT_LEN;
+  const nextHeader = buf[rp + (isWhole ? headLen : named)]!;
+  const first = rp + headLen + (isWhole ? IPV6_FRAGMENT_LEN : 0);
   const pieces: Block[] = [];
-  for (let from = rp + headLen; from < wp; from += room) {
+  for (let from = first; from < wp; from += room) {
     const size = Math.min(room, wp - from);
     const piece = Block.alloc(headLen + IPV6_FRAGMENT_LEN + size, headroom).append(buf.subarray(rp, rp + headLen));
     piece.buf[piece.rp + named] = IP_PROTO_FRAGMENT;
     setIpv6PayloadLen(piece.buf, piece.rp, optionsLen + IPV6_FRAGMENT_LEN + size);
-    const fields = { nextHeader, fragOffset: from - rp - headLen, moreFragments: from + size < wp, id };
+    const fields = { nextHeader, fragOffset: from - first, moreFragments: from + size < wp, id };
     piece.wp += emitIpv6Fragment(fields, piece.buf, piece.wp);
     pieces.push(piece.append(buf.subarray(from, from + size)));
   }
