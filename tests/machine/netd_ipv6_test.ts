@@ -78,6 +78,7 @@ machineTest(
   netdNeeds("curl", "dig", "socat", "ss"),
   async () => {
     await using lab = await openLab6();
+    assertMatch(await lab.guestMust("ip", "-6", "addr", "show", "dev", "tap0"), /inet6 fd00(:0:0:|::)2::f\/64/);
     const size = 1 << 20;
     const [{ code, bytes }, whoami, datagram, name, tcpName, refused, denied] = await Promise.all([
       lab.inGuest(["curl", "-6", "-sS", `http://[${WORLD6}]:8086/bytes/${size}`]),

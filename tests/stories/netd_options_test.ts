@@ -129,6 +129,8 @@ Deno.test("netd --ipv6: addresses of the uplink, of the guests' network, and nam
   const usual = parse("--ipv6");
   assertEquals(usual.uplink.v6, { address: "fd99::2/64", peer: "fd99::1/64", gateway: "fd99::1" });
   assertEquals(usual.nat.v6, { hostAddr: "fd99::2/64", uplinkMtu: 1500 });
+  assertEquals(parse("-6").uplink.v6, parse("--enable-ipv6").uplink.v6);
+  assertEquals(parse("-6").uplink.v6, usual.uplink.v6);
   assertEquals(parse().nat.v6, undefined);
   const all = ["--uplink-address6", "2001:db8::1/48", "--uplink-gateway6", "2001:db8::9", "--cidr6", "fd12::/64"];
   const { uplink, nat } = parse("--ipv6", ...all, "--dns", "2001:db8::53", "--disable-host-loopback");

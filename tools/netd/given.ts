@@ -35,7 +35,16 @@ const FLAGS = [
   ...["disable-dns", "ipv6"],
 ];
 /** Short names, as slirp4netns has them. */
-const ALIASES = { c: "configure", e: "exit-fd", r: "ready-fd", m: "mtu", a: "api-socket", h: "help" };
+const ALIASES = {
+  c: "configure",
+  e: "exit-fd",
+  r: "ready-fd",
+  m: "mtu",
+  a: "api-socket",
+  h: "help",
+  6: "ipv6",
+  "enable-ipv6": "ipv6",
+};
 
 /** Reads what was given; nothing has a default here. */
 export class Given {

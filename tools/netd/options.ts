@@ -93,7 +93,7 @@ User-mode networking for a guest, by rewriting packets: no connection ends here.
     --uplink-netns NAME     namespace of Linux' side (default: where netd runs)
     --uplink-mtu N          default 1500
 
-  --ipv6                    the guest has IPv6: addresses that it makes itself, a router and a name server
+  -6, --ipv6                the guest has IPv6: addresses that it makes itself, a router and a name server
     --uplink-address6 A/L   our address on the uplink (default fd99::2/64)
     --uplink-peer6 A/L      Linux' address on it (default: the first of that network)
     --uplink-gateway6 A     where packets for the IPv6 world go (default: the peer)
