@@ -108,6 +108,27 @@ machineTest(
   },
 );
 
+machineTest(
+  "akaros 17: netd --ipv6: a forward shows the guest's server its client, and what is denied is refused at once",
+  netdNeeds("ping", "curl", "socat", "ss"),
+  async () => {
+    await using lab = await openLab6({
+      options: ["--forward", "tcp::8000-[fd00:0:0:2::f]:8089", "--deny", `tcp:[${WORLD6}]:8086`],
+    });
+    const server = ["socat", "TCP6-LISTEN:8089,fork,reuseaddr,ipv6only=1", "SYSTEM:echo $SOCAT_PEERADDR"];
+    lab.children.push(new Child("nsenter", [`--net=${lab.guest.path}`, ...server]));
+    const listening = async () => (await lab.guestMust("ss", "-Htln6")).includes(":8089 ");
+    for (let tries = 0; !await listening() && tries < 200; tries++) await sleep(20);
+    // So that nobody has to look for it.
+    await lab.guestMust("ping", "-6", "-c", "1", "-I", "fd00:0:0:2::f", ROUTER6);
+    const client = await lab.worldMust("socat", "-u", `TCP6:[${UPLINK6}]:8000,bind=[${WORLD6}]`, "-");
+    assertMatch(client, /2001:0?db8:0?0?51:.*1\]?$/m);
+    const denied = await lab.inGuest(["curl", "-6", "-sS", "-m", "3", `http://[${WORLD6}]:8086/whoami`]);
+    assertEquals(denied.code, 7);
+    assertMatch((await lab.natctl("stats")).text, /^refused-policy-denied [1-9]/m);
+  },
+);
+
 async function hash(bytes: Uint8Array): Promise<string> {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>)).toHex();
 }

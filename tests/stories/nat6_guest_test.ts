@@ -204,6 +204,22 @@ Deno.test("akaros 17: the router's address is the host's ::1, where the policy s
   assertEquals(conv.take(), pattern(9));
 });
 
+Deno.test("A forward over IPv6: the guest's server sees its client, and its answers come from the host", async () => {
+  await using six = await tellSix();
+  assertMatch(six.program.command(`add tcp::8080-[${SELF}]:80`), /^ok\n/);
+  const server = six.guest.conv("tcp", "announce 80");
+  const conv = call(six.there, `${US6}!8080`);
+  advance(six.host, 4000);
+  const served = accept(server);
+  assertMatch(served.text("remote"), new RegExp(`^${PEER6}!`));
+  say(conv, "hello");
+  six.round();
+  assertEquals(hear(served), "hello");
+  say(served, "welcome");
+  six.round();
+  assertEquals(hear(conv), "welcome");
+});
+
 Deno.test("Traceroute: the router says time exceeded for the first hop, and the remote port unreachable", async () => {
   await using six = await tellSix();
   const conv = six.guest.conv("udp", `connect ${PEER6}!33434`, "ignoreadvice on", "ttl 1");

@@ -199,9 +199,10 @@ export class Nat {
     const asked = parseForward(text);
     this.forwards.requireFree(asked);
     const addr = asked.guestAddr ?? this.config.guest;
-    if (!this.mayBeGuest(addr.w3)) throw new KernelError("EINVAL", `Cannot forward to ${addr}: no guest's address`);
+    const isGuests = addr.isV4 ? this.mayBeGuest(addr.w3) : this.six?.mayBeGuest(addr) === true;
+    if (!isGuests) throw new KernelError("EINVAL", `Cannot forward to ${addr}: no guest's address`);
     this.#requireNoMap(asked);
-    const guest = this.table.addGuest(addr, null);
+    const guest = this.table.addGuest(addr, null, addr.isV4 ? addr.w3 : this.six!.keys.ofGuest(addr));
     if (guest === null) throw new KernelError("ENOSPC", `Cannot forward to ${addr}: too many guests`);
     const map = new NatMap(guest, asked.proto, asked.guestPort, Realm.World, 0, 0);
     map.isStatic = true;

@@ -1,10 +1,23 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
+import { KernelError } from "../../../kernel/error.ts";
 import { parseIpv6Fragment } from "../../../kernel/wire/ipv6.ts";
 import { concatBytes } from "../../../kernel/wire/bytes.ts";
 import { pattern } from "../../../tests/kit/ip_fixture.ts";
 import { header6 } from "../../../tests/kit/story6.ts";
-import { sentOf } from "../nat/kit_test.ts";
-import { assertSound6, echo6, GUEST6, HOST6, natKit6, REMOTE6, swapped6, tcp6, udp6 } from "./kit6_test.ts";
+import { natKit, sentOf } from "../nat/kit_test.ts";
+import {
+  assertSound6,
+  echo6,
+  ends6,
+  got6,
+  GUEST6,
+  HOST6,
+  natKit6,
+  REMOTE6,
+  swapped6,
+  tcp6,
+  udp6,
+} from "./kit6_test.ts";
 
 /** A datagram of the remote to the guest's map. */
 function reply(hostPort: number, options: Parameters<typeof udp6>[0] = {}): Uint8Array {
@@ -75,6 +88,30 @@ Deno.test("What is larger than the guest's link is answered with its MTU, or cut
   assertEquals(new Set(parts.map(({ id, nextHeader }) => `${id} ${nextHeader}`)).size, 1);
   const whole = udp6({ src: REMOTE6, srcPort: 9, dst: GUEST6, dstPort: 4000, payload: data }).slice(40);
   assertEquals(concatBytes(parts.map(({ bytes }) => bytes)), whole);
+});
+
+Deno.test("A forward lets everybody in, and answers each by the address that it came to", () => {
+  const kit = natKit6({}, { hostAddrs: ["2001:db8:2::2/64"] });
+  const { map } = kit.nat.addForward(`tcp::8080-[${GUEST6}]:80`);
+  const syn = tcp6({ src: REMOTE6, srcPort: 1234, dst: "2001:db8:2::2", dstPort: 8080 });
+  // Where the guest is, nobody knows yet: it is asked for.
+  const { frames, toGuest } = kit.back6(syn, map);
+  assertEquals([frames.length, toGuest[0]![40]], [1, 135]);
+  sentOf(kit.out6(udp6()));
+  const got = got6(kit.back6(syn, map));
+  assertSound6(got);
+  assertEquals(ends6(got), `[${REMOTE6}]:1234 > [${GUEST6}]:80`);
+  const answer = sentOf(kit.out6(tcp6({ srcPort: 80, dstPort: 1234, flags: 18 })));
+  assertSound6(answer.packet);
+  assertEquals([ends6(answer.packet), answer.map], [`[2001:db8:2::2]:8080 > [${REMOTE6}]:1234`, map]);
+  assertEquals(kit.nat.exposure().filter((line) => line.includes("exposes")), [
+    "tcp::8080-[fd00:0:0:2::15]:80 exposes guest fd00:0:0:2::15 on every address of the host",
+  ]);
+  kit.nat.removeForward(`tcp::8080-[${GUEST6}]:80`);
+  for (const bad of [`tcp::8080-[2001:db8::1]:80`, `tcp::8080-[10.0.2.15]:80`, "tcp:[x]:1-[fd00:0:0:2::1]:80"]) {
+    assertThrows(() => kit.nat.addForward(bad), KernelError);
+  }
+  assertThrows(() => natKit().nat.addForward(`tcp::8080-[${GUEST6}]:80`), KernelError, "no guest's address");
 });
 
 Deno.test("The map of a TCP connection follows its state, each way", () => {
