@@ -117,7 +117,7 @@ export class Nat6 {
   /** What is open, a line each. */
   exposure(): string[] {
     const { subnet, hostAddr, router } = this.config;
-    const lines = [`guests of ${subnet}/64 reach the IPv6 world as ${hostAddr}`];
+    const lines = [`guests of ${subnet}/64 are ${hostAddr} to the IPv6 world`];
     if (this.policy.loopback) lines.push(`guest reaches ::1 of the host as ${router}`);
     return [...lines, ...this.policy.lines()];
   }
