@@ -15,7 +15,7 @@ Deno.test("netd's defaults", () => {
     { ...uplink },
     {
       ...{ kind: "tap", device: null, attach: false, address: "10.99.0.2/24", peer: "10.99.0.1/24" },
-      ...{ gateway: "10.99.0.1", netns: null, mtu: 1500 },
+      ...{ gateway: "10.99.0.1", v6: null, netns: null, mtu: 1500 },
     },
   );
   assertEquals([nat.nameServers, nat.guestMac, forwards, offload], [["192.0.2.53"], null, [], true]);
@@ -122,4 +122,31 @@ Deno.test("slirp4netns' API: what makes no sense is answered in its words", () =
   for (const text of ["", "[", "{"]) assertEquals(api.answer(text), refused("cannot parse JSON"));
   for (const text of ["null", "{}", '{"execute":7}']) assertEquals(api.answer(text), refused("no execute found"));
   assertEquals(request("fly"), refused("unknown execute"));
+});
+
+Deno.test("netd --ipv6: addresses of the uplink, of the guests' network, and name servers", () => {
+  const parse = (...args: string[]) => parseOptions(["--netns", "g", ...args], () => ["9.9.9.9"])!;
+  const usual = parse("--ipv6");
+  assertEquals(usual.uplink.v6, { address: "fd99::2/64", peer: "fd99::1/64", gateway: "fd99::1" });
+  assertEquals(usual.nat.v6, { hostAddr: "fd99::2/64", uplinkMtu: 1500 });
+  assertEquals(parse("-6").uplink.v6, parse("--enable-ipv6").uplink.v6);
+  assertEquals(parse("-6").uplink.v6, usual.uplink.v6);
+  assertEquals(parse().nat.v6, undefined);
+  const all = ["--uplink-address6", "2001:db8::1/48", "--uplink-gateway6", "2001:db8::9", "--cidr6", "fd12::/64"];
+  const { uplink, nat } = parse("--ipv6", ...all, "--dns", "2001:db8::53", "--disable-host-loopback");
+  assertEquals(uplink.v6, { address: "2001:db8::1/48", peer: "2001:db8::2/48", gateway: "2001:db8::9" });
+  assertEquals([nat.v6!.subnet, nat.v6!.nameServers, nat.nameServers], ["fd12::/64", ["2001:db8::53"], ["9.9.9.9"]]);
+  assertEquals(nat.policy!.deny, ["*:10.99.0.1:*", "*:[2001:db8::2]:*"]);
+  const bad = [
+    ["--cidr6", "fd12::/64"],
+    ["--uplink-peer6", "fd99::1/64"],
+    ["--ipv6", "--cidr6", "fd12::/48"],
+    ["--ipv6", "--cidr6", "fd99::/64"],
+    ["--ipv6", "--uplink-address6", "10.0.0.1/24"],
+    ["--ipv6", "--uplink-gateway6", "10.0.0.1"],
+    ["--ipv6", "--mtu", "1279"],
+    ["--dns", "2001:db8::53"],
+    ["--ipv6", "--allow", "tcp:[nonsense]:1"],
+  ];
+  for (const args of bad) assertThrows(() => parse(...args), UsageError);
 });

@@ -20,7 +20,7 @@ import { ApiSocket } from "./api_socket.ts";
 import { ExitPipe, watch } from "./life.ts";
 import { type OpenedGuest, openGuest } from "./open_guest.ts";
 import type { NetdOptions } from "./options.ts";
-import { openUplink, withoutLoopback } from "./uplink.ts";
+import { addIpv6, openUplink, withoutLoopback } from "./uplink.ts";
 
 /**
  * Nothing of netd lives beside the loop, so its looks may wait: no spinning unless asked for, which would take a core
@@ -93,6 +93,7 @@ export class Daemon implements AsyncDisposable {
       const loop = { spinMs: options.busyPollMs, napMs: NAP_MS };
       host = await boot({ wire: kind, port: uplink, address, gateway, localnet, name: "netd", loop });
       host.reactor!.add(uplink);
+      if (options.uplink.v6 !== null) await addIpv6(host, options.uplink.v6);
       const chosen = localnet ? options : { ...options, nat: withoutLoopback(nat, gateway) };
       opened = await openGuest(chosen, host.reactor!);
       return new Daemon(chosen, host, uplink, opened);
@@ -108,11 +109,16 @@ export class Daemon implements AsyncDisposable {
   describe(): string[] {
     const { uplink, apiSocket, disableHostLoopback } = this.#options;
     const { subnet, prefix, router, dns, guest, mtu, nameServers } = this.program.nat.config;
+    const { v6 } = this.program.nat.config;
     const peer = uplink.peer === null ? "" : `, Linux is ${uplink.peer}`;
     return [
       `uplink ${uplink.kind} ${this.#uplink.name}: the host is ${uplink.address}${peer}, gateway ${uplink.gateway}`,
       `guest ${this.guest.name}: network ${subnet}/${prefix}, MTU ${mtu}, router ${router}, name server ${dns} ` +
       `(asks ${nameServers.join(", ")}), first guest ${guest}`,
+      ...(v6 === null || uplink.v6 === null ? [] : [
+        `IPv6: the host is ${uplink.v6.address}, gateway ${uplink.v6.gateway}; guests' network ${v6.subnet}/64, ` +
+        `router ${v6.router}, name server ${v6.dns}`,
+      ]),
       ...this.program.nat.exposure(),
       ...(disableHostLoopback || this.#uplink.localnet === ""
         ? []

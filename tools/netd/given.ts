@@ -17,28 +17,26 @@ export class UsageError extends Error {
 
 const STRINGS = [
   ...["qemu", "netns", "device", "uplink", "uplink-device", "uplink-address", "uplink-peer", "uplink-gateway"],
-  ...[
-    "uplink-netns",
-    "uplink-mtu",
-    "cidr",
-    "mtu",
-    "dns",
-    "search",
-    "forward",
-    "allow",
-    "deny",
-    "api-socket",
-    "busy-poll",
-  ],
+  ...["uplink-netns", "uplink-mtu", "cidr", "mtu", "dns", "search", "forward", "allow", "deny", "api-socket"],
+  ...["uplink-address6", "uplink-peer6", "uplink-gateway6", "cidr6", "busy-poll"],
   ...["ready-fd", "exit-fd", "userns-path", "macaddress"],
 ];
 const LISTS = ["dns", "search", "forward", "allow", "deny"];
 const FLAGS = [
   ...["configure", "uplink-attach", "restrict", "disable-host-loopback", "one-off", "no-offload", "quiet", "help"],
-  ...["disable-dns"],
+  ...["disable-dns", "ipv6"],
 ];
 /** Short names, as slirp4netns has them. */
-const ALIASES = { c: "configure", e: "exit-fd", r: "ready-fd", m: "mtu", a: "api-socket", h: "help" };
+const ALIASES = {
+  c: "configure",
+  e: "exit-fd",
+  r: "ready-fd",
+  m: "mtu",
+  a: "api-socket",
+  h: "help",
+  6: "ipv6",
+  "enable-ipv6": "ipv6",
+};
 
 /** Reads what was given; nothing has a default here. */
 export class Given {
@@ -85,6 +83,26 @@ export class Given {
   addr(name: string): IpAddr | null {
     const text = this.text(name);
     return text === null ? null : checkAddr(name, text);
+  }
+
+  /** An IPv6 address, without a zone. */
+  addr6(name: string): IpAddr | null {
+    const text = this.text(name);
+    const addr = text === null ? null : parseIpAddr(text);
+    if (text !== null && (addr === null || addr.isV4)) throw bad(name, text, "an IPv6 address");
+    return addr;
+  }
+
+  /** An IPv6 address with a prefix length, as text. */
+  network6(name: string): string | null {
+    const text = this.text(name);
+    if (text === null) return null;
+    const [addr = "", length = ""] = text.split("/");
+    const parsed = parseIpAddr(addr);
+    if (parsed === null || parsed.isV4 || parseIpMask(`/${length}`, false) === null) {
+      throw bad(name, text, "an IPv6 address, a slash, a prefix length");
+    }
+    return text;
   }
 
   /** A hardware address of one station. */

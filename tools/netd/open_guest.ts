@@ -9,6 +9,7 @@
 import { setUpNetns } from "../../devices/host/netns_setup.ts";
 import { openTap, type TapPort } from "../../devices/host/tun.ts";
 import { UnixListener } from "../../devices/host/unix_socket.ts";
+import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { natConfig, type NatOptions } from "../vmm/nat/config.ts";
 import type { Guest, Loop } from "../vmm/guests/guest.ts";
@@ -78,9 +79,13 @@ async function below(userns: string, wanted: NetnsGuestOptions): Promise<NetnsHo
 }
 
 /** Address and router that the guest is given at once: those that the NAT has. */
-function addressesOf(nat: NatOptions): { address: string; gateway: string } {
-  const { guest, prefix, router } = natConfig(nat);
-  return { address: `${guest}/${prefix}`, gateway: `${router}` };
+function addressesOf(nat: NatOptions): { address: string | string[]; gateway: string } {
+  const { guest, prefix, router, v6 } = natConfig(nat);
+  const address = `${guest}/${prefix}`;
+  if (v6 === null) return { address, gateway: `${router}` };
+  // Its default route comes with the router's advertisement.
+  const { subnet } = v6;
+  return { address: [address, `${new IpAddr(subnet.w0, subnet.w1, 0, guest.w3 & 0xff)}/64`], gateway: `${router}` };
 }
 
 function bytesOf(mac: MacAddr): Uint8Array {

@@ -9,7 +9,9 @@
 import { KernelError } from "../../kernel/error.ts";
 import { IpAddr, parseIpAddr, parseIpMask } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
+import { IPV6_MTU_MIN } from "../../kernel/wire/ipv6.ts";
 import { natConfig, type NatOptions } from "../vmm/nat/config.ts";
+import type { V6Options } from "../vmm/nat6/config6.ts";
 import { parseForward } from "../vmm/nat_forward.ts";
 import { NatPolicy, type PolicyOptions } from "../vmm/nat_policy.ts";
 import { bad, checkAddr, Given, UsageError } from "./given.ts";
@@ -44,10 +46,15 @@ export interface UplinkChoice {
   /** Linux' address on the device, likewise; null: it is not ours to set. */
   readonly peer: string | null;
   readonly gateway: string;
+  /** The same of IPv6; null: there is none. */
+  readonly v6: Uplink6Choice | null;
   /** Namespace of Linux' side; null: where netd runs. */
   readonly netns: string | null;
   readonly mtu: number;
 }
+
+/** How the host kernel reaches the world of IPv6. */
+export type Uplink6Choice = Pick<UplinkChoice, "address" | "peer" | "gateway">;
 
 /** What the user asked for. */
 export interface NetdOptions {
@@ -90,6 +97,12 @@ User-mode networking for a guest, by rewriting packets: no connection ends here.
     --uplink-gateway A      where packets for the world go (default: the peer)
     --uplink-netns NAME     namespace of Linux' side (default: where netd runs)
     --uplink-mtu N          default 1500
+
+  -6, --ipv6                the guest has IPv6: addresses that it makes itself, a router and a name server
+    --uplink-address6 A/L   our address on the uplink (default fd99::2/64)
+    --uplink-peer6 A/L      Linux' address on it (default: the first of that network)
+    --uplink-gateway6 A     where packets for the IPv6 world go (default: the peer)
+    --cidr6 A/64            the guest's network (default fd00:0:0:2::/64: router ::2, name server ::3)
 
   --cidr A/L                the guest's network (default 10.0.2.0/24: router .2, name server .3, guests from .15)
   -m, --mtu N               MTU of the guest's link, told by DHCP (default 1500)
@@ -166,13 +179,31 @@ function uplinkOf(given: Given): UplinkChoice {
   const peer = given.network("uplink-peer");
   if (attach && peer !== null) throw new UsageError("--uplink-peer is not for --uplink-attach: the device is set up");
   const first = firstOf(address);
+  const v6 = given.flag("ipv6") ? uplink6Of(given, attach) : null;
+  if (v6 === null) {
+    for (const name of ["uplink-address6", "uplink-peer6", "uplink-gateway6", "cidr6"]) {
+      if (given.text(name) !== null) throw new UsageError(`--${name} wants --ipv6`);
+    }
+  }
   const gateway = given.addr("uplink-gateway")?.toString() ?? (peer ?? first).split("/")[0]!;
   return {
-    ...{ kind, device, attach, address, gateway },
+    ...{ kind, device, attach, address, gateway, v6 },
     peer: attach ? null : peer ?? first,
     netns: given.text("uplink-netns"),
     mtu: given.number("uplink-mtu", 576, 65521) ?? 1500,
   };
+}
+
+function uplink6Of(given: Given, attach: boolean): Uplink6Choice {
+  const address = given.network6("uplink-address6") ?? "fd99::2/64";
+  const peer = given.network6("uplink-peer6");
+  if (attach && peer !== null) throw new UsageError("--uplink-peer6 is not for --uplink-attach: the device is set up");
+  const [text = "", length = ""] = address.split("/");
+  const net = parseIpAddr(text)!.and(parseIpMask(`/${length}`, false)!);
+  const one = new IpAddr(net.w0, net.w1, net.w2, net.w3 + 1);
+  const first = one.equals(parseIpAddr(text)!) ? new IpAddr(net.w0, net.w1, net.w2, net.w3 + 2) : one;
+  const gateway = given.addr6("uplink-gateway6")?.toString() ?? (peer ?? `${first}`).split("/")[0]!;
+  return { address, gateway, peer: attach ? null : peer ?? `${first}/${length}` };
 }
 
 /** The first host address of the network of `address`, or the second if that is its own. */
@@ -199,8 +230,9 @@ function natOf(
   const restrict = given.flag("restrict");
   const noLoopback = given.flag("disable-host-loopback");
   const policy: PolicyOptions = { allow, deny, restrict, loopback: !noLoopback && !restrict };
-  if (noLoopback) policy.deny = [...deny, `*:${peer}:*`];
-  const asked = given.list("dns").map((text) => checkAddr("dns", text).toString());
+  const peer6 = uplink.v6?.peer?.split("/")[0] ?? uplink.v6?.gateway;
+  if (noLoopback) policy.deny = [...deny, `*:${peer}:*`, ...(peer6 === undefined ? [] : [`*:[${peer6}]:*`])];
+  const [asked6, asked] = nameServersOf(given);
   const machines = resolvConf();
   const outside = machines.filter((addr) => !addr.startsWith("127."));
   const found = asked.length > 0 ? asked : outside.length > 0 ? outside : machines;
@@ -217,8 +249,33 @@ function natOf(
   if (mtu !== null) nat.mtu = mtu;
   const cidr = given.network("cidr");
   if (cidr !== null) nat.subnet = cidr;
+  if (uplink.v6 !== null) nat.v6 = v6Of(given, uplink, asked6, nat);
   checked(cidr === null ? "uplink-address" : "cidr", cidr ?? uplink.address, () => natConfig(nat));
   return nat;
+}
+
+/** The name servers that were asked for, IPv6 first. */
+function nameServersOf(given: Given): [string[], string[]] {
+  const all = given.list("dns");
+  const isOf6 = (text: string) => text.includes(":");
+  const asked6 = all.filter(isOf6);
+  for (const text of asked6) if (parseIpAddr(text) === null) throw bad("dns", text, "an IP address");
+  if (asked6.length > 0 && !given.flag("ipv6")) throw bad("dns", asked6[0]!, "an IPv4 address, or --ipv6");
+  return [asked6, all.filter((text) => !isOf6(text)).map((text) => checkAddr("dns", text).toString())];
+}
+
+/** IPv6 for the guest. */
+function v6Of(given: Given, uplink: UplinkChoice, nameServers: readonly string[], nat: NatOptions): V6Options {
+  const cidr = given.network6("cidr6");
+  const v6: V6Options = {
+    ...{ hostAddr: uplink.v6!.address, uplinkMtu: uplink.mtu },
+    ...(cidr === null ? {} : { subnet: cidr }),
+    ...(nameServers.length === 0 ? {} : { nameServers }),
+  };
+  const name = cidr === null ? "uplink-address6" : "cidr6";
+  checked(name, cidr ?? uplink.v6!.address, () => natConfig({ hostAddr: nat.hostAddr, v6 }));
+  if ((nat.mtu ?? 1500) < IPV6_MTU_MIN) throw bad("mtu", `${nat.mtu}`, `at least ${IPV6_MTU_MIN} with --ipv6`);
+  return v6;
 }
 
 /** What `read` makes of an option; what it refuses is a bad option. */

@@ -10,7 +10,8 @@
 import { openTap, openTun, type TapOptions, type TapPort, type TunPort } from "../../devices/host/tun.ts";
 import type { NatOptions } from "../vmm/nat/config.ts";
 import { netnsOf } from "../vmm/guests/netns_guest.ts";
-import type { UplinkChoice } from "./options.ts";
+import type { Host } from "../boot.ts";
+import type { Uplink6Choice, UplinkChoice } from "./options.ts";
 
 /** How it is opened, besides what the user chose. */
 export interface UplinkNeeds {
@@ -21,7 +22,7 @@ export interface UplinkNeeds {
 
 /** Opens it. Throws HostError. */
 export function openUplink(choice: UplinkChoice, { offload, localnet }: UplinkNeeds): TapPort | TunPort {
-  const { kind, device, attach, peer, netns, mtu } = choice;
+  const { kind, device, attach, peer, netns, mtu, v6 } = choice;
   const options: TapOptions = { offload, localnet };
   if (device !== null) options.name = device;
   if (netns !== null) options.netns = netnsOf(netns);
@@ -31,7 +32,7 @@ export function openUplink(choice: UplinkChoice, { offload, localnet }: UplinkNe
     options.up = false;
   } else {
     options.mtu = mtu;
-    options.address = peer!;
+    options.address = v6 === null ? peer! : [peer!, v6.peer!];
   }
   return kind === "tap" ? openTap(options) : openTun(options);
 }
@@ -45,4 +46,14 @@ export function withoutLoopback(nat: NatOptions, gateway: string): NatOptions {
     nameServers: outside.length > 0 ? outside : [gateway],
     policy: { ...nat.policy, loopback: false },
   };
+}
+
+/** Gives the host kernel its IPv6 addresses, ::1 among them, and the way to the world. */
+export async function addIpv6(host: Host, { address, gateway }: Uplink6Choice): Promise<void> {
+  const proc = host.spawn("ipv6");
+  const [addr = "", length = ""] = address.split("/");
+  await proc.writeText("/net/ipifc/0/ctl", "add ::1 /128");
+  await proc.writeText("/net/ipifc/1/ctl", `add ${addr} /${length}`);
+  await proc.writeText("/net/iproute", `add :: /0 ${gateway}`);
+  proc.exit();
 }

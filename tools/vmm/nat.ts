@@ -44,13 +44,17 @@
  *
  * Time is a parameter, system calls are the door's: this and all of nat/ is pure.
  *
- * Limits: IPv4 only; IPv6 frames are counted and dropped. TCP, UDP, ICMP queries and errors only.
+ * **IPv6** stands beside this, not in it: nat6/ (its theory of operation is in nat6/nat6.ts). Guests, maps, limits,
+ * counters and fragments are in the same tables. Off, its frames are counted and dropped.
+ *
+ * Limits: TCP, UDP, ICMP queries and errors only.
  *
  * @module
  */
 
 import type { Block } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
+import { type Random, SeededRandom } from "../../kernel/random.ts";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { type NatConfig, natConfig, type NatOptions } from "./nat/config.ts";
 import { Counters, Reason } from "./nat/counters.ts";
@@ -63,12 +67,17 @@ import { NatTable } from "./nat/table.ts";
 import { Way } from "./nat/way.ts";
 import { formatForward, type Forward, type ForwardSpec, ForwardTable, parseForward } from "./nat_forward.ts";
 import { NatPolicy } from "./nat_policy.ts";
+import { advertise } from "./nat6/link6.ts";
+import { Nat6 } from "./nat6/nat6.ts";
 import { DhcpServer } from "./services/dhcp.ts";
 import { DnsRelay } from "./services/dns.ts";
 
 export { translateOutbound } from "./nat/outbound.ts";
 export { translateInbound } from "./nat/inbound.ts";
 export { translateError } from "./nat/errors.ts";
+export { translateError6 } from "./nat6/errors6.ts";
+export { translateInbound6 } from "./nat6/inbound6.ts";
+export { refusedByHost6 } from "./nat6/undo6.ts";
 export { type HostRefusal, refusedByHost } from "./nat/undo.ts";
 export type { NatConfig, NatOptions } from "./nat/config.ts";
 export { type Decision, Verdict } from "./nat/decision.ts";
@@ -98,6 +107,8 @@ export class Nat {
   readonly reassembler: Reassembler = new Reassembler();
   readonly dhcp: DhcpServer;
   readonly relay: DnsRelay;
+  /** The IPv6 side; null: guests have none. */
+  readonly six: Nat6 | null;
   readonly errorLimiter: Limiter = new Limiter(ERRORS_PER_SECOND, ERRORS_BURST);
   readonly arpLimiter: Limiter = new Limiter(ARPS_PER_SECOND, 1);
   /** Whether filtering depends on remotes at all, by MapProto. */
@@ -115,13 +126,18 @@ export class Nat {
   /** Frames for guests that nobody has taken yet. */
   frames: Block[] = [];
 
-  constructor(options: NatOptions, readonly door: NatDoor) {
+  /** `random` is for what nobody shall guess; only IPv6 has such a thing. */
+  constructor(options: NatOptions, readonly door: NatDoor, random: Random = new SeededRandom(1)) {
     const config = this.config = natConfig(options);
     this.policy = new NatPolicy(options.policy);
     this.table = new NatTable(config);
     this.filters = config.filtering.map((filtering) => filtering !== "endpoint");
     this.dhcp = new DhcpServer({ ...dhcpConfig(config), isInUse: (word, mac) => this.#isInUse(word, mac) });
-    this.relay = new DnsRelay(config.nameServers, zoneOf(config), config.zoneName);
+    const zone = zoneOf(config);
+    const zone6 = zone6Of(config);
+    this.relay = new DnsRelay(config.nameServers, zone, config.zoneName, zone6);
+    const six = { policy: options.policy ?? {}, random, zone, zone6 };
+    this.six = config.v6 === null ? null : new Nat6(this, { config: config.v6, ...six });
     this.table.addGuest(config.guest, config.guestMac);
   }
 
@@ -183,9 +199,10 @@ export class Nat {
     const asked = parseForward(text);
     this.forwards.requireFree(asked);
     const addr = asked.guestAddr ?? this.config.guest;
-    if (!this.mayBeGuest(addr.w3)) throw new KernelError("EINVAL", `Cannot forward to ${addr}: no guest's address`);
+    const isGuests = addr.isV4 ? this.mayBeGuest(addr.w3) : this.six?.mayBeGuest(addr) === true;
+    if (!isGuests) throw new KernelError("EINVAL", `Cannot forward to ${addr}: no guest's address`);
     this.#requireNoMap(asked);
-    const guest = this.table.addGuest(addr, null);
+    const guest = this.table.addGuest(addr, null, addr.isV4 ? addr.w3 : this.six!.keys.ofGuest(addr));
     if (guest === null) throw new KernelError("ENOSPC", `Cannot forward to ${addr}: too many guests`);
     const map = new NatMap(guest, asked.proto, asked.guestPort, Realm.World, 0, 0);
     map.isStatic = true;
@@ -220,27 +237,34 @@ export class Nat {
     return forward;
   }
 
+  /** Ends a map for another's sake. */
+  evict(victim: NatMap): void {
+    this.counters.mapsEvicted++;
+    this.close(victim);
+  }
+
   /** Ends a map: its port is free again. */
   close(map: NatMap): void {
     this.table.remove(map);
     this.door.close(map);
   }
 
-  /** Ends what is over: idle maps, datagrams that never became whole. */
+  /** Ends what is over: idle maps, datagrams that never became whole. Advertises the router of IPv6 when it is time. */
   expire(now: number): void {
     for (let map = this.table.expired(now); map !== null; map = this.table.expired(now)) {
       this.counters.mapsExpired++;
       this.door.close(map);
     }
     for (let lost = this.reassembler.expire(now); lost > 0; lost--) this.counters.refuse(Reason.FragmentTimeout);
+    if (this.six !== null) advertise(this.six, now);
   }
 
   /** When {@link expire} has something to do, if nothing happens until then; Infinity: never. */
   nextExpiry(): number {
-    return Math.min(this.table.nextExpiry(), this.reassembler.nextExpiry());
+    return Math.min(this.table.nextExpiry(), this.reassembler.nextExpiry(), this.six?.adverts.next ?? Infinity);
   }
 
-  /** As {@link nextExpiry}, at once: perhaps too early, never too late. */
+  /** As {@link nextExpiry} but for advertisements, at once: perhaps too early, never too late. */
   get nextDeadline(): number {
     return Math.min(this.table.deadline, this.reassembler.nextExpiry());
   }
@@ -267,6 +291,7 @@ export class Nat {
     }
     const open = MAP_PROTO_NAMES.filter((_, proto) => !this.filters[proto]);
     if (open.length > 0) lines.push(`anybody reaches every ${open.join(", ")} port that a guest has sent from`);
+    if (this.six !== null) lines.push(...this.six.exposure());
     lines.push(...this.#refusedForwards.values());
     return lines;
   }
@@ -296,4 +321,10 @@ function zoneOf(config: NatConfig): Map<string, IpAddr> {
   if (hostName !== "") put(hostName.toLowerCase(), guest);
   for (const [name, addr] of config.zone) put(name, addr);
   return names;
+}
+
+/** As {@link zoneOf}, the IPv6 addresses of the names that are always there. */
+function zone6Of({ v6, zoneName }: NatConfig): Map<string, IpAddr> {
+  if (v6 === null || v6.dns === null) return new Map();
+  return new Map([[`gateway.${zoneName}`, v6.router], [`dns.${zoneName}`, v6.dns]]);
 }

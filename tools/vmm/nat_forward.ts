@@ -3,10 +3,11 @@
  *
  * Path: natctl, nat_program (options) → nat_forward → nat (maps) ; nat/outbound and nat/inbound find the way back here.
  *
- * Two ways to write one:
+ * Two ways to write one, and one for IPv6, where the guest's address is named:
  *
  *     tcp:[addr:]hostport[-hostport]:guestport             ours; a range goes to as many ports from guestport on
  *     [hostfwd=][tcp]:[hostaddr]:hostport-[guestaddr]:guestport        QEMU's `-netdev user,hostfwd=`
+ *     tcp:[2001:db8::2]:8080-[fd00:0:0:2::f]:80                        the same in IPv6, with these brackets
  *
  * The host's port 0, or `*`, is one that is free (Akaros' option file).
  *
@@ -71,7 +72,7 @@ export class ForwardGroup {
   /** Remembers how `real` came to `local`, the guest knowing it by `key`. */
   remember(key: number, map: NatMap, real: IpAddr, local: IpAddr): void {
     const old = this.#ways.get(key);
-    if (old !== undefined && old.map === map && old.real.w3 === real.w3 && old.local.w3 === local.w3) return;
+    if (old !== undefined && old.map === map && old.real.equals(real) && old.local.equals(local)) return;
     if (old === undefined && this.#ways.size >= REMOTES_MAX) {
       for (const first of this.#ways.keys()) {
         this.#ways.delete(first);
@@ -101,6 +102,15 @@ export class ForwardTable {
 
   get list(): readonly Forward[] {
     return this.#forwards;
+  }
+
+  /** As {@link find}, by an address of either version. */
+  findMap(proto: MapProto, addr: IpAddr, port: number): NatMap | null {
+    for (const { map } of this.#forwards) {
+      const isAt = map.bound === null ? map.is6 !== addr.isV4 : map.bound.equals(addr);
+      if (map.proto === proto && isAt && map.holds(port)) return map;
+    }
+    return null;
   }
 
   /** The forward's map that has `port` of the host's address `word`, or null. */
@@ -162,9 +172,18 @@ const PROTO_WORDS = ["udp", "tcp", "icmp"] as const;
 const QEMU_FORM = /^(tcp|udp)?:([^:]*):(\d{1,5}|\*)-([\d.]*):(\d{1,5})$/;
 const OUR_FORM = /^(tcp|udp):(?:([^:]*):)?(\d{1,5}|\*)(?:-(\d{1,5}))?:(\d{1,5})$/;
 
-/** Reads a forward in either form; EINVAL says what it should look like. */
+/** Of IPv6: the guest's address stands in brackets, and the host's if there is one. */
+const FORM6 = /^(tcp|udp)?:(?:\[([^\]]*)\])?:(\d{1,5}|\*)-\[([^\]]*)\]:(\d{1,5})$/;
+
+/** Reads a forward in any form; EINVAL says what it should look like. */
 export function parseForward(text: string): ForwardSpec {
   const plain = text.replace(/^hostfwd=/, "");
+  const six = FORM6.exec(plain);
+  if (six !== null) {
+    const [, proto = "tcp", bound, hostPort, guest, guestPort] = six;
+    const spec = { ...base(proto, "", hostPort!, guestPort!, text), count: 1, guestAddr: addr6Of(guest!, text) };
+    return checked({ ...spec, bound: bound === undefined || bound === "::" ? null : addr6Of(bound, text) }, text);
+  }
   const qemu = QEMU_FORM.exec(plain);
   const guestText = qemu?.[4] ?? "";
   if (qemu !== null && (guestText === "" || guestText.includes("."))) {
@@ -209,13 +228,23 @@ function addrOf(text: string, whole: string): IpAddr {
   return addr;
 }
 
+function addr6Of(text: string, whole: string): IpAddr {
+  const addr = parseIpAddr(text);
+  if (addr === null || addr.isV4) throw bad(whole, `"${text}" is no IPv6 address`);
+  return addr;
+}
+
 function bad(text: string, why: string): KernelError {
   return new KernelError("EINVAL", `Cannot read the forward ${shown(text)}: ${why}`);
 }
 
 /** A forward in our form, which {@link parseForward} reads (but for a guest's address). */
 export function formatForward(spec: ForwardSpec): string {
-  const { hostPort, count } = spec;
+  const { hostPort, count, guestAddr } = spec;
+  if (guestAddr !== null && !guestAddr.isV4) {
+    const at = spec.bound === null ? "" : `[${spec.bound}]`;
+    return `${PROTO_WORDS[spec.proto]}:${at}:${hostPort}-[${guestAddr}]:${spec.guestPort}`;
+  }
   const bound = spec.bound === null ? "" : `${spec.bound}:`;
   if (spec.guestAddr !== null && count === 1) {
     return `${PROTO_WORDS[spec.proto]}:${spec.bound ?? ""}:${hostPort}-${spec.guestAddr}:${spec.guestPort}`;

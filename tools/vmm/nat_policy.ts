@@ -10,14 +10,15 @@
  * In this order: a rule that denies; what is off; a rule that allows; `restrict`, under which nothing is left. Answers
  * to what came in by a forward are not asked about: who forwards a port has allowed its answers.
  *
- * A rule is `[proto:]network[:port[-port]]`: `tcp:192.0.2.0/24:80-443`, `udp:*:53`, `10.0.0.0/8`, `icmp:*`.
+ * A rule is `[proto:]network[:port[-port]]`: `tcp:192.0.2.0/24:80-443`, `udp:*:53`, `10.0.0.0/8`, `icmp:*`. A network
+ * of IPv6 stands in brackets, with its length: `tcp:[2001:db8::/32]:443`, `[2001:db8::1]`. `*` is all of both.
  *
  * @module
  */
 
 import { shown } from "../../kernel/ctl.ts";
 import { KernelError } from "../../kernel/error.ts";
-import { IpAddr, parseIpAddr, parseIpMask } from "../../kernel/wire/ip_addr.ts";
+import { formatMask, IpAddr, parseIpAddr, parseIpMask } from "../../kernel/wire/ip_addr.ts";
 import { formatIpProto, IP_PROTO_ICMP, IP_PROTO_TCP, IP_PROTO_UDP } from "../../kernel/wire/ip_proto.ts";
 import { Reason } from "./nat/counters.ts";
 
@@ -44,6 +45,12 @@ export interface PolicyRule extends Net {
   readonly protocol: number;
   readonly portLo: number;
   readonly portHi: number;
+}
+
+/** A rule about a network of IPv6. */
+export interface PolicyRule6 extends Pick<PolicyRule, "protocol" | "portLo" | "portHi"> {
+  readonly net: IpAddr;
+  readonly mask: IpAddr;
 }
 
 /** What is allowed; everything left out is as said there. */
@@ -83,6 +90,9 @@ export class NatPolicy {
   readonly restrict: boolean;
   readonly allow: readonly PolicyRule[];
   readonly deny: readonly PolicyRule[];
+  /** Those about IPv6, with those about every address: see nat6/policy6. */
+  readonly allow6: readonly PolicyRule6[];
+  readonly deny6: readonly PolicyRule6[];
   /** Whether all of the host's loopback is open. */
   readonly loopback: boolean;
   readonly #off: readonly Category[];
@@ -93,6 +103,8 @@ export class NatPolicy {
     this.restrict = options.restrict ?? false;
     this.allow = parseRules(options.allow ?? []);
     this.deny = parseRules(options.deny ?? []);
+    this.allow6 = parseRules6(options.allow ?? []);
+    this.deny6 = parseRules6(options.deny ?? []);
     this.loopback = options.loopback ?? false;
     this.#host = options.host ?? true;
     const all: Category[] = [
@@ -183,15 +195,44 @@ export function formatRule(rule: PolicyRule): string {
   const { protocol, word, mask, portLo, portHi } = rule;
   const length = Math.clz32(~mask);
   const address = `${IpAddr.v4(word)}/${length}`;
-  const ports = portLo === 0 && portHi === 65535 ? "" : portLo === portHi ? `:${portLo}` : `:${portLo}-${portHi}`;
-  return `${protocol === 0 ? "any" : formatIpProto(protocol)}:${address}${ports}`;
+  return `${protocol === 0 ? "any" : formatIpProto(protocol)}:${address}${formatPorts(portLo, portHi)}`;
 }
 
 function parseRules(texts: readonly string[]): PolicyRule[] {
   if (texts.length > RULES_MAX) {
     throw new KernelError("E2BIG", `Cannot use ${texts.length} rules: the limit is ${RULES_MAX}`);
   }
-  return texts.map(parsePolicyRule);
+  return texts.filter((text) => !isAbout6(text)).map(parsePolicyRule);
+}
+
+function parseRules6(texts: readonly string[]): PolicyRule6[] {
+  const both = (text: string) => isAbout6(text) || parsePolicyRule(text).mask === 0;
+  return texts.filter(both).map(parsePolicyRule6);
+}
+
+function isAbout6(text: string): boolean {
+  return text.includes("[");
+}
+
+/** Reads a rule about IPv6, or about every address; EINVAL names what is wrong with it. */
+export function parsePolicyRule6(text: string): PolicyRule6 {
+  const [, inside = "::/0"] = /\[([^\]]*)\]/.exec(text) ?? [];
+  const { protocol, portLo, portHi } = parsePolicyRule(text.replace(`[${inside}]`, "*"));
+  const slash = inside.indexOf("/");
+  const addr = parseIpAddr(slash < 0 ? inside : inside.slice(0, slash));
+  const mask = parseIpMask(slash < 0 ? "/128" : inside.slice(slash), false);
+  if (addr === null || addr.isV4 || mask === null) throw bad(text, `"${inside}" is no IPv6 network`);
+  return { protocol, portLo, portHi, net: addr.and(mask), mask };
+}
+
+/** A rule as {@link parsePolicyRule6} reads it. */
+export function formatRule6({ net, mask, protocol, portLo, portHi }: PolicyRule6): string {
+  const ports = formatPorts(portLo, portHi);
+  return `${protocol === 0 ? "any" : formatIpProto(protocol)}:[${net}${formatMask(mask, false)}]${ports}`;
+}
+
+function formatPorts(portLo: number, portHi: number): string {
+  return portLo === 0 && portHi === 65535 ? "" : portLo === portHi ? `:${portLo}` : `:${portLo}-${portHi}`;
 }
 
 function parseNet(text: string, rule: string): Net {

@@ -32,8 +32,11 @@ import {
   type NatOptions,
   Reason,
   refusedByHost,
+  refusedByHost6,
   translateError,
+  translateError6,
   translateInbound,
+  translateInbound6,
   translateOutbound,
   Verdict,
 } from "./nat.ts";
@@ -106,13 +109,14 @@ export class NatProgram {
     this.#observe = options.observe ?? null;
     const { netDir = "/net", offload = false } = options;
     this.sockets = new NatSockets({ proc, events: this.#events, random, netDir, offload });
-    this.nat = new Nat(options.nat, this.sockets);
+    this.nat = new Nat(options.nat, this.sockets, random);
     this.#job = new Job(clock.jobs, () => this.#isTranslating ? undefined : this.#run());
     this.#events.wake = () => this.#job.wake();
     this.#timer = clock.timer(() => this.#expire());
     try {
       this.nat.startForwards(options.forwards ?? []);
       if (options.name !== null) this.#postControl(options.name ?? "nat");
+      this.#arm();
     } catch (error) {
       this.close();
       throw error;
@@ -143,10 +147,15 @@ export class NatProgram {
     return decision;
   }
 
-  /** {@link translateInbound} with somebody looking. */
+  #inbound(packet: Block, map: NatMap): Decision {
+    const now = this.#clock.now();
+    return map.is6 ? translateInbound6(this.nat.six!, packet, map, now) : translateInbound(this.nat, packet, map, now);
+  }
+
+  /** The same with somebody looking. */
   #watchInbound(packet: Block, map: NatMap, observe: NatObserver): Decision {
     const bytes = wholeBytes(packet).slice();
-    const decision = translateInbound(this.nat, packet, map, this.#clock.now());
+    const decision = this.#inbound(packet, map);
     observe({ point: "bypass", direction: "in", bytes, note: describeDecision(decision, false) });
     return decision;
   }
@@ -181,12 +190,17 @@ export class NatProgram {
     this.#observe?.({ point: "bypass", direction: "out", bytes: wholeBytes(block), note: "" });
     try {
       if (this.#proc.sys.blockwrite(map.fd, block) === AGAIN) {
-        refusedByHost(this.nat, block, map, { reason: Reason.Busy });
+        this.#refused(block, map, { reason: Reason.Busy });
       }
     } catch (error) {
       if (!(error instanceof KernelError)) throw error;
-      refusedByHost(this.nat, block, map, refusalOf(error));
+      this.#refused(block, map, refusalOf(error));
     }
+  }
+
+  #refused(block: Block, map: NatMap, refusal: HostRefusal): void {
+    if (map.is6) refusedByHost6(this.nat.six!, block, map, refusal);
+    else refusedByHost(this.nat, block, map, refusal);
   }
 
   // --- what comes from the host
@@ -229,7 +243,7 @@ export class NatProgram {
     if (blocks === null) return 0;
     for (const packet of blocks) {
       const { verdict, block } = this.#observe === null
-        ? translateInbound(this.nat, packet, map, this.#clock.now())
+        ? this.#inbound(packet, map)
         : this.#watchInbound(packet, map, this.#observe);
       if (verdict === Verdict.Send) this.#send(map, block!);
       this.#deliver();
@@ -261,7 +275,9 @@ export class NatProgram {
       if (opened === AGAIN) return;
       fd = opened as number;
       for (let block = sys.blockread(fd); block !== AGAIN && block !== null; block = sys.blockread(fd)) {
-        translateError(this.nat, block as Block, map, this.#clock.now());
+        const now = this.#clock.now();
+        if (map.is6) translateError6(this.nat.six!, block as Block, map, now);
+        else translateError(this.nat, block as Block, map, now);
         this.#deliver();
       }
     } catch (error) {
@@ -276,6 +292,7 @@ export class NatProgram {
 
   #expire(): void {
     this.nat.expire(this.#clock.now());
+    this.#deliver();
     this.#arm();
   }
 
@@ -286,7 +303,7 @@ export class NatProgram {
 
   #arm(): void {
     const next = this.nat.nextExpiry();
-    if (next < Infinity) this.#timer.arm(next - this.#clock.now());
+    if (next < Infinity) this.#timer.arm(Math.max(0, next - this.#clock.now()));
     else this.#timer.disarm();
   }
 

@@ -64,13 +64,16 @@ export class NatSockets implements NatDoor {
 
   open(map: NatMap): string {
     const { sys } = this.#proc;
-    const protoDir = `${this.#netDir}/${MAP_PROTO_NAMES[map.proto]}`;
+    const isIcmp = map.proto === MapProto.Icmp;
+    const protoDir = `${this.#netDir}/${map.is6 && isIcmp ? "icmpv6" : MAP_PROTO_NAMES[map.proto]}`;
     let ctl = -1;
     try {
       ctl = fdOf(sys.open(`${protoDir}/clone`, Open.ReadWrite | Open.NonBlock));
       const dir = `${protoDir}/${this.#readText(ctl)}`;
+      // The name server of an IPv6 guest may be one of the host's by IPv4.
+      if (map.is6 && map.realm !== Realm.Dns) this.#write(ctl, "bypass-version 6");
       const port = this.#claim(ctl, map);
-      if (map.proto === MapProto.Icmp) this.#write(ctl, "bypass-echo replies");
+      if (isIcmp) this.#write(ctl, "bypass-echo replies");
       if (this.#offload) this.#write(ctl, "offload on");
       this.#attach(map, dir, port);
       return "";

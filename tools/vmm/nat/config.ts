@@ -14,6 +14,7 @@ import { ETHER_MTU } from "../../../kernel/wire/ethernet.ts";
 import { IpAddr, IPV4_LOOPBACK, parseIpAddr, parseIpMask } from "../../../kernel/wire/ip_addr.ts";
 import { MacAddr, parseMacAddr } from "../../../kernel/wire/mac_addr.ts";
 import type { PolicyOptions } from "../nat_policy.ts";
+import { type V6Config, v6Config, type V6Options } from "../nat6/config6.ts";
 import { MAP_PROTO_NAMES } from "./map.ts";
 
 /** How the guest is addressed. */
@@ -125,6 +126,8 @@ export interface NatOptions {
   leaseSeconds?: number;
   /** Fixed addresses, by hardware address as twelve hex digits. */
   reservations?: Readonly<Record<string, string>>;
+  /** IPv6 for the guests; null: theirs is refused. Default null. */
+  v6?: V6Options | null;
   /** Names that the NAT answers for itself: `name: address`, below {@link NatOptions.zoneName}. */
   zone?: Readonly<Record<string, string>>;
   /** Domain of the zone. Default `internal`. */
@@ -166,6 +169,7 @@ export interface NatConfig {
   readonly reservations: ReadonlyMap<number, IpAddr>;
   readonly zone: ReadonlyMap<string, IpAddr>;
   readonly zoneName: string;
+  readonly v6: V6Config | null;
 }
 
 /** Bytes of an IPv4 and a TCP header without options: what an MSS leaves out (RFC 9293 3.7.1). */
@@ -183,6 +187,7 @@ export function natConfig(options: NatOptions): NatConfig {
   const link = addresses(options, style, hostAddr);
   if (style === "qemu") requireApart(link, hostTexts);
   const { hostName = "guest", search = [], leaseSeconds = 3600 } = options;
+  const hostMac = options.hostMac ?? HOST_MAC;
   return {
     style,
     hostAddr,
@@ -191,7 +196,7 @@ export function natConfig(options: NatOptions): NatConfig {
     ...link,
     nameServers: (options.nameServers ?? []).map((text) => addr(text, "name server")),
     loopbackFrom: options.farLoopback === true ? hostAddr : IPV4_LOOPBACK,
-    hostMac: options.hostMac ?? HOST_MAC,
+    hostMac,
     guestMac: options.guestMac === undefined ? GUEST_MACS[style] : options.guestMac,
     mtu,
     mss: options.mss ?? mtu - TCP_IP_HEADERS,
@@ -208,6 +213,9 @@ export function natConfig(options: NatOptions): NatConfig {
     reservations: reservationsOf(options.reservations ?? {}, link),
     zone: new Map(Object.entries(options.zone ?? {}).map(([name, text]) => [name.toLowerCase(), addr(text, "zone")])),
     zoneName: (options.zoneName ?? "internal").toLowerCase(),
+    v6: options.v6 === undefined || options.v6 === null
+      ? null
+      : v6Config(options.v6, { style, mtu, mss: options.mss, hostMac, hasDns: link.dns !== null }),
   };
 }
 

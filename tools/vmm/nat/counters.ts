@@ -19,7 +19,7 @@ export const Reason = {
   LinkBroadcast: 3,
   /** Neither ARP, IPv4 nor IPv6. */
   EtherType: 4,
-  /** IPv6: not translated. */
+  /** IPv6, where it is off. */
   Ipv6: 5,
   /** Version, header length or total length of IPv4 make no sense. */
   BadIp: 6,
@@ -95,8 +95,10 @@ export const Reason = {
   Offload: 41,
   /** A source route (RFC 791 3.1): it would go past the policy to wherever it likes (RFC 7126 4.3). */
   SourceRoute: 42,
-  /** From an address that is leased to, or kept for, another guest. */
+  /** From an address that is leased to, kept for, or used by another guest. */
   Spoofed: 43,
+  /** Neighbour discovery, or a group's membership, that needs no answer, or that is none. */
+  Nd: 44,
 } as const;
 export type Reason = typeof Reason[keyof typeof Reason];
 
@@ -146,6 +148,7 @@ export const REASON_NAMES: readonly string[] = [
   "offload",
   "source-route",
   "spoofed",
+  "nd",
 ];
 
 /** The counters of one NAT. */
@@ -164,6 +167,7 @@ export class Counters {
   mapsEvicted = 0;
   /** Answers of the router's own services. */
   arp = 0;
+  nd = 0;
   dhcp = 0;
   dns = 0;
   echo = 0;

@@ -1,7 +1,7 @@
 /**
  * Fragments: those of guests are put together, and what is too large for the guest's link is cut (RFC 791 3.2).
  *
- * Path: outbound → Reassembler → outbound; inbound → cutPacket → guest.
+ * Path: outbound, nat6 → Reassembler → outbound, nat6; inbound → cutPacket → guest.
  *
  * Why together and not tracked: only a datagram's first piece shows its ports, pieces come in any order (RFC 4787
  * REQ-14), and a bypassed conversation takes whole packets and fragments them again for its own link. Holding them back
@@ -69,6 +69,31 @@ interface Datagram {
   isMarked: boolean;
 }
 
+/** A fragment, by either version of IP. */
+export interface Piece {
+  /** What tells its datagram from others: addresses (or keys of them), protocol, identification. */
+  readonly src: number;
+  readonly dst: number;
+  readonly protocol: number;
+  readonly id: number;
+  /** Where its bytes belong, and whether none come after them. */
+  readonly start: number;
+  readonly isLast: boolean;
+  readonly bytes: Uint8Array;
+  /** What stands before the bytes of the first piece; of others nobody looks at it. */
+  readonly header: Uint8Array;
+  /** Most bytes that the whole may have. */
+  readonly room: number;
+  readonly isMarked: boolean;
+}
+
+/** A datagram of which every piece came. */
+export interface WholeDatagram {
+  readonly header: Uint8Array;
+  readonly payload: Uint8Array;
+  readonly isMarked: boolean;
+}
+
 /** Puts datagrams together. */
 export class Reassembler {
   #datagrams: Datagram[] = [];
@@ -88,28 +113,39 @@ export class Reassembler {
    * or why it was refused.
    */
   add(packet: NatPacket, now: number): Block | null | Reason {
-    const { block } = packet;
-    const { buf, at, transport } = packet;
+    const { block, headerLen, src, dst, protocol } = packet;
     block.own();
-    const start = ipv4FragOffset(buf, at);
-    const size = block.wp - block.rp - packet.headerLen;
-    const isLast = (get16(buf, at + FRAG) & MORE_FRAGMENTS) === 0;
+    const { buf, rp, wp } = block;
+    const whole = this.take({
+      ...{ src, dst, protocol, id: ipv4Id(buf, rp), start: ipv4FragOffset(buf, rp) },
+      isLast: (get16(buf, rp + FRAG) & MORE_FRAGMENTS) === 0,
+      bytes: buf.subarray(rp + headerLen, wp),
+      header: buf.subarray(rp, rp + headerLen),
+      room: IPV4_TOTAL_MAX - headerLen,
+      isMarked: (ipv4Tos(buf, rp) & ECN_CE) === ECN_CE,
+    }, now);
+    if (typeof whole === "number") return whole;
+    block.free();
+    return whole === null ? null : wholeOf(whole) ?? Reason.Fragment;
+  }
+
+  /** As {@link add}, for a fragment of either version; its bytes are copied. */
+  take(piece: Piece, now: number): WholeDatagram | null | Reason {
+    const { bytes, start, isLast } = piece;
+    const size = bytes.length;
     if (size === 0 || (!isLast && size % FRAGMENT_UNIT !== 0)) return Reason.Fragment;
-    if (start + size > IPV4_TOTAL_MAX - packet.headerLen) return Reason.Fragment;
-    const datagram = this.#find(packet) ?? this.#start(packet, now);
-    if (datagram === null) return Reason.Fragment;
-    const piece = block.buf.subarray(block.rp + packet.headerLen, block.wp);
-    if (!this.#put(datagram, piece, start, isLast)) {
+    if (start + size > piece.room) return Reason.Fragment;
+    const datagram = this.#find(piece) ?? this.#start(piece, now);
+    if (!this.#put(datagram, bytes, start, isLast)) {
       this.#forget(datagram);
       return Reason.Fragment;
     }
-    if ((ipv4Tos(block.buf, block.rp) & ECN_CE) === ECN_CE) datagram.isMarked = true;
-    if (start === 0) datagram.header = block.buf.slice(block.rp, block.rp + (transport - at));
-    block.free();
-    const isWhole = datagram.total >= 0 && datagram.have.length === 2 && datagram.have[1] === datagram.total;
-    if (!isWhole || datagram.header === null) return null;
+    if (piece.isMarked) datagram.isMarked = true;
+    if (start === 0) datagram.header = piece.header.slice();
+    const { header, payload, total, have, isMarked } = datagram;
+    if (total < 0 || have.length !== 2 || have[1] !== total || header === null) return null;
     this.#forget(datagram);
-    return wholeOf(datagram, datagram.header) ?? Reason.Fragment;
+    return { header, payload: payload.subarray(0, total), isMarked };
   }
 
   /** Forgets what took too long; answers how many datagrams. */
@@ -124,22 +160,18 @@ export class Reassembler {
     return this.#datagrams[0]?.deadline ?? Infinity;
   }
 
-  #find(packet: NatPacket): Datagram | null {
-    const id = ipv4Id(packet.buf, packet.at);
+  #find({ src, dst, protocol, id }: Piece): Datagram | null {
     for (const one of this.#datagrams) {
-      if (one.id === id && one.src === packet.src && one.dst === packet.dst && one.protocol === packet.protocol) {
-        return one;
-      }
+      if (one.id === id && one.src === src && one.dst === dst && one.protocol === protocol) return one;
     }
     return null;
   }
 
   /** The oldest must go if there are too many. */
-  #start(packet: NatPacket, now: number): Datagram {
+  #start({ src, dst, protocol, id }: Piece, now: number): Datagram {
     if (this.#datagrams.length >= DATAGRAMS_MAX) this.#forget(this.#datagrams[0]!);
-    const { src, dst, protocol } = packet;
     const datagram: Datagram = {
-      ...{ src, dst, protocol, id: ipv4Id(packet.buf, packet.at), deadline: now + REASSEMBLY_MS },
+      ...{ src, dst, protocol, id, deadline: now + REASSEMBLY_MS },
       ...{ header: null, payload: new Uint8Array(0), have: [], total: -1, isMarked: false },
     };
     this.#datagrams.push(datagram);
@@ -201,15 +233,15 @@ function insert(have: number[], i: number, start: number, end: number): void {
 }
 
 /** The whole packet, under the first piece's header; null if it would be too long. */
-function wholeOf(datagram: Datagram, header: Uint8Array): Block | null {
-  const totalLen = header.length + datagram.total;
+function wholeOf({ header, payload, isMarked }: WholeDatagram): Block | null {
+  const totalLen = header.length + payload.length;
   if (totalLen > IPV4_TOTAL_MAX) return null;
-  const block = Block.alloc(totalLen).append(header).append(datagram.payload.subarray(0, datagram.total));
+  const block = Block.alloc(totalLen).append(header).append(payload);
   const { buf, rp } = block;
   setIpv4TotalLen(buf, rp, totalLen);
   setIpv4Fragment(buf, rp, 0, false);
   setIpv4DontFragment(buf, rp, false);
-  if (datagram.isMarked) setIpv4Tos(buf, rp, ipv4Tos(buf, rp) | ECN_CE);
+  if (isMarked) setIpv4Tos(buf, rp, ipv4Tos(buf, rp) | ECN_CE);
   return block;
 }
 

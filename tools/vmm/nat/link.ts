@@ -67,7 +67,7 @@ export function toGuest(nat: Nat, block: Block, guest: Guest): boolean {
 }
 
 /** Puts a header before what is in `block` (given away) and hands it out. */
-function sendFrame(nat: Nat, block: Block, dst: MacAddr, type: number): void {
+export function sendFrame(nat: Nat, block: Block, dst: MacAddr, type: number): void {
   const at = block.push(ETHER_HEADER_LEN);
   const { buf } = block;
   dst.put(buf, at);

@@ -87,6 +87,8 @@ export class NatMap {
   hostPort = 0;
   /** How many ports stand side by side: more than 1 only in a forward. */
   count = 1;
+  /** Whether its guest is one of IPv6. */
+  readonly is6: boolean;
   /** A forward: it lives until it is removed, and lets everybody in. */
   isStatic = false;
   /** The host's address it is bound to; null: all of them. */
@@ -115,6 +117,7 @@ export class NatMap {
     readonly remoteWord: number,
     readonly remotePort: number,
   ) {
+    this.is6 = !guest.addr.isV4;
     this.class = proto === MapProto.Tcp ? MapClass.TcpOpening : proto === MapProto.Icmp ? MapClass.Icmp : MapClass.Dns;
   }
 

@@ -1,7 +1,8 @@
 /**
  * Outbound: a frame of a guest becomes an IP packet of the host's, an answer, or a refusal with a reason.
  *
- * Path: guest → nat_program → outbound → link (ARP, DHCP) | echo | way, policy, table, packet → map's conversation.
+ * Path: guest → nat_program → outbound → link (ARP, DHCP) | echo | way, policy, table, packet → map's conversation;
+ * or outbound → nat6/outbound6.
  *
  * @module
  */
@@ -32,6 +33,7 @@ import { MacAddr } from "../../../kernel/wire/mac_addr.ts";
 import { clampTcpMss, TCP_RST, TCP_SYN, tcpFlags } from "../../../kernel/wire/tcp.ts";
 import { UDP_HEADER_LEN } from "../../../kernel/wire/udp.ts";
 import type { Nat } from "../nat.ts";
+import { translateOutbound6 } from "../nat6/outbound6.ts";
 import { replyEcho } from "../services/echo.ts";
 import { Reason } from "./counters.ts";
 import { type Decision, Verdict } from "./decision.ts";
@@ -66,7 +68,8 @@ export function translateOutbound(nat: Nat, frame: Block, now: number): Decision
   frame.pull(ETHER_HEADER_LEN);
   if (type === ETHERTYPE_IPV4) return packetOut(nat, frame, isGroup);
   if (type === ETHERTYPE_ARP) return arpFrame(nat, frame);
-  return drop(nat, frame, type === ETHERTYPE_IPV6 ? Reason.Ipv6 : Reason.EtherType);
+  if (type !== ETHERTYPE_IPV6) return drop(nat, frame, Reason.EtherType);
+  return nat.six === null ? drop(nat, frame, Reason.Ipv6) : translateOutbound6(nat.six, frame, isGroup);
 }
 
 function packetOut(nat: Nat, block: Block, isGroup: boolean): Decision {
@@ -233,7 +236,7 @@ function makeMap(nat: Nat, guest: Guest, way: Way): NatMap | Reason {
   const { table, counters } = nat;
   const victim = table.victim(guest, way.proto);
   if (typeof victim === "number") return victim;
-  if (victim !== null) evict(nat, victim);
+  if (victim !== null) nat.evict(victim);
   const { proto, guestPort, realm } = way;
   const map = new NatMap(
     guest,
@@ -256,13 +259,8 @@ function makeMap(nat: Nat, guest: Guest, way: Way): NatMap | Reason {
 function openInstead(nat: Nat, map: NatMap): boolean {
   const victim = nat.table.cheapest(map.guest, map.proto);
   if (victim === null) return false;
-  evict(nat, victim);
+  nat.evict(victim);
   return nat.door.open(map) === "";
-}
-
-function evict(nat: Nat, victim: NatMap): void {
-  nat.counters.mapsEvicted++;
-  nat.close(victim);
 }
 
 /** Lowers the segment size that a SYN offers to what the guest's link carries. */

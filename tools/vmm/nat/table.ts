@@ -77,21 +77,24 @@ export class NatTable {
     return this.#lifetimes[map.class]!;
   }
 
-  /** The guest with the address `word`, or null. */
+  /** The guest with the address `word` (or the key of an IPv6 address), or null. */
   guest(word: number): Guest | null {
     return this.#guests.get(word) ?? null;
   }
 
-  /** The guest at `addr`, whose hardware address is `mac` (null: not known now); null if there are too many. */
-  addGuest(addr: IpAddr, mac: MacAddr | null): Guest | null {
-    const known = this.#guests.get(addr.w3);
+  /**
+   * The guest at `addr`, whose hardware address is `mac` (null: not known now); null if there are too many. `key` is
+   * what {@link guest} finds it by: of IPv6 a number that no IPv4 address is.
+   */
+  addGuest(addr: IpAddr, mac: MacAddr | null, key: number = addr.w3): Guest | null {
+    const known = this.#guests.get(key);
     if (known !== undefined) {
       if (mac !== null && known.mac?.equals(mac) !== true) known.mac = mac;
       return known;
     }
     if (this.#guests.size >= GUESTS_MAX && !this.#forgetGuest()) return null;
     const guest = new Guest(addr, mac);
-    this.#guests.set(addr.w3, guest);
+    this.#guests.set(key, guest);
     return guest;
   }
 
@@ -102,6 +105,11 @@ export class NatTable {
       return true;
     }
     return false;
+  }
+
+  /** Forgets a guest that is idle. */
+  removeGuest(guest: Guest): void {
+    for (const [word, one] of this.#guests) if (one === guest) this.#guests.delete(word);
   }
 
   /** What a map for packets to this remote is keyed by: 0 for what does not count. */

@@ -92,7 +92,8 @@ export function mayReach(nat: Nat): Reason {
 /** The forward or the map that has the remote end, an address and port of the host's. */
 function targetOf({ way, forwards, table }: Nat): NatMap | null {
   const { proto, remoteWord, remotePort } = way;
-  return forwards.find(proto, remoteWord, remotePort) ?? table.findByHost(proto, remotePort);
+  const map = forwards.find(proto, remoteWord, remotePort) ?? table.findByHost(proto, remotePort);
+  return map === null || map.is6 ? null : map;
 }
 
 function realmOf(nat: Nat, way: Way): Realm {

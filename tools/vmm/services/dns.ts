@@ -27,6 +27,7 @@ import type { DnsMessage } from "../../../kernel/wire/dns.ts";
 import {
   DNS_CLASS_IN,
   DNS_TYPE_A,
+  DNS_TYPE_AAAA,
   DNS_TYPE_ANY,
   DNS_TYPE_PTR,
   dnsAddrRecord,
@@ -46,14 +47,21 @@ export class DnsRelay {
   #current = 0;
   #unanswered = 0;
   readonly #zone: ReadonlyMap<string, IpAddr>;
+  readonly #zone6: ReadonlyMap<string, IpAddr>;
   readonly #zoneName: string;
   /** Names by `d.c.b.a.in-addr.arpa`. */
   readonly #reverse: ReadonlyMap<string, string>;
 
-  /** `zone` has whole names in lower case, all below `zoneName`. */
-  constructor(servers: readonly IpAddr[], zone: ReadonlyMap<string, IpAddr>, zoneName: string) {
+  /** `zone` has whole names in lower case, all below `zoneName`; `zone6` their IPv6 addresses. */
+  constructor(
+    servers: readonly IpAddr[],
+    zone: ReadonlyMap<string, IpAddr>,
+    zoneName: string,
+    zone6: ReadonlyMap<string, IpAddr> = new Map(),
+  ) {
     this.#servers = servers;
     this.#zone = zone;
+    this.#zone6 = zone6;
     this.#zoneName = zoneName;
     this.#reverse = new Map([...zone].map(([name, addr]) => [reverseName(addr), name]));
   }
@@ -79,7 +87,15 @@ export class DnsRelay {
 
   /** Whether `word` is one of the servers; if so, it has just answered and is kept. */
   answered(word: number): boolean {
-    const at = this.#servers.findIndex((server) => server.w3 === word);
+    return this.#keep(this.#servers.findIndex((server) => server.w3 === word && server.isV4));
+  }
+
+  /** As {@link answered}, of an address of either version. */
+  answeredBy(addr: IpAddr): boolean {
+    return this.#keep(this.#servers.findIndex((server) => server.equals(addr)));
+  }
+
+  #keep(at: number): boolean {
     if (at < 0) return false;
     if (at === this.#current) this.#unanswered = 0;
     return true;
@@ -105,14 +121,16 @@ export class DnsRelay {
     const isOurs = asked === this.#zoneName || asked.endsWith(`.${this.#zoneName}`) || reverse !== undefined;
     if (!isOurs || query.opcode !== 0 || query.questions[0]!.class !== DNS_CLASS_IN) return null;
     const addr = this.#zone.get(asked);
+    const addr6 = this.#zone6.get(asked);
     const records: DnsRecord[] = [];
     const wants = (one: number) => type === one || type === DNS_TYPE_ANY;
     if (addr !== undefined && wants(DNS_TYPE_A)) records.push(dnsAddrRecord(name, addr, ZONE_TTL));
+    if (addr6 !== undefined && wants(DNS_TYPE_AAAA)) records.push(dnsAddrRecord(name, addr6, ZONE_TTL));
     if (reverse !== undefined && wants(DNS_TYPE_PTR)) {
       records.push(dnsNameRecord(name, DNS_TYPE_PTR, reverse, ZONE_TTL));
     }
     // A name that exists has no records of other types: NOERROR and nothing (RFC 2308 2.2).
-    const exists = addr !== undefined || reverse !== undefined || asked === this.#zoneName;
+    const exists = addr !== undefined || addr6 !== undefined || reverse !== undefined || asked === this.#zoneName;
     return { ...dnsAnswer(query, records, exists ? DNS_NOERROR : DNS_NXDOMAIN), authoritative: true };
   }
 }
