@@ -1,11 +1,12 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { netdNeeds } from "../../tests/kit/netd.ts";
-import { machineTest } from "../../tests/kit/skip.ts";
+import { aloneTest } from "../../tests/kit/skip.ts";
 import { HostError } from "./libc.ts";
 import { createNetns } from "./netns.ts";
 import { holdTap, takeTap } from "./tun_taken.ts";
 
-machineTest("takeTap() has the device of a process that holds it, also when that has let go", netdNeeds(), () => {
+// A number that is let go may be another test's at once.
+aloneTest("takeTap() has the device of a process that holds it, also when that has let go", netdNeeds(), () => {
   using netns = createNetns(`taken-${crypto.randomUUID().slice(0, 8)}`);
   const { held, letGo } = netns.run(() => holdTap({ name: "taken0", mtu: 1300 }));
   // The holder may be any process of ours: here this one.
