@@ -25,7 +25,7 @@ import {
   openLab,
   runTool,
 } from "../kit/linux.ts";
-import { machineTest } from "../kit/skip.ts";
+import { aloneTest, machineTest } from "../kit/skip.ts";
 
 /**
  * One ping, which must be answered; what ping wrote. One only: for the answer to the last of several it waits no longer
@@ -180,7 +180,8 @@ for (const wire of ["tap", "tun"] as const) {
   });
 }
 
-machineTest("a router is a hop, tells the next MTU, and forwards", labNeeds("ip", "ping", "traceroute"), async () => {
+// Beside others its second hop fell silent in two runs of twenty; alone, and under load, in none.
+aloneTest("a router is a hop, tells the next MTU, and forwards", labNeeds("ip", "ping", "traceroute"), async () => {
   await using lab = await openLab("tap");
   using far = createNetns(`akarino-far-${Deno.pid}`);
   using tun = openTun({ netns: far, name: "aka1", address: "10.98.0.1/24", mtu: 1280 });
