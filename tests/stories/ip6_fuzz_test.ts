@@ -100,10 +100,6 @@ const PACKETS: readonly Uint8Array[] = [
   ),
 ];
 
-/** A message of neighbour discovery that has crossed a router. */
-const ROUTED = nd({ type: 135, target: ip(US6), sourceMac: WIRE_MAC }, PEER6, US6);
-ROUTED[7] = 254;
-
 /** A copy of `packet` with the checksum of its transport made right, so that damage gets further in. */
 function repaired(packet: Uint8Array): Uint8Array {
   const copy = packet.slice();
@@ -117,6 +113,23 @@ function repaired(packet: Uint8Array): Uint8Array {
   const length = get16(copy, walk.at + 4);
   if (walk.protocol === 17 && length >= 8 && walk.at + length <= copy.length) setUdpChecksum(copy, walk.at, src, dst);
   return copy;
+}
+
+/** Damage that each has a counter of its own: chance alone may pass one by. */
+function malformed(): Uint8Array[] {
+  const solicit = nd({ type: 135, target: ip(US6), sourceMac: WIRE_MAC }, PEER6, US6);
+  const routed = solicit.slice();
+  routed[7] = 254;
+  const optionAt = IPV6_HEADER_LEN + 24;
+  const endless = solicit.slice();
+  endless[optionAt + 1] = 0;
+  return [
+    routed,
+    repaired(endless),
+    icmp6Packet(Uint8Array.of(135, 0, 0, 0, 0, 0, 0, 0), { src: PEER6, dst: US6, hopLimit: 255 }),
+    udp6Packet({ checksum: 1 }),
+    packet6({ nextHeader: 0, payload: Uint8Array.of(17, 200, 0, 0, 0, 0, 0, 0) }),
+  ];
 }
 
 /** One of `samples`, damaged or as it is, or bytes without sense behind a good first nibble. */
@@ -171,7 +184,7 @@ Deno.test("no IPv6 packet makes the host throw or exceed a limit", async () => {
   let count = 0;
   let learnt = 0;
   fc.assert(
-    fc.property(fc.tuple(near([...PACKETS, ROUTED]), fc.boolean(), fc.nat(400)), ([packet, repair, ms]) => {
+    fc.property(fc.tuple(near([...PACKETS, ...malformed()]), fc.boolean(), fc.nat(400)), ([packet, repair, ms]) => {
       if (count % 500 === 0) user.command("/net/ipifc/1/ctl", `iprouting ${count % 1000 === 0 ? "on" : "off"}`);
       mayRefuse("A packet", () => {
         inject6(wire, repair ? repaired(packet) : packet);
