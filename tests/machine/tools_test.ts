@@ -180,7 +180,7 @@ for (const wire of ["tap", "tun"] as const) {
   });
 }
 
-// Beside others its second hop fell silent in two runs of twenty; alone, and under load, in none.
+// Beside other tests its second hop once fell silent, cause unknown; alone, and under load, never.
 aloneTest("a router is a hop, tells the next MTU, and forwards", labNeeds("ip", "ping", "traceroute"), async () => {
   await using lab = await openLab("tap");
   using far = createNetns(`akarino-far-${Deno.pid}`);
