@@ -26,10 +26,12 @@ import type { Timer } from "../../kernel/time.ts";
 import { ARP_REPLY, ARP_REQUEST, type ArpPacket } from "../../kernel/wire/arp.ts";
 import { type IpAddr, IPV4_UNSPECIFIED } from "../../kernel/wire/ip_addr.ts";
 import { MAC_BROADCAST, MAC_ZERO, type MacAddr } from "../../kernel/wire/mac_addr.ts";
-import { ArpEntry, type ArpLink, ArpStore } from "./arp_store.ts";
-import { runArpCtl } from "./arp_ctl.ts";
-import { IcmpFault } from "./icmp_errors.ts";
-import type { IpStack } from "./ip_stack.ts";
+import { ArpEntry, ArpStore } from "./arp_store.ts";
+import { IcmpFault } from "./icmp_fault.ts";
+import type { ArpLink } from "./ifc.ts";
+import type { RouteTable } from "./route.ts";
+import type { IpEnv } from "./env.ts";
+import type { IcmpReporter } from "./icmp_fault.ts";
 import { LogFlag } from "./netlog.ts";
 import { packet4 } from "./packet4.ts";
 
@@ -47,12 +49,18 @@ export const ARP_HOLD_MAX = 64;
 /** Milliseconds between two announcements that defend an address of ours (RFC 5227 1.1, DEFEND_INTERVAL). */
 export const ARP_DEFEND_MS = 10_000;
 
+/** What ARP needs of its stack. */
+export interface ArpContext extends IpEnv {
+  readonly routes: RouteTable;
+  readonly icmpErrors: IcmpReporter;
+}
+
 /** Neighbours of one stack. */
 export class ArpTable {
   readonly #store: ArpStore = new ArpStore();
   readonly #timer: Timer;
 
-  constructor(readonly stack: IpStack) {
+  constructor(readonly stack: ArpContext) {
     this.#timer = stack.env.clock.timer(() => this.#expire());
   }
 
@@ -148,11 +156,6 @@ export class ArpTable {
     return this.entries().map(({ link, ip, mac }) =>
       `${link.medium} ${mac === null ? "WAIT" : "OK"} ${ip} ${(mac ?? MAC_ZERO).toHex()}\n`
     ).join("");
-  }
-
-  /** One command of the `arp` file: `flush`, `add [medium] ip mac`, `del ip`. */
-  ctl(words: readonly string[]): void {
-    runArpCtl(this.stack, words);
   }
 
   /** A question: for an address of ours, or for one we answer for? */

@@ -10,10 +10,19 @@ import { shown } from "../../kernel/ctl.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { type IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { parseMacAddr } from "../../kernel/wire/mac_addr.ts";
-import type { IpStack } from "./ip_stack.ts";
+import type { ArpTable } from "./arp.ts";
+import type { NdTable } from "./nd.ts";
+import type { RouteTable } from "./route.ts";
+
+/** The tables that the `arp` file changes. */
+export interface NeighborTables {
+  readonly arp: ArpTable;
+  readonly nd: NdTable;
+  readonly routes: RouteTable;
+}
 
 /** Runs one command. EINVAL: not understood. EHOSTUNREACH: no interface leads there. ENOENT: nothing to delete. */
-export function runArpCtl(stack: IpStack, words: readonly string[]): void {
+export function runArpCtl(stack: NeighborTables, words: readonly string[]): void {
   const { arp, nd } = stack;
   const [verb = "", ...args] = words;
   switch (verb) {
@@ -33,7 +42,7 @@ export function runArpCtl(stack: IpStack, words: readonly string[]): void {
   }
 }
 
-function add(stack: IpStack, args: readonly string[]): void {
+function add(stack: NeighborTables, args: readonly string[]): void {
   const medium = args.length === 3 ? args[0]! : null;
   const ip = parseHost(args.at(-2)!);
   const mac = parseMacAddr(args.at(-1)!);
@@ -53,7 +62,7 @@ function add(stack: IpStack, args: readonly string[]): void {
   if (!added) throw new KernelError("ENOSPC", `Cannot add ${ip}: all entries are permanent`);
 }
 
-function remove({ arp, nd }: IpStack, text: string): void {
+function remove({ arp, nd }: NeighborTables, text: string): void {
   const ip = parseHost(text);
   const found = arp.entries().filter((entry) => entry.ip.equals(ip));
   const found6 = nd.entries().filter((entry) => entry.ip.equals(ip));

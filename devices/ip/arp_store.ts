@@ -6,20 +6,11 @@
  * @module
  */
 
-import type { ArpPacket } from "../../kernel/wire/arp.ts";
-import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
-import { Neighbor, type NeighborLink, NeighborStore } from "./neighbor_store.ts";
+import type { ArpLink } from "./ifc.ts";
+import { Neighbor, NeighborStore } from "./neighbor_store.ts";
 
 /** Most neighbours of a stack (Akaros). */
 export const ARP_ENTRIES_MAX = 256;
-
-/** A link that ARP works on. */
-export interface ArpLink extends NeighborLink {
-  /** When an address of ours was last defended. */
-  defendedMs: number;
-  /** Sends an ARP packet. */
-  sendArp(packet: ArpPacket, dst: MacAddr): void;
-}
 
 /** One neighbour. */
 export class ArpEntry extends Neighbor<ArpLink> {

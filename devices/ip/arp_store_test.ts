@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
-import { ARP_ENTRIES_MAX, ArpEntry, type ArpLink, ArpStore } from "./arp_store.ts";
+import { ARP_ENTRIES_MAX, ArpEntry, ArpStore } from "./arp_store.ts";
+import type { ArpLink } from "./ifc.ts";
 import { PEER_MAC, TestHost } from "./link_kit_test.ts";
 
 const at = new TestHost();

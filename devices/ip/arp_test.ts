@@ -72,7 +72,7 @@ Deno.test("ArpTable tells the senders of held packets that the host is unreachab
   const at = host();
   at.ifc("bind ether /net/ether1", "add 10.1.0.1 /24");
   at.stack.forwarding = true;
-  at.stack.arp.ctl(["add", "10.0.0.2", PEER_MAC.toString()]);
+  runArpCtl(at.stack, ["add", "10.0.0.2", PEER_MAC.toString()]);
   at.takeFrames(1);
   at.receiveIp(ipPacket({ src: "10.0.0.2", dst: "10.1.0.9", id: 77 }));
   assertEquals(at.takeArp(1).map(({ targetIp }) => `${targetIp}`), ["10.1.0.9"]);
@@ -258,21 +258,21 @@ Deno.test("ArpTable never has more entries than its limit, and a scan of the net
 
 Deno.test("ArpTable.ctl() adds for good, deletes and flushes", () => {
   const at = host();
-  at.stack.arp.ctl(["add", "ether", "10.0.0.2", PEER_MAC.toHex()]);
-  at.stack.arp.ctl(["add", "10.0.0.3", `${OTHER_MAC}`]);
+  runArpCtl(at.stack, ["add", "ether", "10.0.0.2", PEER_MAC.toHex()]);
+  runArpCtl(at.stack, ["add", "10.0.0.3", `${OTHER_MAC}`]);
   at.clock.advance(10 * ARP_LIFE_MS);
   at.receiveArp({ senderMac: OTHER_MAC });
   assertEquals(at.stack.arp.format(), "ether OK 10.0.0.2 020000000002\nether OK 10.0.0.3 020000000099\n");
-  at.stack.arp.ctl(["del", "10.0.0.2"]);
+  runArpCtl(at.stack, ["del", "10.0.0.2"]);
   assertEquals(at.stack.arp.format(), "ether OK 10.0.0.3 020000000099\n");
   send(at, "10.0.0.9");
-  at.stack.arp.ctl(["flush"]);
+  runArpCtl(at.stack, ["flush"]);
   assertEquals([at.stack.arp.format(), at.stack.stats.arpUnresolved, at.clock.timerCount], ["", 1, 0]);
 });
 
 Deno.test("ArpTable.ctl() refuses what it does not understand, missing words included (defect 16)", () => {
   const at = host();
-  const ctl = (text: string) => refusalCode(() => at.stack.arp.ctl(text === "" ? [] : text.split(" ")));
+  const ctl = (text: string) => refusalCode(() => runArpCtl(at.stack, text === "" ? [] : text.split(" ")));
   for (
     const text of ["", "add", "add 10.0.0.2", "add 10.0.0.2 nonsense", "add 10.0.0.x 020000000002", "del", "flush x"]
   ) {
@@ -289,7 +289,7 @@ Deno.test("ArpTable.ctl() refuses what it does not understand, missing words inc
 Deno.test("ArpTable.ctl() refuses one more permanent entry than it can hold", () => {
   const at = new TestHost();
   at.ifc("bind ether /net/ether0", "add 10.0.0.1 /8");
-  const add = (i: number) => at.stack.arp.ctl(["add", `10.1.${i >> 8}.${i & 255}`, "020000000002"]);
+  const add = (i: number) => runArpCtl(at.stack, ["add", `10.1.${i >> 8}.${i & 255}`, "020000000002"]);
   for (let i = 0; i < ARP_ENTRIES_MAX; i++) add(i);
   assertEquals(refusalCode(() => add(ARP_ENTRIES_MAX)), "ENOSPC");
   // And a packet for somebody else is dropped, not held for ever.
@@ -338,7 +338,7 @@ Deno.test("ArpTable.ctl() of random words never throws anything but KernelError"
   fc.assert(
     fc.property(fc.array(word, { maxLength: 5 }), (words) => {
       try {
-        at.stack.arp.ctl(words);
+        runArpCtl(at.stack, words);
       } catch (error) {
         if (!(error instanceof KernelError)) throw error;
       }

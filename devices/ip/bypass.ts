@@ -23,117 +23,20 @@
  */
 
 import { type Block, Checksum, Segment } from "../../kernel/block.ts";
-import { type ErrnoName, KernelError } from "../../kernel/error.ts";
-import { TapEvent } from "../../kernel/fd_tap.ts";
-import type { Queue } from "../../kernel/queue.ts";
+import { KernelError } from "../../kernel/error.ts";
 import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
 import { ICMP_HEADER_LEN, ICMP_QUOTE_TRANSPORT_MIN } from "../../kernel/wire/icmp.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_ICMP, IP_PROTO_ICMP6, IP_PROTO_TCP, IP_PROTO_UDP } from "../../kernel/wire/ip_proto.ts";
+import { type Bypass, Refusal, REFUSAL_NAMES, REFUSALS } from "./bypass_claim.ts";
 import type { Conv } from "./conv.ts";
 import { IP_HEADERS, type IpHeader } from "./ip_header.ts";
 import { sendRaw } from "./ip_output.ts";
-import { type BypassRules, ConvState } from "./proto.ts";
+import type { NetContext } from "./net_context.ts";
 import { routeMtu } from "./way.ts";
-
-/** Bytes that wait for a bypass reader (Akaros): half a second at 1 Gbit/s. The queue limits the blocks too. */
-export const BYPASS_QUEUE_LIMIT = 64 << 20;
-
-/** Why a packet of a bypass writer was not sent; index of {@link REFUSALS} and of {@link Bypass.refused}. */
-export const Refusal = {
-  None: 0,
-  Short: 1,
-  Version: 2,
-  Header: 3,
-  Length: 4,
-  Ttl: 5,
-  Offload: 6,
-  Fragment: 7,
-  Protocol: 8,
-  Source: 9,
-  Port: 10,
-  NoRoute: 11,
-  TooBig: 12,
-} as const;
-export type Refusal = typeof Refusal[keyof typeof Refusal];
-
-/** Counter name, errno and reason of each {@link Refusal}. */
-const REFUSALS: readonly { readonly name: string; readonly errno: ErrnoName; readonly why: string }[] = [
-  { name: "none", errno: "EFAIL", why: "nothing" },
-  { name: "short", errno: "EINVAL", why: "shorter than an IP header" },
-  { name: "version", errno: "EINVAL", why: "its first nibble is no IP version we have" },
-  { name: "header", errno: "EINVAL", why: "its header length is wrong, or a header may not be sent" },
-  { name: "length", errno: "EINVAL", why: "its total length is not the block's" },
-  { name: "ttl", errno: "EINVAL", why: "its TTL is 0" },
-  { name: "offload", errno: "EINVAL", why: "its checksum or segment metadata do not fit it" },
-  { name: "fragment", errno: "EPERM", why: "a fragment: write the whole datagram" },
-  { name: "protocol", errno: "EPERM", why: "its protocol is not the conversation's" },
-  { name: "source", errno: "EPERM", why: "its source address is not the conversation's" },
-  { name: "port", errno: "EPERM", why: "its source port is not the conversation's" },
-  { name: "noroute", errno: "EHOSTUNREACH", why: "no route" },
-  { name: "toobig", errno: "EMSGSIZE", why: "larger than the next hop takes, and not to be fragmented" },
-];
-
-/** Counter names of the `status` line. */
-export const REFUSAL_NAMES: readonly string[] = REFUSALS.slice(1).map(({ name }) => name);
 
 const KEEP_HEADER = { kernelHeader: false } as const;
 const KERNEL_HEADER = { kernelHeader: true } as const;
-
-/** The claim of one conversation, and what came of it. */
-export class Bypass {
-  /** Packets sent. */
-  packetsOut = 0;
-  /** Packets not sent, by {@link Refusal}. */
-  readonly refused: number[] = REFUSALS.map(() => 0);
-  /** The protocol number its packets have; -1: any that its rules take (raw). */
-  readonly protocol: number;
-  readonly rules: BypassRules;
-
-  constructor(readonly conv: Conv, rules: BypassRules, readonly savedRq: Queue, readonly savedWq: Queue | null) {
-    this.rules = rules;
-    this.protocol = conv.proto.ipProtocols[0] ?? -1;
-  }
-
-  /** Whether `port` is in the claim. */
-  holds(port: number): boolean {
-    return port >= this.conv.lport && port <= this.conv.lportEnd;
-  }
-}
-
-/** Exchanges the queues of `conv`, whose ends are claimed; taps stay, and sleepers on the old queues look again. */
-export function startBypass(conv: Conv): void {
-  const rules = conv.proto.bypass;
-  if (rules === undefined) throw new KernelError("EFAIL", `Cannot bypass ${conv.proto.name}: it has no ports`);
-  const { rq, wq } = conv;
-  conv.bypass = new Bypass(conv, rules, rq, wq);
-  conv.rq = conv.makeDataQueue({ limit: BYPASS_QUEUE_LIMIT, message: true });
-  conv.wq = null;
-  conv.state = ConvState.Bypass;
-  try {
-    conv.proto.bypassed?.(conv);
-  } catch (error) {
-    undoBypass(conv);
-    throw error;
-  }
-  rq.flush();
-  rq.readable.wakeup();
-  wq?.writable.wakeup();
-  conv.changed.wakeup();
-  conv.dataTaps.fire(TapEvent.Writable);
-}
-
-/** Gives `conv` its own queues back; nothing if it is not bypassed. */
-export function undoBypass(conv: Conv): void {
-  const { bypass } = conv;
-  if (bypass === null) return;
-  conv.bypass = null;
-  conv.state = ConvState.Idle;
-  const { rq } = conv;
-  conv.rq = bypass.savedRq;
-  conv.wq = bypass.savedWq;
-  rq.close();
-}
 
 /** Whether the reader of a bypassed conversation wants packets of this IP version. */
 export function takesVersion(conv: Conv, version: 4 | 6): boolean {
@@ -157,7 +60,7 @@ export function deliverBypass(conv: Conv, block: Block): void {
 
 /** A reader that did not ask for segments gets packets. */
 function deliverCut(conv: Conv, block: Block): void {
-  const pieces = cutSegments(block, conv.stack.env.blocks) ?? [];
+  const pieces = cutSegments(block, conv.space.blocks) ?? [];
   if (pieces.length === 0) conv.rq.drops++;
   for (const piece of pieces) {
     finishChecksum(piece);
@@ -171,36 +74,36 @@ function deliverCut(conv: Conv, block: Block): void {
  * Sends what the user of a bypassed conversation wrote; answers its length. On an error the block is still the
  * caller's.
  */
-export function sendBypass(conv: Conv, block: Block): number {
+export function sendBypass(stack: NetContext, conv: Conv, block: Block): number {
   const bypass = conv.bypass!;
   if (block.extents !== null) block.own();
-  const refusal = checkPacket(conv, bypass, block);
-  if (refusal !== Refusal.None) throw refuse(bypass, refusal, block);
+  const refusal = checkPacket(stack, conv, block);
+  if (refusal !== Refusal.None) throw refuse(stack, bypass, refusal, block);
   if (!conv.offload) block.clearOffload();
   const length = block.wp - block.rp;
   // Akaros: the first piece of a datagram is sent as the whole of one.
   if (!conv.keepHeader) IP_HEADERS[block.buf[block.rp]! >>> 4]!.makeWhole(block.buf, block.rp, block.wp);
-  const result = sendRaw(conv.stack, block, conv.keepHeader ? KEEP_HEADER : KERNEL_HEADER);
+  const result = sendRaw(stack, block, conv.keepHeader ? KEEP_HEADER : KERNEL_HEADER);
   if (result === "sent" || result === "dropped") {
     bypass.packetsOut++;
     return length;
   }
-  throw refuse(bypass, result === "noRoute" ? Refusal.NoRoute : Refusal.TooBig, block);
+  throw refuse(stack, bypass, result === "noRoute" ? Refusal.NoRoute : Refusal.TooBig, block);
 }
 
 /** Counts the refusal and says why. */
-function refuse(bypass: Bypass, refusal: Refusal, block: Block): KernelError {
+function refuse(stack: NetContext, bypass: Bypass, refusal: Refusal, block: Block): KernelError {
   bypass.refused[refusal]!++;
   const { errno, why } = REFUSALS[refusal]!;
   const length = block.wp - block.rp;
   if (refusal !== Refusal.TooBig) return new KernelError(errno, `Cannot send ${length} bytes: ${why}`);
   const header = IP_HEADERS[block.buf[block.rp]! >>> 4]!;
-  const mtu = routeMtu(bypass.conv.stack, header.dst(block.buf, block.rp));
+  const mtu = routeMtu(stack, header.dst(block.buf, block.rp));
   return new KernelError(errno, `Cannot send ${length} bytes: ${why} (MTU ${mtu})`, { length: mtu });
 }
 
 /** Whether the block is a packet that this conversation may send. Nothing is built for a good one. */
-function checkPacket(conv: Conv, bypass: Bypass, block: Block): Refusal {
+function checkPacket(stack: NetContext, conv: Conv, block: Block): Refusal {
   const { buf, rp, wp } = block;
   if (wp === rp) return Refusal.Short;
   const header = IP_HEADERS[buf[rp]! >>> 4];
@@ -214,41 +117,56 @@ function checkPacket(conv: Conv, bypass: Bypass, block: Block): Refusal {
     return Refusal.Fragment;
   }
   const at = rp + headerLen;
-  const ends = checkEnds(conv, bypass, header, block, at);
+  const ends = checkEnds(stack, conv, { header, block, at });
   if (ends !== Refusal.None) return ends;
   return conv.offload && !offloadFits(block, at, header.protocol(buf, rp, wp)) ? Refusal.Offload : Refusal.None;
 }
 
+/** A packet whose header was checked, and the index of its transport header. */
+interface CheckedPacket {
+  readonly header: IpHeader;
+  readonly block: Block;
+  readonly at: number;
+}
+
+/** Whether `port` is in the claim of `conv`. */
+function holds(conv: Conv, port: number): boolean {
+  return port >= conv.lport && port <= conv.lportEnd;
+}
+
 /** Protocol, source address and source port, `at` being where the transport header starts. */
-function checkEnds(conv: Conv, bypass: Bypass, header: IpHeader, block: Block, at: number): Refusal {
+function checkEnds(stack: NetContext, conv: Conv, { header, block, at }: CheckedPacket): Refusal {
   const { buf, rp, wp } = block;
+  const bypass = conv.bypass!;
   const protocol = header.protocol(buf, rp, wp);
   const own = protocol === bypass.protocol || bypass.protocol < 0;
   if (!own && protocol !== header.icmp) return Refusal.Protocol;
   const src = header.src(buf, rp);
   // In a header of IPv6 an address that maps one of IPv4 would pass for it.
-  if ((header.version === 6 && src.isV4) || !mayBeSource(conv, src)) return Refusal.Source;
+  if ((header.version === 6 && src.isV4) || !mayBeSource(stack, conv, src)) return Refusal.Source;
   // Loopback addresses never leave the machine (RFC 1122 3.2.1.3).
   if (src.isLoopback) {
     const dst = header.dst(buf, rp);
-    if (!dst.isLoopback && !conv.stack.self.isLocal(dst)) return Refusal.Source;
+    if (!dst.isLoopback && !stack.self.isLocal(dst)) return Refusal.Source;
   }
   const port = own ? bypass.rules.sourcePort(buf, at, wp, protocol) : -1;
-  if (port >= 0) return bypass.holds(port) ? Refusal.None : Refusal.Port;
-  return protocol === header.icmp && quotesClaim(bypass, header, buf, at, wp) ? Refusal.None : Refusal.Port;
+  if (port >= 0) return holds(conv, port) ? Refusal.None : Refusal.Port;
+  return protocol === header.icmp && quotesClaim(stack, conv, { header, block, at }) ? Refusal.None : Refusal.Port;
 }
 
 /**
  * Whether packets may come from `src`: the conversation's address, or one of ours. All of 127/8 is (RFC 1122 3.2.1.3):
  * a packet to any of it is delivered, so its answer must be able to leave.
  */
-function mayBeSource(conv: Conv, src: IpAddr): boolean {
+function mayBeSource(stack: NetContext, conv: Conv, src: IpAddr): boolean {
   if (!conv.laddr.isUnspecified) return src.equals(conv.laddr);
-  return src.isLoopback || conv.stack.self.isLocal(src);
+  return src.isLoopback || stack.self.isLocal(src);
 }
 
 /** Whether the ICMP message from `at` to `end` is an error about a packet that came to the claim. */
-function quotesClaim(claim: Bypass, version: IpHeader, buf: Uint8Array, at: number, end: number): boolean {
+function quotesClaim(stack: NetContext, conv: Conv, { header: version, block, at }: CheckedPacket): boolean {
+  const { buf, wp: end } = block;
+  const claim = conv.bypass!;
   const quoted = at + ICMP_HEADER_LEN;
   if (quoted >= end) return false;
   if (!version.icmpQuotes(buf[at]!)) return false;
@@ -261,8 +179,8 @@ function quotesClaim(claim: Bypass, version: IpHeader, buf: Uint8Array, at: numb
   }
   const protocol = header.protocol(buf, quoted, end);
   if (claim.protocol >= 0 && protocol !== claim.protocol) return false;
-  if (!mayBeSource(claim.conv, header.dst(buf, quoted))) return false;
-  return claim.holds(claim.rules.destPort(buf, transport, end, protocol));
+  if (!mayBeSource(stack, conv, header.dst(buf, quoted))) return false;
+  return holds(conv, claim.rules.destPort(buf, transport, end, protocol));
 }
 
 /** Where the checksum of a transport header is; others may not be owed. */

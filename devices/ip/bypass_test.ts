@@ -37,7 +37,8 @@ import {
   udpPacket,
   US,
 } from "../../tests/kit/ip_fixture.ts";
-import { BYPASS_QUEUE_LIMIT, REFUSAL_NAMES } from "./bypass.ts";
+import { REFUSAL_NAMES } from "./bypass_claim.ts";
+import { BYPASS_QUEUE_LIMIT } from "./conv_bypass.ts";
 
 /** A packet of ours to PEER, from port 7. */
 const out = (options: Parameters<typeof udpPacket>[0] = {}) =>

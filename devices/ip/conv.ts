@@ -6,17 +6,19 @@
  * @module
  */
 
+import type { Block, BlockPool } from "../../kernel/block.ts";
+import type { OrWait } from "../../kernel/dev.ts";
 import { TapEvent, TapList } from "../../kernel/fd_tap.ts";
 import type { KernelError } from "../../kernel/error.ts";
 import { Queue, type QueueOptions } from "../../kernel/queue.ts";
 import { Rendez } from "../../kernel/rendez.ts";
 import { IP_UNSPECIFIED, type IpAddr } from "../../kernel/wire/ip_addr.ts";
-import type { Bypass } from "./bypass.ts";
-import type { ConvSpace } from "./conv_space.ts";
-import type { TableEntry } from "./conv_table.ts";
-import type { IpStack } from "./ip_stack.ts";
-import type { Ipifc } from "./ipifc.ts";
-import { ConvState, type Proto } from "./proto.ts";
+import type { Bypass } from "./bypass_claim.ts";
+import type { ConvTable, Ends, TableEntry } from "./conv_table.ts";
+import type { Ifc } from "./ifc.ts";
+import type { InputPacket } from "./packet.ts";
+import type { PortSpace } from "./ports.ts";
+import { type Advice, type BypassRules, ConvState } from "./proto.ts";
 
 /** Default TTL of packets that a conversation sends. */
 export const TTL_DEFAULT = 255;
@@ -30,9 +32,30 @@ export const CONV_PERM = 0o660;
 /** Membership of a conversation in a multicast group. */
 export interface Membership {
   /** Where it was joined, and the address by which that was said. */
-  readonly ifc: Ipifc;
+  readonly ifc: Ifc;
   readonly ifcAddr: IpAddr;
   readonly group: IpAddr;
+}
+
+/** What a conversation asks of the space it is in: {@link ConvSpace} is one. */
+export interface ConvHome {
+  readonly blocks: BlockPool;
+  readonly table: ConvTable<Conv>;
+  readonly ports: PortSpace;
+  /** One more chan of `conv`; one fewer. */
+  use(conv: Conv, user: string): void;
+  drop(conv: Conv): void;
+  chown(conv: Conv, user: string): void;
+  /** For a protocol that lingered on `conv`: it is done. */
+  release(conv: Conv): void;
+  /** A call for `listener`; null: there is no room for it. */
+  call(listener: Conv, ends: Ends): Conv | null;
+  /** Gives `conv` these ends, with a claim on packets for them; without; and takes both away. */
+  claim(conv: Conv, ends: Ends): void;
+  setEnds(conv: Conv, ends: Ends): void;
+  unclaim(conv: Conv): void;
+  /** Gives `conv` the ends it had after `bind`, or none. */
+  backToBound(conv: Conv): void;
 }
 
 /** One conversation. */
@@ -86,14 +109,14 @@ export class Conv {
   /** What a bypassed conversation claims; null in every other state. */
   bypass: Bypass | null = null;
   /** For {@link ConvTable}: its entries there. */
-  readonly entries: TableEntry[] = [];
+  readonly entries: TableEntry<Conv>[] = [];
   /** For {@link PortSpace}: whether its local ports are counted as used. */
   holdsPort = false;
   /** The protocol's own. */
   priv: unknown = null;
   #eq: Queue | null = null;
 
-  constructor(readonly stack: IpStack, readonly proto: Proto, readonly number: number) {
+  constructor(readonly space: ConvHome, readonly proto: Proto, readonly number: number) {
     this.rq = this.makeDataQueue({ limit: 0 });
   }
 
@@ -127,11 +150,6 @@ export class Conv {
       level |= this.wq === null ? TapEvent.Writable : this.wq.level & (TapEvent.Writable | TapEvent.Hangup);
     }
     return level;
-  }
-
-  /** The conversations of its protocol, their ports and table. */
-  get space(): ConvSpace {
-    return this.stack.space(this.proto);
   }
 
   /** The connection stands: whoever waits for it goes on. */
@@ -180,4 +198,74 @@ export class Conv {
   toString(): string {
     return `${this.proto.name}/${this.number} of ${this.owner}`;
   }
+}
+
+/**
+ * A protocol of one stack, as a table of functions. What all protocols share (numbered conversations, ports, which of
+ * them gets a packet) is in `stack.space(proto)`, a {@link ConvSpace}: a protocol asks it and keeps no list of its own.
+ */
+export interface Proto {
+  /** Directory name: `udp`. */
+  readonly name: string;
+  /** Its number in qid paths: tcp 0, udp 1, ipifc 2, icmp 3, icmpv6 4, raw 5 (ours). */
+  readonly index: number;
+  /** IP protocol numbers that it receives; empty for ipifc. */
+  readonly ipProtocols: readonly number[];
+  /** Most conversations: at most 4096, the width of the field in qid paths. */
+  readonly convsMax: number;
+  /** Whether ports are its addresses and `bypass` may claim them; it needs `bypass` then. */
+  readonly bypassable: boolean;
+  /** Where a packet's ends are, for the checks of a bypass writer's packets. */
+  readonly bypass?: BypassRules;
+  /** The port of a remote address means nothing (ICMP). */
+  readonly anyRemotePort?: boolean;
+  /** Only eve may open `clone`: its conversations change the machine. */
+  readonly adminOnly?: boolean;
+
+  /**
+   * Gives a conversation its queues and private part. Called each time a slot is taken, the first time and every later.
+   */
+  create(conv: Conv): void;
+  /**
+   * `connect`: ends are set; starts what the protocol does. `conv.state` is Connecting before; the callee calls
+   * `conv.connected()` now or later, or `conv.failed()` later. What it throws undoes everything.
+   */
+  connect?(conv: Conv): void;
+  /** `announce`: the local end is set; as `connect`, with `conv.announced()`. */
+  announce?(conv: Conv): void;
+  /** `bypass` was granted and is in force. May throw: it is undone. */
+  bypassed?(conv: Conv): void;
+  /** The protocol's own ctl verbs; true if `words[0]` was one of them. */
+  ctl?(conv: Conv, words: readonly string[]): boolean;
+  /** What a sleeping writer of ctl waits for, if not "while Connecting"; see Dev.settle. */
+  settle?(conv: Conv, nonBlock: boolean): Rendez | null;
+  /** `shutdown`: the reading side, the writing side. Default: hangs up the queues. */
+  shutdown?(conv: Conv, read: boolean, write: boolean): void;
+  /** The last descriptor is gone. Demux entries and ports are dropped by the caller, unless `busy` says otherwise. */
+  close(conv: Conv): void;
+  /**
+   * Whether the slot is still needed though nobody has it open (TCP lingers); the protocol calls
+   * `stack.space(proto).release(conv)` when that ends.
+   */
+  busy?(conv: Conv): boolean;
+  /** Frees slots that could be freed when none is left. */
+  collect?(): void;
+
+  /** A packet for this protocol (given away). */
+  input?(packet: InputPacket): void;
+  /**
+   * One message from the user of a conversation, for protocols without a write queue; the block is given away on a
+   * number.
+   */
+  output?(conv: Conv, block: Block): OrWait<number>;
+  /** An ICMP error about a packet of ours. Whether it really is: false where we know that we sent no such packet. */
+  advise?(advice: Advice): boolean;
+
+  /** The line of the `status` file, newline included. A bypassed conversation has a line of its own. */
+  status(conv: Conv): string;
+  /** Text of `local` and `remote`, if not `addr!port`. */
+  local?(conv: Conv): string;
+  remote?(conv: Conv): string;
+  /** Text of the `stats` file: `Name: value` lines. */
+  stats(): string;
 }

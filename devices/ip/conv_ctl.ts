@@ -14,17 +14,18 @@ import { ctlText, type CtlVerb, parseNumber, parseSwitch, runCtl, shown, splitWo
 import { EVE } from "../../kernel/chan.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { IP_UNSPECIFIED, type IpAddr, IPV4_LOOPBACK, IPV6_LOOPBACK } from "../../kernel/wire/ip_addr.ts";
-import { BYPASS_QUEUE_LIMIT, startBypass } from "./bypass.ts";
 import { type Conv, TTL_DEFAULT } from "./conv.ts";
+import { BYPASS_QUEUE_LIMIT, startBypass } from "./conv_bypass.ts";
 import { type LocalArg, parseAddr, parseLocal, parseRemote } from "./conv_address.ts";
 import { joinGroup, leaveGroup } from "./conv_groups.ts";
 import type { Ends } from "./conv_table.ts";
-
+import type { NetContext } from "./net_context.ts";
 import { ConvState } from "./proto.ts";
 import { sourceFor } from "./way.ts";
 
 /** A ctl file that somebody has open. */
 export interface CtlTarget {
+  readonly stack: NetContext;
   readonly conv: Conv;
   /** Who opened it. */
   readonly user: string;
@@ -44,7 +45,7 @@ export function runConvCtl(target: CtlTarget, bytes: Uint8Array): number {
   return bytes.length;
 }
 
-function connect({ conv }: CtlTarget, [remoteText, localText]: readonly string[]): void {
+function connect({ stack, conv }: CtlTarget, [remoteText, localText]: readonly string[]): void {
   if (conv.proto.connect === undefined) {
     throw new KernelError("EFAIL", `Cannot connect: ${conv.proto.name} has no peers`);
   }
@@ -54,9 +55,9 @@ function connect({ conv }: CtlTarget, [remoteText, localText]: readonly string[]
   const local = localText === undefined ? null : parseLocal(localText);
   const bound = local === null ? conv.bound : null;
   const asked = local?.addr ?? bound?.addr ?? IP_UNSPECIFIED;
-  requireOurs(conv, asked);
-  const laddr = asked.isUnspecified ? sourceFor(conv.stack, raddr) : asked;
-  const isReachable = raddr.isMulticast || raddr.isLimitedBroadcast || conv.stack.routes.lookup(raddr) !== null;
+  requireOurs(stack, asked);
+  const laddr = asked.isUnspecified ? sourceFor(stack, raddr) : asked;
+  const isReachable = raddr.isMulticast || raddr.isLimitedBroadcast || stack.routes.lookup(raddr) !== null;
   if (laddr === null || !isReachable) throw new KernelError("EHOSTUNREACH", `Cannot connect to ${raddr}: no route`);
   if (laddr.isV4 !== raddr.isV4) {
     throw new KernelError("EINVAL", `Cannot connect ${laddr} to ${raddr}: two IP versions`);
@@ -70,30 +71,33 @@ function connect({ conv }: CtlTarget, [remoteText, localText]: readonly string[]
   });
 }
 
-function announce({ conv, user }: CtlTarget, [text]: readonly string[]): void {
+function announce(target: CtlTarget, [text]: readonly string[]): void {
+  const { conv } = target;
   if (conv.proto.announce === undefined) {
     throw new KernelError("EFAIL", `Cannot announce: ${conv.proto.name} has no calls`);
   }
   requireIdle(conv, "announce");
-  const ends = claimable(conv, user, parseLocal(text!));
+  const ends = claimable(target, parseLocal(text!));
   attempt(conv, ends, () => {
     conv.state = ConvState.Announcing;
     conv.proto.announce?.(conv);
   });
 }
 
-function bind({ conv }: CtlTarget, [text]: readonly string[]): void {
+function bind(target: CtlTarget, [text]: readonly string[]): void {
+  const { conv } = target;
   requireIdle(conv, "bind");
   const local = parseLocal(text!);
-  const ends = localEnds(conv, local);
+  const ends = localEnds(target, local);
   conv.space.setEnds(conv, ends);
   conv.bound = { addr: ends.laddr, port: ends.lport };
 }
 
-function bypass({ conv, user }: CtlTarget, [text]: readonly string[]): void {
+function bypass(target: CtlTarget, [text]: readonly string[]): void {
+  const { conv } = target;
   if (!conv.proto.bypassable) throw new KernelError("EFAIL", `Cannot bypass ${conv.proto.name}: it has no ports`);
   requireIdle(conv, "bypass");
-  const ends = claimable(conv, user, parseLocal(text!, { ranges: true }));
+  const ends = claimable(target, parseLocal(text!, { ranges: true }));
   attempt(conv, ends, () => startBypass(conv));
 }
 
@@ -130,8 +134,8 @@ function setBypassVersion({ conv }: CtlTarget, [word]: readonly string[]): void 
   conv.bypassVersion = word === "any" ? 0 : word === "4" ? 4 : 6;
 }
 
-function addMulti({ conv }: CtlTarget, [ifcText, groupText]: readonly string[]): void {
-  joinGroup(conv, parseAddr(ifcText!), groupText === undefined ? conv.raddr : parseAddr(groupText));
+function addMulti({ stack, conv }: CtlTarget, [ifcText, groupText]: readonly string[]): void {
+  joinGroup(stack.ifcs, conv, parseAddr(ifcText!), groupText === undefined ? conv.raddr : parseAddr(groupText));
 }
 
 function remMulti({ conv }: CtlTarget, [ifcText, groupText]: readonly string[]): void {
@@ -153,16 +157,16 @@ function attempt(conv: Conv, ends: Ends, start: () => void): void {
 }
 
 /** The ends of an announced or bypassed conversation: ours, free, and `*` for a port only by eve. */
-function claimable(conv: Conv, user: string, local: LocalArg): Ends {
-  if (local.star && user !== EVE) {
+function claimable(target: CtlTarget, local: LocalArg): Ends {
+  if (local.star && target.user !== EVE) {
     throw new KernelError("EPERM", `Cannot claim port "*": only ${EVE} may (use 0 for any free port)`);
   }
-  return localEnds(conv, local);
+  return localEnds(target, local);
 }
 
 /** A local end without a remote one: its address is ours, and nobody has the port. */
-function localEnds(conv: Conv, local: LocalArg): Ends {
-  requireOurs(conv, local.addr);
+function localEnds({ stack, conv }: CtlTarget, local: LocalArg): Ends {
+  requireOurs(stack, local.addr);
   const picked = local.port === 0;
   const lport = picked ? conv.space.ports.pick(local.restricted) : local.port;
   const ends = { raddr: IP_UNSPECIFIED, rport: 0, laddr: local.addr, lport, lportEnd: picked ? lport : local.portEnd };
@@ -175,8 +179,8 @@ function requireIdle(conv: Conv, verb: string): void {
   throw new KernelError("EBUSY", `Cannot ${verb} ${conv}: it is ${STATE_WORDS[conv.state]}`);
 }
 
-function requireOurs(conv: Conv, addr: IpAddr): void {
-  if (addr.isUnspecified || conv.stack.self.isLocal(addr)) return;
+function requireOurs(stack: NetContext, addr: IpAddr): void {
+  if (addr.isUnspecified || stack.self.isLocal(addr)) return;
   throw new KernelError("EFAIL", `Cannot use ${addr}: no address of ours`);
 }
 

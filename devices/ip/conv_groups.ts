@@ -9,16 +9,16 @@
 import { KernelError } from "../../kernel/error.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { Conv, Membership } from "./conv.ts";
-import type { Ipifc } from "./ipifc.ts";
+import type { Ifc } from "./ifc.ts";
 
 /** Most groups of one conversation (Linux' igmp_max_memberships). */
 export const GROUPS_PER_CONV_MAX = 20;
 
 /** Joins `group` on the interface with the address `ifcAddr`. */
-export function joinGroup(conv: Conv, ifcAddr: IpAddr, group: IpAddr): void {
+export function joinGroup(ifcs: readonly Ifc[], conv: Conv, ifcAddr: IpAddr, group: IpAddr): void {
   if (!group.isMulticast) throw new KernelError("EFAIL", `Cannot join ${group}: not a multicast address`);
-  const ifc = interfaceOf(conv, ifcAddr);
-  if (ifc === null) throw new KernelError("EFAIL", `Cannot join ${group}: ${ifcAddr} is no address of ours`);
+  const ifc = ifcs.find((one) => one.hasAddress(ifcAddr));
+  if (ifc === undefined) throw new KernelError("EFAIL", `Cannot join ${group}: ${ifcAddr} is no address of ours`);
   if (isMember(conv, group, ifcAddr)) return;
   if (conv.groups.length >= GROUPS_PER_CONV_MAX) {
     throw new KernelError("ENOBUFS", `Cannot join ${group}: ${conv} is in ${GROUPS_PER_CONV_MAX} groups already`);
@@ -51,8 +51,4 @@ function leave({ ifc, group }: Membership): void {
 /** Whether `conv` joined `group`, on the interface with `ifcAddr` if that is given. */
 export function isMember(conv: Conv, group: IpAddr, ifcAddr?: IpAddr): boolean {
   return conv.groups.some((one) => one.group.equals(group) && (ifcAddr === undefined || one.ifcAddr.equals(ifcAddr)));
-}
-
-function interfaceOf(conv: Conv, addr: IpAddr): Ipifc | null {
-  return conv.stack.ifcs.find((ifc) => ifc.hasAddress(addr)) ?? null;
 }

@@ -10,24 +10,31 @@
  * @module
  */
 
+import type { BlockPool } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { EVE } from "../../kernel/chan.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
 import { IP_UNSPECIFIED } from "../../kernel/wire/ip_addr.ts";
-import { undoBypass } from "./bypass.ts";
-import { Conv, CONV_PERM, NETWORK_USER } from "./conv.ts";
+import { undoBypass } from "./conv_bypass.ts";
+import { Conv, CONV_PERM, type ConvHome, NETWORK_USER, type Proto } from "./conv.ts";
 import { leaveGroups } from "./conv_groups.ts";
 import { ConvTable, type Ends } from "./conv_table.ts";
-import type { IpStack } from "./ip_stack.ts";
+import type { IpEnv } from "./env.ts";
 import { PortSpace } from "./ports.ts";
-import { ConvState, type Proto } from "./proto.ts";
+import { ConvState } from "./proto.ts";
 
 /** Calls that wait at one listener (Akaros): each is a conversation with a queue. */
 export const BACKLOG_MAX = 500;
 
+/** What the conversations of a stack need of it. */
+export interface SpaceContext extends IpEnv {
+  /** Most conversations of one user in one protocol, as a share of all; eve has no such limit. */
+  readonly userShare: number;
+}
+
 /** The conversations of one protocol. */
-export class ConvSpace {
-  readonly table: ConvTable = new ConvTable();
+export class ConvSpace implements ConvHome {
+  readonly table: ConvTable<Conv> = new ConvTable();
   readonly ports: PortSpace;
   /** Calls turned away because a backlog, a quota or the space was full. */
   callsDropped = 0;
@@ -37,8 +44,12 @@ export class ConvSpace {
   /** Slots that each user has. */
   readonly #owned: Map<string, number> = new Map();
 
-  constructor(readonly stack: IpStack, readonly proto: Proto) {
+  constructor(readonly stack: SpaceContext, readonly proto: Proto) {
     this.ports = new PortSpace(stack.env.random, this.table);
+  }
+
+  get blocks(): BlockPool {
+    return this.stack.env.blocks;
   }
 
   /** Every slot that was ever taken, by its number. */
@@ -197,7 +208,7 @@ export class ConvSpace {
 
   #grow(): Conv | null {
     if (this.#convs.length >= this.proto.convsMax) return null;
-    const conv = new Conv(this.stack, this.proto, this.#convs.length);
+    const conv = new Conv(this, this.proto, this.#convs.length);
     this.#convs.push(conv);
     this.#firstFree = this.#convs.length;
     return conv;

@@ -7,7 +7,7 @@ import { refusalCode, testEnv } from "../../tests/kit/dev.ts";
 import type { Conv } from "./conv.ts";
 import { BACKLOG_MAX, type ConvSpace } from "./conv_space.ts";
 import { IpStack } from "./ip_stack.ts";
-import type { Proto } from "./proto.ts";
+import type { Proto } from "./conv.ts";
 
 /** A protocol that lingers on conversations until told otherwise. */
 class Lingerer implements Proto {

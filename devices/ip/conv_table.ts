@@ -20,7 +20,6 @@
 
 import { assert } from "../../kernel/assert.ts";
 import { IP_UNSPECIFIED, type IpAddr } from "../../kernel/wire/ip_addr.ts";
-import type { Conv } from "./conv.ts";
 
 /** One for the ends of a conversation; room for one more, while ends are exchanged. */
 export const ENTRIES_PER_CONV = 2;
@@ -37,13 +36,18 @@ export interface Ends {
   readonly lportEnd?: number;
 }
 
+/** A conversation, as the table knows it: it keeps its entries. */
+export interface TableOwner<C> {
+  readonly entries: TableEntry<C>[];
+}
+
 /** A conversation and what it gets. */
-export class TableEntry {
+export class TableEntry<C> {
   /** The next older one of its bucket or port. */
-  next: TableEntry | null = null;
+  next: TableEntry<C> | null = null;
 
   constructor(
-    readonly conv: Conv,
+    readonly conv: C,
     readonly raddr: IpAddr,
     readonly rport: number,
     readonly laddr: IpAddr,
@@ -62,18 +66,18 @@ export class TableEntry {
 }
 
 /** Disjoint ranges of one local address, in order. */
-interface RangeGroup {
+interface RangeGroup<C> {
   readonly laddr: IpAddr;
-  readonly ranges: TableEntry[];
+  readonly ranges: TableEntry<C>[];
 }
 
 /** Who gets what, in one protocol of one stack. */
-export class ConvTable {
-  #buckets: (TableEntry | null)[] = [];
+export class ConvTable<C extends TableOwner<C>> {
+  #buckets: (TableEntry<C> | null)[] = [];
   #exact = 0;
   /** Entries without a remote end, by port; port 0 is any port. */
-  readonly #byPort: Map<number, TableEntry> = new Map();
-  readonly #groups: RangeGroup[] = [];
+  readonly #byPort: Map<number, TableEntry<C>> = new Map();
+  readonly #groups: RangeGroup<C>[] = [];
   #length = 0;
 
   /** Entries in it. */
@@ -82,7 +86,7 @@ export class ConvTable {
   }
 
   /** Who gets a packet from (raddr, rport) to (laddr, lport); null: nobody. */
-  find(raddr: IpAddr, rport: number, laddr: IpAddr, lport: number): Conv | null {
+  find(raddr: IpAddr, rport: number, laddr: IpAddr, lport: number): C | null {
     if (this.#exact > 0) {
       const exact = this.#findExact(raddr, rport, laddr, lport);
       if (exact !== null) return exact.conv;
@@ -91,7 +95,7 @@ export class ConvTable {
   }
 
   /** Who gets packets to (laddr, lport) that belong to no connection; null: nobody. */
-  findLocal(laddr: IpAddr, lport: number): Conv | null {
+  findLocal(laddr: IpAddr, lport: number): C | null {
     const chain = this.#byPort.get(lport);
     const own = chain === undefined ? null : inChain(chain, laddr);
     if (own !== null) return own.conv;
@@ -112,7 +116,7 @@ export class ConvTable {
   }
 
   /** The conversation of exactly these ends, which a new claim of them would rob; null: they are free. */
-  conflict(ends: Ends): Conv | null {
+  conflict(ends: Ends): C | null {
     if (!ends.raddr.isUnspecified) {
       return this.#findExact(ends.raddr, ends.rport, ends.laddr, ends.lport)?.conv ?? null;
     }
@@ -133,7 +137,7 @@ export class ConvTable {
   }
 
   /** Gives `conv` what comes to these ends. */
-  add(conv: Conv, ends: Ends): void {
+  add(conv: C, ends: Ends): void {
     assert(conv.entries.length < ENTRIES_PER_CONV, "a conversation has few entries");
     const { raddr, rport, laddr, lport } = ends;
     const entry = new TableEntry(conv, raddr, rport, laddr, lport, ends.lportEnd ?? lport);
@@ -148,7 +152,7 @@ export class ConvTable {
   }
 
   /** Forgets every entry of `conv`. */
-  removeAll(conv: Conv): void {
+  removeAll(conv: C): void {
     for (const entry of conv.entries) {
       this.#length--;
       if (entry.isExact) this.#removeExact(entry);
@@ -167,7 +171,7 @@ export class ConvTable {
     return this.#groups.some((group) => inRange(group.ranges, port) !== null);
   }
 
-  #findExact(raddr: IpAddr, rport: number, laddr: IpAddr, lport: number): TableEntry | null {
+  #findExact(raddr: IpAddr, rport: number, laddr: IpAddr, lport: number): TableEntry<C> | null {
     if (this.#exact === 0) return null;
     let entry = this.#buckets[hashEnds(raddr, rport, laddr, lport) & (this.#buckets.length - 1)]!;
     while (entry !== null) {
@@ -179,53 +183,53 @@ export class ConvTable {
     return null;
   }
 
-  #addExact(entry: TableEntry): void {
+  #addExact(entry: TableEntry<C>): void {
     if (++this.#exact > this.#buckets.length) this.#grow();
     this.#link(entry);
   }
 
-  #link(entry: TableEntry): void {
+  #link(entry: TableEntry<C>): void {
     const at = this.#bucketOf(entry);
     entry.next = this.#buckets[at]!;
     this.#buckets[at] = entry;
   }
 
-  #removeExact(entry: TableEntry): void {
+  #removeExact(entry: TableEntry<C>): void {
     const at = this.#bucketOf(entry);
     this.#buckets[at] = without(this.#buckets[at]!, entry);
     this.#exact--;
   }
 
-  #bucketOf(entry: TableEntry): number {
+  #bucketOf(entry: TableEntry<C>): number {
     return hashEnds(entry.raddr, entry.rport, entry.laddr, entry.lport) & (this.#buckets.length - 1);
   }
 
   #grow(): void {
     const old = this.#buckets;
-    this.#buckets = new Array<TableEntry | null>(Math.max(BUCKETS_MIN, old.length * 2)).fill(null);
+    this.#buckets = new Array<TableEntry<C> | null>(Math.max(BUCKETS_MIN, old.length * 2)).fill(null);
     for (const head of old) {
       // Oldest first, so that the newest ends up in front again.
-      const chain: TableEntry[] = [];
+      const chain: TableEntry<C>[] = [];
       for (let entry = head; entry !== null; entry = entry.next) chain.push(entry);
       for (const entry of chain.reverse()) this.#link(entry);
     }
   }
 
-  #inRanges(laddr: IpAddr, port: number): TableEntry | null {
+  #inRanges(laddr: IpAddr, port: number): TableEntry<C> | null {
     for (const group of this.#groups) {
       if (group.laddr.equals(laddr)) return inRange(group.ranges, port);
     }
     return null;
   }
 
-  #addRange(entry: TableEntry): void {
+  #addRange(entry: TableEntry<C>): void {
     let group = this.#groups.find((one) => one.laddr.equals(entry.laddr));
     if (group === undefined) this.#groups.push(group = { laddr: entry.laddr, ranges: [] });
     group.ranges.push(entry);
     group.ranges.sort((a, b) => a.lport - b.lport);
   }
 
-  #removeRange(entry: TableEntry): void {
+  #removeRange(entry: TableEntry<C>): void {
     const at = this.#groups.findIndex((one) => one.laddr.equals(entry.laddr));
     const { ranges } = this.#groups[at]!;
     ranges.splice(ranges.indexOf(entry), 1);
@@ -234,15 +238,15 @@ export class ConvTable {
 }
 
 /** The newest entry of `laddr` in a chain. */
-function inChain(chain: TableEntry, laddr: IpAddr): TableEntry | null {
-  for (let entry: TableEntry | null = chain; entry !== null; entry = entry.next) {
+function inChain<C>(chain: TableEntry<C>, laddr: IpAddr): TableEntry<C> | null {
+  for (let entry: TableEntry<C> | null = chain; entry !== null; entry = entry.next) {
     if (entry.laddr.equals(laddr)) return entry;
   }
   return null;
 }
 
 /** A chain without `entry`. */
-function without(chain: TableEntry | null, entry: TableEntry): TableEntry | null {
+function without<C>(chain: TableEntry<C> | null, entry: TableEntry<C>): TableEntry<C> | null {
   if (chain === entry) return entry.next;
   for (let one = chain; one !== null; one = one.next) {
     if (one.next === entry) {
@@ -254,7 +258,7 @@ function without(chain: TableEntry | null, entry: TableEntry): TableEntry | null
 }
 
 /** The range with `port` in it, of disjoint ones in order. */
-function inRange(ranges: readonly TableEntry[], port: number): TableEntry | null {
+function inRange<C>(ranges: readonly TableEntry<C>[], port: number): TableEntry<C> | null {
   let low = 0;
   let high = ranges.length - 1;
   while (low <= high) {

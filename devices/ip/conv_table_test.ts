@@ -13,7 +13,7 @@ import { UdpProto } from "./udp.ts";
 const stack = new IpStack(0, testEnv());
 const proto = stack.addProto((stack) => new UdpProto(stack));
 let number = 0;
-const conv = () => new Conv(stack, proto, number++);
+const conv = () => new Conv(stack.space(proto), proto, number++);
 const ip = (text: string) => parseIpAddr(text)!;
 
 const US = ip("10.0.0.1");
@@ -21,7 +21,7 @@ const PEER = ip("10.0.0.2");
 const NOBODY = { raddr: IP_UNSPECIFIED, rport: 0 };
 
 Deno.test("ConvTable finds the exact conversation first, then (laddr, lport), then (*, lport), then any port", () => {
-  const table = new ConvTable();
+  const table = new ConvTable<Conv>();
   const [exact, own, any, wildOwn, wild] = [conv(), conv(), conv(), conv(), conv()] as const;
   table.add(wild, { ...NOBODY, laddr: IP_UNSPECIFIED, lport: 0 });
   table.add(wildOwn, { ...NOBODY, laddr: US, lport: 0 });
@@ -38,7 +38,7 @@ Deno.test("ConvTable finds the exact conversation first, then (laddr, lport), th
 });
 
 Deno.test("ConvTable puts a range after a single port of the same address and before the ports of any address", () => {
-  const table = new ConvTable();
+  const table = new ConvTable<Conv>();
   const [single, range, any, anyRange] = [conv(), conv(), conv(), conv()] as const;
   table.add(anyRange, { ...NOBODY, laddr: IP_UNSPECIFIED, lport: 100, lportEnd: 300 });
   table.add(any, { ...NOBODY, laddr: IP_UNSPECIFIED, lport: 200 });
@@ -56,14 +56,14 @@ Deno.test("ConvTable puts a range after a single port of the same address and be
 });
 
 Deno.test("ConvTable gives an IPv6 packet to a conversation without an address", () => {
-  const table = new ConvTable();
+  const table = new ConvTable<Conv>();
   const holder = conv();
   table.add(holder, { ...NOBODY, laddr: IP_UNSPECIFIED, lport: 7 });
   assertStrictEquals(table.find(ip("2001:db8::2"), 9, ip("2001:db8::1"), 7), holder);
 });
 
 Deno.test("ConvTable lets the newest win in a class", () => {
-  const table = new ConvTable();
+  const table = new ConvTable<Conv>();
   const [older, newer] = [conv(), conv()] as const;
   const ends = { ...NOBODY, laddr: IP_UNSPECIFIED, lport: 7 };
   table.add(older, ends);
@@ -74,7 +74,7 @@ Deno.test("ConvTable lets the newest win in a class", () => {
 });
 
 Deno.test("ConvTable.conflict() sees the same ends, a port inside a range, and a range over a port or a range", () => {
-  const table = new ConvTable();
+  const table = new ConvTable<Conv>();
   const [single, range] = [conv(), conv()] as const;
   table.add(single, { ...NOBODY, laddr: IP_UNSPECIFIED, lport: 7 });
   table.add(range, { ...NOBODY, laddr: IP_UNSPECIFIED, lport: 100, lportEnd: 200 });
@@ -101,7 +101,7 @@ Deno.test("ConvTable agrees with a plain list of entries, whatever is added and 
   });
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.boolean(), ends), { maxLength: 60 }), fc.array(ends), (steps, questions) => {
-      const table = new ConvTable();
+      const table = new ConvTable<Conv>();
       const list: { holder: Conv; ends: Ends }[] = [];
       for (const [adds, ends] of steps) {
         if (adds && table.conflict(ends) === null) {
@@ -132,7 +132,7 @@ function plainFind(list: { holder: Conv; ends: Ends }[], { raddr, rport, laddr, 
 }
 
 Deno.test("ConvTable holds many connections to one port and finds each", () => {
-  const table = new ConvTable();
+  const table = new ConvTable<Conv>();
   const convs = Array.from({ length: 4096 }, conv);
   convs.forEach((one, i) => table.add(one, { raddr: IpAddr.v4(0x0a000000 + i), rport: i, laddr: US, lport: 80 }));
   convs.forEach((one, i) => assertStrictEquals(table.find(IpAddr.v4(0x0a000000 + i), i, US, 80), one));

@@ -14,9 +14,9 @@
 import type { Timer } from "../../kernel/time.ts";
 import { IP_UNSPECIFIED, type IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { solicitedNode } from "./addr6.ts";
-import type { Ipifc } from "./ipifc.ts";
+import type { Ifc } from "./ifc.ts";
 import type { Iplifc, IplifcFields } from "./iplifc.ts";
-import type { IpStack } from "./ip_stack.ts";
+import type { IpEnv } from "./env.ts";
 import { sendNeighborSolicit } from "./nd_send.ts";
 import { LogFlag } from "./netlog.ts";
 
@@ -25,7 +25,7 @@ export const DAD_WAIT_MS = 1000;
 
 /** One address that is being tried. */
 interface Trial {
-  readonly ifc: Ipifc;
+  readonly ifc: Ifc;
   readonly lifc: Iplifc;
   readonly deadlineMs: number;
   readonly done: (() => void) | null;
@@ -37,7 +37,7 @@ export class Dad {
   readonly #trials: Trial[] = [];
   readonly #timer: Timer;
 
-  constructor(readonly stack: IpStack) {
+  constructor(readonly stack: IpEnv) {
     this.#timer = stack.env.clock.timer(() => this.#expire());
   }
 
@@ -50,7 +50,7 @@ export class Dad {
    * Adds an address to `ifc` as soon as it is known to be nobody else's, and calls `done`; at once where there are no
    * neighbours to ask. Throws as `addAddress` does.
    */
-  start(ifc: Ipifc, fields: IplifcFields, done: (() => void) | null = null): Iplifc {
+  start(ifc: Ifc, fields: IplifcFields, done: (() => void) | null = null): Iplifc {
     const ndLink = ifc.link?.ndLink;
     const known = ifc.lifcs.find((lifc) => lifc.local.equals(fields.local));
     if (ndLink === undefined || fields.local.isV4 || known !== undefined) {
@@ -62,17 +62,17 @@ export class Dad {
     const { local: target } = lifc;
     this.#trials.push({ ifc, lifc, done, deadlineMs: this.stack.env.clock.now() + DAD_WAIT_MS });
     if (!this.#timer.armed) this.#timer.arm(DAD_WAIT_MS);
-    sendNeighborSolicit(ndLink, { target, src: IP_UNSPECIFIED, dst: solicitedNode(target), mac: null });
+    sendNeighborSolicit(this.stack, ndLink, { target, src: IP_UNSPECIFIED, dst: solicitedNode(target), mac: null });
     return lifc;
   }
 
   /** Whether `addr` is being tried on `ifc`. */
-  isTrying(ifc: Ipifc, addr: IpAddr): boolean {
+  isTrying(ifc: Ifc, addr: IpAddr): boolean {
     return this.#trials.length > 0 && this.#find(ifc, addr) !== undefined;
   }
 
   /** Somebody else has or wants `addr`, which is being tried on `ifc`. */
-  taken(ifc: Ipifc, addr: IpAddr): void {
+  taken(ifc: Ifc, addr: IpAddr): void {
     const trial = this.#find(ifc, addr);
     if (trial === undefined) return;
     this.#trials.splice(this.#trials.indexOf(trial), 1);
@@ -82,7 +82,7 @@ export class Dad {
     if (log.wants(LogFlag.Arp, addr)) log.line(LogFlag.Arp, `nd: ${addr} is somebody else's: not added`, addr);
   }
 
-  #find(ifc: Ipifc, addr: IpAddr): Trial | undefined {
+  #find(ifc: Ifc, addr: IpAddr): Trial | undefined {
     return this.#trials.find((trial) => trial.ifc === ifc && trial.lifc.local.equals(addr) && trial.lifc.tentative);
   }
 

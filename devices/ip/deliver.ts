@@ -9,12 +9,12 @@
 import { Segment } from "../../kernel/block.ts";
 import { cutSegments } from "../../kernel/segment.ts";
 import { IP_PROTO_NONE } from "../../kernel/wire/ip_proto.ts";
-import { IcmpFault } from "./icmp_errors.ts";
-import type { IpStack } from "./ip_stack.ts";
+import { IcmpFault } from "./icmp_fault.ts";
+import type { NetContext } from "./net_context.ts";
 import type { InputPacket } from "./packet.ts";
 
 /** Gives the packet (given away) to who receives its protocol; nobody: its sender is told. */
-export function deliver(stack: IpStack, packet: InputPacket): void {
+export function deliver(stack: NetContext, packet: InputPacket): void {
   if (packet.block.segment === Segment.Udp) return deliverPieces(stack, packet);
   const proto = stack.protocolFor(packet.protocol);
   if (proto?.input !== undefined) {
@@ -29,7 +29,7 @@ export function deliver(stack: IpStack, packet: InputPacket): void {
 }
 
 /** Datagrams that came merged are as many messages; merged TCP segments are none the worse. */
-function deliverPieces(stack: IpStack, packet: InputPacket): void {
+function deliverPieces(stack: NetContext, packet: InputPacket): void {
   const pieces = cutSegments(packet.block, stack.env.blocks);
   packet.block.free();
   if (pieces === null) {

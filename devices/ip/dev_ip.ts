@@ -19,6 +19,7 @@ import type { PacketPort } from "../../kernel/host.ts";
 import { IPV6_HEADER_LEN } from "../../kernel/wire/ipv6.ts";
 import { breadQueue, bwriteQueue, readQueue, writeQueue } from "../../kernel/queue_file.ts";
 import type { Rendez } from "../../kernel/rendez.ts";
+import { runArpCtl } from "./arp_ctl.ts";
 import { bypassStatus, localText, sendBypass } from "./bypass.ts";
 import type { Conv } from "./conv.ts";
 import { runConvCtl } from "./conv_ctl.ts";
@@ -235,11 +236,13 @@ export class IpDev extends Dev {
     const stack = this.stack(chan.instance);
     switch (kind) {
       case Kind.Data:
-        return this.#writeData((chan.aux as OpenConv).conv, bytes);
-      case Kind.Ctl:
-        return runConvCtl(chan.aux as OpenConv, bytes);
+        return this.#writeData(stack, (chan.aux as OpenConv).conv, bytes);
+      case Kind.Ctl: {
+        const { conv, user } = chan.aux as OpenConv;
+        return runConvCtl({ stack, conv, user }, bytes);
+      }
       case Kind.Arp:
-        stack.arp.ctl(splitWords(ctlText(bytes)));
+        runArpCtl(stack, splitWords(ctlText(bytes)));
         return bytes.length;
       case Kind.IpRoute: {
         const routes = chan.aux as OpenRoutes;
@@ -255,13 +258,13 @@ export class IpDev extends Dev {
     return super.write(chan, bytes, offset);
   }
 
-  #writeData(conv: Conv, bytes: Uint8Array): OrWait<number> {
+  #writeData(stack: IpStack, conv: Conv, bytes: Uint8Array): OrWait<number> {
     if (conv.wq !== null && conv.bypass === null) return writeQueue(conv.wq, bytes, this.#env.blocks);
     if (bytes.length > MESSAGE_MAX) throw tooLong(bytes.length);
     const block = this.#env.blocks.from(bytes);
     let result: OrWait<number> | null = null;
     try {
-      result = sendData(conv, block);
+      result = sendData(stack, conv, block);
       return result;
     } finally {
       // Not taken: the copy is ours to free.
@@ -275,7 +278,7 @@ export class IpDev extends Dev {
     if (conv.wq !== null && conv.bypass === null) return bwriteQueue(conv.wq, block);
     if (block.extents !== null) block.own();
     if (block.wp - block.rp > MESSAGE_MAX) throw tooLong(block.length);
-    return sendData(conv, block);
+    return sendData(this.stack(chan.instance), conv, block);
   }
 
   override settle(chan: Chan, nonBlock: boolean): Rendez | null {
@@ -325,9 +328,9 @@ export class IpDev extends Dev {
 }
 
 /** Sends one message; on a number the block is gone, otherwise it is still the caller's. */
-function sendData(conv: Conv, block: Block): OrWait<number> {
+function sendData(stack: IpStack, conv: Conv, block: Block): OrWait<number> {
   if (conv.writeShut) throw new KernelError("EPIPE", `Cannot write ${conv}: shut down`);
-  if (conv.bypass !== null) return sendBypass(conv, block);
+  if (conv.bypass !== null) return sendBypass(stack, conv, block);
   if (conv.proto.output === undefined) throw new KernelError("EPERM", `Cannot write ${conv}: nothing is sent this way`);
   return conv.proto.output(conv, block);
 }

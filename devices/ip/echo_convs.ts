@@ -21,9 +21,10 @@ import { deliverBypass } from "./bypass.ts";
 import type { Conv } from "./conv.ts";
 import type { ConvSpace } from "./conv_space.ts";
 import { sendPacket } from "./ip_output.ts";
-import type { IpStack } from "./ip_stack.ts";
+import type { ProtoContext } from "./net_context.ts";
 import type { InputPacket } from "./packet.ts";
-import type { Advice, BypassRules, Proto } from "./proto.ts";
+import type { Advice, BypassRules } from "./proto.ts";
+import type { Proto } from "./conv.ts";
 import { sourceFor } from "./way.ts";
 
 /** Bytes that wait for a reader of one conversation (Akaros). */
@@ -55,7 +56,7 @@ interface EchoPriv {
 }
 
 /** The conversations of one ICMP of one stack. */
-export abstract class EchoConvs implements Proto {
+export abstract class EchoConvs<S extends ProtoContext = ProtoContext> implements Proto {
   abstract readonly name: string;
   abstract readonly index: number;
   abstract readonly ipProtocols: readonly number[];
@@ -73,7 +74,7 @@ export abstract class EchoConvs implements Proto {
   noConv = 0;
   #space: ConvSpace | null = null;
 
-  constructor(readonly stack: IpStack) {}
+  constructor(readonly stack: S) {}
 
   get space(): ConvSpace {
     return this.#space ??= this.stack.space(this);

@@ -25,12 +25,10 @@ import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { MAC_BROADCAST, MacAddr, multicastMacV4, multicastMacV6 } from "../../kernel/wire/mac_addr.ts";
 import { Arrival } from "./arrival.ts";
 import type { ArpTable } from "./arp.ts";
-import type { ArpLink } from "./arp_store.ts";
+import type { ArpLink, Link, NdLink } from "./ifc.ts";
 import { type EtherFiles, openEtherFiles, readEtherFacts } from "./ether_files.ts";
 import { ipInput } from "./ip_input.ts";
-import type { Ipifc } from "./ipifc.ts";
-import type { Link, Medium } from "./medium.ts";
-import type { NdLink } from "./nd_store.ts";
+import type { Medium, MediumIfc } from "./medium.ts";
 
 /** Frames read in one run of the job: others have their turn between, and a flood cannot keep us for ever. */
 export const RX_BATCH = 256;
@@ -64,7 +62,7 @@ class EtherLink implements Link, ArpLink, NdLink, EventSink {
   readonly #groups = new Map<number, number>();
   #bound = true;
 
-  constructor(readonly ifc: Ipifc, path: string) {
+  constructor(readonly ifc: MediumIfc, path: string) {
     const { env, arp } = ifc.stack;
     const facts = readEtherFacts(env, path);
     this.device = path;

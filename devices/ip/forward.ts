@@ -15,8 +15,8 @@ import { pieceLength } from "../../kernel/segment.ts";
 import { IPV4_HEADER_LEN, ipv4DontFragment, ipv4IsFragment, ipv4Ttl, setIpv4Ttl } from "../../kernel/wire/ipv4.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { fragmentsFor } from "./fragment.ts";
-import { IcmpFault } from "./icmp_errors.ts";
-import type { IpStack } from "./ip_stack.ts";
+import { IcmpFault } from "./icmp_fault.ts";
+import type { NetContext } from "./net_context.ts";
 import type { InputPacket } from "./packet.ts";
 import { fragmentPlace4, packet4 } from "./packet4.ts";
 import { type Route, RouteKind } from "./route.ts";
@@ -30,7 +30,7 @@ const OPTION_STRICT_SOURCE_ROUTE = 0x89;
 type Reason = "forwRefused" | "forwSourceRoute" | "forwSameIfc" | "ttlExpired" | "outNoRoutes" | "fragFails";
 
 /** Passes on a packet for somebody else (given away), or tells its sender why not. */
-export function forward(stack: IpStack, packet: InputPacket): void {
+export function forward(stack: NetContext, packet: InputPacket): void {
   const { block, src, dst, ifc } = packet;
   if (!isForwardable(src) || !isForwardable(dst)) return drop(stack, packet, "forwRefused");
   if (packet.headerLen > IPV4_HEADER_LEN && hasSourceRoute(packet)) return drop(stack, packet, "forwSourceRoute");
@@ -47,12 +47,12 @@ export function forward(stack: IpStack, packet: InputPacket): void {
   if (route.kind === RouteKind.Broadcast || route.isLocal) return drop(stack, packet, "forwRefused");
   if (route.ifc === ifc) return drop(stack, packet, "forwSameIfc");
   if (!route.ifc!.reassembles || !ipv4IsFragment(block.buf, block.rp)) return relay(stack, packet, route);
-  const whole = ifc.reassembly.add(packet, fragmentPlace4(block));
+  const whole = stack.reassembly.add(packet, fragmentPlace4(block));
   if (whole !== null) relay(stack, packet4(whole, ifc, "unicast"), route);
 }
 
 /** Sends the packet on, in pieces if it must be and may be. */
-function relay(stack: IpStack, packet: InputPacket, route: Route): void {
+function relay(stack: NetContext, packet: InputPacket, route: Route): void {
   const { block, dst } = packet;
   const out = route.ifc!;
   const gateway = route.gateway ?? dst;
@@ -89,7 +89,7 @@ function hasSourceRoute({ block, headerLen }: InputPacket): boolean {
   return false;
 }
 
-function drop(stack: IpStack, packet: InputPacket, reason: Reason): void {
+function drop(stack: NetContext, packet: InputPacket, reason: Reason): void {
   stack.stats[reason]++;
   packet.block.free();
 }

@@ -14,15 +14,15 @@ import { pieceLength } from "../../kernel/segment.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { ipv6HopLimit, setIpv6HopLimit } from "../../kernel/wire/ipv6.ts";
 import { extensionFault } from "./extensions6.ts";
-import { IcmpFault } from "./icmp_errors.ts";
-import type { IpStack } from "./ip_stack.ts";
+import { IcmpFault } from "./icmp_fault.ts";
+import type { NetContext } from "./net_context.ts";
 import type { InputPacket } from "./packet.ts";
 
 /** Why a packet is not forwarded; counters of IpStats. */
 type Reason = "forwRefused" | "forwSameIfc" | "ttlExpired" | "outNoRoutes" | "fragFails" | "inBadExtension";
 
 /** Passes on a packet for somebody else (given away), or tells its sender why not. */
-export function forward6(stack: IpStack, packet: InputPacket): void {
+export function forward6(stack: NetContext, packet: InputPacket): void {
   const { block, src, dst, ifc, headerLen } = packet;
   const { buf, rp } = block;
   if (!isForwardable(src) || !isForwardable(dst)) return drop(stack, block, "forwRefused");
@@ -58,7 +58,7 @@ function isForwardable(addr: IpAddr): boolean {
   return !addr.isLinkLocal && !addr.isMulticast && !addr.isLoopback && !addr.isUnspecified;
 }
 
-function drop(stack: IpStack, block: Block, reason: Reason): void {
+function drop(stack: NetContext, block: Block, reason: Reason): void {
   stack.stats[reason]++;
   block.free();
 }

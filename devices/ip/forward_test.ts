@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Block, Checksum, Segment } from "../../kernel/block.ts";
 import { get16 } from "../../kernel/wire/bytes.ts";
 import { ipv4ChecksumOk, setIpv4Checksum } from "../../kernel/wire/ipv4.ts";
+import { runArpCtl } from "./arp_ctl.ts";
 import { ipInput } from "./ip_input.ts";
 import { headerOf, ipPacket, type PacketFields, TestHost, type TestIfc } from "./link_kit_test.ts";
 
@@ -14,7 +15,7 @@ class Router extends TestHost {
     this.etherIfc();
     this.out = this.ifc("bind ether /net/ether1", "add 10.1.0.1 /24", "iprouting on");
     this.knowPeer();
-    this.stack.arp.ctl(["add", "10.1.0.2", "02:00:00:00:00:22"]);
+    runArpCtl(this.stack, ["add", "10.1.0.2", "02:00:00:00:00:22"]);
     this.run();
     this.takeFrames(1);
   }

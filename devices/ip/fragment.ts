@@ -13,7 +13,7 @@ import { type Block, type BlockPool, Segment } from "../../kernel/block.ts";
 import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
 import { copiedIpv4Options, emitIpv4, IPV4_HEADER_LEN, parseIpv4 } from "../../kernel/wire/ipv4.ts";
 import { fragment6 } from "./fragment6.ts";
-import type { IpStack } from "./ip_stack.ts";
+import type { NetContext } from "./net_context.ts";
 
 /** Offsets count in units of so many bytes. */
 const FRAGMENT_UNIT = 8;
@@ -57,7 +57,7 @@ export function fragment4(block: Block, mtu: number, blocks: BlockPool): Block[]
  * The fragments of `block` (given away) for a link of `mtu`, its checksum finished and its segments cut; counted.
  * Empty: it could not be done.
  */
-export function fragmentsFor(stack: IpStack, block: Block, mtu: number): readonly Block[] {
+export function fragmentsFor(stack: NetContext, block: Block, mtu: number): readonly Block[] {
   const { stats, env } = stack;
   const packets = block.segment === Segment.None ? [block] : cutSegments(block, env.blocks);
   const fragments: Block[] = [];
@@ -77,7 +77,7 @@ export function fragmentsFor(stack: IpStack, block: Block, mtu: number): readonl
   return fragments;
 }
 
-function piecesOf({ env }: IpStack, packet: Block, mtu: number): Block[] | null {
+function piecesOf({ env }: NetContext, packet: Block, mtu: number): Block[] | null {
   if (packet.buf[packet.rp]! >>> 4 === 4) return fragment4(packet, mtu, env.blocks);
   // RFC 7739: an identification that nobody can foresee.
   return fragment6(packet, mtu, env.random.u32(), env.blocks);

@@ -47,7 +47,11 @@ import { solicitedNode } from "./addr6.ts";
 import { type Conv, TTL_DEFAULT } from "./conv.ts";
 import { EchoConvs, type EchoForm } from "./echo_convs.ts";
 import { sendPacket } from "./ip_output.ts";
-import type { NdLink } from "./nd_store.ts";
+import type { NdLink } from "./ifc.ts";
+import type { Mld } from "./mld.ts";
+import type { NdTable } from "./nd.ts";
+import type { ProtoContext } from "./net_context.ts";
+import type { RouterAdverts } from "./ra6.ts";
 import { LogFlag } from "./netlog.ts";
 import type { InputPacket } from "./packet.ts";
 import { IPV6_TOTAL_MAX } from "./packet6.ts";
@@ -88,8 +92,15 @@ const FORM: EchoForm = {
   setChecksum: setIcmp6Checksum,
 };
 
+/** What ICMPv6 needs of its stack: it brings neighbour discovery its messages. */
+export interface Icmp6Context extends ProtoContext {
+  readonly nd: NdTable;
+  readonly mld: Mld;
+  readonly adverts: RouterAdverts;
+}
+
 /** ICMPv6 of one stack. */
-export class Icmp6Proto extends EchoConvs {
+export class Icmp6Proto extends EchoConvs<Icmp6Context> {
   override readonly name = "icmpv6";
   override readonly index = 4;
   override readonly ipProtocols: readonly number[] = [IP_PROTO_ICMP6];

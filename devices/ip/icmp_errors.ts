@@ -45,9 +45,10 @@ import {
 } from "../../kernel/wire/icmp6.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { walkIpv6 } from "../../kernel/wire/ipv6.ts";
+import { IcmpFault, type IcmpReporter } from "./icmp_fault.ts";
 import { IP_HEADERS } from "./ip_header.ts";
 import { sendPacket } from "./ip_output.ts";
-import type { IpStack } from "./ip_stack.ts";
+import type { NetContext } from "./net_context.ts";
 import { LogFlag } from "./netlog.ts";
 import type { InputPacket } from "./packet.ts";
 import { sourceFor } from "./way.ts";
@@ -59,24 +60,6 @@ export const ERRORS_BURST = 50;
 /** Type of service of errors: internetwork control (RFC 1812 4.3.2.5). */
 const ERROR_TOS = 0xc0;
 const ERROR_TTL = 255;
-
-/** What went wrong with a packet. */
-export const IcmpFault = {
-  NoRoute: 0,
-  Host: 1,
-  Protocol: 2,
-  Port: 3,
-  /** `rest` is the MTU of the next hop (RFC 1191 4, RFC 4443 3.2). */
-  TooBig: 4,
-  /** TTL or hop limit used up. */
-  Hops: 5,
-  Reassembly: 6,
-  /** IPv6 only: a field makes no sense; `rest` says where, in bytes from the header. */
-  Header: 7,
-  /** IPv6 only: an option is not known; `rest` says where. */
-  Option: 8,
-} as const;
-export type IcmpFault = typeof IcmpFault[keyof typeof IcmpFault];
 
 /** Type and code by {@link IcmpFault}. */
 const TYPES: readonly (readonly [type: number, code: number])[] = [
@@ -110,13 +93,13 @@ class ErrorCounts {
 }
 
 /** Sends ICMP errors for one stack. */
-export class IcmpErrors {
+export class IcmpErrors implements IcmpReporter {
   readonly v4: ErrorCounts = new ErrorCounts();
   readonly v6: ErrorCounts = new ErrorCounts();
   #tokens = ERRORS_BURST;
   #refilledMs = 0;
 
-  constructor(readonly stack: IpStack) {}
+  constructor(readonly stack: NetContext) {}
 
   /** Tells the sender of `packet`, if it may be told; the packet stays the caller's. */
   report(packet: InputPacket, fault: IcmpFault, rest = 0): void {

@@ -15,8 +15,10 @@ import {
   udpPacket,
   US,
 } from "../../tests/kit/ip_fixture.ts";
-import { ERRORS_BURST, IcmpFault } from "./icmp_errors.ts";
-import type { Cast, InputPacket } from "./packet.ts";
+import { ERRORS_BURST } from "./icmp_errors.ts";
+import { IcmpFault } from "./icmp_fault.ts";
+import type { Cast } from "./cast.ts";
+import type { InputPacket } from "./packet.ts";
 
 function inputPacket(bytes: Uint8Array, options: { cast?: Cast; src?: string; protocol?: number } = {}): InputPacket {
   return {

@@ -30,10 +30,11 @@ import { Arrival } from "./arrival.ts";
 import { deliver } from "./deliver.ts";
 import { extensionFault } from "./extensions6.ts";
 import { forward6 } from "./forward6.ts";
-import { IcmpFault } from "./icmp_errors.ts";
-import type { Ipifc } from "./ipifc.ts";
-import type { IpStack } from "./ip_stack.ts";
-import type { Cast, InputPacket } from "./packet.ts";
+import { IcmpFault } from "./icmp_fault.ts";
+import type { Ifc } from "./ifc.ts";
+import type { NetContext } from "./net_context.ts";
+import type { Cast } from "./cast.ts";
+import type { InputPacket } from "./packet.ts";
 import { type Arrived6, dropFragmentHeader, fragmentPlace6, hasExtensions, packet6, packet6Of } from "./packet6.ts";
 
 /** Where the payload length stands: what a parameter problem about a fragment's length points at (RFC 8200 4.5). */
@@ -49,7 +50,7 @@ type Reason =
   | "inBadExtension";
 
 /** Takes an IPv6 packet (given away); `rp` is at its first byte, whose version is right. */
-export function input6(stack: IpStack, block: Block, ifc: Ipifc, arrival: Arrival): void {
+export function input6(stack: NetContext, block: Block, ifc: Ifc, arrival: Arrival): void {
   const { buf, rp } = block;
   const length = block.wp - rp;
   if (length < IPV6_HEADER_LEN) return drop(stack, block, "inShort");
@@ -69,7 +70,7 @@ export function input6(stack: IpStack, block: Block, ifc: Ipifc, arrival: Arriva
 }
 
 /** What a destination is to us; null: somebody else's. */
-function castOf(stack: IpStack, dst: IpAddr, ifc: Ipifc, arrival: Arrival): Cast | null {
+function castOf(stack: NetContext, dst: IpAddr, ifc: Ifc, arrival: Arrival): Cast | null {
   const entry = stack.self.find(dst);
   if (entry === null) return null;
   // A link-local address is one host's on each link (RFC 4291 2.5.6); others are ours wherever a packet comes in.
@@ -78,7 +79,7 @@ function castOf(stack: IpStack, dst: IpAddr, ifc: Ipifc, arrival: Arrival): Cast
 }
 
 /** Whether nobody honest sends this (RFC 4291 2.5.2, 2.5.3, 2.7). */
-function isMartian(stack: IpStack, src: IpAddr, dst: IpAddr, arrival: Arrival): boolean {
+function isMartian(stack: NetContext, src: IpAddr, dst: IpAddr, arrival: Arrival): boolean {
   if (src.isMulticast || src.isV4 || dst.isV4 || dst.isUnspecified) return true;
   if (arrival === Arrival.Local) return false;
   if (src.isLoopback || dst.isLoopback) return true;
@@ -89,7 +90,7 @@ function isMartian(stack: IpStack, src: IpAddr, dst: IpAddr, arrival: Arrival): 
   return stack.self.isLocal(src);
 }
 
-function notForUs(stack: IpStack, arrived: Arrived6, arrival: Arrival): void {
+function notForUs(stack: NetContext, arrived: Arrived6, arrival: Arrival): void {
   const { block, dst } = arrived;
   if (arrival === Arrival.LinkBroadcast && !dst.isMulticast) return drop(stack, block, "inLinkBroadcast");
   if (arrival === Arrival.Local || !stack.forwarding || dst.isMulticast) return drop(stack, block, "inNotForUs");
@@ -97,7 +98,7 @@ function notForUs(stack: IpStack, arrived: Arrived6, arrival: Arrival): void {
 }
 
 /** A packet with extension headers. */
-function walk(stack: IpStack, arrived: Arrived6): void {
+function walk(stack: NetContext, arrived: Arrived6): void {
   const { block } = arrived;
   const { buf, rp, wp } = block;
   const found = walkIpv6(buf, rp, wp);
@@ -114,7 +115,7 @@ function walk(stack: IpStack, arrived: Arrived6): void {
 }
 
 /** A piece of a datagram, or a whole one that says it might have been more (RFC 6946). */
-function reassemble(stack: IpStack, arrived: Arrived6, found: Ipv6Walk): void {
+function reassemble(stack: NetContext, arrived: Arrived6, found: Ipv6Walk): void {
   const { block, ifc, cast } = arrived;
   const { buf, rp, wp } = block;
   const { fragmentAt } = found;
@@ -126,7 +127,7 @@ function reassemble(stack: IpStack, arrived: Arrived6, found: Ipv6Walk): void {
   // The header that the datagram's first fragment keeps: all before its payload, the fragment header last.
   const packet = packet6(arrived, fragmentAt + IPV6_FRAGMENT_LEN - rp, IP_PROTO_FRAGMENT);
   if (place.more && (wp - fragmentAt) % 8 !== 0) tellBadLength(stack, packet);
-  const whole = ifc.reassembly.add(packet, place);
+  const whole = stack.reassembly.add(packet, place);
   if (whole === null) return;
   // What was behind the fragment header of the first may be more extension headers: they are walked now.
   const { src, dst } = arrived;
@@ -134,7 +135,7 @@ function reassemble(stack: IpStack, arrived: Arrived6, found: Ipv6Walk): void {
   else deliver(stack, packet6Of(whole, ifc, cast));
 }
 
-function walkWhole(stack: IpStack, arrived: Arrived6): void {
+function walkWhole(stack: NetContext, arrived: Arrived6): void {
   const { block } = arrived;
   const found = walkIpv6(block.buf, block.rp, block.wp);
   // A datagram is put together once: no honest sender fragments a fragment.
@@ -142,11 +143,11 @@ function walkWhole(stack: IpStack, arrived: Arrived6): void {
   else walk(stack, arrived);
 }
 
-function tellBadLength(stack: IpStack, packet: InputPacket): void {
+function tellBadLength(stack: NetContext, packet: InputPacket): void {
   stack.icmpErrors.report(packet, IcmpFault.Header, PAYLOAD_LEN);
 }
 
-function drop(stack: IpStack, block: Block, reason: Reason): void {
+function drop(stack: NetContext, block: Block, reason: Reason): void {
   stack.stats[reason]++;
   block.free();
 }

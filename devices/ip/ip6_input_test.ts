@@ -190,7 +190,7 @@ Deno.test("input6() gives a datagram up whose fragments overlap (RFC 5722), and 
   at.receive6(first!);
   assertEquals(raised(at, overlapping), "reasmReqds reasmOverlap");
   at.receive6(second!);
-  assertEquals([at.received6.length, at.stack.ifcs[0]!.reassembly.size], [0, 1]);
+  assertEquals([at.received6.length, at.stack.reassembly.size], [0, 1]);
   at.receive6(first!.map((byte, i) => i === 47 ? 8 : byte));
   at.clock.advance(31_000);
   // Only who sent a first fragment can be told what to look for.
@@ -250,5 +250,5 @@ Deno.test("input6() never throws and leaves nothing above a limit, whatever come
     fuzz(500),
   );
   assertEquals(`${ipv6Src(packets[0]!, 0)} ${ipv6Dst(packets[0]!, 0)}`, "2001:db8::2 2001:db8::1");
-  assertEquals(at.stack.ifcs[0]!.reassembly.size <= 100, true);
+  assertEquals(at.stack.reassembly.size <= 100, true);
 });

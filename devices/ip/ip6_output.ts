@@ -23,7 +23,7 @@ import {
   walkIpv6,
 } from "../../kernel/wire/ipv6.ts";
 import { fragmentsFor } from "./fragment.ts";
-import type { IpStack } from "./ip_stack.ts";
+import type { NetContext } from "./net_context.ts";
 import type { SendOptions, SendResult } from "./packet.ts";
 import { dropFragmentHeader, hasExtensions, IPV6_TOTAL_MAX } from "./packet6.ts";
 import { dispatch, pathMtu, wayTo } from "./way.ts";
@@ -40,7 +40,7 @@ const KERNEL_HOP_LIMIT = 255;
 const KERNEL_CLASS = 0;
 
 /** Sends transport header and payload under a new IPv6 header. */
-export function sendPacket6(stack: IpStack, block: Block, options: SendOptions): SendResult {
+export function sendPacket6(stack: NetContext, block: Block, options: SendOptions): SendResult {
   const { stats } = stack;
   const { src, dst } = options;
   stats.outRequests++;
@@ -69,8 +69,8 @@ export function sendPacket6(stack: IpStack, block: Block, options: SendOptions):
   buf[at + HOP_LIMIT] = options.ttl;
   src.put(buf, at + SRC);
   dst.put(buf, at + DST);
-  if (fits) dispatch(block, route, dst);
-  else for (const piece of fragmentsFor(stack, block, mtu)) dispatch(piece, route, dst);
+  if (fits) dispatch(stack, block, route, dst);
+  else for (const piece of fragmentsFor(stack, block, mtu)) dispatch(stack, piece, route, dst);
   return "sent";
 }
 
@@ -80,7 +80,7 @@ export function sendPacket6(stack: IpStack, block: Block, options: SendOptions):
  * without one what is larger than the way takes is `tooBig`, as for any router. `kernelHeader` gives it hop limit 255
  * and traffic class 0, as Akaros does, and fragments whatever is too large.
  */
-export function sendRaw6(stack: IpStack, block: Block, options: { kernelHeader: boolean }): SendResult {
+export function sendRaw6(stack: NetContext, block: Block, options: { kernelHeader: boolean }): SendResult {
   const { stats } = stack;
   stats.outRequests++;
   const { buf, rp } = block.own();
@@ -105,7 +105,7 @@ export function sendRaw6(stack: IpStack, block: Block, options: { kernelHeader: 
     setIpv6HopLimit(buf, block.rp, KERNEL_HOP_LIMIT);
     setIpv6TrafficClass(buf, block.rp, KERNEL_CLASS);
   }
-  if (fits) dispatch(block, route, dst);
-  else for (const piece of fragmentsFor(stack, block, mtu)) dispatch(piece, route, dst);
+  if (fits) dispatch(stack, block, route, dst);
+  else for (const piece of fragmentsFor(stack, block, mtu)) dispatch(stack, piece, route, dst);
   return "sent";
 }

@@ -24,9 +24,10 @@ import { Arrival } from "./arrival.ts";
 import { deliver } from "./deliver.ts";
 import { forward } from "./forward.ts";
 import { input6 } from "./ip6_input.ts";
-import type { Ipifc } from "./ipifc.ts";
-import type { IpStack } from "./ip_stack.ts";
-import type { Cast, InputPacket } from "./packet.ts";
+import type { Ifc } from "./ifc.ts";
+import type { NetContext } from "./net_context.ts";
+import type { Cast } from "./cast.ts";
+import type { InputPacket } from "./packet.ts";
 import { fragmentPlace4, packet4 } from "./packet4.ts";
 
 const FRAG = 6;
@@ -44,18 +45,18 @@ type Reason =
   | "inLinkBroadcast";
 
 /** Takes a packet that arrived on `ifc` (given away); `rp` is at its first byte, and link padding may follow it. */
-export function ipInput(stack: IpStack, block: Block, ifc: Ipifc, arrival: Arrival = Arrival.Link): void {
+export function ipInput(stack: NetContext, block: Block, ifc: Ifc, arrival: Arrival = Arrival.Link): void {
   stack.stats.inReceives++;
   ifc.packetsIn++;
   if (block.extents !== null) block.own();
-  if (ifc.conv.snoopers > 0) ifc.record(block);
+  if (ifc.isSnooped) ifc.record(block);
   if (block.wp === block.rp) drop(stack, block, "inShort");
   else if (block.buf[block.rp]! >>> 4 === 4) input4(stack, block, ifc, arrival);
   else if (block.buf[block.rp]! >>> 4 === 6 && ifc.speaksIpv6) input6(stack, block, ifc, arrival);
   else drop(stack, block, "inBadVersion");
 }
 
-function input4(stack: IpStack, block: Block, ifc: Ipifc, arrival: Arrival): void {
+function input4(stack: NetContext, block: Block, ifc: Ifc, arrival: Arrival): void {
   const { buf, rp } = block;
   const length = block.wp - rp;
   if (length < IPV4_HEADER_LEN) return drop(stack, block, "inShort");
@@ -67,7 +68,11 @@ function input4(stack: IpStack, block: Block, ifc: Ipifc, arrival: Arrival): voi
   block.wp = rp + totalLen;
   const dst = ipv4DstWord(buf, rp);
   const cast = castOf(stack, dst, ifc, arrival);
-  if (isMartian(ifc, ipv4SrcWord(buf, rp), dst, cast, arrival)) return drop(stack, block, "inMartian");
+  // Multicast, reserved, limited broadcast: no host's address.
+  const isGroup = ipv4SrcWord(buf, rp) >>> 28 >= 0xe;
+  if (isGroup || (arrival !== Arrival.Local && isMartian(stack, ifc, block, cast))) {
+    return drop(stack, block, "inMartian");
+  }
   if (cast === null) return notForUs(stack, block, ifc, arrival);
   // RFC 1122 3.3.6.
   if (cast === "unicast" && arrival === Arrival.LinkBroadcast) return drop(stack, block, "inLinkBroadcast");
@@ -76,7 +81,7 @@ function input4(stack: IpStack, block: Block, ifc: Ipifc, arrival: Arrival): voi
 }
 
 /** What an IPv4 destination is to us; null: somebody else's. */
-function castOf(stack: IpStack, dst: number, ifc: Ipifc, arrival: Arrival): Cast | null {
+function castOf(stack: NetContext, dst: number, ifc: Ifc, arrival: Arrival): Cast | null {
   const entry = stack.self.find4(dst);
   // A host address is ours wherever the packet comes in (RFC 1122 3.3.4.2's weak model); a group only where we are in
   // it.
@@ -85,36 +90,35 @@ function castOf(stack: IpStack, dst: number, ifc: Ipifc, arrival: Arrival): Cast
   return ifc.acceptsAny && entry === null && dst >>> 28 < 0xe ? "unicast" : null;
 }
 
-/** Whether nobody honest sends this (RFC 1122 3.2.1.3, RFC 1812 5.3.7): `src` and `dst` are the addresses' 32 bits. */
-function isMartian(ifc: Ipifc, src: number, dst: number, cast: Cast | null, arrival: Arrival): boolean {
-  // Multicast, reserved, limited broadcast.
-  if (src >>> 28 >= 0xe) return true;
-  if (arrival === Arrival.Local) return false;
+/** Whether addresses like these never come in from a link (RFC 1122 3.2.1.3, RFC 1812 5.3.7). */
+function isMartian(stack: NetContext, ifc: Ifc, { buf, rp }: Block, cast: Cast | null): boolean {
+  const src = ipv4SrcWord(buf, rp);
+  const dst = ipv4DstWord(buf, rp);
   const net = src >>> 24;
   const isForOne = cast === "unicast" || cast === null;
   // 0.0.0.0 is a host that asks for its address, and it asks everybody.
   if (dst >>> 24 === 127 || (net === 0 && (src !== 0 || isForOne))) return true;
   // To an address of ours only: it is not relayed to others.
   if (net === 127) return !ifc.localnet || cast !== "unicast";
-  const entry = ifc.stack.self.find4(src);
+  const entry = stack.self.find4(src);
   if (entry === null) return false;
   // Our own broadcasts come back from #ether; nothing else of ours comes in from outside.
   return entry.cast !== "unicast" || isForOne;
 }
 
-function notForUs(stack: IpStack, block: Block, ifc: Ipifc, arrival: Arrival): void {
+function notForUs(stack: NetContext, block: Block, ifc: Ifc, arrival: Arrival): void {
   if (arrival === Arrival.LinkBroadcast) return drop(stack, block, "inLinkBroadcast");
   if (arrival === Arrival.Local || !stack.forwarding) return drop(stack, block, "inNotForUs");
   forward(stack, packet4(block, ifc, "unicast"));
 }
 
-function reassemble(stack: IpStack, packet: InputPacket): void {
+function reassemble(stack: NetContext, packet: InputPacket): void {
   const { block, ifc, cast } = packet;
-  const whole = ifc.reassembly.add(packet, fragmentPlace4(block));
+  const whole = stack.reassembly.add(packet, fragmentPlace4(block));
   if (whole !== null) deliver(stack, packet4(whole, ifc, cast));
 }
 
-function drop(stack: IpStack, block: Block, reason: Reason): void {
+function drop(stack: NetContext, block: Block, reason: Reason): void {
   stack.stats[reason]++;
   block.free();
 }

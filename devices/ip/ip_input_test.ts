@@ -230,9 +230,9 @@ Deno.test("ipInput() of random bytes and random damage never throws, and every p
         const { stats } = at.stack;
         const ends = stats.inHdrErrors + stats.inAddrErrors + stats.inDiscards + stats.inUnknownProtos +
           stats.inDelivers +
-          stats.outNoRoutes + stats.forwDatagrams + stats.fragFails + at.proto.reassembly.size;
+          stats.outNoRoutes + stats.forwDatagrams + stats.fragFails + at.stack.reassembly.size;
         assert(ends >= 1 && ends <= 2, `${ends} counters`);
-        at.proto.reassembly.clear();
+        at.stack.reassembly.clear();
       },
     ),
     fuzz(500),

@@ -28,7 +28,7 @@ import {
 } from "../../kernel/wire/ipv4.ts";
 import { fragmentsFor } from "./fragment.ts";
 import { sendPacket6, sendRaw6 } from "./ip6_output.ts";
-import type { IpStack } from "./ip_stack.ts";
+import type { NetContext } from "./net_context.ts";
 import type { SendOptions, SendResult } from "./packet.ts";
 import { dispatch, wayTo } from "./way.ts";
 
@@ -51,7 +51,7 @@ const KERNEL_TOS = 0;
  * Sends transport header and payload under a new IP header. What does not fit the link is fragmented, and what does may
  * be further on; `dontFragment` forbids both. (Akaros sets DF on all that fits, and never hears of a smaller link.)
  */
-export function sendPacket(stack: IpStack, block: Block, options: SendOptions): SendResult {
+export function sendPacket(stack: NetContext, block: Block, options: SendOptions): SendResult {
   const { stats } = stack;
   const { src, dst } = options;
   if (!dst.isV4) return sendPacket6(stack, block, options);
@@ -84,8 +84,8 @@ export function sendPacket(stack: IpStack, block: Block, options: SendOptions): 
   src.putV4(buf, at + SRC);
   dst.putV4(buf, at + DST);
   setIpv4Checksum(buf, at, IPV4_HEADER_LEN);
-  if (fits) dispatch(block, route, dst);
-  else for (const piece of fragmentsFor(stack, block, mtu)) dispatch(piece, route, dst);
+  if (fits) dispatch(stack, block, route, dst);
+  else for (const piece of fragmentsFor(stack, block, mtu)) dispatch(stack, piece, route, dst);
   return "sent";
 }
 
@@ -94,7 +94,7 @@ export function sendPacket(stack: IpStack, block: Block, options: SendOptions): 
  * own fields are kept, options and fragment fields included; `kernelHeader` gives it TTL 255, TOS 0, a fresh id and DF
  * instead, as Akaros does (but a fragment keeps its place). The header checksum is always ours.
  */
-export function sendRaw(stack: IpStack, block: Block, options: { kernelHeader: boolean }): SendResult {
+export function sendRaw(stack: NetContext, block: Block, options: { kernelHeader: boolean }): SendResult {
   if (block.buf[block.rp]! >>> 4 === 6) return sendRaw6(stack, block, options);
   const { stats } = stack;
   stats.outRequests++;
@@ -124,7 +124,7 @@ export function sendRaw(stack: IpStack, block: Block, options: { kernelHeader: b
     put16(buf, rp + ID, stack.nextIpId(buf[rp + PROTOCOL]!));
   }
   setIpv4Checksum(buf, rp, ipv4HeaderLen(buf, rp));
-  if (fits) dispatch(block, route, dst);
-  else for (const piece of fragmentsFor(stack, block, mtu)) dispatch(piece, route, dst);
+  if (fits) dispatch(stack, block, route, dst);
+  else for (const piece of fragmentsFor(stack, block, mtu)) dispatch(stack, piece, route, dst);
   return "sent";
 }

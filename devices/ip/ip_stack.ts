@@ -1,7 +1,10 @@
 /**
  * IpStack: everything that one `#ip.N` has; stacks share nothing.
  *
- * Path: dev_ip makes it; every file of this folder reads it.
+ * Path: dev_ip → ip_stack → route, self_table, arp, nd, dad, mld, ra6, path_mtu, reassembly, icmp_errors, conv_space.
+ *
+ * The composition root: each part gets the stack under a narrow interface of its own (IpEnv, RouteContext, NetContext,
+ * ProtoContext …), so that no part names this class.
  *
  * @module
  */
@@ -9,18 +12,21 @@
 import { assert } from "../../kernel/assert.ts";
 import type { DevEnv } from "../../kernel/dev.ts";
 import { ArpTable } from "./arp.ts";
-import { ConvSpace } from "./conv_space.ts";
+import { ConvSpace, type SpaceContext } from "./conv_space.ts";
 import { Dad } from "./dad.ts";
 import { Icmp6Counts } from "./icmp6_counts.ts";
 import { IcmpErrors } from "./icmp_errors.ts";
 import type { Ipifc } from "./ipifc.ts";
+import type { IfcContext } from "./medium.ts";
+import type { ProtoContext } from "./net_context.ts";
 import { Ndb } from "./ndb.ts";
 import { Mld } from "./mld.ts";
 import { NdTable } from "./nd.ts";
 import { NetLog } from "./netlog.ts";
 import { PathMtus } from "./path_mtu.ts";
-import type { Proto } from "./proto.ts";
+import type { Proto } from "./conv.ts";
 import { RouterAdverts } from "./ra6.ts";
+import { Reassembly } from "./reassembly.ts";
 import { RouteTable } from "./route.ts";
 import { SelfTable } from "./self_table.ts";
 import { IpStats } from "./stats.ts";
@@ -29,7 +35,7 @@ import { IpStats } from "./stats.ts";
 export type ProtoFactory = (stack: IpStack) => Proto;
 
 /** One whole IP stack. */
-export class IpStack {
+export class IpStack implements ProtoContext, IfcContext, SpaceContext {
   readonly stats: IpStats = new IpStats();
   readonly icmp6: Icmp6Counts = new Icmp6Counts();
   readonly log: NetLog = new NetLog();
@@ -45,6 +51,7 @@ export class IpStack {
   readonly pathMtus: PathMtus;
   readonly self: SelfTable;
   readonly icmpErrors: IcmpErrors;
+  readonly reassembly: Reassembly;
   /** Whether packets for others are passed on (`iprouting`). */
   forwarding = false;
   /** Most conversations of one user in one protocol, as a share of all; eve has no such limit. */
@@ -58,7 +65,7 @@ export class IpStack {
 
   constructor(readonly number: number, readonly env: DevEnv) {
     this.#ipId = env.random.u32() & 0xffff;
-    this.routes = new RouteTable(this);
+    this.routes = new RouteTable();
     this.arp = new ArpTable(this);
     this.nd = new NdTable(this);
     this.dad = new Dad(this);
@@ -67,6 +74,7 @@ export class IpStack {
     this.pathMtus = new PathMtus(env.clock);
     this.self = new SelfTable();
     this.icmpErrors = new IcmpErrors(this);
+    this.reassembly = new Reassembly(this);
   }
 
   /** Its protocols, by their index. */

@@ -18,7 +18,7 @@ import { makeDir } from "../../kernel/dev.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
 import { type Conv, NETWORK_USER } from "./conv.ts";
 import type { IpStack } from "./ip_stack.ts";
-import type { Proto } from "./proto.ts";
+import type { Proto } from "./conv.ts";
 
 /** Kinds of file, Akaros' numbers. */
 export const Kind = {

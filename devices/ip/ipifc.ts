@@ -21,12 +21,11 @@ import { IPV4_HEADER_LEN, ipv4TotalLen } from "../../kernel/wire/ipv4.ts";
 import { IPV6_HEADER_LEN, IPV6_MTU_MIN, ipv6PayloadLen } from "../../kernel/wire/ipv6.ts";
 import type { Conv } from "./conv.ts";
 import { Iplifc, type IplifcFields } from "./iplifc.ts";
-import type { IpStack } from "./ip_stack.ts";
+import type { Ifc, Link } from "./ifc.ts";
+import type { IfcContext, Medium } from "./medium.ts";
 import { LOOPBACK_OFFLOADS, LoopbackQueue } from "./loopback_queue.ts";
-import type { Link, Medium } from "./medium.ts";
-import type { Cast } from "./packet.ts";
-import type { Reassembly } from "./reassembly.ts";
-import { Route, RouteKind } from "./route.ts";
+import type { Cast } from "./cast.ts";
+import { RouteKind } from "./route.ts";
 import { source6 } from "./source6.ts";
 
 /** Most addresses of one interface. */
@@ -54,7 +53,7 @@ const KIND_OF_CAST: Readonly<Record<Cast, RouteKind>> = {
 };
 
 /** One interface. */
-export class Ipifc {
+export class Ipifc implements Ifc {
   medium: Medium | null = null;
   link: Link | null = null;
   /** Most bytes in a unit of the link, its header included, as Akaros counts. */
@@ -77,16 +76,12 @@ export class Ipifc {
   errorsOut = 0;
   /** Packets that a snooper missed. */
   traceDrops = 0;
-  /** The way to everything on its link, for broadcasts and groups that no other route decides. */
-  readonly direct: Route;
   readonly #loopback: LoopbackQueue;
   #groups: IpAddr[] = [];
   #unspecified = 0;
   #addresses6 = 0;
 
-  constructor(readonly stack: IpStack, readonly conv: Conv, readonly reassembly: Reassembly) {
-    const anything = prefixMask(0);
-    this.direct = new Route(anything, anything, 0, RouteKind.OnLink, null, "ifc", this);
+  constructor(readonly stack: IfcContext, readonly conv: Conv) {
     this.#loopback = new LoopbackQueue(this);
   }
 
@@ -290,6 +285,10 @@ export class Ipifc {
     this.packetsOut++;
     if (block.segment === Segment.None) this.#loopback.push(block);
     else for (const piece of this.#pieces(block, LOOPBACK_OFFLOADS)) this.#loopback.push(piece);
+  }
+
+  get isSnooped(): boolean {
+    return this.conv.snoopers > 0;
   }
 
   /** Copies a packet that crosses the interface for whoever snoops. */

@@ -22,8 +22,7 @@ import type { IpStack } from "./ip_stack.ts";
 import { loopbackMedium } from "./loopback_medium.ts";
 import type { Medium } from "./medium.ts";
 import { PKT_QUEUE_LIMIT, pktMedium, tunMedium } from "./packet_medium.ts";
-import type { Proto } from "./proto.ts";
-import { Reassembly } from "./reassembly.ts";
+import type { Proto } from "./conv.ts";
 
 /** Interfaces of one stack (Akaros). */
 export const IPIFCS_MAX = 32;
@@ -41,17 +40,15 @@ export class IpifcProto implements Proto {
   readonly adminOnly = true;
   /** Ports of the host that `bind tun NAME` may name. */
   readonly packetPorts: Map<string, PacketPort>;
-  readonly reassembly: Reassembly;
   readonly #media: readonly Medium[];
 
   constructor(readonly stack: IpStack, options: { packetPorts?: Map<string, PacketPort> } = {}) {
     this.packetPorts = options.packetPorts ?? new Map();
-    this.reassembly = new Reassembly(stack);
     this.#media = [etherMedium, loopbackMedium, pktMedium, tunMedium(this.packetPorts)];
   }
 
   create(conv: Conv): void {
-    const ifc = new Ipifc(this.stack, conv, this.reassembly);
+    const ifc = new Ipifc(this.stack, conv);
     conv.priv = ifc;
     conv.rq = conv.makeDataQueue({ limit: PKT_QUEUE_LIMIT, message: true, coalesce: true });
     conv.sq ??= new Queue({ limit: SNOOP_QUEUE_LIMIT, message: true, coalesce: true });

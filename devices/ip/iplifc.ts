@@ -8,7 +8,7 @@
 
 import { type IpAddr, IPV4_BROADCAST, prefixLength, prefixMask } from "../../kernel/wire/ip_addr.ts";
 import { ALL_NODES, solicitedNode } from "./addr6.ts";
-import type { Cast } from "./packet.ts";
+import type { Cast } from "./cast.ts";
 
 /** A lifetime without end, as the status file prints it (Akaros: all ones of 64 bits). */
 export const LIFETIME_FOREVER = "18446744073709551615";

@@ -33,13 +33,15 @@ import { MAC_BROADCAST, MAC_ZERO, type MacAddr, multicastMacV6, parseMacAddr } f
 import { setIcmp6Checksum } from "../../kernel/wire/icmp6.ts";
 import { emitIpv6, IPV6_HEADER_LEN, ipv6Dst, type Ipv6Fields, ipv6Src } from "../../kernel/wire/ipv6.ts";
 import { emitNd, ND_HOP_LIMIT, ndLen, type NdMessage, parseNd } from "../../kernel/wire/nd.ts";
+import { runArpCtl } from "./arp_ctl.ts";
 import type { Conv } from "./conv.ts";
 import { Icmp6Proto } from "./icmp6.ts";
 import type { Ipifc } from "./ipifc.ts";
 import { IpifcProto } from "./ipifc_proto.ts";
 import { IpStack } from "./ip_stack.ts";
-import type { Cast, InputPacket } from "./packet.ts";
-import type { Proto } from "./proto.ts";
+import type { Cast } from "./cast.ts";
+import type { InputPacket } from "./packet.ts";
+import type { Proto } from "./conv.ts";
 
 /** Our hardware address, and a neighbour's. */
 export const OUR_MAC: MacAddr = mac("02:00:00:00:00:01");
@@ -319,12 +321,12 @@ export class TestHost {
 
   /** Makes fe80::2 and 2001:db8::2 known at {@link PEER_MAC}. */
   knowPeer6(): void {
-    for (const addr of ["fe80::2", "2001:db8::2"]) this.stack.arp.ctl(["add", addr, PEER_MAC.toString()]);
+    for (const addr of ["fe80::2", "2001:db8::2"]) runArpCtl(this.stack, ["add", addr, PEER_MAC.toString()]);
   }
 
   /** Makes 10.0.0.2 known at {@link PEER_MAC}. */
   knowPeer(): void {
-    this.stack.arp.ctl(["add", "10.0.0.2", PEER_MAC.toString()]);
+    runArpCtl(this.stack, ["add", "10.0.0.2", PEER_MAC.toString()]);
   }
 
   /** Runs what is due now. */

@@ -14,7 +14,7 @@ import { Job } from "../../kernel/job.ts";
 import { Queue } from "../../kernel/queue.ts";
 import { Arrival } from "./arrival.ts";
 import { ipInput } from "./ip_input.ts";
-import type { Ipifc } from "./ipifc.ts";
+import type { MediumIfc } from "./medium.ts";
 
 /** Bytes that wait (Akaros); more are dropped. */
 export const LOOPBACK_QUEUE_LIMIT = 128 * 1024;
@@ -27,9 +27,9 @@ const BATCH = 64;
 export class LoopbackQueue {
   readonly #queue: Queue = new Queue({ limit: LOOPBACK_QUEUE_LIMIT, message: true });
   readonly #job: Job;
-  readonly #ifc: Ipifc;
+  readonly #ifc: MediumIfc;
 
-  constructor(ifc: Ipifc) {
+  constructor(ifc: MediumIfc) {
     this.#ifc = ifc;
     this.#job = new Job(ifc.stack.env.clock.jobs, () => this.#deliver());
   }

@@ -7,12 +7,34 @@
  * @module
  */
 
-import type { Block } from "../../kernel/block.ts";
-import type { PortOffloads } from "../../kernel/host.ts";
-import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
-import type { ArpLink } from "./arp_store.ts";
-import type { Ipifc } from "./ipifc.ts";
-import type { NdLink } from "./nd_store.ts";
+import type { ArpTable } from "./arp.ts";
+import type { Conv } from "./conv.ts";
+import type { Dad } from "./dad.ts";
+import type { Ifc, Link } from "./ifc.ts";
+import type { Mld } from "./mld.ts";
+import type { NdTable } from "./nd.ts";
+import type { NetContext } from "./net_context.ts";
+import type { RouterAdverts } from "./ra6.ts";
+
+/** One stack, as its interfaces see it. */
+export interface IfcContext extends NetContext {
+  readonly arp: ArpTable;
+  readonly nd: NdTable;
+  readonly dad: Dad;
+  readonly mld: Mld;
+  readonly adverts: RouterAdverts;
+  forwarding: boolean;
+}
+
+/** An interface, as the medium it is bound to sees it: where what arrives goes, and what is counted. */
+export interface MediumIfc extends Ifc {
+  readonly stack: IfcContext;
+  readonly conv: Conv;
+  /** Units of the device that could not be read, or made no sense. */
+  errorsIn: number;
+  /** Packets that the device refused. */
+  errorsOut: number;
+}
 
 /** A kind of link that an interface can be bound to. */
 export interface Medium {
@@ -25,38 +47,5 @@ export interface Medium {
   /** Whether the bond outlives the last descriptor (Akaros: ether and loopback do, pkt does not). */
   readonly keeps: boolean;
   /** Binds `ifc` to what `args` name; throws KernelError and leaves nothing behind if it cannot. */
-  bind(ifc: Ipifc, args: readonly string[]): Link;
-}
-
-/** One interface's bond with its device. */
-export interface Link {
-  /** What the interface is bound to, for status: `/net/ether0`. */
-  readonly device: string;
-  /** What the device finishes by itself: the interface finishes the rest before `write`. */
-  readonly offloads: PortOffloads;
-  /** Most bytes the device takes, link header included, where that is less or more than the medium's usual. */
-  readonly mtu?: number;
-  /** Whether what is sent comes back to ourselves and nobody else. */
-  readonly isLoopback?: boolean;
-  /** How ARP works on it, if its neighbours have hardware addresses. */
-  readonly arpLink?: ArpLink;
-  /** How neighbour discovery works on it, likewise. */
-  readonly ndLink?: NdLink;
-  /**
-   * Sends an IP packet (given away) to the neighbour `gateway`. What cannot be sent is dropped and counted on the
-   * interface: by now the sender is gone.
-   */
-  write(block: Block, gateway: IpAddr): void;
-  /** An address was added: announce it (gratuitous ARP, an unsolicited advertisement). */
-  addAddress?(addr: IpAddr): void;
-  /** An address was removed. */
-  removeAddress?(addr: IpAddr): void;
-  /** Lets packets to the multicast `group` in. */
-  joinGroup?(group: IpAddr): void;
-  /** Keeps them out again. */
-  leaveGroup?(group: IpAddr): void;
-  /** A packet that a user wrote to the interface's data file, as if it had come from the wire (pkt). */
-  inject?(block: Block): void;
-  /** Lets go of the device; nothing is received after it. */
-  unbind(): void;
+  bind(ifc: MediumIfc, args: readonly string[]): Link;
 }

@@ -27,8 +27,9 @@ import {
   mldReportLen,
 } from "../../kernel/wire/mld.ts";
 import { ALL_MLD_ROUTERS, ALL_NODES, LINK_LOCAL_PREFIX } from "./addr6.ts";
-import type { Ipifc } from "./ipifc.ts";
-import type { IpStack } from "./ip_stack.ts";
+import type { Ifc } from "./ifc.ts";
+import type { IpEnv } from "./env.ts";
+import type { SelfTable } from "./self_table.ts";
 
 /** Groups in one report: it fits 1280 bytes. */
 export const RECORDS_MAX = 60;
@@ -40,36 +41,36 @@ const DELAY_MAX_MS = 10_000;
 /** Multicast listener discovery of one stack. */
 export class Mld {
   /** When each interface is to tell all its groups. */
-  readonly #due: Map<Ipifc, number> = new Map();
+  readonly #due: Map<Ifc, number> = new Map();
   readonly #timer: Timer;
 
-  constructor(readonly stack: IpStack) {
+  constructor(readonly stack: IpEnv & { readonly self: SelfTable }) {
     this.#timer = stack.env.clock.timer(() => this.#expire());
   }
 
   /** `ifc` is in `group` from now on. */
-  joined(ifc: Ipifc, group: IpAddr): void {
+  joined(ifc: Ifc, group: IpAddr): void {
     if (group.equals(ALL_NODES)) return;
     this.#send(ifc, MldRecord.ToExclude, [group]);
     this.#schedule(ifc, MLD_AGAIN_MS);
   }
 
   /** `ifc` is no more in `group`. */
-  left(ifc: Ipifc, group: IpAddr): void {
+  left(ifc: Ifc, group: IpAddr): void {
     if (!group.equals(ALL_NODES)) this.#send(ifc, MldRecord.ToInclude, [group]);
   }
 
   /** A router on the link of `ifc` asks; an answer may take `delayMs`. */
-  queried(ifc: Ipifc, delayMs: number): void {
+  queried(ifc: Ifc, delayMs: number): void {
     this.#schedule(ifc, this.stack.env.random.below(Math.min(delayMs, DELAY_MAX_MS) + 1));
   }
 
   /** `ifc` lets go of its link. */
-  forget(ifc: Ipifc): void {
+  forget(ifc: Ifc): void {
     if (this.#due.delete(ifc) && this.#due.size === 0) this.#timer.disarm();
   }
 
-  #schedule(ifc: Ipifc, delayMs: number): void {
+  #schedule(ifc: Ifc, delayMs: number): void {
     const atMs = this.stack.env.clock.now() + delayMs;
     this.#due.set(ifc, Math.min(atMs, this.#due.get(ifc) ?? Infinity));
     if (!this.#timer.armed || this.#timer.deadlineMs > atMs) this.#timer.arm(delayMs);
@@ -85,7 +86,7 @@ export class Mld {
     if (next < Infinity) this.#timer.arm(next - now);
   }
 
-  #tellAll(ifc: Ipifc): void {
+  #tellAll(ifc: Ifc): void {
     const groups = this.stack.self.groupsOn(ifc).filter((group) => !group.isV4 && !group.equals(ALL_NODES));
     for (let i = 0; i < groups.length; i += RECORDS_MAX) {
       this.#send(ifc, MldRecord.IsExclude, groups.slice(i, i + RECORDS_MAX));
@@ -93,7 +94,7 @@ export class Mld {
   }
 
   /** RFC 3590: while there is no link-local address yet, from none. */
-  #send(ifc: Ipifc, kind: MldRecord, groups: readonly IpAddr[]): void {
+  #send(ifc: Ifc, kind: MldRecord, groups: readonly IpAddr[]): void {
     const near = ifc.sourceFor(LINK_LOCAL_PREFIX);
     const src = near !== null && near.isLinkLocal ? near : IP_UNSPECIFIED;
     const dst = ALL_MLD_ROUTERS;

@@ -26,10 +26,13 @@ import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { MAC_ZERO, type MacAddr } from "../../kernel/wire/mac_addr.ts";
 import type { NeighborAdvert, NeighborSolicit } from "../../kernel/wire/nd.ts";
 import { ALL_NODES, solicitedNode } from "./addr6.ts";
-import { IcmpFault } from "./icmp_errors.ts";
-import type { IpStack } from "./ip_stack.ts";
+import { IcmpFault } from "./icmp_fault.ts";
+import type { Dad } from "./dad.ts";
+import type { IpEnv } from "./env.ts";
+import type { IcmpReporter } from "./icmp_fault.ts";
+import type { NdLink } from "./ifc.ts";
 import { sendNeighborAdvert, sendNeighborSolicit } from "./nd_send.ts";
-import { ND_STATE_WORDS, NdEntry, type NdLink, NdState, NdStore } from "./nd_store.ts";
+import { ND_STATE_WORDS, NdEntry, NdState, NdStore } from "./nd_store.ts";
 import { LogFlag } from "./netlog.ts";
 import type { InputPacket } from "./packet.ts";
 import { packet6Of } from "./packet6.ts";
@@ -49,12 +52,18 @@ export const ND_HOLD_MAX = 64;
 /** Milliseconds between two advertisements that defend an address of ours (RFC 5227 has the number). */
 export const ND_DEFEND_MS = 10_000;
 
+/** What neighbour discovery needs of its stack. */
+export interface NdContext extends IpEnv {
+  readonly icmpErrors: IcmpReporter;
+  readonly dad: Dad;
+}
+
 /** Neighbours of one stack. */
 export class NdTable {
   readonly #store: NdStore = new NdStore();
   readonly #timer: Timer;
 
-  constructor(readonly stack: IpStack) {
+  constructor(readonly stack: NdContext) {
     this.#timer = stack.env.clock.timer(() => this.#expire());
   }
 
@@ -100,7 +109,7 @@ export class NdTable {
       return;
     }
     if (!link.ifc.hasAddress(target)) return;
-    if (src.isUnspecified) return sendNeighborAdvert(link, { target, dst: ALL_NODES, solicited: false });
+    if (src.isUnspecified) return sendNeighborAdvert(this.stack, link, { target, dst: ALL_NODES, solicited: false });
     if (sourceMac !== null) {
       if (sourceMac.isGroup || sourceMac.isZero || link.ifc.hasAddress(src)) {
         this.stack.stats.ndBadSender++;
@@ -108,7 +117,7 @@ export class NdTable {
       }
       this.#hear(link, src, sourceMac);
     }
-    sendNeighborAdvert(link, { target, dst: src, solicited: true });
+    sendNeighborAdvert(this.stack, link, { target, dst: src, solicited: true });
   }
 
   /** Somebody says that it has an address (RFC 4861 7.2.5); the message is valid. */
@@ -135,7 +144,7 @@ export class NdTable {
 
   /** Tells everybody on `link` that `ip` is ours (RFC 4861 7.2.6). */
   announce(link: NdLink, ip: IpAddr): void {
-    sendNeighborAdvert(link, { target: ip, dst: ALL_NODES, solicited: false });
+    sendNeighborAdvert(this.stack, link, { target: ip, dst: ALL_NODES, solicited: false });
   }
 
   /** A router's advertisement or solicitation named its hardware address: as good as a solicitation. */
@@ -265,7 +274,12 @@ export class NdTable {
     const src = link.ifc.sourceFor(ip);
     if (src === null) return;
     const quietly = mac !== null && !entry.doubted;
-    sendNeighborSolicit(link, { target: ip, src, dst: quietly ? ip : solicitedNode(ip), mac: quietly ? mac : null });
+    sendNeighborSolicit(this.stack, link, {
+      target: ip,
+      src,
+      dst: quietly ? ip : solicitedNode(ip),
+      mac: quietly ? mac : null,
+    });
   }
 
   #setDeadline(entry: NdEntry, delayMs: number): void {

@@ -21,41 +21,43 @@ import { emitIpv6, IPV6_HEADER_LEN } from "../../kernel/wire/ipv6.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { emitNd, ND_HOP_LIMIT, ndLen, type NdMessage } from "../../kernel/wire/nd.ts";
 import { ALL_ROUTERS } from "./addr6.ts";
-import type { NdLink } from "./nd_store.ts";
+import type { IpEnv } from "./env.ts";
+import type { NdLink } from "./ifc.ts";
 
 /** "`target` is at our hardware address." */
-export function sendNeighborAdvert(link: NdLink, to: { target: IpAddr; dst: IpAddr; solicited: boolean }): void {
+export function sendNeighborAdvert(
+  stack: IpEnv,
+  link: NdLink,
+  to: { target: IpAddr; dst: IpAddr; solicited: boolean },
+): void {
   const { target, dst, solicited } = to;
-  const { ifc, mac } = link;
-  const isRouter = ifc.stack.forwarding;
+  const isRouter = stack.forwarding;
   const type = ICMP6_NEIGHBOR_ADVERT;
-  send(link, target, dst, { type, target, isRouter, solicited, override: true, targetMac: mac });
+  const message: NdMessage = { type, target, isRouter, solicited, override: true, targetMac: link.mac };
+  link.ifc.send(packetOf(stack, target, dst, message), dst);
 }
 
 /** "Who has `target`?": to `dst`, at the station `mac` if that is known. An unspecified `src`: we only try it. */
 export function sendNeighborSolicit(
+  stack: IpEnv,
   link: NdLink,
   to: { target: IpAddr; src: IpAddr; dst: IpAddr; mac: MacAddr | null },
 ): void {
   const { target, src, dst, mac } = to;
   const sourceMac = src.isUnspecified ? null : link.mac;
-  const block = packetOf(link, src, dst, { type: ICMP6_NEIGHBOR_SOLICIT, target, sourceMac });
+  const block = packetOf(stack, src, dst, { type: ICMP6_NEIGHBOR_SOLICIT, target, sourceMac });
   if (mac === null) link.ifc.send(block, dst);
   else link.sendResolved6(block, mac);
 }
 
 /** "Who routes here?" */
-export function sendRouterSolicit(link: NdLink, src: IpAddr | null): void {
-  const sourceMac = src === null ? null : link.mac;
-  send(link, src ?? IP_UNSPECIFIED, ALL_ROUTERS, { type: ICMP6_ROUTER_SOLICIT, sourceMac });
+export function sendRouterSolicit(stack: IpEnv, link: NdLink, from: IpAddr | null): void {
+  const sourceMac = from === null ? null : link.mac;
+  const src = from ?? IP_UNSPECIFIED;
+  link.ifc.send(packetOf(stack, src, ALL_ROUTERS, { type: ICMP6_ROUTER_SOLICIT, sourceMac }), ALL_ROUTERS);
 }
 
-function send(link: NdLink, src: IpAddr, dst: IpAddr, message: NdMessage): void {
-  link.ifc.send(packetOf(link, src, dst, message), dst);
-}
-
-function packetOf(link: NdLink, src: IpAddr, dst: IpAddr, message: NdMessage): Block {
-  const { stack } = link.ifc;
+function packetOf(stack: IpEnv, src: IpAddr, dst: IpAddr, message: NdMessage): Block {
   const payloadLen = ndLen(message);
   const block = stack.env.blocks.alloc(IPV6_HEADER_LEN + payloadLen);
   const { buf, rp } = block;

@@ -6,9 +6,8 @@
  * @module
  */
 
-import type { Block } from "../../kernel/block.ts";
-import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
-import { Neighbor, type NeighborLink, NeighborStore } from "./neighbor_store.ts";
+import type { NdLink } from "./ifc.ts";
+import { Neighbor, NeighborStore } from "./neighbor_store.ts";
 
 /** Most IPv6 neighbours of a stack. */
 export const ND_ENTRIES_MAX = 256;
@@ -30,14 +29,6 @@ export type NdState = typeof NdState[keyof typeof NdState];
 
 /** How the states are written in the `arp` file: ARP's words where they mean the same. */
 export const ND_STATE_WORDS = ["WAIT", "OK", "STALE", "DELAY", "PROBE"] as const;
-
-/** A link that neighbour discovery works on. */
-export interface NdLink extends NeighborLink {
-  /** When an IPv6 address of ours was last defended. */
-  defended6Ms: number;
-  /** Sends an IPv6 packet (given away) to the station `mac`. */
-  sendResolved6(block: Block, mac: MacAddr): void;
-}
 
 /** One neighbour. */
 export class NdEntry extends Neighbor<NdLink> {

@@ -7,6 +7,7 @@ import { ICMP6_NEIGHBOR_ADVERT, ICMP6_NEIGHBOR_SOLICIT, ICMP6_ROUTER_SOLICIT } f
 import { IPV6_HEADER_LEN, ipv6Dst, ipv6HopLimit, ipv6Src } from "../../kernel/wire/ipv6.ts";
 import type { NdMessage, NeighborAdvert } from "../../kernel/wire/nd.ts";
 import { refusalCode } from "../../tests/kit/dev.ts";
+import { runArpCtl } from "./arp_ctl.ts";
 import { sendPacket } from "./ip_output.ts";
 import {
   icmp6Packet,
@@ -189,23 +190,23 @@ Deno.test("nd has limits: packets held for one neighbour, neighbours in all", ()
 
 Deno.test("the arp file takes IPv6 neighbours, too", () => {
   const at = host();
-  at.stack.arp.ctl(["add", "ether", PEER, `${PEER_MAC}`]);
+  runArpCtl(at.stack, ["add", "ether", PEER, `${PEER_MAC}`]);
   send(at);
   assertEquals(at.takeFrames().map((frame) => `${etherDst(frame, 0)}`), [`${PEER_MAC}`]);
   advert(at, { targetMac: OTHER_MAC });
   at.clock.advance(ND_STALE_MS);
   assertEquals(table(at), `ether OK ${PEER} ${PEER_MAC.toHex()}\n`);
-  at.stack.arp.ctl(["del", PEER]);
-  assertEquals(refusalCode(() => at.stack.arp.ctl(["del", PEER])), "ENOENT");
-  assertEquals(refusalCode(() => at.stack.arp.ctl(["add", "2001:db9::1", `${PEER_MAC}`])), "EHOSTUNREACH");
-  assertEquals(refusalCode(() => at.stack.arp.ctl(["add", "ff02::1", `${PEER_MAC}`])), "EINVAL");
+  runArpCtl(at.stack, ["del", PEER]);
+  assertEquals(refusalCode(() => runArpCtl(at.stack, ["del", PEER])), "ENOENT");
+  assertEquals(refusalCode(() => runArpCtl(at.stack, ["add", "2001:db9::1", `${PEER_MAC}`])), "EHOSTUNREACH");
+  assertEquals(refusalCode(() => runArpCtl(at.stack, ["add", "ff02::1", `${PEER_MAC}`])), "EINVAL");
 });
 
 Deno.test("sendRouterSolicit() asks all routers of the link, with our hardware address if it has a source", () => {
   const at = host();
   const link = at.stack.ifcs[0]!.link!.ndLink!;
-  sendRouterSolicit(link, ip("fe80::1"));
-  sendRouterSolicit(link, null);
+  sendRouterSolicit(at.stack, link, ip("fe80::1"));
+  sendRouterSolicit(at.stack, link, null);
   const packets = at.take6();
   assertEquals(packets.map((packet) => `${ipv6Src(packet, 0)} ${ipv6Dst(packet, 0)} ${packet.length}`), [
     "fe80::1 ff02::2 56",

@@ -10,18 +10,7 @@
 import type { Block } from "../../kernel/block.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
-import type { Ipifc } from "./ipifc.ts";
-
-/** A link whose neighbours have hardware addresses. */
-export interface NeighborLink {
-  readonly ifc: Ipifc;
-  /** Its medium's name, for the table. */
-  readonly medium: string;
-  /** Our hardware address on it. */
-  readonly mac: MacAddr;
-  /** Sends an IP packet (given away) to the station `mac`. */
-  sendResolved(block: Block, mac: MacAddr): void;
-}
+import type { NeighborLink } from "./ifc.ts";
 
 /** One neighbour. */
 export class Neighbor<L extends NeighborLink = NeighborLink> {

@@ -8,10 +8,8 @@
 
 import type { Block } from "../../kernel/block.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
-import type { Ipifc } from "./ipifc.ts";
-
-/** To whom a received packet was addressed. */
-export type Cast = "unicast" | "broadcast" | "multicast";
+import type { Cast } from "./cast.ts";
+import type { Ifc } from "./ifc.ts";
 
 /** A validated IP packet for us: `block.rp` is at its IP header, `block` ends at its total length. */
 export interface InputPacket {
@@ -25,7 +23,18 @@ export interface InputPacket {
   readonly dst: IpAddr;
   readonly cast: Cast;
   /** Where it came in. */
-  readonly ifc: Ipifc;
+  readonly ifc: Ifc;
+}
+
+/** Where a fragment belongs. */
+export interface FragmentPlace {
+  /** Identification of the datagram: 16 bits (IPv6: 32). */
+  readonly id: number;
+  /** Where its payload belongs, in bytes. */
+  readonly offset: number;
+  /** Whether more follows. */
+  readonly more: boolean;
+  readonly dontFragment: boolean;
 }
 
 /** What IP output needs to know of a packet that has no IP header yet. */

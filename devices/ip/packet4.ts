@@ -17,15 +17,15 @@ import {
   ipv4Protocol,
   ipv4Src,
 } from "../../kernel/wire/ipv4.ts";
-import type { Ipifc } from "./ipifc.ts";
-import type { Cast, InputPacket } from "./packet.ts";
-import type { FragmentPlace } from "./reassembly.ts";
+import type { Cast } from "./cast.ts";
+import type { Ifc } from "./ifc.ts";
+import type { FragmentPlace, InputPacket } from "./packet.ts";
 
 const FRAG = 6;
 const MORE_FRAGMENTS = 0x2000;
 
 /** The facts of the packet in `block`, whose header has been found right. */
-export function packet4(block: Block, ifc: Ipifc, cast: Cast): InputPacket {
+export function packet4(block: Block, ifc: Ifc, cast: Cast): InputPacket {
   const { buf, rp } = block;
   return {
     block,

@@ -28,9 +28,9 @@ import {
   setIpv6PayloadLen,
   walkIpv6,
 } from "../../kernel/wire/ipv6.ts";
-import type { Ipifc } from "./ipifc.ts";
-import type { Cast, InputPacket } from "./packet.ts";
-import type { FragmentPlace } from "./reassembly.ts";
+import type { Cast } from "./cast.ts";
+import type { Ifc } from "./ifc.ts";
+import type { FragmentPlace, InputPacket } from "./packet.ts";
 
 /** Most bytes of an IPv6 packet: a payload of 16 bits' length behind the header. */
 export const IPV6_TOTAL_MAX = IPV6_HEADER_LEN + 65535;
@@ -41,7 +41,7 @@ export interface Arrived6 {
   readonly src: IpAddr;
   readonly dst: IpAddr;
   readonly cast: Cast;
-  readonly ifc: Ipifc;
+  readonly ifc: Ifc;
 }
 
 /** Whether something stands between the header and the transport's: most packets have nothing there. */
@@ -57,7 +57,7 @@ export function packet6(arrived: Arrived6, headerLen: number, protocol: number):
 }
 
 /** The facts of a packet of ours, or of one that was walked before. */
-export function packet6Of(block: Block, ifc: Ipifc, cast: Cast): InputPacket {
+export function packet6Of(block: Block, ifc: Ifc, cast: Cast): InputPacket {
   const { buf, rp, wp } = block;
   const arrived = { block, src: ipv6Src(buf, rp), dst: ipv6Dst(buf, rp), cast, ifc };
   const next = ipv6NextHeader(buf, rp);

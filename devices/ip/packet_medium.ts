@@ -13,8 +13,8 @@ import { KernelError } from "../../kernel/error.ts";
 import { NO_OFFLOADS, type PacketPort } from "../../kernel/host.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { ipInput } from "./ip_input.ts";
-import type { Ipifc } from "./ipifc.ts";
-import type { Link, Medium } from "./medium.ts";
+import type { Link } from "./ifc.ts";
+import type { Medium, MediumIfc } from "./medium.ts";
 
 /** Bytes of packets that wait for the reader of a pkt interface's data file (Akaros). */
 export const PKT_QUEUE_LIMIT = 65535;
@@ -48,7 +48,7 @@ class TunLink implements Link {
   readonly offloads: PacketPort["offloads"];
   readonly mtu: number;
 
-  constructor(readonly ifc: Ipifc, readonly port: PacketPort) {
+  constructor(readonly ifc: MediumIfc, readonly port: PacketPort) {
     this.device = port.name;
     this.offloads = port.offloads;
     this.mtu = port.mtu;
@@ -82,7 +82,7 @@ export function tunMedium(ports: ReadonlyMap<string, PacketPort>): Medium {
   };
 }
 
-function countBusy(ifc: Ipifc): void {
+function countBusy(ifc: MediumIfc): void {
   ifc.stack.stats.outLinkBusy++;
   ifc.errorsOut++;
 }

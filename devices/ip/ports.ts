@@ -12,8 +12,6 @@
 
 import { KernelError } from "../../kernel/error.ts";
 import type { Random } from "../../kernel/random.ts";
-import type { Conv } from "./conv.ts";
-import type { ConvTable } from "./conv_table.ts";
 
 /** Ports that are picked (Akaros). */
 export const PORT_AUTO_MIN = 5000;
@@ -22,12 +20,27 @@ export const PORT_MAX = 65535;
 export const PORT_RESTRICTED_MIN = 600;
 export const PORT_RESTRICTED_MAX = 1023;
 
+/** A conversation, as its ports are counted. */
+export interface PortHolder {
+  readonly lport: number;
+  /** Last port of a range; equal to `lport` otherwise. */
+  readonly lportEnd: number;
+  /** Whether its local port is counted as used: this file's own. */
+  holdsPort: boolean;
+}
+
+/** The ranges of ports that are in use. */
+export interface PortRanges {
+  /** Whether some range, whatever its address, has `port` in it. */
+  isRanged(port: number): boolean;
+}
+
 /** The ports of one protocol of one stack. */
 export class PortSpace {
   /** How many conversations have a port. Ranges are in the table only. */
   readonly #uses: Map<number, number> = new Map();
 
-  constructor(readonly random: Random, readonly table: ConvTable) {}
+  constructor(readonly random: Random, readonly ranges: PortRanges) {}
 
   /** Ports in use, ranges not counted. */
   get length(): number {
@@ -35,14 +48,14 @@ export class PortSpace {
   }
 
   /** Counts the local port that `conv` has now; {@link release} before it changes. */
-  hold(conv: Conv): void {
+  hold(conv: PortHolder): void {
     if (conv.holdsPort || conv.lport === 0 || conv.lportEnd !== conv.lport) return;
     conv.holdsPort = true;
     this.#uses.set(conv.lport, (this.#uses.get(conv.lport) ?? 0) + 1);
   }
 
   /** Takes the local port of `conv` out of the count. */
-  release(conv: Conv): void {
+  release(conv: PortHolder): void {
     if (!conv.holdsPort) return;
     conv.holdsPort = false;
     const left = this.#uses.get(conv.lport)! - 1;
@@ -52,7 +65,7 @@ export class PortSpace {
 
   /** Whether some conversation has `port`. */
   isUsed(port: number): boolean {
-    return this.#uses.has(port) || this.table.isRanged(port);
+    return this.#uses.has(port) || this.ranges.isRanged(port);
   }
 
   /** A port that nobody has. EFAIL: there is none. */

@@ -14,19 +14,19 @@ const stack = new IpStack(0, testEnv());
 const proto = stack.addProto((stack) => new UdpProto(stack));
 
 function withPort(lport: number): Conv {
-  const conv = new Conv(stack, proto, 0);
+  const conv = new Conv(stack.space(proto), proto, 0);
   conv.lport = conv.lportEnd = lport;
   return conv;
 }
 
 Deno.test("PortSpace.pick() answers ports of 5000 to 65535 that differ with the seed", () => {
-  const first = new PortSpace(new SeededRandom(1), new ConvTable()).pick();
-  const second = new PortSpace(new SeededRandom(2), new ConvTable()).pick();
+  const first = new PortSpace(new SeededRandom(1), new ConvTable<Conv>()).pick();
+  const second = new PortSpace(new SeededRandom(2), new ConvTable<Conv>()).pick();
   assert(first >= PORT_AUTO_MIN && second >= PORT_AUTO_MIN && first !== second);
 });
 
 Deno.test("PortSpace.pick() leaves out ports in use and ranges, until none is left", () => {
-  const table = new ConvTable();
+  const table = new ConvTable<Conv>();
   const ports = new PortSpace(new SeededRandom(1), table);
   for (let port = PORT_RESTRICTED_MIN; port < 1000; port++) ports.hold(withPort(port));
   const range = withPort(1001);
@@ -42,7 +42,7 @@ Deno.test("PortSpace.pick() leaves out ports in use and ranges, until none is le
 });
 
 Deno.test("PortSpace counts a port once for each conversation that has it", () => {
-  const ports = new PortSpace(new SeededRandom(1), new ConvTable());
+  const ports = new PortSpace(new SeededRandom(1), new ConvTable<Conv>());
   const [a, b] = [withPort(80), withPort(80)];
   ports.hold(a);
   ports.hold(a);

@@ -19,12 +19,15 @@ import { IP_UNSPECIFIED, type IpAddr, prefixMask } from "../../kernel/wire/ip_ad
 import { IPV6_MTU_MIN } from "../../kernel/wire/ipv6.ts";
 import type { NdPrefix, RouterAdvert } from "../../kernel/wire/nd.ts";
 import { eui64, LINK_LOCAL_PREFIX, MASK_64 } from "./addr6.ts";
-import type { Ipifc } from "./ipifc.ts";
+import type { Ifc } from "./ifc.ts";
 import type { Iplifc } from "./iplifc.ts";
-import type { IpStack } from "./ip_stack.ts";
-import type { NdLink } from "./nd_store.ts";
+import type { Dad } from "./dad.ts";
+import type { IpEnv } from "./env.ts";
+import type { NdLink } from "./ifc.ts";
+import type { NdTable } from "./nd.ts";
+import type { Ndb } from "./ndb.ts";
 import { sendRouterSolicit } from "./nd_send.ts";
-import { RouteKind } from "./route.ts";
+import { RouteKind, type RouteTable } from "./route.ts";
 
 /** Default routers of one interface (Akaros). */
 export const ROUTERS_MAX = 3;
@@ -63,7 +66,7 @@ interface Net {
 
 /** What one interface has learnt. */
 interface Listener {
-  readonly ifc: Ipifc;
+  readonly ifc: Ifc;
   readonly link: NdLink;
   solicitsLeft: number;
   solicitAtMs: number;
@@ -74,12 +77,20 @@ interface Listener {
   ndbText: string;
 }
 
+/** What router advertisements need of their stack. */
+export interface AdvertsContext extends IpEnv {
+  readonly routes: RouteTable;
+  readonly dad: Dad;
+  readonly nd: NdTable;
+  readonly ndb: Ndb;
+}
+
 /** The listening interfaces of one stack. */
 export class RouterAdverts {
   readonly #listeners: Listener[] = [];
   readonly #timer: Timer;
 
-  constructor(readonly stack: IpStack) {
+  constructor(readonly stack: AdvertsContext) {
     this.#timer = stack.env.clock.timer(() => this.#expire());
   }
 
@@ -89,7 +100,7 @@ export class RouterAdverts {
   }
 
   /** Makes `ifc` listen, and asks who routes there. EFAIL: it has no hardware address to make others of. */
-  start(ifc: Ipifc): void {
+  start(ifc: Ifc): void {
     if (ifc.receivesAdverts) return;
     const link = ifc.link?.ndLink;
     if (link === undefined) throw new KernelError("EFAIL", "Cannot receive advertisements: no hardware address");
@@ -115,7 +126,7 @@ export class RouterAdverts {
   }
 
   /** Makes `ifc` deaf again; what it learnt is forgotten, but its link-local address stays. */
-  stop(ifc: Ipifc): void {
+  stop(ifc: Ifc): void {
     ifc.receivesAdverts = false;
     ifc.advertisedMtu = 0;
     const at = this.#listeners.findIndex((one) => one.ifc === ifc);
@@ -287,7 +298,7 @@ export class RouterAdverts {
     const { link, ifc } = listener;
     listener.solicitsLeft--;
     listener.solicitAtMs = listener.solicitsLeft > 0 ? now + SOLICIT_GAP_MS : Infinity;
-    sendRouterSolicit(link, ifc.sourceFor(LINK_LOCAL_PREFIX));
+    sendRouterSolicit(this.stack, link, ifc.sourceFor(LINK_LOCAL_PREFIX));
   }
 
   #arm(): void {

@@ -16,10 +16,11 @@ import { adviseConv } from "./advice.ts";
 import { deliverBypass, takesVersion } from "./bypass.ts";
 import type { Conv } from "./conv.ts";
 import type { ConvSpace } from "./conv_space.ts";
-import { IcmpFault } from "./icmp_errors.ts";
-import type { IpStack } from "./ip_stack.ts";
+import { IcmpFault } from "./icmp_fault.ts";
+import type { ProtoContext } from "./net_context.ts";
 import type { InputPacket } from "./packet.ts";
-import type { Advice, BypassRules, Proto } from "./proto.ts";
+import type { Advice, BypassRules } from "./proto.ts";
+import type { Proto } from "./conv.ts";
 
 /** Highest IP protocol number. */
 const PROTOCOL_MAX = 255;
@@ -44,7 +45,7 @@ export class RawProto implements Proto {
   noConv = 0;
   #space: ConvSpace | null = null;
 
-  constructor(readonly stack: IpStack) {}
+  constructor(readonly stack: ProtoContext) {}
 
   get space(): ConvSpace {
     return this.#space ??= this.stack.space(this);

@@ -27,9 +27,9 @@ import type { Block } from "../../kernel/block.ts";
 import type { Timer } from "../../kernel/time.ts";
 import { sameBytes } from "../../kernel/wire/bytes.ts";
 import { FRAGMENT_FORMATS, type FragmentFormat } from "./fragment_format.ts";
-import { IcmpFault } from "./icmp_errors.ts";
-import type { IpStack } from "./ip_stack.ts";
-import type { InputPacket } from "./packet.ts";
+import { IcmpFault } from "./icmp_fault.ts";
+import type { NetContext } from "./net_context.ts";
+import type { FragmentPlace, InputPacket } from "./packet.ts";
 import { REASSEMBLY_TIMEOUT_S } from "./stats.ts";
 
 /** Most datagrams at once (Akaros' number). */
@@ -44,17 +44,6 @@ export const REASSEMBLY_FRAGMENTS_MAX = 1366;
 const ECN_MASK = 3;
 const ECN_NOT_ECT = 0;
 const ECN_CE = 3;
-
-/** Where a fragment belongs. */
-export interface FragmentPlace {
-  /** Identification of the datagram: 16 bits (IPv6: 32). */
-  readonly id: number;
-  /** Where its payload belongs, in bytes. */
-  readonly offset: number;
-  /** Whether more follows. */
-  readonly more: boolean;
-  readonly dontFragment: boolean;
-}
 
 /** Why a datagram is given up; the name of its counter. */
 type Fault = "reasmOverlap" | "reasmInconsistent" | "reasmTooMany" | "reasmEvicted" | "reasmTimedOut";
@@ -104,7 +93,7 @@ export class Reassembly {
   #bytes = 0;
   readonly #timer: Timer;
 
-  constructor(readonly stack: IpStack) {
+  constructor(readonly stack: NetContext) {
     this.#timer = stack.env.clock.timer(() => this.#expire());
   }
 

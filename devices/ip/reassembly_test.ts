@@ -38,7 +38,7 @@ Deno.test("a reassembled datagram is one message with one contiguous block (defe
   assert(ipv4ChecksumOk(bytes, 0));
   assertEquals([header.ttl, header.fragOffset, header.moreFragments, header.totalLen], [7, 0, false, 3020]);
   assertEquals([at.stack.stats.reasmReqds, at.stack.stats.reasmOks, at.stack.stats.reasmFails], [6, 1, 0]);
-  assertEquals([at.proto.reassembly.size, at.proto.reassembly.bytes], [0, 0]);
+  assertEquals([at.stack.reassembly.size, at.stack.reassembly.bytes], [0, 0]);
 });
 
 Deno.test("Reassembly of fragments in any order, with duplicates, is the identity", () => {
@@ -79,7 +79,7 @@ Deno.test("Reassembly keeps datagrams apart by source, destination, id and proto
     "10.0.0.2 2",
     "10.0.0.2 1",
   ]);
-  assertEquals(at.proto.reassembly.size, 1);
+  assertEquals(at.stack.reassembly.size, 1);
 });
 
 Deno.test("Reassembly gives a datagram up when fragments overlap (RFC 5722), but not for a copy", () => {
@@ -87,11 +87,11 @@ Deno.test("Reassembly gives a datagram up when fragments overlap (RFC 5722), but
   const [first, second] = fragments({ id: 1, payload: 64 }, 52);
   const overlapping = ipPacket({ id: 1, payload: 32, fragOffset: 24, moreFragments: true });
   receive(at, first!, first!, overlapping);
-  assertEquals([at.stack.stats.reasmOverlap, at.proto.reassembly.size], [1, 0]);
+  assertEquals([at.stack.stats.reasmOverlap, at.stack.reassembly.size], [1, 0]);
   const changed = first!.slice();
   changed[25]! ^= 1;
   receive(at, first!, changed);
-  assertEquals([at.stack.stats.reasmOverlap, at.proto.reassembly.size], [2, 0]);
+  assertEquals([at.stack.stats.reasmOverlap, at.stack.reassembly.size], [2, 0]);
   receive(at, second!, overlapping);
   assertEquals([at.stack.stats.reasmOverlap, at.received.length], [3, 0]);
 });
@@ -105,7 +105,7 @@ Deno.test("Reassembly gives a datagram up when its fragments disagree about its 
   receive(at, last(80), more(88));
   assertEquals(at.stack.stats.reasmInconsistent, 2);
   receive(at, more(160), last(80));
-  assertEquals([at.stack.stats.reasmInconsistent, at.proto.reassembly.size], [3, 0]);
+  assertEquals([at.stack.stats.reasmInconsistent, at.stack.reassembly.size], [3, 0]);
 });
 
 Deno.test("Reassembly refuses fragments that are empty, uneven or reach beyond 65535 (defect 13: size cap)", () => {
@@ -116,7 +116,7 @@ Deno.test("Reassembly refuses fragments that are empty, uneven or reach beyond 6
     ipPacket({ id: 1, payload: 12, moreFragments: true }),
     ipPacket({ id: 1, payload: 1000, fragOffset: 65528 }),
   );
-  assertEquals([at.stack.stats.inBadFragment, at.proto.reassembly.size], [3, 0]);
+  assertEquals([at.stack.stats.inBadFragment, at.stack.reassembly.size], [3, 0]);
   // Each fragment alone is fine; with the first one's longer header the whole is too long.
   const options = new Uint8Array(40).fill(1);
   receive(at, ...fragments({ id: 2, payload: 65504 }, 1500).slice(1));
@@ -153,9 +153,9 @@ Deno.test("Reassembly ends after 30 s without more traffic, and tells the sender
   const [first, second] = fragments({ id: 1, payload: 64 }, 52);
   receive(at, first!);
   at.clock.advance(REASSEMBLY_TIMEOUT_S * 1000 - 1);
-  assertEquals(at.proto.reassembly.size, 1);
+  assertEquals(at.stack.reassembly.size, 1);
   at.clock.advance(1);
-  assertEquals([at.proto.reassembly.size, at.stack.stats.reasmTimedOut], [0, 1]);
+  assertEquals([at.stack.reassembly.size, at.stack.stats.reasmTimedOut], [0, 1]);
   const errors = at.takePackets();
   assertEquals(errors.length, 1);
   assertEquals([errors[0]![20], errors[0]![21]], [ICMP_TIME_EXCEEDED, 1]);
@@ -171,20 +171,20 @@ Deno.test("Reassembly never holds more datagrams, bytes or fragments than its li
   const at = host();
   for (let id = 0; id < REASSEMBLY_DATAGRAMS_MAX + 5; id++) {
     receive(at, ipPacket({ id, payload: 8, moreFragments: true }));
-    assert(at.proto.reassembly.size <= REASSEMBLY_DATAGRAMS_MAX);
+    assert(at.stack.reassembly.size <= REASSEMBLY_DATAGRAMS_MAX);
   }
   assertEquals(at.stack.stats.reasmEvicted, 5);
-  at.proto.reassembly.clear();
+  at.stack.reassembly.clear();
   for (let id = 0; id < REASSEMBLY_DATAGRAMS_MAX; id++) {
     receive(at, ipPacket({ id, payload: 8, fragOffset: 65000 }));
-    assert(at.proto.reassembly.bytes <= REASSEMBLY_BYTES_MAX);
+    assert(at.stack.reassembly.bytes <= REASSEMBLY_BYTES_MAX);
   }
   assert(at.stack.stats.reasmEvicted > 5);
-  at.proto.reassembly.clear();
+  at.stack.reassembly.clear();
   for (let i = 0; i <= REASSEMBLY_FRAGMENTS_MAX; i++) {
     receive(at, ipPacket({ id: 1, payload: 8, fragOffset: i * 16, moreFragments: true }));
   }
-  assertEquals([at.stack.stats.reasmTooMany, at.proto.reassembly.size, at.proto.reassembly.bytes], [1, 0, 0]);
+  assertEquals([at.stack.stats.reasmTooMany, at.stack.reassembly.size, at.stack.reassembly.bytes], [1, 0, 0]);
 });
 
 Deno.test("Reassembly of random fragments never throws and delivers only whole datagrams", () => {
@@ -201,7 +201,7 @@ Deno.test("Reassembly of random fragments never throws and delivers only whole d
       const at = host();
       for (const one of list) receive(at, ipPacket(one));
       for (const { header } of at.received) assert(header.fragOffset === 0 && !header.moreFragments);
-      const { reassembly } = at.proto;
+      const { reassembly } = at.stack;
       assert(reassembly.size <= 6);
       assertEquals(reassembly.size === 0, reassembly.bytes === 0);
       reassembly.clear();

@@ -14,8 +14,7 @@
 import { shown } from "../../kernel/ctl.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { formatMask, IpAddr, parseIpAddr, parseIpMask, prefixLength, prefixMask } from "../../kernel/wire/ip_addr.ts";
-import type { IpStack } from "./ip_stack.ts";
-import type { Ipifc } from "./ipifc.ts";
+import type { Ifc } from "./ifc.ts";
 
 /** Most routes of a stack: room for a large private network, about 10 MiB. */
 export const ROUTES_MAX = 65536;
@@ -29,6 +28,8 @@ export const ROUTE_TAG_IFC = "ifc";
 export const ROUTE_TAG_NONE = "none";
 /** Destinations remembered; a power of two. */
 const CACHE_SIZE = 64;
+/** The mask of a default route. */
+const DEFAULT_MASK = prefixMask(0);
 
 /** What kind of route: an own address of some cast, a net on the link, or one behind a gateway. */
 export const RouteKind = {
@@ -44,7 +45,7 @@ export type RouteKind = typeof RouteKind[keyof typeof RouteKind];
 /** Where packets to one prefix go. */
 export class Route {
   /** Static: the interface on whose link the gateway is, as of `generation`; others: their own. */
-  ifc: Ipifc | null;
+  ifc: Ifc | null;
   /** For the table: when `ifc` of a static route was found. */
   generation = -1;
   /** Next in the bucket. */
@@ -61,11 +62,11 @@ export class Route {
     /** The neighbour to send to; null: the destination itself. */
     readonly gateway: IpAddr | null,
     readonly tag: string,
-    ifc: Ipifc | null,
+    ifc: Ifc | null,
     /** Whether ARP is answered for its addresses on other interfaces. */
     readonly proxy: boolean = false,
     /** The interface that a static route must take: a link-local gateway means something on one link only. */
-    readonly via: Ipifc | null = null,
+    readonly via: Ifc | null = null,
   ) {
     this.ifc = ifc;
     this.isLocal = kind === RouteKind.Unicast;
@@ -97,7 +98,7 @@ export interface RouteFields {
   readonly kind: RouteKind;
   readonly gateway?: IpAddr;
   readonly tag?: string;
-  readonly ifc?: Ipifc;
+  readonly ifc?: Ifc;
   readonly proxy?: boolean;
 }
 
@@ -113,7 +114,17 @@ export class RouteTable {
   readonly #cache: (Route | null | undefined)[] = new Array(CACHE_SIZE);
   readonly #cached: IpAddr[] = [];
 
-  constructor(readonly stack: IpStack) {}
+  /** By interface number: its route to everything on its link. */
+  readonly #direct: Route[] = [];
+
+  /** The route to everything on the link of `ifc`, for broadcasts and groups that no other route decides. */
+  directTo(ifc: Ifc): Route {
+    const known = this.#direct[ifc.number];
+    if (known?.ifc === ifc) return known;
+    const route = new Route(DEFAULT_MASK, DEFAULT_MASK, 0, RouteKind.OnLink, null, ROUTE_TAG_IFC, ifc);
+    while (this.#direct.length < ifc.number) this.#direct.push(route);
+    return this.#direct[ifc.number] = route;
+  }
 
   /** Routes in it. */
   get size(): number {
@@ -176,7 +187,7 @@ export class RouteTable {
   }
 
   /** Removes the route that interface `ifc` made to this prefix; nothing if there is none. */
-  removeOwn(dest: IpAddr, mask: IpAddr, ifc: Ipifc, kind: RouteKind): void {
+  removeOwn(dest: IpAddr, mask: IpAddr, ifc: Ifc, kind: RouteKind): void {
     const net = dest.and(mask);
     for (const route of this.#exact(net, prefixLength(mask) ?? 128)) {
       if (route.ifc === ifc && route.kind === kind) return this.#unlink(route);

@@ -138,7 +138,7 @@ Deno.test("RouteTable.lookup() agrees with a search of all routes, whatever was 
   const change = fc.record({ add: fc.boolean(), dest: addr, length: fc.integer({ min: 0, max: 32 }) });
   fc.assert(
     fc.property(fc.array(change, { maxLength: 40 }), fc.array(addr, { maxLength: 20 }), (changes, probes) => {
-      const table = new RouteTable(host.stack);
+      const table = new RouteTable();
       const ifc = host.stack.ifcs[0]!;
       const list = new Map<string, { dest: IpAddr; mask: IpAddr; length: number }>();
       for (const { add, dest, length } of changes) {

@@ -11,8 +11,8 @@
 
 import { KernelError } from "../../kernel/error.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
-import type { Ipifc } from "./ipifc.ts";
-import type { Cast } from "./packet.ts";
+import type { Cast } from "./cast.ts";
+import type { Ifc } from "./ifc.ts";
 
 /** Most addresses: 32 interfaces with some dozens each, and the groups of many conversations. */
 export const SELF_ADDRS_MAX = 4096;
@@ -23,7 +23,7 @@ const LETTERS: Readonly<Record<Cast, string>> = { unicast: "u", broadcast: "b", 
 
 /** One reason why an address is ours. */
 interface SelfLink {
-  readonly ifc: Ipifc;
+  readonly ifc: Ifc;
   readonly cast: Cast;
   uses: number;
 }
@@ -39,12 +39,12 @@ export class SelfEntry {
   constructor(readonly addr: IpAddr) {}
 
   /** The interface on which it was added first. */
-  get ifc(): Ipifc {
+  get ifc(): Ifc {
     return this.links[0]!.ifc;
   }
 
   /** Whether it is ours on `ifc`. */
-  isOn(ifc: Ipifc): boolean {
+  isOn(ifc: Ifc): boolean {
     for (const link of this.links) if (link.ifc === ifc) return true;
     return false;
   }
@@ -91,7 +91,7 @@ export class SelfTable {
   }
 
   /** Adds one use of `addr` on `ifc`; true if it is the first of this kind there. ENOSPC: the table is full. */
-  add(addr: IpAddr, ifc: Ipifc, cast: Cast): boolean {
+  add(addr: IpAddr, ifc: Ifc, cast: Cast): boolean {
     const entry = this.find(addr) ?? this.#insert(addr);
     const link = entry.links.find((one) => one.ifc === ifc && one.cast === cast);
     if (link !== undefined) {
@@ -104,7 +104,7 @@ export class SelfTable {
   }
 
   /** Takes one use away; true if it was the last of this kind there. */
-  remove(addr: IpAddr, ifc: Ipifc, cast: Cast): boolean {
+  remove(addr: IpAddr, ifc: Ifc, cast: Cast): boolean {
     const entry = this.find(addr);
     const at = entry?.links.findIndex((one) => one.ifc === ifc && one.cast === cast) ?? -1;
     if (entry === null || at < 0) return false;
@@ -116,7 +116,7 @@ export class SelfTable {
   }
 
   /** The groups that are ours on `ifc`. */
-  groupsOn(ifc: Ipifc): IpAddr[] {
+  groupsOn(ifc: Ifc): IpAddr[] {
     const entries = this.entries().filter(({ links }) =>
       links.some((link) => link.ifc === ifc && link.cast === "multicast")
     );

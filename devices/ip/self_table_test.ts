@@ -5,7 +5,7 @@ import { fuzz } from "../../tests/kit/fuzz.ts";
 import { addrPairs } from "../../tests/kit/wire.ts";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { ip, TestHost } from "./link_kit_test.ts";
-import type { Cast } from "./packet.ts";
+import type { Cast } from "./cast.ts";
 import { SELF_ADDRS_MAX, SelfTable } from "./self_table.ts";
 
 const host = new TestHost();

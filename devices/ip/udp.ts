@@ -28,13 +28,14 @@ import { deliverBypass, takesVersion } from "./bypass.ts";
 import type { Conv } from "./conv.ts";
 import { isMember } from "./conv_groups.ts";
 import type { ConvSpace } from "./conv_space.ts";
-import { IcmpFault } from "./icmp_errors.ts";
+import { IcmpFault } from "./icmp_fault.ts";
 import { sendPacket } from "./ip_output.ts";
-import type { IpStack } from "./ip_stack.ts";
+import type { ProtoContext } from "./net_context.ts";
 import { LogFlag } from "./netlog.ts";
 import type { InputPacket, SendResult } from "./packet.ts";
 import { IPV6_TOTAL_MAX } from "./packet6.ts";
-import { type Advice, type BypassRules, ConvState, type Proto } from "./proto.ts";
+import { type Advice, type BypassRules, ConvState } from "./proto.ts";
+import type { Proto } from "./conv.ts";
 import { getRecord, HeaderMode, putRecord, recordLen, type UdpEnds } from "./udp_headers.ts";
 import { sourceFor } from "./way.ts";
 
@@ -74,7 +75,7 @@ export class UdpProto implements Proto {
   queueFull = 0;
   #space: ConvSpace | null = null;
 
-  constructor(readonly stack: IpStack) {}
+  constructor(readonly stack: ProtoContext) {}
 
   get space(): ConvSpace {
     return this.#space ??= this.stack.space(this);

@@ -89,7 +89,7 @@ export class TcpHost implements IpSender {
   }
 
   ctl(conv: Conv, command: string): void {
-    runConvCtl({ conv, user: "eve" }, encoder.encode(command));
+    runConvCtl({ stack: this.stack, conv, user: "eve" }, encoder.encode(command));
   }
 
   connect(conv: Conv, raddr: IpAddr, rport: number, lport: number): Conv {

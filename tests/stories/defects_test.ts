@@ -288,7 +288,7 @@ Deno.test("defect 13: no echo to a group, and ICMP errors are limited in rate", 
 Deno.test("defect 13: reassembly has limits of datagrams and bytes, and a timer that tells the sender", async () => {
   await using story = await tell();
   const { user, wire, host, stack } = story;
-  const { reassembly } = stack.ifcs[1]!;
+  const { reassembly } = stack;
   const firstOf = (id: number, size: number) =>
     fragmentsOf(udpPacket({ dstPort: 7, payload: pattern(size) }), 1480, id)[0]!;
   for (let id = 0; id < REASSEMBLY_DATAGRAMS_MAX + 50; id++) wire.inject(firstOf(id, 3000));

@@ -56,9 +56,9 @@ function checkStack(stack: IpStack, check: Check): void {
   check("own addresses", stack.self.size, SELF_ADDRS_MAX);
   check("log bytes", stack.log.length, LOG_BYTES_MAX);
   check("ndb bytes", stack.ndb.bytes.length, NDB_BYTES_MAX);
+  check("reassembled datagrams", stack.reassembly.size, REASSEMBLY_DATAGRAMS_MAX);
+  check("reassembly bytes", stack.reassembly.bytes, REASSEMBLY_BYTES_MAX);
   for (const ifc of stack.ifcs) {
-    check("reassembled datagrams", ifc.reassembly.size, REASSEMBLY_DATAGRAMS_MAX);
-    check("reassembly bytes", ifc.reassembly.bytes, REASSEMBLY_BYTES_MAX);
     check(`addresses of ifc ${ifc.number}`, ifc.lifcs.length, IPLIFCS_MAX);
   }
   for (const proto of stack.protos) {

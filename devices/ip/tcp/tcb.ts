@@ -21,7 +21,6 @@ import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_TCP } from "../../../kernel/wire/ip_proto.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import type { Conv } from "../conv.ts";
-import type { IpStack } from "../ip_stack.ts";
 import type { SendOptions, SendResult } from "../packet.ts";
 import type { Block } from "../../../kernel/block.ts";
 import { type Congestion, CongestionState } from "./congestion.ts";
@@ -44,7 +43,6 @@ export interface IpSender {
 
 /** What all connections of a stack share. */
 export interface TcpEnv {
-  readonly stack: IpStack;
   readonly clock: Clock;
   readonly blocks: BlockPool;
   readonly ip: IpSender;

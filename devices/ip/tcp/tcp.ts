@@ -23,9 +23,10 @@ import { adviseConv } from "../advice.ts";
 import type { Conv } from "../conv.ts";
 import type { ConvSpace } from "../conv_space.ts";
 import { sendPacket } from "../ip_output.ts";
-import type { IpStack } from "../ip_stack.ts";
+import type { ProtoContext } from "../net_context.ts";
 import type { InputPacket } from "../packet.ts";
-import type { Advice, BypassRules, Proto } from "../proto.ts";
+import type { Advice, BypassRules } from "../proto.ts";
+import type { Proto } from "../conv.ts";
 import { SEND_QUEUE_START } from "./ack.ts";
 import { takeAdvice } from "./advice.ts";
 import { CONGESTIONS, runTcpVerb, tcbOf } from "./ctl.ts";
@@ -71,10 +72,9 @@ export class TcpProto implements Proto {
   #space: ConvSpace | null = null;
 
   /** `ip` is how segments leave: IP output, unless a test has its own. */
-  constructor(readonly stack: IpStack, ip: IpSender = ipOf(stack)) {
+  constructor(readonly stack: ProtoContext, ip: IpSender = ipOf(stack)) {
     const { clock, random, blocks } = stack.env;
     this.env = {
-      stack,
       clock,
       blocks,
       ip,
@@ -225,11 +225,11 @@ export class TcpProto implements Proto {
 }
 
 /** TCP for a stack. */
-export function tcpProto(stack: IpStack): Proto {
+export function tcpProto(stack: ProtoContext): Proto {
   return new TcpProto(stack);
 }
 
-function ipOf(stack: IpStack): IpSender {
+function ipOf(stack: ProtoContext): IpSender {
   return {
     send: (block, options) => sendPacket(stack, block, options),
     mtu: (dst) => routeMtu(stack, dst),

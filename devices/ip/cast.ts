@@ -1,0 +1,10 @@
+/**
+ * How many an address stands for.
+ *
+ * Path: iplifc, self_table, packet → cast.
+ *
+ * @module
+ */
+
+/** To whom a packet is addressed: one host, all of a net, or a group. */
+export type Cast = "unicast" | "broadcast" | "multicast";

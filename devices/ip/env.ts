@@ -1,0 +1,23 @@
+/**
+ * IpEnv: what every part of a stack has from whoever composes it: clock, buffers, randomness, counters, the log.
+ *
+ * Path: ip_stack is one; every room of this folder takes it, and adds what it needs besides.
+ *
+ * @module
+ */
+
+import type { DevEnv } from "../../kernel/dev.ts";
+import type { Icmp6Counts } from "./icmp6_counts.ts";
+import type { NetLog } from "./netlog.ts";
+import type { IpStats } from "./stats.ts";
+
+/** What all parts of one stack share. */
+export interface IpEnv {
+  /** The clock, the randomness and the buffers of the kernel. */
+  readonly env: DevEnv;
+  readonly stats: IpStats;
+  readonly icmp6: Icmp6Counts;
+  readonly log: NetLog;
+  /** Whether packets for others are passed on (`iprouting`). */
+  readonly forwarding: boolean;
+}

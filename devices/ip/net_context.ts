@@ -1,0 +1,38 @@
+/**
+ * NetContext: what the IP layer and the protocols above it need of a stack.
+ *
+ * Path: ip_stack is one; ip_input, ip_output, forward, deliver, reassembly, icmp_errors and the protocols take it.
+ *
+ * @module
+ */
+
+import type { ConvSpace } from "./conv_space.ts";
+import type { Proto } from "./conv.ts";
+import type { IcmpReporter } from "./icmp_fault.ts";
+import type { FragmentPlace, InputPacket } from "./packet.ts";
+import type { Block } from "../../kernel/block.ts";
+import type { RouteContext } from "./way.ts";
+
+/** One stack, as its IP layer sees it. */
+export interface NetContext extends RouteContext {
+  readonly icmpErrors: IcmpReporter;
+  readonly reassembly: Reassembler;
+  /** The protocol that receives packets of IP protocol `number`, or null. */
+  protocolFor(number: number): Proto | null;
+  /** The next identification for a packet of ours. */
+  nextIpId(protocol: number): number;
+}
+
+/** Puts datagrams together. */
+export interface Reassembler {
+  /** Takes a fragment (consumed); the whole datagram if this was the last that was missing, else null. */
+  add(packet: InputPacket, place: FragmentPlace): Block | null;
+}
+
+/** One stack, as a protocol sees it. */
+export interface ProtoContext extends NetContext {
+  /** Conversations, ports and demultiplexing of `proto`. */
+  space(proto: Proto): ConvSpace;
+  /** Gives packets of IP protocol `number` to `proto`, or to none. */
+  setReceiver(number: number, proto: Proto | null): void;
+}
