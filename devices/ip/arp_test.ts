@@ -9,9 +9,10 @@ import { MAC_BROADCAST, MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { etherDst } from "../../kernel/wire/ethernet.ts";
 import { refusal, refusalCode } from "../../tests/kit/dev.ts";
 import { fuzz } from "../../tests/kit/fuzz.ts";
-import { ARP_DEFEND_MS, ARP_HOLD_MAX, ARP_LIFE_MS, ARP_RETRY_MS } from "./arp.ts";
+import { ARP_LIFE_MS } from "./arp.ts";
+import { NEIGHBOR_DEFEND_MS, NEIGHBOR_HOLD_MAX, NEIGHBOR_RETRY_MS } from "./neighbor_table.ts";
 import { runArpCtl } from "./arp_ctl.ts";
-import { ARP_ENTRIES_MAX } from "./arp_store.ts";
+import { NEIGHBORS_MAX } from "./neighbor_store.ts";
 import { sendRaw } from "./ip_output.ts";
 import { etherFrame, headerOf, ip, ipPacket, mac, NO_MAC, OUR_MAC, PEER_MAC, TestHost } from "./link_kit_test.ts";
 
@@ -55,14 +56,14 @@ Deno.test("ArpTable asks again without more traffic: 3 times, 1 s apart (defect 
   const at = host();
   send(at);
   assertEquals(wire(at), [ASK]);
-  at.clock.advance(ARP_RETRY_MS - 1);
+  at.clock.advance(NEIGHBOR_RETRY_MS - 1);
   assertEquals(wire(at), []);
   at.clock.advance(1);
   assertEquals(wire(at), [ASK]);
-  at.clock.advance(ARP_RETRY_MS);
+  at.clock.advance(NEIGHBOR_RETRY_MS);
   assertEquals(wire(at), [ASK]);
   assertEquals([at.stack.arp.size, at.stack.stats.arpUnresolved], [1, 0]);
-  at.clock.advance(ARP_RETRY_MS);
+  at.clock.advance(NEIGHBOR_RETRY_MS);
   assertEquals(wire(at), []);
   assertEquals([at.stack.arp.size, at.stack.stats.arpUnresolved], [0, 1]);
   assertEquals(at.clock.timerCount, 0);
@@ -76,19 +77,19 @@ Deno.test("ArpTable tells the senders of held packets that the host is unreachab
   at.takeFrames(1);
   at.receiveIp(ipPacket({ src: "10.0.0.2", dst: "10.1.0.9", id: 77 }));
   assertEquals(at.takeArp(1).map(({ targetIp }) => `${targetIp}`), ["10.1.0.9"]);
-  at.clock.advance(3 * ARP_RETRY_MS);
+  at.clock.advance(3 * NEIGHBOR_RETRY_MS);
   const errors = at.takePackets();
   assertEquals(errors.map((packet) => [`${headerOf(packet).dst}`, packet[20], packet[21]]), [["10.0.0.2", 3, 1]]);
 });
 
 Deno.test("ArpTable holds no more than its limit for one neighbour and drops the oldest (defect 14)", () => {
   const at = host();
-  for (let id = 1; id <= ARP_HOLD_MAX + 2; id++) send(at, "10.0.0.2", id);
+  for (let id = 1; id <= NEIGHBOR_HOLD_MAX + 2; id++) send(at, "10.0.0.2", id);
   assertEquals(at.stack.stats.arpHoldFull, 2);
   wire(at);
   at.receiveArp({});
   const sent = wire(at);
-  assertEquals([sent.length, sent[0]], [ARP_HOLD_MAX, `ip 3 to ${PEER_MAC}`]);
+  assertEquals([sent.length, sent[0]], [NEIGHBOR_HOLD_MAX, `ip 3 to ${PEER_MAC}`]);
 });
 
 Deno.test("ArpTable asks a neighbour in use again, quietly, when its life is over, and goes on meanwhile", () => {
@@ -102,7 +103,7 @@ Deno.test("ArpTable asks a neighbour in use again, quietly, when its life is ove
   send(at, "10.0.0.2", 3);
   assertEquals(wire(at), [`ip 3 to ${PEER_MAC}`]);
   at.receiveArp({});
-  at.clock.advance(10 * ARP_RETRY_MS);
+  at.clock.advance(10 * NEIGHBOR_RETRY_MS);
   assertEquals([wire(at), at.stack.arp.size], [[], 1]);
 });
 
@@ -117,7 +118,7 @@ Deno.test("ArpTable forgets a neighbour that nobody used, and one that answers n
   at.receiveArp({});
   send(at);
   wire(at);
-  at.clock.advance(ARP_LIFE_MS + 3 * ARP_RETRY_MS);
+  at.clock.advance(ARP_LIFE_MS + 3 * NEIGHBOR_RETRY_MS);
   assertEquals(wire(at), [ASK_QUIETLY, ASK, ASK]);
   assertEquals([at.stack.arp.size, at.clock.timerCount], [0, 0]);
 });
@@ -186,7 +187,7 @@ Deno.test("ArpTable refuses a claim of our address and defends it every 10 s at 
   claim();
   claim();
   assertEquals(wire(at), ["who-has 10.0.0.1 to ff:ff:ff:ff:ff:ff"]);
-  at.clock.advance(ARP_DEFEND_MS);
+  at.clock.advance(NEIGHBOR_DEFEND_MS);
   at.receiveArp({ senderIp: ip("10.0.0.1") });
   assertEquals(wire(at), ["who-has 10.0.0.1 to ff:ff:ff:ff:ff:ff"]);
   assertEquals([at.stack.stats.arpConflict, at.stack.arp.size], [3, 0]);
@@ -239,17 +240,17 @@ Deno.test("ArpTable never has more entries than its limit, and a scan of the net
   send(at);
   at.receiveArp({});
   send(at);
-  for (let i = 3; i < 2 * ARP_ENTRIES_MAX; i++) {
+  for (let i = 3; i < 2 * NEIGHBORS_MAX; i++) {
     send(at, `10.0.${i >> 8}.${i & 255}`);
-    assert(at.stack.arp.size <= ARP_ENTRIES_MAX);
+    assert(at.stack.arp.size <= NEIGHBORS_MAX);
   }
   at.takeFrames();
   send(at, "10.0.0.2", 9);
   assertEquals(wire(at), [`ip 9 to ${PEER_MAC}`]);
-  for (let i = 3; i < 2 * ARP_ENTRIES_MAX; i++) {
+  for (let i = 3; i < 2 * NEIGHBORS_MAX; i++) {
     const senderIp = IpAddr.v4(0x0a000000 | i);
     at.receiveArp({ op: ARP_REQUEST, senderIp, senderMac: new MacAddr(0x0200, i) });
-    assert(at.stack.arp.size <= ARP_ENTRIES_MAX);
+    assert(at.stack.arp.size <= NEIGHBORS_MAX);
   }
   at.takeFrames();
   send(at, "10.0.0.2", 9);
@@ -290,11 +291,11 @@ Deno.test("ArpTable.ctl() refuses one more permanent entry than it can hold", ()
   const at = new TestHost();
   at.ifc("bind ether /net/ether0", "add 10.0.0.1 /8");
   const add = (i: number) => runArpCtl(at.stack, ["add", `10.1.${i >> 8}.${i & 255}`, "020000000002"]);
-  for (let i = 0; i < ARP_ENTRIES_MAX; i++) add(i);
-  assertEquals(refusalCode(() => add(ARP_ENTRIES_MAX)), "ENOSPC");
+  for (let i = 0; i < NEIGHBORS_MAX; i++) add(i);
+  assertEquals(refusalCode(() => add(NEIGHBORS_MAX)), "ENOSPC");
   // And a packet for somebody else is dropped, not held for ever.
   send(at, "10.0.0.2");
-  assertEquals([at.stack.arp.size, at.stack.stats.arpUnresolved], [ARP_ENTRIES_MAX, 1]);
+  assertEquals([at.stack.arp.size, at.stack.stats.arpUnresolved], [NEIGHBORS_MAX, 1]);
 });
 
 Deno.test("ARP of random bytes and random order never throws and leaves every limit in force", () => {
@@ -320,8 +321,8 @@ Deno.test("ARP of random bytes and random order never throws and leaves every li
           at.ether.receive(etherFrame({ ...fields, payload: one.payload }));
           at.run();
         }
-        assert(at.stack.arp.size <= ARP_ENTRIES_MAX);
-        assert(at.stack.arp.entries().every((entry) => entry.held.length <= ARP_HOLD_MAX));
+        assert(at.stack.arp.size <= NEIGHBORS_MAX);
+        assert(at.stack.arp.entries().every((entry) => entry.held.length <= NEIGHBOR_HOLD_MAX));
         assert(at.clock.timerCount <= 1);
       }
     }),

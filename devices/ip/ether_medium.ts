@@ -40,16 +40,13 @@ const VERSIONS = 4 ^ 6;
 const RX_EVENTS = TapEvent.Readable | TapEvent.Hangup;
 
 /** The bond of one interface with one Ethernet. */
-class EtherLink implements Link, ArpLink, NdLink, EventSink {
+class EtherLink implements Link, EventSink {
   readonly device: string;
-  readonly medium = "ether";
   readonly mac: MacAddr;
   readonly offloads: PortOffloads;
   readonly mtu?: number;
-  readonly arpLink: ArpLink = this;
-  readonly ndLink: NdLink = this;
-  defendedMs = -Infinity;
-  defended6Ms = -Infinity;
+  readonly arpLink: ArpLink;
+  readonly ndLink: NdLink;
   readonly #arp: ArpTable;
   readonly #ip: EtherFiles;
   readonly #arpFiles: EtherFiles;
@@ -70,6 +67,13 @@ class EtherLink implements Link, ArpLink, NdLink, EventSink {
     this.offloads = facts.offloads;
     if (facts.mtu !== null) this.mtu = facts.mtu + ETHER_HEADER_LEN;
     this.#arp = arp;
+    const link = { ifc, medium: "ether", mac: facts.mac, defendedMs: -Infinity };
+    this.arpLink = {
+      ...link,
+      sendResolved: (block, mac) => this.#transmit(this.#ip, block, mac),
+      sendArp: (packet, dst) => this.#sendArp(packet, dst),
+    };
+    this.ndLink = { ...link, sendResolved: (block, mac) => this.#transmit(this.#ip6, block, mac) };
     this.#job = new Job(env.clock.jobs, () => this.#receive());
     this.#ip = openEtherFiles(env, path, ETHERTYPE_IPV4);
     this.#arpFiles = closingOnError([this.#ip], () => openEtherFiles(env, path, ETHERTYPE_ARP));
@@ -80,24 +84,24 @@ class EtherLink implements Link, ArpLink, NdLink, EventSink {
 
   write(block: Block, gateway: IpAddr): void {
     if (!gateway.isV4) return this.#write6(block, gateway);
-    const entry = this.#arp.resolved(this, gateway);
-    if (entry !== null) this.sendResolved(block, entry.mac!);
-    else if (gateway.isMulticast) this.sendResolved(block, multicastMacV4(gateway));
-    else if (this.ifc.stack.self.cast(gateway) === "broadcast") this.sendResolved(block, MAC_BROADCAST);
-    else this.#arp.output(this, block, gateway);
+    const mac = this.#arp.resolved(this.arpLink, gateway);
+    if (mac !== null) this.#transmit(this.#ip, block, mac);
+    else if (gateway.isMulticast) this.#transmit(this.#ip, block, multicastMacV4(gateway));
+    else if (this.ifc.stack.self.cast(gateway) === "broadcast") this.#transmit(this.#ip, block, MAC_BROADCAST);
+    else this.#arp.output(this.arpLink, block, gateway);
   }
 
   #write6(block: Block, gateway: IpAddr): void {
     const { nd } = this.ifc.stack;
-    if (gateway.isMulticast) return this.sendResolved6(block, multicastMacV6(gateway));
-    const mac = nd.resolved(this, gateway);
-    if (mac !== null) this.sendResolved6(block, mac);
-    else nd.output(this, block, gateway);
+    if (gateway.isMulticast) return this.#transmit(this.#ip6, block, multicastMacV6(gateway));
+    const mac = nd.resolved(this.ndLink, gateway);
+    if (mac !== null) this.#transmit(this.#ip6, block, mac);
+    else nd.output(this.ndLink, block, gateway);
   }
 
   addAddress(addr: IpAddr): void {
-    if (addr.isV4) this.#arp.announce(this, addr);
-    else this.ifc.stack.nd.announce(this, addr);
+    if (addr.isV4) this.#arp.announce(this.arpLink, addr);
+    else this.ifc.stack.nd.announce(this.ndLink, addr);
   }
 
   joinGroup(group: IpAddr): void {
@@ -125,8 +129,8 @@ class EtherLink implements Link, ArpLink, NdLink, EventSink {
 
   unbind(): void {
     this.#bound = false;
-    this.#arp.removeLink(this);
-    this.ifc.stack.nd.removeLink(this);
+    this.#arp.removeLink(this.arpLink);
+    this.ifc.stack.nd.removeLink(this.ndLink);
     this.ifc.stack.mld.forget(this.ifc);
     this.#files.forEach((files, i) => {
       files.data.dev.tapfd(files.data, this.#taps[i]!, "remove");
@@ -140,18 +144,10 @@ class EtherLink implements Link, ArpLink, NdLink, EventSink {
     this.#job.wake();
   }
 
-  sendArp(packet: ArpPacket, dst: MacAddr): void {
+  #sendArp(packet: ArpPacket, dst: MacAddr): void {
     const block = this.ifc.stack.env.blocks.alloc(ARP_LEN);
     block.wp += emitArp(packet, block.buf, block.rp);
     this.#transmit(this.#arpFiles, block, dst);
-  }
-
-  sendResolved(block: Block, mac: MacAddr): void {
-    this.#transmit(this.#ip, block, mac);
-  }
-
-  sendResolved6(block: Block, mac: MacAddr): void {
-    this.#transmit(this.#ip6, block, mac);
   }
 
   #transmit(files: EtherFiles, block: Block, dst: MacAddr): void {
@@ -220,7 +216,7 @@ class EtherLink implements Link, ArpLink, NdLink, EventSink {
   #inputArp(block: Block): void {
     const packet = parseArp(block.own().buf, block.rp + ETHER_HEADER_LEN, block.wp);
     if (packet === null) this.ifc.stack.stats.arpMalformed++;
-    else this.#arp.input(this, packet);
+    else this.#arp.input(this.arpLink, packet);
     block.free();
   }
 

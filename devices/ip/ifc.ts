@@ -96,22 +96,17 @@ export interface NeighborLink {
   readonly medium: string;
   /** Our hardware address on it. */
   readonly mac: MacAddr;
+  /** When an address of ours was last defended, in milliseconds. */
+  defendedMs: number;
   /** Sends an IP packet (consumed) to the station `mac`. */
   sendResolved(block: Block, mac: MacAddr): void;
 }
 
 /** A link on which ARP works. */
 export interface ArpLink extends NeighborLink {
-  /** When an address of ours was last defended. */
-  defendedMs: number;
   /** Sends an ARP packet. */
   sendArp(packet: ArpPacket, dst: MacAddr): void;
 }
 
 /** A link on which neighbour discovery works. */
-export interface NdLink extends NeighborLink {
-  /** When an IPv6 address of ours was last defended. */
-  defended6Ms: number;
-  /** Sends an IPv6 packet (consumed) to the station `mac`. */
-  sendResolved6(block: Block, mac: MacAddr): void;
-}
+export type NdLink = NeighborLink;

@@ -1,7 +1,7 @@
 /**
  * Messages of neighbour discovery as packets (RFC 4861 4).
  *
- * Path: nd, dad, ra6 → nd_send → ipifc.send | link.sendResolved6.
+ * Path: nd, dad, ra6 → nd_send → ipifc.send | link.sendResolved.
  *
  * They go out on the link they are about, whatever the routes say, with the hop limit that proves it.
  *
@@ -47,7 +47,7 @@ export function sendNeighborSolicit(
   const sourceMac = src.isUnspecified ? null : link.mac;
   const block = packetOf(stack, src, dst, { type: ICMP6_NEIGHBOR_SOLICIT, target, sourceMac });
   if (mac === null) link.ifc.send(block, dst);
-  else link.sendResolved6(block, mac);
+  else link.sendResolved(block, mac);
 }
 
 /** "Who routes here?" */

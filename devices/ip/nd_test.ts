@@ -20,9 +20,10 @@ import {
   PEER_MAC,
   TestHost,
 } from "./link_kit_test.ts";
-import { ND_DELAY_MS, ND_HOLD_MAX, ND_REACHABLE_MS, ND_RETRY_MS, ND_STALE_MS, ND_TRIES } from "./nd.ts";
+import { ND_DELAY_MS, ND_REACHABLE_MS, ND_STALE_MS } from "./nd.ts";
+import { NEIGHBOR_HOLD_MAX, NEIGHBOR_RETRY_MS, NEIGHBOR_TRIES } from "./neighbor_table.ts";
 import { sendRouterSolicit } from "./nd_send.ts";
-import { ND_ENTRIES_MAX } from "./nd_store.ts";
+import { NEIGHBORS_MAX } from "./neighbor_store.ts";
 
 const PEER = "2001:db8::2";
 const OTHER_MAC = mac("02:00:00:00:00:77");
@@ -86,9 +87,9 @@ Deno.test("nd asks the group of the address, holds packets, and sends them when 
 Deno.test("nd asks three times, then tells the senders that the address is unreachable (RFC 4861 7.2.2)", () => {
   const at = host();
   send(at);
-  for (let i = 1; i < ND_TRIES; i++) at.clock.advance(ND_RETRY_MS);
-  assertEquals(at.takeNd().length, ND_TRIES);
-  at.clock.advance(ND_RETRY_MS);
+  for (let i = 1; i < NEIGHBOR_TRIES; i++) at.clock.advance(NEIGHBOR_RETRY_MS);
+  assertEquals(at.takeNd().length, NEIGHBOR_TRIES);
+  at.clock.advance(NEIGHBOR_RETRY_MS);
   assertEquals([at.takeNd().length, at.stack.nd.size, at.stack.stats.ndUnresolved], [0, 0, 1]);
   assertEquals(at.stack.icmpErrors.v6.byType[1], 1);
   assertEquals(at.clock.timerCount, 0);
@@ -111,7 +112,7 @@ Deno.test("nd probes a neighbour that is used after it went stale, and forgets o
   assertEquals(table(at).split(" ")[1], "OK");
   at.clock.advance(ND_REACHABLE_MS);
   send(at);
-  at.clock.advance(ND_DELAY_MS + ND_TRIES * ND_RETRY_MS);
+  at.clock.advance(ND_DELAY_MS + NEIGHBOR_TRIES * NEIGHBOR_RETRY_MS);
   assertEquals(at.stack.nd.size, 0);
   // One that nobody wants goes without a question.
   send(at);
@@ -178,10 +179,10 @@ Deno.test("nd defends an address of ours, not more than once in ten seconds", ()
 
 Deno.test("nd has limits: packets held for one neighbour, neighbours in all", () => {
   const at = host();
-  for (let i = 0; i < ND_HOLD_MAX + 5; i++) send(at);
-  assertEquals([at.stack.stats.ndHoldFull, at.stack.nd.entries()[0]!.held.length], [5, ND_HOLD_MAX]);
-  for (let i = 16; i < 16 + ND_ENTRIES_MAX + 20; i++) send(at, `2001:db8::1:${i.toString(16)}`);
-  assertEquals(at.stack.nd.size, ND_ENTRIES_MAX);
+  for (let i = 0; i < NEIGHBOR_HOLD_MAX + 5; i++) send(at);
+  assertEquals([at.stack.stats.ndHoldFull, at.stack.nd.entries()[0]!.held.length], [5, NEIGHBOR_HOLD_MAX]);
+  for (let i = 16; i < 16 + NEIGHBORS_MAX + 20; i++) send(at, `2001:db8::1:${i.toString(16)}`);
+  assertEquals(at.stack.nd.size, NEIGHBORS_MAX);
   // Two whose last 32 bits are the same are two.
   send(at, "2001:db8::7:0:1");
   send(at, "2001:db8::8:0:1");

@@ -1,8 +1,7 @@
 /**
- * NeighborStore: the neighbours of a stack, found by link and address, and who must go when there are too many; for ARP
- * and for neighbour discovery.
+ * NeighborStore: the neighbours of a stack, found by link and address, and which of them goes when there are too many.
  *
- * Path: arp, nd → neighbor_store.
+ * Path: neighbor_table → neighbor_store.
  *
  * @module
  */
@@ -12,13 +11,16 @@ import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import type { NeighborLink } from "./ifc.ts";
 
+/** Most neighbours of a stack, for each version of IP (Akaros). */
+export const NEIGHBORS_MAX = 256;
+
 /** One neighbour. */
 export class Neighbor<L extends NeighborLink = NeighborLink> {
   /** Null while it waits for the first answer, and after it was removed. */
   mac: MacAddr | null = null;
   /** Entered by a person: never asked for, never expires. */
   permanent = false;
-  /** Somebody else claims the address. */
+  /** Another station claims the address. */
   doubted = false;
   /** Questions put since the last answer. */
   tries = 0;
@@ -46,14 +48,12 @@ export class NeighborStore<E extends Neighbor> {
   #count = 0;
   #uses = 0;
 
-  constructor(readonly max: number) {}
-
   get size(): number {
     return this.#count;
   }
 
   get isFull(): boolean {
-    return this.#count >= this.max;
+    return this.#count >= NEIGHBORS_MAX;
   }
 
   find(link: NeighborLink, ip: IpAddr): E | null {
@@ -108,13 +108,14 @@ export class NeighborStore<E extends Neighbor> {
   }
 
   /**
-   * Whom to give up: the least recently used, and first of all one that never was (strangers who ask for us make such
-   * entries). When half of the table only waits, somebody scans the net: then the oldest of those. Null: nobody.
+   * The entry to give up: the least recently used, and first of all one that never was (any station that asks for us
+   * makes such an entry). When half of the table only waits, a program scans the net: then the oldest of those. Null:
+   * all are permanent.
    */
   victim(): E | null {
     const all = this.entries().filter((entry) => !entry.permanent);
     const waiting = all.filter((entry) => entry.mac === null);
-    const among = waiting.length > this.max / 2 ? waiting : all;
+    const among = waiting.length > NEIGHBORS_MAX / 2 ? waiting : all;
     return among.reduce<E | null>((least, one) => least === null || one.lastUse < least.lastUse ? one : least, null);
   }
 

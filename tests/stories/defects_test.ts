@@ -7,7 +7,8 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { ARP_HOLD_MAX, ARP_LIFE_MS, ARP_RETRY_MS, ARP_TRIES } from "../../devices/ip/arp.ts";
+import { ARP_LIFE_MS } from "../../devices/ip/arp.ts";
+import { NEIGHBOR_HOLD_MAX, NEIGHBOR_RETRY_MS, NEIGHBOR_TRIES } from "../../devices/ip/neighbor_table.ts";
 import { ERRORS_BURST } from "../../devices/ip/icmp_errors.ts";
 import { REASSEMBLY_BYTES_MAX, REASSEMBLY_DATAGRAMS_MAX } from "../../devices/ip/reassembly.ts";
 import { REASSEMBLY_TIMEOUT_S } from "../../devices/ip/stats.ts";
@@ -324,7 +325,7 @@ Deno.test("defect 14: unbind lets go of ether and loopback, and both can be boun
   wire.frames();
   wire.inject(echoPacket());
   assertEquals(wire.sent().length, 1);
-  advance(story.host, ARP_RETRY_MS);
+  advance(story.host, NEIGHBOR_RETRY_MS);
   assertEquals(story.host.clock.timerCount, timerCount);
 });
 
@@ -332,12 +333,12 @@ Deno.test("defect 14: ARP asks again by itself, gives up, holds few packets, and
   await using story = await tell();
   const { user, wire, host, stack } = story;
   const conv = user.conv("udp", "connect 10.0.0.7!9");
-  for (let i = 0; i < ARP_HOLD_MAX + 10; i++) conv.bwrite(pattern(4));
+  for (let i = 0; i < NEIGHBOR_HOLD_MAX + 10; i++) conv.bwrite(pattern(4));
   assertEquals(user.stat("ipifc", "ArpHoldFull"), 10);
   assertMatch(user.text("/net/arp"), /^ether WAIT 10\.0\.0\.7 /m);
-  advance(host, ARP_TRIES * ARP_RETRY_MS);
-  assertEquals(wire.frames().length, ARP_TRIES);
-  assertEquals(user.stat("ipifc", "ArpUnresolved"), ARP_HOLD_MAX);
+  advance(host, NEIGHBOR_TRIES * NEIGHBOR_RETRY_MS);
+  assertEquals(wire.frames().length, NEIGHBOR_TRIES);
+  assertEquals(user.stat("ipifc", "ArpUnresolved"), NEIGHBOR_HOLD_MAX);
   // Whose packets they were hears that the host cannot be reached.
   assertEquals([...payloadOf(conv.error()!).subarray(0, 2)], [3, 1]);
   assertEquals(user.text("/net/arp").includes("10.0.0.7"), false);
@@ -348,7 +349,7 @@ Deno.test("defect 14: ARP asks again by itself, gives up, holds few packets, and
   wire.answerArp(wire.frames()[0]!, mac("020000000007"));
   assertEquals(wire.sent().length, 1);
   assertMatch(user.text("/net/arp"), /^ether OK 10\.0\.0\.7 020000000007$/m);
-  advance(host, ARP_LIFE_MS + ARP_TRIES * ARP_RETRY_MS);
+  advance(host, ARP_LIFE_MS + NEIGHBOR_TRIES * NEIGHBOR_RETRY_MS);
   assertEquals(user.text("/net/arp").includes("10.0.0.7"), false);
 });
 

@@ -6,7 +6,7 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { ARP_RETRY_MS, ARP_TRIES } from "../../devices/ip/arp.ts";
+import { NEIGHBOR_RETRY_MS, NEIGHBOR_TRIES } from "../../devices/ip/neighbor_table.ts";
 import { ERRORS_BURST, ERRORS_PER_S } from "../../devices/ip/icmp_errors.ts";
 import { Cable } from "../../devices/ether/cable.ts";
 import { Mount } from "../../kernel/namespace.ts";
@@ -172,8 +172,8 @@ Deno.test("no route is net unreachable at once; no neighbour is host unreachable
   conv.bwrite(fromLeft({ dst: "203.0.113.9" }));
   assertEquals([complaint(conv), routers[0]!.stat("ipifc", "OutNoRoutes")], ["10.0.0.254 3/0", 1]);
   conv.bwrite(fromLeft({ dst: "10.0.1.77" }));
-  advance(left.host, ARP_TRIES * ARP_RETRY_MS - 1);
-  assertEquals([complaint(conv), wires[1]!.frames().filter((frame) => frame[13] === 6).length >= ARP_TRIES], [
+  advance(left.host, NEIGHBOR_TRIES * NEIGHBOR_RETRY_MS - 1);
+  assertEquals([complaint(conv), wires[1]!.frames().filter((frame) => frame[13] === 6).length >= NEIGHBOR_TRIES], [
     null,
     true,
   ]);

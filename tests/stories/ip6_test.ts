@@ -7,7 +7,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { Cable } from "../../devices/ether/cable.ts";
 import { UDP_PAYLOAD_MAX_V6 } from "../../devices/ip/udp.ts";
-import { ND_RETRY_MS, ND_TRIES } from "../../devices/ip/nd.ts";
+import { NEIGHBOR_RETRY_MS, NEIGHBOR_TRIES } from "../../devices/ip/neighbor_table.ts";
 import { Mount } from "../../kernel/namespace.ts";
 import { SeededRandom } from "../../kernel/random.ts";
 import {
@@ -111,7 +111,7 @@ Deno.test("a neighbour that is not there makes an error for who wrote to it", as
   await using world = await meet6();
   const conv = world.user.conv("udp", "connect 2001:db8::99!7");
   assertEquals(world.user.write(conv.data, "hello"), 5);
-  advance(world.user.host, ND_RETRY_MS * ND_TRIES + 1);
+  advance(world.user.host, NEIGHBOR_RETRY_MS * NEIGHBOR_TRIES + 1);
   const error = conv.error()!;
   assertEquals([error[IPV6_HEADER_LEN], error[IPV6_HEADER_LEN + 1]], [ICMP6_UNREACHABLE, 3]);
   assertEquals(errnoOf(() => world.user.write(conv.data, "hello")), "EPIPE");

@@ -6,16 +6,14 @@
  * @module
  */
 
-import { ARP_HOLD_MAX } from "../../devices/ip/arp.ts";
-import { ARP_ENTRIES_MAX } from "../../devices/ip/arp_store.ts";
 import { type Conv, ERR_QUEUE_LIMIT } from "../../devices/ip/conv.ts";
 import { GROUPS_PER_CONV_MAX } from "../../devices/ip/conv_groups.ts";
 import { BACKLOG_MAX } from "../../devices/ip/conv_space.ts";
 import { IPLIFCS_MAX } from "../../devices/ip/ipifc.ts";
 import type { IpStack } from "../../devices/ip/ip_stack.ts";
 import { LOG_BYTES_MAX } from "../../devices/ip/netlog.ts";
-import { ND_HOLD_MAX } from "../../devices/ip/nd.ts";
-import { ND_ENTRIES_MAX } from "../../devices/ip/nd_store.ts";
+import { NEIGHBORS_MAX } from "../../devices/ip/neighbor_store.ts";
+import { NEIGHBOR_HOLD_MAX } from "../../devices/ip/neighbor_table.ts";
 import { PATH_MTUS_MAX } from "../../devices/ip/path_mtu.ts";
 import { NDB_BYTES_MAX } from "../../devices/ip/ndb.ts";
 import { REASSEMBLY_BYTES_MAX, REASSEMBLY_DATAGRAMS_MAX } from "../../devices/ip/reassembly.ts";
@@ -47,10 +45,10 @@ export function overLimits(host: Host): string[] {
 type Check = (what: string, value: number, limit: number) => void;
 
 function checkStack(stack: IpStack, check: Check): void {
-  check("arp entries", stack.arp.size, ARP_ENTRIES_MAX);
-  for (const entry of stack.arp.entries()) check(`held for ${entry.ip}`, entry.held.length, ARP_HOLD_MAX);
-  check("nd entries", stack.nd.size, ND_ENTRIES_MAX);
-  for (const entry of stack.nd.entries()) check(`held for ${entry.ip}`, entry.held.length, ND_HOLD_MAX);
+  check("arp entries", stack.arp.size, NEIGHBORS_MAX);
+  for (const entry of stack.arp.entries()) check(`held for ${entry.ip}`, entry.held.length, NEIGHBOR_HOLD_MAX);
+  check("nd entries", stack.nd.size, NEIGHBORS_MAX);
+  for (const entry of stack.nd.entries()) check(`held for ${entry.ip}`, entry.held.length, NEIGHBOR_HOLD_MAX);
   check("path MTUs", stack.pathMtus.size, PATH_MTUS_MAX);
   check("routes", stack.routes.size, ROUTES_MAX);
   check("own addresses", stack.self.size, SELF_ADDRS_MAX);

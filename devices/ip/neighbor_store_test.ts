@@ -1,8 +1,8 @@
 import { assertEquals } from "@std/assert";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
-import { ARP_ENTRIES_MAX, ArpEntry, ArpStore } from "./arp_store.ts";
 import type { ArpLink } from "./ifc.ts";
 import { PEER_MAC, TestHost } from "./link_kit_test.ts";
+import { Neighbor, NEIGHBORS_MAX, NeighborStore } from "./neighbor_store.ts";
 
 const at = new TestHost();
 const link: ArpLink = at.ifc("bind ether /net/ether0").ifc.link!.arpLink!;
@@ -13,19 +13,19 @@ function addr(i: number): IpAddr {
 }
 
 /** A full store; each entry was used after the ones before it. */
-function full(isWaiting: (i: number) => boolean): ArpStore {
-  const store = new ArpStore();
-  for (let i = 0; i < ARP_ENTRIES_MAX; i++) {
-    const entry = store.insert(new ArpEntry(link, addr(i)));
+function full(isWaiting: (i: number) => boolean): NeighborStore<Neighbor> {
+  const store = new NeighborStore<Neighbor>();
+  for (let i = 0; i < NEIGHBORS_MAX; i++) {
+    const entry = store.insert(new Neighbor(link, addr(i)));
     if (!isWaiting(i)) entry.mac = PEER_MAC;
     store.touch(entry);
   }
   return store;
 }
 
-Deno.test("ArpStore finds entries by link and address", () => {
-  const store = new ArpStore();
-  const entry = store.insert(new ArpEntry(link, addr(1)));
+Deno.test("NeighborStore finds entries by link and address", () => {
+  const store = new NeighborStore<Neighbor>();
+  const entry = store.insert(new Neighbor(link, addr(1)));
   assertEquals(store.find(link, addr(1)), entry);
   assertEquals([store.find(other, addr(1)), store.find(link, addr(2))], [null, null]);
   store.remove(entry);
@@ -33,24 +33,24 @@ Deno.test("ArpStore finds entries by link and address", () => {
   assertEquals([store.size, store.find(link, addr(1))], [0, null]);
 });
 
-Deno.test("ArpStore.victim() is the least recently used", () => {
+Deno.test("NeighborStore.victim() is the least recently used", () => {
   const store = full(() => false);
   store.touch(store.find(link, addr(0))!);
   assertEquals(store.victim()!.ip.w3 & 255, 1);
 });
 
-Deno.test("ArpStore.victim() is first of all one that was never used", () => {
+Deno.test("NeighborStore.victim() is first of all one that was never used", () => {
   const store = full(() => false);
   store.find(link, addr(200))!.lastUse = 0;
   assertEquals(store.victim()!.ip.w3 & 255, 200);
 });
 
-Deno.test("ArpStore.victim() is the oldest question when more than half of the table only waits", () => {
+Deno.test("NeighborStore.victim() is the oldest question when more than half of the table only waits", () => {
   assertEquals(full((i) => i >= 127).victim()!.ip.w3 & 255, 127);
   assertEquals(full((i) => i >= 128).victim()!.ip.w3 & 255, 0);
 });
 
-Deno.test("ArpStore.victim() is never a permanent entry", () => {
+Deno.test("NeighborStore.victim() is never a permanent entry", () => {
   const store = full(() => false);
   for (const entry of store.entries()) entry.permanent = true;
   assertEquals(store.victim(), null);
