@@ -16,6 +16,7 @@ import type { PacketPort } from "../../kernel/host.ts";
 import { Queue } from "../../kernel/queue.ts";
 import { type Conv, TTL_DEFAULT } from "./conv.ts";
 import { etherMedium } from "./ether_medium.ts";
+import { ifcLocal, ifcStatus } from "./ifc_status.ts";
 import { Ipifc } from "./ipifc.ts";
 import { IPIFC_VERBS, type IpifcTarget } from "./ipifc_ctl.ts";
 import type { IpStack } from "./ip_stack.ts";
@@ -83,11 +84,11 @@ export class IpifcProto implements Proto {
   }
 
   status(conv: Conv): string {
-    return ifcOf(conv).status();
+    return ifcStatus(ifcOf(conv));
   }
 
   local(conv: Conv): string {
-    return ifcOf(conv).localText();
+    return ifcLocal(ifcOf(conv));
   }
 
   /** The IP counters of the whole stack. */

@@ -5,7 +5,7 @@ import { KernelError } from "../../kernel/error.ts";
 import { refusal, refusalCode } from "../../tests/kit/dev.ts";
 import { fuzz } from "../../tests/kit/fuzz.ts";
 import { IPIFC_VERBS } from "./ipifc_ctl.ts";
-import { IFC_GROUPS_MAX, IPLIFCS_MAX } from "./ipifc.ts";
+import { IFC_GROUPS_MAX, IPLIFCS_MAX } from "./ifc_addresses.ts";
 import { sendPacket } from "./ip_output.ts";
 import { ip, ipPacket, pattern, TestHost } from "./link_kit_test.ts";
 import { SNOOP_QUEUE_LIMIT } from "./ipifc_proto.ts";
@@ -15,7 +15,7 @@ const ROUTER =
   " routerlt 1800000";
 const FOREVER = "18446744073709551615";
 
-Deno.test("Ipifc.status() shows Akaros' labels, and masks as people write them", () => {
+Deno.test("ifcStatus() shows Akaros' labels, and masks as people write them", () => {
   const at = new TestHost();
   const { conv, ctl } = at.ifc();
   assertEquals(conv.proto.status(conv), `device  maxtu 0 ${ROUTER} pktin 0 pktout 0 errin 0 errout 0 tracedrop 0\n\n`);

@@ -6,7 +6,8 @@ import { ipv6Dst } from "../../kernel/wire/ipv6.ts";
 import type { NdPrefix, RouterAdvert } from "../../kernel/wire/nd.ts";
 import { refusalCode } from "../../tests/kit/dev.ts";
 import { DAD_WAIT_MS } from "./dad.ts";
-import { IPLIFCS_MAX } from "./ipifc.ts";
+import { IPLIFCS_MAX } from "./ifc_addresses.ts";
+import { ifcStatus } from "./ifc_status.ts";
 import { ip, ndPacket, type Packet6Fields, PEER_MAC, TestHost, type TestIfc } from "./link_kit_test.ts";
 import { DNS_MAX, PREFIXES_MAX, ROUTERS_MAX, SOLICIT_GAP_MS, SOLICITS_MAX } from "./ra6.ts";
 import { sourceFor } from "./way.ts";
@@ -48,7 +49,7 @@ Deno.test("recvra6 makes a link-local address and asks for routers, three times 
   for (let i = 0; i < SOLICITS_MAX + 2; i++) at.clock.advance(SOLICIT_GAP_MS);
   const solicits = at.take6().filter((packet) => packet[40] === 133);
   assertEquals(solicits.map((packet) => `${ipv6Dst(packet, 0)}`), Array(SOLICITS_MAX).fill("ff02::2"));
-  assertEquals([at.clock.timerCount, made.ifc.status().includes("recvra 1")], [0, true]);
+  assertEquals([at.clock.timerCount, ifcStatus(made.ifc).includes("recvra 1")], [0, true]);
   assertEquals(refusalCode(() => at.ifc("bind loopback", "recvra6")), "EFAIL");
 });
 

@@ -9,7 +9,7 @@
 import { type Conv, ERR_QUEUE_LIMIT } from "../../devices/ip/conv.ts";
 import { GROUPS_PER_CONV_MAX } from "../../devices/ip/conv_groups.ts";
 import { BACKLOG_MAX } from "../../devices/ip/conv_space.ts";
-import { IPLIFCS_MAX } from "../../devices/ip/ipifc.ts";
+import { IPLIFCS_MAX } from "../../devices/ip/ifc_addresses.ts";
 import type { IpStack } from "../../devices/ip/ip_stack.ts";
 import { LOG_BYTES_MAX } from "../../devices/ip/netlog.ts";
 import { NEIGHBORS_MAX } from "../../devices/ip/neighbor_store.ts";
