@@ -7,7 +7,7 @@
  */
 
 import type { DevEnv } from "../../kernel/dev.ts";
-import type { Icmp6Counts } from "./icmp6_counts.ts";
+import type { IcmpCounts } from "./icmp_counts.ts";
 import type { NetLog } from "./netlog.ts";
 import type { IpStats } from "./stats.ts";
 
@@ -16,7 +16,7 @@ export interface IpEnv {
   /** The clock, the randomness and the buffers of the kernel. */
   readonly env: DevEnv;
   readonly stats: IpStats;
-  readonly icmp6: Icmp6Counts;
+  readonly icmp6: IcmpCounts;
   readonly log: NetLog;
   /** Whether packets for others are passed on (`iprouting`). */
   readonly forwarding: boolean;

@@ -16,8 +16,6 @@
  * @module
  */
 
-import { Checksum } from "../../kernel/block.ts";
-import { get16 } from "../../kernel/wire/bytes.ts";
 import {
   ICMP_ECHO_REPLY,
   ICMP_ECHO_REQUEST,
@@ -38,12 +36,8 @@ import {
 } from "../../kernel/wire/icmp.ts";
 import { IP_PROTO_ICMP } from "../../kernel/wire/ip_proto.ts";
 import { IPV4_HEADER_LEN, IPV4_TOTAL_MAX, ipv4Tos } from "../../kernel/wire/ipv4.ts";
-import { TTL_DEFAULT } from "./conv.ts";
-import { EchoConvs, type EchoForm } from "./echo_convs.ts";
-import { sendPacket } from "./ip_output.ts";
-import { LogFlag } from "./netlog.ts";
-import type { InputPacket } from "./packet.ts";
-import type { Advice } from "./proto.ts";
+import { IcmpBase, type IcmpForm, type Meaning, type Quote } from "./icmp_base.ts";
+import { IcmpCounts } from "./icmp_counts.ts";
 
 /** Types that have a line in `stats`: 0 to 18 (Akaros). */
 const TYPES_COUNTED = 19;
@@ -80,154 +74,54 @@ function hasId(type: number): boolean {
     type === ICMP_TIMESTAMP_REPLY;
 }
 
-const FORM: EchoForm = {
+const FORM: IcmpForm = {
+  headerLen: ICMP_HEADER_LEN,
+  echoRequest: ICMP_ECHO_REQUEST,
+  echoReply: ICMP_ECHO_REPLY,
   room: IPV4_HEADER_LEN,
   max: IPV4_TOTAL_MAX,
   protocol: IP_PROTO_ICMP,
   hasId,
+  quotes: (type) => type === ICMP_UNREACHABLE || type === ICMP_TIME_EXCEEDED || type === ICMP_PARAMETER_PROBLEM,
+  checksumOk: icmpChecksumOk,
   setChecksum: setIcmpChecksum,
+  setType: setIcmpType,
+  tos: ipv4Tos,
 };
 
-/** ICMP of one stack. */
-export class IcmpProto extends EchoConvs {
+/** ICMP of one stack. Redirects, timestamps and router advertisements are ignored. */
+export class IcmpProto extends IcmpBase {
   override readonly name = "icmp";
   override readonly index = 3;
   override readonly ipProtocols: readonly number[] = [IP_PROTO_ICMP];
-  override readonly form: EchoForm = FORM;
-  inMsgs = 0;
-  outMsgs = 0;
-  /** Messages dropped, by reason. */
-  csumErrs = 0;
-  lenErrs = 0;
-  /** Errors whose quote is malformed, or about a packet that we did not send. */
-  hlenErrs = 0;
-  /** Echo requests to a group. */
-  groupEchos = 0;
-  /** Messages of types that nobody here takes: redirects, timestamps, router advertisements. */
-  ignored = 0;
-  readonly #in: number[] = new Array<number>(TYPES_COUNTED).fill(0);
-  readonly #out: number[] = new Array<number>(TYPES_COUNTED).fill(0);
+  override readonly form: IcmpForm = FORM;
+  protected override readonly version = 4;
+  protected override readonly counts: IcmpCounts = new IcmpCounts();
 
-  // --- input
-  // ----------------------------------------------------------------------------------------------------------
+  protected override quoteOf(buf: Uint8Array, at: number, end: number): Quote | null {
+    const quote = parseIcmpQuote(buf, at, end);
+    if (quote === null) return null;
+    const { src, dst, protocol } = quote.ip;
+    return { src, dst, protocol, ipAt: quote.ipAt, transportAt: quote.transportAt, end: quote.end };
+  }
 
-  override input(packet: InputPacket): void {
-    const { block } = packet;
-    const { buf } = block;
-    const at = block.rp + packet.headerLen;
-    this.inMsgs++;
-    if (block.wp - at < ICMP_HEADER_LEN) {
-      this.lenErrs++;
-      return block.free();
-    }
-    if (block.checksum === Checksum.None && !icmpChecksumOk(buf, at, block.wp)) {
-      this.csumErrs++;
-      return block.free();
-    }
+  protected override meaningOf(buf: Uint8Array, at: number): Meaning {
     const type = icmpType(buf, at);
-    if (type < TYPES_COUNTED) this.#in[type]!++;
-    if (type === ICMP_ECHO_REQUEST) this.#request(packet, at);
-    else if (hasId(type)) this.toConv(packet, at);
-    else if (type === ICMP_UNREACHABLE || type === ICMP_TIME_EXCEEDED || type === ICMP_PARAMETER_PROBLEM) {
-      this.#error(packet, at, type);
-    } else {
-      this.ignored++;
-      block.free();
-    }
-  }
-
-  /** An echo request: answered here, unless its identifier is bypassed. */
-  #request(packet: InputPacket, at: number): void {
-    const { block, src, dst, cast } = packet;
-    if (this.bypassedRequest(packet, at)) return;
-    if (cast !== "unicast") {
-      this.groupEchos++;
-      return block.free();
-    }
-    const tos = ipv4Tos(block.buf, block.rp);
-    block.pull(packet.headerLen);
-    setIcmpType(block.buf, at, ICMP_ECHO_REPLY);
-    block.clearOffload();
-    const result = sendPacket(this.stack, block, {
-      src: dst,
-      dst: src,
-      protocol: IP_PROTO_ICMP,
-      ttl: TTL_DEFAULT,
-      tos,
-    });
-    if (result === "sent" || result === "dropped") this.countOut(ICMP_ECHO_REPLY);
-    else block.free();
-  }
-
-  /** An error: whoever sent the quoted packet is told. */
-  #error(packet: InputPacket, at: number, type: number): void {
-    const advice = this.#adviceOf(packet, at, type);
-    const proto = advice === null ? null : this.stack.protocolFor(advice.protocol);
-    if (advice === null) this.hlenErrs++;
-    else if (proto?.advise !== undefined) proto.advise(advice);
-    if (advice !== null && this.stack.log.wants(LogFlag.Icmp, advice.raddr)) {
-      this.stack.log.line(LogFlag.Icmp, `icmp in ${advice.text} about ${advice.raddr}`, advice.raddr);
-    }
-    packet.block.free();
-  }
-
-  /** What the message says, if it quotes a packet of ours (RFC 5927 4: a forger must at least know that). */
-  #adviceOf(packet: InputPacket, at: number, type: number): Advice | null {
-    const { block } = packet;
-    const { buf } = block;
-    const quote = parseIcmpQuote(buf, at, block.wp);
-    if (quote === null || !this.stack.self.isLocal(quote.ip.src)) return null;
     const code = buf[at + 1]!;
     const unreachable = type === ICMP_UNREACHABLE;
-    const isIcmp = quote.ip.protocol === IP_PROTO_ICMP;
+    const tooBig = unreachable && code === ICMP_UNREACHABLE_TOO_BIG;
     return {
       text: textOf(type, code),
-      version: 4,
-      type,
       code,
-      mtu: unreachable && code === ICMP_UNREACHABLE_TOO_BIG ? icmpNextHopMtu(buf, at) : 0,
-      unreachable: unreachable && code !== ICMP_UNREACHABLE_TOO_BIG,
+      mtu: tooBig ? icmpNextHopMtu(buf, at) : 0,
+      unreachable: unreachable && !tooBig,
       hard: unreachable && HARD_CODES.has(code),
       refused: unreachable && code === ICMP_UNREACHABLE_PORT,
-      protocol: quote.ip.protocol,
-      laddr: quote.ip.src,
-      raddr: quote.ip.dst,
-      lport: isIcmp ? Math.max(0, this.idOf(buf, quote.transportAt, quote.end)) : get16(buf, quote.transportAt),
-      rport: isIcmp ? 0 : get16(buf, quote.transportAt + 2),
-      block,
-      quotedAt: quote.ipAt,
-      transportAt: quote.transportAt,
     };
   }
 
-  protected override countOut(type: number): void {
-    this.outMsgs++;
-    if (type < TYPES_COUNTED) this.#out[type]!++;
-  }
-
-  // --- files
-  // ----------------------------------------------------------------------------------------------------------
-
   override stats(): string {
-    const { icmpErrors } = this.stack;
-    const lines: readonly [string, number | string][] = [
-      ["InMsgs", this.inMsgs],
-      ["InErrors", this.csumErrs + this.lenErrs + this.hlenErrs],
-      ["OutMsgs", this.outMsgs + icmpErrors.v4.sent],
-      ["CsumErrs", this.csumErrs],
-      ["LenErrs", this.lenErrs],
-      ["HlenErrs", this.hlenErrs],
-      ["GroupEchos", this.groupEchos],
-      ["NoConv", this.noConv],
-      ["QueueFull", this.queueFull],
-      ["Ignored", this.ignored],
-      ["OutErrors", icmpErrors.v4.sent],
-      ["OutSuppressed", icmpErrors.v4.suppressed],
-    ];
-    const types = this.#in.map((count, type) =>
-      [TYPE_NAMES[type] ?? `${type}`, `${count} ${this.#out[type]! + (icmpErrors.v4.byType[type] ?? 0)}`] as const
-    );
-    return [...lines, ...types].map(([name, value]) => `${name}: ${value}\n`).join("");
+    return this.format([], Array.from({ length: TYPES_COUNTED }, (_, type) => [type, TYPE_NAMES[type] ?? `${type}`]));
   }
 }
 

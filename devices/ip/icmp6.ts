@@ -1,21 +1,19 @@
 /**
- * ICMP for IPv6 (RFC 4443), and the door of neighbour discovery (RFC 4861).
+ * ICMP for IPv6 (RFC 4443), and the entry of neighbour discovery (RFC 4861).
  *
- * Path: ip6_input → icmp6 → ip_output (echo), echo_convs (replies), proto.advise (errors), nd, ra6 (discovery).
+ * Path: icmp_base → icmp6 → nd, ra6, mld.
  *
  * Conversations are echo identifiers: see echo_convs; the room before a message has 40 bytes, and after `headers` its
  * source and destination are looked at, where an IPv6 header has them (Akaros). The kernel answers echo requests
  * itself, unless the identifier is bypassed; never those to a group.
  *
  * "Packet too big" is remembered for its destination if it quotes a packet that we really sent. Messages of neighbour
- * discovery are believed only from the link (hop limit 255). Redirects are counted and ignored, as in IPv4.
+ * discovery count only from the link (hop limit 255). Redirects are counted and ignored, as in IPv4.
  *
  * @module
  */
 
-import { Checksum } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
-import { get16 } from "../../kernel/wire/bytes.ts";
 import {
   ICMP6_ECHO_REPLY,
   ICMP6_ECHO_REQUEST,
@@ -32,7 +30,6 @@ import {
   ICMP6_UNREACHABLE,
   ICMP6_UNREACHABLE_PORT,
   icmp6ChecksumOk,
-  icmp6Type,
   parseIcmp6,
   parseIcmp6Quote,
   setIcmp6Checksum,
@@ -44,15 +41,14 @@ import { IPV6_HEADER_LEN, ipv6HopLimit, ipv6TrafficClass } from "../../kernel/wi
 import { ICMP6_MLD_QUERY, MLD_HOP_LIMIT, mldQueryDelayMs } from "../../kernel/wire/mld.ts";
 import { ND_HOP_LIMIT, type NdMessage, parseNd } from "../../kernel/wire/nd.ts";
 import { solicitedNode } from "./addr6.ts";
-import { type Conv, TTL_DEFAULT } from "./conv.ts";
-import { EchoConvs, type EchoForm } from "./echo_convs.ts";
-import { sendPacket } from "./ip_output.ts";
+import type { Conv } from "./conv.ts";
+import { IcmpBase, type IcmpForm, type Meaning, type Quote } from "./icmp_base.ts";
+import type { IcmpCounts } from "./icmp_counts.ts";
 import type { NdLink } from "./ifc.ts";
 import type { Mld } from "./mld.ts";
 import type { NdTable } from "./nd.ts";
 import type { ProtoContext } from "./net_context.ts";
 import type { RouterAdverts } from "./ra6.ts";
-import { LogFlag } from "./netlog.ts";
 import type { InputPacket } from "./packet.ts";
 import { IPV6_TOTAL_MAX } from "./packet6.ts";
 import type { Advice } from "./proto.ts";
@@ -84,12 +80,19 @@ const UNREACHABLE_TEXTS: readonly string[] = [
 ];
 const HARD_CODES: ReadonlySet<number> = new Set([1, 4, 5, 6]);
 
-const FORM: EchoForm = {
+const FORM: IcmpForm = {
+  headerLen: ICMP6_HEADER_LEN,
+  echoRequest: ICMP6_ECHO_REQUEST,
+  echoReply: ICMP6_ECHO_REPLY,
   room: IPV6_HEADER_LEN,
   max: IPV6_TOTAL_MAX,
   protocol: IP_PROTO_ICMP6,
   hasId: (type) => type === ICMP6_ECHO_REQUEST || type === ICMP6_ECHO_REPLY,
+  quotes: (type) => type >= ICMP6_UNREACHABLE && type <= ICMP6_PARAMETER_PROBLEM,
+  checksumOk: icmp6ChecksumOk,
   setChecksum: setIcmp6Checksum,
+  setType: setIcmp6Type,
+  tos: ipv6TrafficClass,
 };
 
 /** What ICMPv6 needs of its stack: it brings neighbour discovery its messages. */
@@ -100,16 +103,12 @@ export interface Icmp6Context extends ProtoContext {
 }
 
 /** ICMPv6 of one stack. */
-export class Icmp6Proto extends EchoConvs<Icmp6Context> {
+export class Icmp6Proto extends IcmpBase<Icmp6Context> {
   override readonly name = "icmpv6";
   override readonly index = 4;
   override readonly ipProtocols: readonly number[] = [IP_PROTO_ICMP6];
-  override readonly form: EchoForm = FORM;
-  /** Messages dropped, by reason. */
-  csumErrs = 0;
-  lenErrs = 0;
-  /** Errors whose quote is malformed, or about a packet that we did not send. */
-  hlenErrs = 0;
+  override readonly form: IcmpForm = FORM;
+  protected override readonly version = 6;
   /** Of neighbour discovery: from beyond the link; of a code but 0; about a group; with options that do not fit. */
   hoplimErrs = 0;
   icmpCodeErrs = 0;
@@ -119,10 +118,10 @@ export class Icmp6Proto extends EchoConvs<Icmp6Context> {
   addrmxpErrs = 0;
   /** A router that is not on the link. */
   routerAddrErrs = 0;
-  /** Echo requests to a group. */
-  groupEchos = 0;
-  /** Messages of types that nobody here takes. */
-  ignored = 0;
+
+  protected override get counts(): IcmpCounts {
+    return this.stack.icmp6;
+  }
 
   override ctl(conv: Conv, words: readonly string[]): boolean {
     if (words[0] !== "headers") return super.ctl(conv, words);
@@ -131,29 +130,11 @@ export class Icmp6Proto extends EchoConvs<Icmp6Context> {
     return true;
   }
 
-  override input(packet: InputPacket): void {
-    const { block, src, dst } = packet;
-    const { buf } = block;
-    const at = block.rp + packet.headerLen;
-    if (block.wp - at < ICMP6_HEADER_LEN) {
-      this.lenErrs++;
-      return block.free();
-    }
-    if (block.checksum === Checksum.None && !icmp6ChecksumOk(buf, at, block.wp, src, dst)) {
-      this.csumErrs++;
-      return block.free();
-    }
-    const type = icmp6Type(buf, at);
-    this.stack.icmp6.countIn(type);
-    if (type === ICMP6_ECHO_REQUEST) this.#request(packet, at);
-    else if (type === ICMP6_ECHO_REPLY) this.toConv(packet, at);
-    else if (type >= ICMP6_UNREACHABLE && type <= ICMP6_PARAMETER_PROBLEM) this.#error(packet, at, type);
-    else if (type >= ICMP6_ROUTER_SOLICIT && type <= ICMP6_NEIGHBOR_ADVERT) this.#discovery(packet, at);
+  protected override other(packet: InputPacket, at: number, type: number): boolean {
+    if (type >= ICMP6_ROUTER_SOLICIT && type <= ICMP6_NEIGHBOR_ADVERT) this.#discovery(packet, at);
     else if (type === ICMP6_MLD_QUERY) this.#query(packet, at);
-    else {
-      this.ignored++;
-      block.free();
-    }
+    else return false;
+    return true;
   }
 
   /** A router asks for our groups (RFC 3810 6.2: only one on the link may). */
@@ -165,72 +146,29 @@ export class Icmp6Proto extends EchoConvs<Icmp6Context> {
     block.free();
   }
 
-  /** An echo request: answered here, unless its identifier is bypassed. */
-  #request(packet: InputPacket, at: number): void {
-    const { block, src, dst, cast } = packet;
-    if (this.bypassedRequest(packet, at)) return;
-    if (cast !== "unicast") {
-      this.groupEchos++;
-      return block.free();
-    }
-    const tos = ipv6TrafficClass(block.buf, block.rp);
-    block.pull(packet.headerLen);
-    // The ends change places, which the checksum does not see.
-    setIcmp6Type(block.buf, at, ICMP6_ECHO_REPLY);
-    block.clearOffload();
-    const options = { src: dst, dst: src, protocol: IP_PROTO_ICMP6, ttl: TTL_DEFAULT, tos };
-    const result = sendPacket(this.stack, block, options);
-    if (result === "sent" || result === "dropped") this.countOut(ICMP6_ECHO_REPLY);
-    else block.free();
-  }
-
   // --- errors
-  // ---------------------------------------------------------------------------------------------------------
 
-  /** An error: whoever sent the quoted packet is told. */
-  #error(packet: InputPacket, at: number, type: number): void {
-    const { stack } = this;
-    const advice = this.#adviceOf(packet, at, type);
-    if (advice === null) {
-      this.hlenErrs++;
-    } else {
-      const isOurs = stack.protocolFor(advice.protocol)?.advise?.(advice) === true;
-      if (isOurs && advice.mtu > 0) stack.pathMtus.learn(advice.raddr, advice.mtu);
-      if (stack.log.wants(LogFlag.Icmp, advice.raddr)) {
-        stack.log.line(LogFlag.Icmp, `icmpv6 in ${advice.text} about ${advice.raddr}`, advice.raddr);
-      }
-    }
-    packet.block.free();
+  protected override confirmed({ raddr, mtu }: Advice): void {
+    if (mtu > 0) this.stack.pathMtus.learn(raddr, mtu);
   }
 
-  /** What the message says, if it quotes a packet of ours. */
-  #adviceOf(packet: InputPacket, at: number, type: number): Advice | null {
-    const { block } = packet;
-    const { buf } = block;
-    const quote = parseIcmp6Quote(buf, at, block.wp);
-    const header = parseIcmp6(buf, at, block.wp);
-    if (quote === null || header === null || !this.stack.self.isLocal(quote.ip.src)) return null;
-    const { code, rest } = header;
-    const isIcmp = quote.protocol === IP_PROTO_ICMP6;
+  protected override quoteOf(buf: Uint8Array, at: number, end: number): Quote | null {
+    const quote = parseIcmp6Quote(buf, at, end);
+    if (quote === null) return null;
+    const { protocol, ipAt, transportAt } = quote;
+    return { src: quote.ip.src, dst: quote.ip.dst, protocol, ipAt, transportAt, end: quote.end };
+  }
+
+  protected override meaningOf(buf: Uint8Array, at: number, end: number): Meaning {
+    const { type, code, rest } = parseIcmp6(buf, at, end)!;
     const noProtocol = type === ICMP6_PARAMETER_PROBLEM && code === ICMP6_PARAMETER_NEXT_HEADER;
-    const unreachable = type === ICMP6_UNREACHABLE || noProtocol;
     return {
       text: textOf(type, code),
-      version: 6,
-      type,
       code,
       mtu: type === ICMP6_PACKET_TOO_BIG ? rest : 0,
-      unreachable,
+      unreachable: type === ICMP6_UNREACHABLE || noProtocol,
       hard: noProtocol || (type === ICMP6_UNREACHABLE && HARD_CODES.has(code)),
       refused: type === ICMP6_UNREACHABLE && code === ICMP6_UNREACHABLE_PORT,
-      protocol: quote.protocol,
-      laddr: quote.ip.src,
-      raddr: quote.ip.dst,
-      lport: isIcmp ? Math.max(0, this.idOf(buf, quote.transportAt, quote.end)) : get16(buf, quote.transportAt),
-      rport: isIcmp ? 0 : get16(buf, quote.transportAt + 2),
-      block,
-      quotedAt: quote.ipAt,
-      transportAt: quote.transportAt,
     };
   }
 
@@ -291,42 +229,21 @@ export class Icmp6Proto extends EchoConvs<Icmp6Context> {
         }
         return this.stack.adverts.advertised(link, src, message);
       case ICMP6_ROUTER_SOLICIT:
-        // Only routers that advertise themselves answer; that is a user program's affair.
+        // Only routers that advertise answer: that is for a user program.
         this.ignored++;
     }
   }
 
-  protected override countOut(type: number): void {
-    this.stack.icmp6.countOut(type);
-  }
-
   override stats(): string {
-    const { icmp6, icmpErrors: { v6 } } = this.stack;
-    const lines: readonly [string, number][] = [
-      ["InMsgs", icmp6.inMsgs + this.csumErrs + this.lenErrs],
-      ["InErrors", this.csumErrs + this.lenErrs + this.hlenErrs],
-      ["OutMsgs", icmp6.outMsgs + v6.sent],
-      ["CsumErrs", this.csumErrs],
-      ["LenErrs", this.lenErrs],
-      ["HlenErrs", this.hlenErrs],
+    const more: readonly (readonly [string, number])[] = [
       ["HoplimErrs", this.hoplimErrs],
       ["IcmpCodeErrs", this.icmpCodeErrs],
       ["TargetErrs", this.targetErrs],
       ["OptlenErrs", this.optlenErrs],
       ["AddrmxpErrs", this.addrmxpErrs],
       ["RouterAddrErrs", this.routerAddrErrs],
-      ["GroupEchos", this.groupEchos],
-      ["NoConv", this.noConv],
-      ["QueueFull", this.queueFull],
-      ["Ignored", this.ignored],
-      ["OutErrors", v6.sent],
-      ["OutSuppressed", v6.suppressed],
     ];
-    const types = icmp6.types(TYPE_NAMES).map((type) => {
-      const out = (icmp6.out[type] ?? 0) + (v6.byType[type] ?? 0);
-      return `${TYPE_NAMES[type] ?? type}: ${icmp6.in[type] ?? 0} ${out}\n`;
-    });
-    return lines.map(([name, value]) => `${name}: ${value}\n`).join("") + types.join("");
+    return this.format(more, this.counts.types(TYPE_NAMES).map((type) => [type, TYPE_NAMES[type] ?? `${type}`]));
   }
 }
 

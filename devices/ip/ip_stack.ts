@@ -14,7 +14,7 @@ import type { DevEnv } from "../../kernel/dev.ts";
 import { ArpTable } from "./arp.ts";
 import { ConvSpace, type SpaceContext } from "./conv_space.ts";
 import { Dad } from "./dad.ts";
-import { Icmp6Counts } from "./icmp6_counts.ts";
+import { IcmpCounts } from "./icmp_counts.ts";
 import { IcmpErrors } from "./icmp_errors.ts";
 import type { Ipifc } from "./ipifc.ts";
 import type { IfcContext } from "./medium.ts";
@@ -37,7 +37,7 @@ export type ProtoFactory = (stack: IpStack) => Proto;
 /** One whole IP stack. */
 export class IpStack implements ProtoContext, IfcContext, SpaceContext {
   readonly stats: IpStats = new IpStats();
-  readonly icmp6: Icmp6Counts = new Icmp6Counts();
+  readonly icmp6: IcmpCounts = new IcmpCounts();
   readonly log: NetLog = new NetLog();
   readonly ndb: Ndb = new Ndb();
   /** Interfaces; kept by ipifc. */

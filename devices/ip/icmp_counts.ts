@@ -1,7 +1,7 @@
 /**
- * Icmp6Counts: messages of ICMPv6 that came and went, by type.
+ * IcmpCounts: messages of ICMP or ICMPv6 that were received and sent, by type.
  *
- * Path: icmp6, nd_send → icmp6_counts → icmpv6/stats.
+ * Path: icmp_base, nd_send, mld → icmp_counts.
  *
  * @module
  */
@@ -10,7 +10,7 @@
 const TYPES_COUNTED = 144;
 
 /** Counters of one stack. */
-export class Icmp6Counts {
+export class IcmpCounts {
   inMsgs = 0;
   outMsgs = 0;
   readonly in: number[] = [];
