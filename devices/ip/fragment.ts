@@ -1,7 +1,7 @@
 /**
  * Cutting an IPv4 packet into fragments (RFC 791 3.2).
  *
- * Path: ip_output, forward → fragment → ipifc. ip6_output → fragment → fragment6 → ipifc.
+ * Path: ip_output, forward → fragment → fragment6 → ipifc.
  *
  * A packet that is a fragment itself keeps its place: offsets go on from its own, and only its last piece may say that
  * nothing follows. The first piece carries all options, the others those with the copied flag.

@@ -1,7 +1,7 @@
 /**
  * Cutting an IPv6 packet into fragments (RFC 8200 4.5): only its source does that.
  *
- * Path: ip6_output → fragment → fragment6 → ipifc.
+ * Path: fragment → fragment6.
  *
  *     | header, hop-by-hop options, routing | fragment header 8 | a piece of the rest |      one fragment
  *

@@ -29,7 +29,7 @@ import {
 import { Arrival } from "./arrival.ts";
 import { deliver } from "./deliver.ts";
 import { extensionFault } from "./extensions6.ts";
-import { forward6 } from "./forward6.ts";
+import { forward } from "./forward.ts";
 import { IcmpFault } from "./icmp_fault.ts";
 import type { Ifc } from "./ifc.ts";
 import type { NetContext } from "./net_context.ts";
@@ -94,7 +94,7 @@ function notForUs(stack: NetContext, arrived: Arrived6, arrival: Arrival): void 
   const { block, dst } = arrived;
   if (arrival === Arrival.LinkBroadcast && !dst.isMulticast) return drop(stack, block, "inLinkBroadcast");
   if (arrival === Arrival.Local || !stack.forwarding || dst.isMulticast) return drop(stack, block, "inNotForUs");
-  forward6(stack, packet6Of(block, arrived.ifc, "unicast"));
+  forward(stack, packet6Of(block, arrived.ifc, "unicast"));
 }
 
 /** A packet with extension headers. */

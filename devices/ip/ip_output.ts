@@ -1,8 +1,7 @@
 /**
- * IP output: which way, which header, in how many pieces (RFC 791, RFC 1122 3.3). What is to be IPv6 goes on to
- * ip6_output: this is the one place where that is decided.
+ * IP output, of both versions: which route, which header, in how many pieces (RFC 791, RFC 1122 3.3, RFC 8200).
  *
- * Path: protocols, bypass → ip_output (IPv6: → ip6_output) → way → ipifc.send | ipifc.sendLocal.
+ * Path: udp, tcp, icmp, bypass → ip_output → way → ipifc.
  *
  * Packets to an address of ours never see a link: they come in again by the interface's own loopback queue. Akaros asks
  * ARP for itself and has #ether turn them around.
@@ -14,57 +13,34 @@
 
 import { type Block, Segment } from "../../kernel/block.ts";
 import { pieceLength } from "../../kernel/segment.ts";
-import { put16 } from "../../kernel/wire/bytes.ts";
-import {
-  IPV4_HEADER_LEN,
-  IPV4_TOTAL_MAX,
-  ipv4DontFragment,
-  ipv4Dst,
-  ipv4HeaderLen,
-  ipv4Id,
-  ipv4IsFragment,
-  ipv4Src,
-  setIpv4Checksum,
-} from "../../kernel/wire/ipv4.ts";
+import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import { FAMILY_4 } from "./family4.ts";
+import { FAMILY_6 } from "./family6.ts";
 import { fragmentsFor } from "./fragment.ts";
-import { sendPacket6, sendRaw6 } from "./ip6_output.ts";
 import type { NetContext } from "./net_context.ts";
 import type { SendOptions, SendResult } from "./packet.ts";
+import type { Route } from "./route.ts";
 import { dispatch, wayTo } from "./way.ts";
 
-const VERSION_4_IHL_5 = 0x45;
-const TOS = 1;
-const TOTAL_LEN = 2;
-const ID = 4;
-const FRAG = 6;
-const TTL = 8;
-const PROTOCOL = 9;
-const SRC = 12;
-const DST = 16;
-const DONT_FRAGMENT = 0x4000;
-
-/** TTL and TOS that the kernel gives to raw packets when it is to choose (Akaros). */
-const KERNEL_TTL = 255;
-const KERNEL_TOS = 0;
-
 /**
- * Sends transport header and payload under a new IP header. What does not fit the link is fragmented, and what does may
- * be further on; `dontFragment` forbids both. (Akaros sets DF on all that fits, and never hears of a smaller link.)
+ * Sends transport header and payload under a new IP header. A packet that does not fit the link is fragmented, and one
+ * that does may be fragmented by IPv4's routers; `dontFragment` forbids both. (Akaros sets DF on all that fits, and
+ * never hears of a smaller link.)
  */
 export function sendPacket(stack: NetContext, block: Block, options: SendOptions): SendResult {
   const { stats } = stack;
   const { src, dst } = options;
-  if (!dst.isV4) return sendPacket6(stack, block, options);
+  const family = dst.isV4 ? FAMILY_4 : FAMILY_6;
   stats.outRequests++;
-  const route = wayTo(stack, src, dst);
+  const route = !dst.isV4 && src.isV4 ? null : wayTo(stack, src, dst);
   if (route === null) {
     stats.outNoRoutes++;
     return "noRoute";
   }
-  const totalLen = block.length + IPV4_HEADER_LEN;
-  const { mtu } = route;
+  const totalLen = block.length + family.headerLen;
+  const mtu = family.mtu(stack, route, dst);
   const fits = (block.segment === Segment.None ? totalLen : pieceLength(block)) <= mtu;
-  if (totalLen > IPV4_TOTAL_MAX) {
+  if (totalLen > family.totalMax) {
     stats.outTooLong++;
     return "tooBig";
   }
@@ -72,59 +48,43 @@ export function sendPacket(stack: NetContext, block: Block, options: SendOptions
     stats.fragFails++;
     return "tooBig";
   }
-  const at = block.push(IPV4_HEADER_LEN);
-  const { buf } = block;
-  buf[at] = VERSION_4_IHL_5;
-  buf[at + TOS] = options.tos;
-  put16(buf, at + TOTAL_LEN, totalLen);
-  put16(buf, at + ID, stack.nextIpId(options.protocol));
-  put16(buf, at + FRAG, options.dontFragment === true ? DONT_FRAGMENT : 0);
-  buf[at + TTL] = options.ttl;
-  buf[at + PROTOCOL] = options.protocol;
-  src.putV4(buf, at + SRC);
-  dst.putV4(buf, at + DST);
-  setIpv4Checksum(buf, at, IPV4_HEADER_LEN);
+  family.pushHeader(stack, block, options);
   if (fits) dispatch(stack, block, route, dst);
-  else for (const piece of fragmentsFor(stack, block, mtu)) dispatch(stack, piece, route, dst);
+  else sendFragments(stack, block, mtu, { route, dst });
   return "sent";
 }
 
 /**
- * Sends a packet that begins with an IP header, which the caller has found right in version, lengths and addresses. Its
- * own fields are kept, options and fragment fields included; `kernelHeader` gives it TTL 255, TOS 0, a fresh id and DF
- * instead, as Akaros does (but a fragment keeps its place). The header checksum is always ours.
+ * Sends a packet that begins with an IP header, which the caller has checked: version, lengths and addresses. Its own
+ * fields are kept, options, extension and fragment headers included; `kernelHeader` gives it TTL 255, TOS 0, a fresh id
+ * and DF instead, as Akaros does (but a fragment keeps its place). IPv4's header checksum is always ours.
  */
 export function sendRaw(stack: NetContext, block: Block, options: { kernelHeader: boolean }): SendResult {
-  if (block.buf[block.rp]! >>> 4 === 6) return sendRaw6(stack, block, options);
   const { stats } = stack;
+  const { kernelHeader } = options;
+  const family = block.buf[block.rp]! >>> 4 === 6 ? FAMILY_6 : FAMILY_4;
   stats.outRequests++;
-  if (block.wp - block.rp < Math.min(block.length, 60)) block.own();
+  family.own(block);
   const { buf, rp } = block;
-  const dst = ipv4Dst(buf, rp);
-  const route = buf[rp]! >>> 4 === 4 ? wayTo(stack, ipv4Src(buf, rp), dst) : null;
+  const dst = family.dst(buf, rp);
+  const route = family.isSound(buf, rp) ? wayTo(stack, family.src(buf, rp), dst) : null;
   if (route === null) {
     stats.outNoRoutes++;
     return "noRoute";
   }
-  const { mtu } = route;
-  const fits = (block.segment === Segment.None ? block.length : pieceLength(block)) <= mtu;
-  if (!fits && (ipv4DontFragment(buf, rp) || block.segment !== Segment.None)) {
+  const mtu = family.mtu(stack, route, dst);
+  const fits = family.wireLength(block) <= mtu;
+  if (!fits && !family.mayFragment(block, kernelHeader)) {
     stats.fragFails++;
     return "tooBig";
   }
-  if (options.kernelHeader) {
-    buf[rp + TTL] = KERNEL_TTL;
-    buf[rp + TOS] = KERNEL_TOS;
-    if (!ipv4IsFragment(buf, rp)) {
-      put16(buf, rp + ID, stack.nextIpId(buf[rp + PROTOCOL]!));
-      put16(buf, rp + FRAG, fits ? DONT_FRAGMENT : 0);
-    }
-  } else if (!fits && ipv4Id(buf, rp) === 0 && !ipv4IsFragment(buf, rp)) {
-    // RFC 6864 4.2: what becomes fragments needs an id of its own, and this writer left it to us.
-    put16(buf, rp + ID, stack.nextIpId(buf[rp + PROTOCOL]!));
-  }
-  setIpv4Checksum(buf, rp, ipv4HeaderLen(buf, rp));
+  family.finishHeader(stack, block, kernelHeader, fits);
   if (fits) dispatch(stack, block, route, dst);
-  else for (const piece of fragmentsFor(stack, block, mtu)) dispatch(stack, piece, route, dst);
+  else sendFragments(stack, block, mtu, { route, dst });
   return "sent";
+}
+
+/** Sends the fragments of `block` (consumed). */
+function sendFragments(stack: NetContext, block: Block, mtu: number, to: { route: Route; dst: IpAddr }): void {
+  for (const piece of fragmentsFor(stack, block, mtu)) dispatch(stack, piece, to.route, to.dst);
 }

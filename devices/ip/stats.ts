@@ -1,7 +1,7 @@
 /**
  * IpStats: what IP of one stack has done and refused, as the `stats` file of ipifc tells it.
  *
- * Path: ip_input, ip6_input, ip_output, ip6_output, forward, reassembly, arp, nd, media → stats → ipifc/stats.
+ * Path: ip_input, ip6_input, ip_output, forward, reassembly, arp, nd, media → stats → ipifc/stats.
  *
  * A packet that is dropped raises exactly one counter, which says why. The figures of the IP MIB (RFC 1213 6.4, the
  * names of Akaros' file) that stand for several reasons are sums of them.

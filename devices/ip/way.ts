@@ -1,7 +1,7 @@
 /**
  * The way of a packet out of this host: which route, from which address, in which sizes; for both versions of IP.
  *
- * Path: ip_output, ip6_output, bypass, protocols → way → route, self_table → ipifc.send | ipifc.sendLocal.
+ * Path: ip_output, bypass, protocols → way → route, self_table → ipifc.send | ipifc.sendLocal.
  *
  * Groups and IPv6 link-local addresses mean something on one link only: packets to them go out where their source
  * address is. So a conversation chooses its link by its local address (RFC 4007 6 has zone indexes for that).
