@@ -201,6 +201,20 @@ Deno.test("a FIN is no duplicate acknowledgment (RFC 5681 2)", () => {
   assertEquals([peer.state, peer.tcb.dupAcks], ["Close_wait", 0]);
 });
 
+Deno.test("what was SACKed is kept while the receive queue has no room for it (RFC 2018 8)", () => {
+  const peer = peerEstablished({ syn: { sackOk: true } });
+  peer.sends({ seq: 4, data: "def" });
+  peer.sends({ seq: 7, data: "ghi" });
+  let limit = 3;
+  Object.defineProperty(peer.tcb.rq, "canWrite", { get: () => peer.tcb.rq.length < limit, configurable: true });
+  peer.sends({ seq: 1, data: "abc" });
+  assertEquals([peer.tcb.rcv.nxt - peer.iss, peer.tcb.resequence.length], [4, 6]);
+  limit = 100;
+  peer.sends({ seq: 4, data: "def" });
+  peer.ignores();
+  assertEquals([peer.reads(), peer.tcb.resequence.length], ["abcdefghi", 0]);
+});
+
 // --- resets
 
 Deno.test("a reset of a connection with timestamps has them (RFC 7323 3.2)", () => {

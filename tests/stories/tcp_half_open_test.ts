@@ -117,6 +117,15 @@ Deno.test("a half-open call takes no round trip from an answer that was sent twi
   assertEquals((peer.conv.calls[0]!.priv as Tcb).rtt.srttMs, 0);
 });
 
+Deno.test("after a timeout of the SYN-ACK data begin with one segment (RFC 5681 3.1, RFC 6298 5.7)", () => {
+  const peer = peerCalling({ syn: { mss: 1000 } });
+  peer.clock.advance(1000);
+  peer.expects({ flags: "SA", seq: 0 });
+  peer.sends({ seq: 1, ack: 1 });
+  const { congestion, rtt } = peer.conv.calls[0]!.priv as Tcb;
+  assertEquals({ cwnd: congestion.cwnd, rtoMs: rtt.rtoMs }, { cwnd: 1000, rtoMs: 3000 });
+});
+
 Deno.test("text and FIN of a SYN that crosses ours are read once the connection stands (RFC 9293 3.10.7.3)", () => {
   const text = peerSynReceived({ syn: { data: "early" } });
   text.sends({ seq: 1, ack: 1 });
@@ -144,7 +153,7 @@ const SERVED = 43_800;
 const OLD_NEXT = SERVED + 2;
 
 /** A connection that served {@link SERVED} bytes within 30 ms and closed into TIME-WAIT; the listener is there. */
-function peerServed(fixture: Fixture = {}): { peer: TcpPeer; old: Tcb; oldIrs: number } {
+function peerServed(fixture: Fixture = {}, end = ""): { peer: TcpPeer; old: Tcb; oldIrs: number } {
   const peer = peerCalling(fixture);
   const ts = fixture.syn?.ts;
   if (ts !== undefined) {
@@ -160,7 +169,8 @@ function peerServed(fixture: Fixture = {}): { peer: TcpPeer; old: Tcb; oldIrs: n
     for (const { data } of peer.heard.splice(0)) got += data.length;
     peer.sends({ seq: 1, ack: 1 + got });
   }
-  peer.close();
+  if (end === "") peer.close();
+  else peer.ctl(end);
   peer.ignores();
   peer.sends({ flags: "FA", seq: 1, ack: OLD_NEXT });
   peer.expects({ flags: "A", seq: OLD_NEXT, ack: 2 });
@@ -218,6 +228,19 @@ Deno.test("a new call in TIME-WAIT that is never acknowledged does not change wh
   assertEquals([stateOf(old), peer.host.tcp.limbo.length], ["Closed", 1]);
   peer.clock.advance(60_000);
   assertEquals([peer.host.tcp.limbo.length, peer.clock.timerCount], [0, 0]);
+});
+
+Deno.test("a new call ends a TIME-WAIT that its user still has open; the user finds the end", () => {
+  const { peer, old } = peerServed({}, "shutdown wr");
+  peer.sends({ flags: "S", seq: 100_000 });
+  peer.expects({ flags: "SA", ack: 100_001 });
+  peer.sends({ seq: 100_001, ack: 1, data: "hello" });
+  assertEquals([stateOf(old), peer.conv.calls.length], ["Closed", 1]);
+  assert(peer.conv.calls[0] !== old.conv);
+  peer.conv = old.conv;
+  assertEquals(peer.reads(), "EOF");
+  peer.close();
+  assertEquals(peer.host.tcp.busy(old.conv), false);
 });
 
 Deno.test("a SYN in TIME-WAIT is challenged where no listener would take it", () => {
@@ -288,6 +311,16 @@ Deno.test("a SYN cookie in TIME-WAIT is beyond the old SND.NXT too, or none is s
     assertEquals([stateOf(old), peer.conv.calls.length], ["Closed", 1], `seed ${seed}`);
   }
   assert(answered > 0 && silent > 0, `${answered} answered, ${silent} silent`);
+});
+
+Deno.test("a SYN cookie agrees to nothing that the listener does not offer", () => {
+  const peer = peerListen({ setup: ["timestamps off"] });
+  fillLimbo(peer);
+  peer.sends({ flags: "S", seq: 0 });
+  peer.expects({ flags: "SA", seq: 0, ack: 1 });
+  peer.sends({ seq: 1, ack: 1, ts: [1000, 0b110101] });
+  const { timestampsOk, sackOk, ecnOk } = peer.conv.calls[0]!.priv as Tcb;
+  assertEquals({ timestampsOk, sackOk, ecnOk }, { timestampsOk: false, sackOk: false, ecnOk: false });
 });
 
 Deno.test("a SYN cookie is good although the call is in the SYN queue by now", () => {

@@ -13,6 +13,7 @@
 import type { Timer } from "../../../kernel/time.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import { TCP_ACK, TCP_RST, TCP_SYN, type TcpHeader } from "../../../kernel/wire/tcp.ts";
+import { NO_TCP_OPTIONS } from "../../../kernel/wire/tcp_options.ts";
 import type { Conv } from "../conv.ts";
 import { BACKLOG_MAX } from "../conv_space.ts";
 import type { InputPacket } from "../packet.ts";
@@ -201,6 +202,7 @@ export class Limbo {
     tcb.wq.reopen();
     beginConnection(tcb);
     tcb.beginSending(entry.iss);
+    tcb.synResent = entry.retries > 0;
     raise(tcb, TcpEvent.Spawn);
     takeAgreement(tcb, entry.agreement, entry.irs);
     tcb.tsRecent = entry.tsRecent;
@@ -221,7 +223,7 @@ export class Limbo {
   }
 
   #fromCookie(call: Call): HalfOpen | null {
-    const { header, ends } = call;
+    const { header, ends, listener } = call;
     const { stats, clock } = this.#env;
     const peerMss = this.#readCookie(ends, header);
     if (peerMss === 0) {
@@ -229,7 +231,9 @@ export class Limbo {
       return null;
     }
     stats.synCookiesOk++;
-    const agreement = cookieAgreement(header.options, peerMss, WINDOW_SHIFT);
+    // The peer cannot agree to what this listener never offers.
+    const { timestamps } = (listener.priv as Tcb).config;
+    const agreement = cookieAgreement(timestamps ? header.options : NO_TCP_OPTIONS, peerMss, WINDOW_SHIFT);
     const iss = seq.add(header.ack, -1);
     return halfOpen(call, { iss, irs: seq.add(header.seq, -1), agreement, sentMs: clock.now() });
   }

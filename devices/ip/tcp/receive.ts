@@ -99,8 +99,11 @@ function accept(tcb: Tcb, block: Block): boolean {
 
 /** What had come before its turn and has it now. */
 function drain(tcb: Tcb): void {
-  for (let block = tcb.resequence.take(tcb.rcv.nxt); block !== null; block = tcb.resequence.take(tcb.rcv.nxt)) {
-    if (!accept(tcb, block)) return;
+  const { resequence, rcv, rq } = tcb;
+  // What was SACKed stays in the store while the queue has no room.
+  while (rq.canWrite) {
+    const block = resequence.take(rcv.nxt);
+    if (block === null || !accept(tcb, block)) return;
   }
 }
 
