@@ -219,6 +219,19 @@ for (const version of VERSIONS) {
   });
 }
 
+Deno.test("TIME-WAIT still answers its peer while a forged SYN waits in the SYN queue", () => {
+  const { peer, old, oldIrs } = peerServed();
+  peer.sends({ flags: "S", seq: 100_000 });
+  peer.expects({ flags: "SA", ack: 100_001 });
+  peer.irs = oldIrs;
+  peer.sends({ flags: "FA", seq: 1, ack: OLD_NEXT });
+  peer.expects({ flags: "A", seq: OLD_NEXT, ack: 2 });
+  peer.sends({ flags: "R", seq: 2 });
+  peer.sends({ flags: "RA", seq: 2, ack: OLD_NEXT });
+  peer.expectsNothing();
+  assertEquals([stateOf(old), peer.host.tcp.limbo.length], ["Closed", 1]);
+});
+
 Deno.test("a new call in TIME-WAIT that is never acknowledged does not change when TIME-WAIT ends", () => {
   const { peer, old } = peerServed();
   peer.sends({ flags: "S", seq: 100_000 });

@@ -108,6 +108,8 @@ function endsOf(packet: InputPacket, header: TcpHeader): TcpEnds {
  * the new connection stands, and so is there still if the SYN was an old duplicate (RFC 9293 3.6.1, MAY-2).
  */
 function callAfter({ space, limbo }: TcpDoors, old: Tcb, packet: InputPacket, header: TcpHeader): Call | null {
+  // All numbers of a new call are beyond the old SND.NXT: what acknowledges less is the old connection's.
+  if ((header.flags & TCP_ACK) !== 0 && seq.leq(header.ack, old.snd.nxt)) return null;
   const listener = space.table.findLocal(packet.dst, header.dstPort);
   if (listener === null || listener.bypass !== null || listener.state !== ConvState.Announced) return null;
   const ends = endsOf(packet, header);
