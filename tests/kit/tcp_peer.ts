@@ -101,7 +101,8 @@ export class TcpPeer {
   tsVal = 1000;
   tsEcr = 0;
   conv!: Conv;
-  readonly #here: IpAddr;
+  /** The host's address. */
+  readonly here: IpAddr;
   /** The peer's address. */
   readonly addr: IpAddr;
   readonly #ipHeaderLen: number;
@@ -109,10 +110,10 @@ export class TcpPeer {
   constructor(options: { iss?: number; seed?: number; version?: 4 | 6 } = {}) {
     this.iss = options.iss ?? 1000;
     const isV4 = options.version !== 6;
-    this.#here = isV4 ? HERE : HERE6;
+    this.here = isV4 ? HERE : HERE6;
     this.addr = isV4 ? THERE : THERE6;
     this.#ipHeaderLen = isV4 ? IPV4_HEADER_LEN : IPV6_HEADER_LEN;
-    this.host = new TcpHost(this.#here, this.clock, options.seed ?? 7);
+    this.host = new TcpHost(this.here, this.clock, options.seed ?? 7);
     this.host.onSend = (block) => {
       this.#hear(block);
       return "sent";
@@ -167,8 +168,8 @@ export class TcpPeer {
     buf[rp + 12] = headerLen << 2;
     buf.set(data, rp + headerLen);
     block.wp = rp + headerLen + data.length;
-    setTcpChecksum(buf, rp, block.wp, this.addr, this.#here);
-    putIpHeader(block, { src: this.addr, dst: this.#here, tos: said.tos ?? 0 });
+    setTcpChecksum(buf, rp, block.wp, this.addr, this.here);
+    putIpHeader(block, { src: this.addr, dst: this.here, tos: said.tos ?? 0 });
     block.checksum = Checksum.None;
     return block;
   }
@@ -281,6 +282,14 @@ export function peerListen(fixture: Fixture = {}): TcpPeer {
   return peer;
 }
 
+/** A call at a listener: answered, and not yet acknowledged. */
+export function peerCalling(fixture: Fixture = {}): TcpPeer {
+  const peer = peerListen(fixture);
+  peer.sends({ flags: "S", seq: 0, ...fixture.syn });
+  peer.expects({ flags: "SA", seq: 0, ack: 1 });
+  return peer;
+}
+
 /** SYN-SENT: ours is out. */
 export function peerSynSent(fixture: Fixture = {}): TcpPeer {
   const peer = new TcpPeer(fixture);
@@ -357,5 +366,12 @@ export function peerLastAck(fixture: Fixture = {}): TcpPeer {
   const peer = peerCloseWait(fixture);
   peer.ctl("shutdown wr");
   peer.expects({ flags: "FA", seq: 1, ack: 2 });
+  return peer;
+}
+
+/** TIME-WAIT, with a listener for its port. */
+export function peerTimeWaitListen(fixture: Fixture = {}): TcpPeer {
+  const peer = peerTimeWait(fixture);
+  peer.host.announce(peer.host.conv(...(fixture.setup ?? [])), OUR_PORT);
   return peer;
 }

@@ -5,7 +5,9 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import fc from "fast-check";
 import type { Tcb } from "../../devices/ip/tcp/tcb.ts";
+import { fuzz } from "../kit/fuzz.ts";
 import {
   type Fixture,
   peerCloseWait,
@@ -160,6 +162,31 @@ for (const { state, fixture, theirs, ours } of STATES) {
     peer.expects({ flags: "A", seq: ours, ack: theirs });
   });
 }
+
+Deno.test("whatever else a segment has, with an ACK of what was never sent it changes nothing", () => {
+  const near = fc.integer({ min: -70_000, max: 70_000 });
+  const segment = fc.record({
+    state: fc.constantFrom(...STATES),
+    version: fc.constantFrom(...VERSIONS),
+    flags: fc.constantFrom("A", "FA", "PA", "EA", "CA", "FPUA", "ECFA"),
+    seq: fc.oneof(near, fc.integer({ min: -3, max: 3 })),
+    ack: fc.integer({ min: 1, max: 2 ** 31 - 1 }),
+    window: fc.nat(65_535),
+    length: fc.constantFrom(0, 1, 100, 1460),
+    ts: fc.tuple(fc.integer({ min: 200, max: 2 ** 30 }), fc.nat()),
+    tos: fc.nat(3),
+  });
+  fc.assert(
+    fc.property(segment, ({ state: { fixture, theirs, ours }, version, ...said }) => {
+      const peer = fixture({ version, syn: { ...TS, sackOk: true } });
+      peer.clock.advance(10);
+      const before = learned(peer.tcb);
+      peer.sends({ ...said, seq: theirs + said.seq, ack: ours + said.ack, sack: [[1, 2]] });
+      assertEquals(learned(peer.tcb), before);
+    }),
+    fuzz(200),
+  );
+});
 
 Deno.test("PAWS keeps the true peer after a refused segment with a later timestamp (RFC 5961 5, RFC 7323 5.3)", () => {
   const peer = peerEstablished({ syn: TS });

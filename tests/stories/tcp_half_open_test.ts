@@ -9,18 +9,10 @@ import * as seq from "../../kernel/wire/seq.ts";
 import { LIMBO_MAX } from "../../devices/ip/tcp/limbo.ts";
 import { STATE_NAMES } from "../../devices/ip/tcp/state.ts";
 import type { Tcb } from "../../devices/ip/tcp/tcb.ts";
-import { type Fixture, peerListen, peerSynReceived, type Said, type TcpPeer } from "../kit/tcp_peer.ts";
+import { type Fixture, peerCalling, peerListen, peerSynReceived, type Said, type TcpPeer } from "../kit/tcp_peer.ts";
 
 const VERSIONS = [4, 6] as const;
 const WINDOW = 65_535;
-
-/** A call at a listener that waits for its acknowledgment. */
-function peerCalling(fixture: Fixture = {}): TcpPeer {
-  const peer = peerListen(fixture);
-  peer.sends({ flags: "S", seq: 0, ...fixture.syn });
-  peer.expects({ flags: "SA", seq: 0, ack: 1 });
-  return peer;
-}
 
 /** The two ways to be half open; how to see that the connection stands, and that it is gone. */
 const HALF_OPEN: readonly {
