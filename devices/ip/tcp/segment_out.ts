@@ -1,7 +1,7 @@
 /**
  * One segment leaves: header, options, payload copied from conv.wq, checksum owed (RFC 9293 3.1).
  *
- * Path: output, life, limbo, handshake, timeouts → segment_out → ip_output.
+ * Path: output, life, half_open, handshake, timeouts → segment_out → ip_output.
  *
  * A segment of more than one MSS carries the metadata by which a link, or the software before it, cuts it. What leaves
  * carries the acknowledgment and the window of now, so sending anything settles a delayed acknowledgment.
@@ -231,7 +231,7 @@ function transmitBlock(env: TcpEnv, block: Block, options: SendOptions): SendRes
   return result;
 }
 
-/** A segment that belongs to no connection of ours: a SYN-ACK from limbo, or a reset. */
+/** A segment that belongs to no connection of ours: what a half-open call sends, or a reset. */
 export interface LooseSegment {
   readonly fields: TcpFields;
   readonly ttl: number;
