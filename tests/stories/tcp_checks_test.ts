@@ -197,6 +197,15 @@ Deno.test("PAWS keeps the true peer after a refused segment with a later timesta
   assertEquals([peer.tcb.tsRecent, peer.reads()], [210, "true"]);
 });
 
+Deno.test("after 24 days TS.Recent is renewed by an earlier timestamp, and PAWS holds again (RFC 7323 5.5)", () => {
+  const peer = peerEstablished({ syn: TS });
+  peer.clock.advance(25 * 24 * 3600 * 1000);
+  peer.sends({ seq: 1, ack: 1, data: "young", ts: [100, 0] });
+  assertEquals(peer.tcb.tsRecent, 100);
+  peer.sends({ seq: 6, ack: 1, data: "old", ts: [99, 0] });
+  assertEquals(peer.reads(), "young");
+});
+
 Deno.test("segments of a blind attacker do not hold up keepalives: a dead peer is found", () => {
   const peer = peerEstablished();
   peer.ctl("keepalive 10000");
