@@ -10,7 +10,9 @@ import { SeededRandom } from "../../kernel/random.ts";
 import type { Clock } from "../../kernel/time.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";
 import { IP_UNSPECIFIED, IpAddr } from "../../kernel/wire/ip_addr.ts";
+import { IP_PROTO_TCP } from "../../kernel/wire/ip_proto.ts";
 import { IPV4_HEADER_LEN } from "../../kernel/wire/ipv4.ts";
+import { IPV6_HEADER_LEN } from "../../kernel/wire/ipv6.ts";
 import type { Conv } from "../../devices/ip/conv.ts";
 import { runConvCtl } from "../../devices/ip/conv_ctl.ts";
 import { IpStack } from "../../devices/ip/ip_stack.ts";
@@ -22,9 +24,35 @@ import { TcpProto } from "../../devices/ip/tcp/tcp.ts";
 /** 10.0.0.1, the host under test, and 10.0.0.2, its peer. */
 export const HERE = IpAddr.v4(0x0a000001);
 export const THERE = IpAddr.v4(0x0a000002);
+/** The same two over IPv6. */
+export const HERE6 = new IpAddr(0xfd000000 | 0, 0, 0, 1);
+export const THERE6 = new IpAddr(0xfd000000 | 0, 0, 0, 2);
 export const MTU = 1500;
 
 const encoder = new TextEncoder();
+
+/** Puts an IP header, of the version of the addresses and without a checksum, before a segment. */
+export function putIpHeader(block: Block, { src, dst, tos }: { src: IpAddr; dst: IpAddr; tos: number }): void {
+  const segmentLen = block.length;
+  const headerLen = src.isV4 ? IPV4_HEADER_LEN : IPV6_HEADER_LEN;
+  const at = block.push(headerLen);
+  const { buf } = block;
+  buf.fill(0, at, at + headerLen);
+  if (src.isV4) {
+    buf[at] = 0x45;
+    buf[at + 1] = tos;
+    put16(buf, at + 2, headerLen + segmentLen);
+    buf[at + 9] = IP_PROTO_TCP;
+    src.putV4(buf, at + 12);
+    dst.putV4(buf, at + 16);
+    return;
+  }
+  put16(buf, at, 0x6000 | tos << 4);
+  put16(buf, at + 4, segmentLen);
+  buf[at + 6] = IP_PROTO_TCP;
+  src.put(buf, at + 8);
+  dst.put(buf, at + 24);
+}
 
 /** TCP at one address. */
 export class TcpHost implements IpSender {
@@ -50,15 +78,7 @@ export class TcpHost implements IpSender {
   }
 
   send(block: Block, options: SendOptions): SendResult {
-    const at = block.push(IPV4_HEADER_LEN);
-    const { buf } = block;
-    buf.fill(0, at, at + IPV4_HEADER_LEN);
-    buf[at] = 0x45;
-    buf[at + 1] = options.tos;
-    put16(buf, at + 2, block.wp - at);
-    buf[at + 9] = options.protocol;
-    options.src.putV4(buf, at + 12);
-    options.dst.putV4(buf, at + 16);
+    putIpHeader(block, options);
     return this.onSend(block, options);
   }
 
@@ -69,13 +89,14 @@ export class TcpHost implements IpSender {
   /** A packet, IP header first, has come. */
   receive(block: Block): void {
     const { buf, rp } = block;
+    const isV4 = buf[rp]! >> 4 === 4;
     this.tcp.input({
       block,
-      version: 4,
-      headerLen: IPV4_HEADER_LEN,
+      version: isV4 ? 4 : 6,
+      headerLen: isV4 ? IPV4_HEADER_LEN : IPV6_HEADER_LEN,
       protocol: 6,
-      src: IpAddr.v4At(buf, rp + 12),
-      dst: IpAddr.v4At(buf, rp + 16),
+      src: isV4 ? IpAddr.v4At(buf, rp + 12) : IpAddr.at(buf, rp + 8),
+      dst: isV4 ? IpAddr.v4At(buf, rp + 16) : IpAddr.at(buf, rp + 24),
       cast: "unicast",
       ifc: null as never,
     });

@@ -11,7 +11,9 @@ import { assertEquals, fail } from "@std/assert";
 import { type Block, Checksum } from "../../kernel/block.ts";
 import { Block as BlockClass } from "../../kernel/block.ts";
 import { VirtualClock } from "../../kernel/time.ts";
-import { put16 } from "../../kernel/wire/bytes.ts";
+import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import { IPV4_HEADER_LEN } from "../../kernel/wire/ipv4.ts";
+import { IPV6_HEADER_LEN } from "../../kernel/wire/ipv6.ts";
 import * as seq from "../../kernel/wire/seq.ts";
 import {
   emitTcp,
@@ -33,7 +35,7 @@ import { NO_TCP_OPTIONS, type SackBlock, type TcpOptions } from "../../kernel/wi
 import type { Conv } from "../../devices/ip/conv.ts";
 import { STATE_NAMES } from "../../devices/ip/tcp/state.ts";
 import type { Tcb } from "../../devices/ip/tcp/tcb.ts";
-import { HERE, TcpHost, THERE } from "./tcp_host.ts";
+import { HERE, HERE6, putIpHeader, TcpHost, THERE, THERE6 } from "./tcp_host.ts";
 
 export const OUR_PORT = 80;
 export const PEER_PORT = 5000;
@@ -99,10 +101,19 @@ export class TcpPeer {
   tsVal = 1000;
   tsEcr = 0;
   conv!: Conv;
+  /** The host's address. */
+  readonly here: IpAddr;
+  /** The peer's address. */
+  readonly addr: IpAddr;
+  readonly #ipHeaderLen: number;
 
-  constructor(options: { iss?: number; seed?: number } = {}) {
+  constructor(options: { iss?: number; seed?: number; version?: 4 | 6 } = {}) {
     this.iss = options.iss ?? 1000;
-    this.host = new TcpHost(HERE, this.clock, options.seed ?? 7);
+    const isV4 = options.version !== 6;
+    this.here = isV4 ? HERE : HERE6;
+    this.addr = isV4 ? THERE : THERE6;
+    this.#ipHeaderLen = isV4 ? IPV4_HEADER_LEN : IPV6_HEADER_LEN;
+    this.host = new TcpHost(this.here, this.clock, options.seed ?? 7);
     this.host.onSend = (block) => {
       this.#hear(block);
       return "sent";
@@ -119,11 +130,13 @@ export class TcpPeer {
 
   #hear(block: Block): void {
     const { buf, rp, wp } = block;
-    const header = parseTcp(buf, rp + 20, wp)!;
+    const at = rp + this.#ipHeaderLen;
+    const header = parseTcp(buf, at, wp)!;
     if ((header.flags & TCP_SYN) !== 0) this.irs = header.seq;
     if (header.options.hasTimestamps) this.tsEcr = header.options.tsVal;
-    const data = buf.slice(rp + 20 + header.headerLen, wp);
-    this.heard.push({ header, data, tos: buf[rp + 1]!, atMs: this.clock.now() });
+    const data = buf.slice(at + header.headerLen, wp);
+    const tos = this.addr.isV4 ? buf[rp + 1]! : (buf[rp]! << 4 | buf[rp + 1]! >> 4) & 0xff;
+    this.heard.push({ header, data, tos, atMs: this.clock.now() });
     block.free();
   }
 
@@ -147,25 +160,16 @@ export class TcpPeer {
       options: this.#options(said),
     };
     const raw = said.rawOptions ?? [];
-    const block = BlockClass.alloc(20 + tcpEmitLen(fields) + raw.length + data.length);
+    const block = BlockClass.alloc(tcpEmitLen(fields) + raw.length + data.length);
     const { buf, rp } = block;
-    buf.fill(0, rp, rp + 20);
-    buf[rp] = 0x45;
-    buf[rp + 1] = said.tos ?? 0;
-    THERE.putV4(buf, rp + 12);
-    HERE.putV4(buf, rp + 16);
-    let headerLen = emitTcp(
-      said.rawOptions === undefined ? fields : { ...fields, options: NO_TCP_OPTIONS },
-      buf,
-      rp + 20,
-    );
-    buf.set(raw, rp + 20 + headerLen);
+    let headerLen = emitTcp(said.rawOptions === undefined ? fields : { ...fields, options: NO_TCP_OPTIONS }, buf, rp);
+    buf.set(raw, rp + headerLen);
     headerLen += raw.length;
-    buf[rp + 32] = headerLen << 2;
-    buf.set(data, rp + 20 + headerLen);
-    block.wp = rp + 20 + headerLen + data.length;
-    put16(buf, rp + 2, block.wp - rp);
-    setTcpChecksum(buf, rp + 20, block.wp, THERE, HERE);
+    buf[rp + 12] = headerLen << 2;
+    buf.set(data, rp + headerLen);
+    block.wp = rp + headerLen + data.length;
+    setTcpChecksum(buf, rp, block.wp, this.addr, this.here);
+    putIpHeader(block, { src: this.addr, dst: this.here, tos: said.tos ?? 0 });
     block.checksum = Checksum.None;
     return block;
   }
@@ -263,6 +267,7 @@ function flagLetters(bits: number): string {
 export interface Fixture {
   readonly iss?: number;
   readonly seed?: number;
+  readonly version?: 4 | 6;
   readonly setup?: readonly string[];
   /** Options of the peer's SYN. */
   readonly syn?: Said;
@@ -277,11 +282,19 @@ export function peerListen(fixture: Fixture = {}): TcpPeer {
   return peer;
 }
 
+/** A call at a listener: answered, and not yet acknowledged. */
+export function peerCalling(fixture: Fixture = {}): TcpPeer {
+  const peer = peerListen(fixture);
+  peer.sends({ flags: "S", seq: 0, ...fixture.syn });
+  peer.expects({ flags: "SA", seq: 0, ack: 1 });
+  return peer;
+}
+
 /** SYN-SENT: ours is out. */
 export function peerSynSent(fixture: Fixture = {}): TcpPeer {
   const peer = new TcpPeer(fixture);
   peer.window = fixture.window ?? 65_535;
-  peer.conv = peer.host.connect(peer.host.conv(...(fixture.setup ?? [])), THERE, PEER_PORT, OUR_PORT);
+  peer.conv = peer.host.connect(peer.host.conv(...(fixture.setup ?? [])), peer.addr, PEER_PORT, OUR_PORT);
   peer.expects({ seq: 0, ack: 0, length: 0 });
   return peer;
 }
@@ -353,5 +366,12 @@ export function peerLastAck(fixture: Fixture = {}): TcpPeer {
   const peer = peerCloseWait(fixture);
   peer.ctl("shutdown wr");
   peer.expects({ flags: "FA", seq: 1, ack: 2 });
+  return peer;
+}
+
+/** TIME-WAIT, with a listener for its port. */
+export function peerTimeWaitListen(fixture: Fixture = {}): TcpPeer {
+  const peer = peerTimeWait(fixture);
+  peer.host.announce(peer.host.conv(...(fixture.setup ?? [])), OUR_PORT);
   return peer;
 }

@@ -17,9 +17,10 @@ import type { Tcb } from "../../devices/ip/tcp/tcb.ts";
 import { TcpState } from "../../devices/ip/tcp/state.ts";
 import { BUFFER_MAX } from "../../devices/ip/tcp/window.ts";
 import { fuzz } from "../kit/fuzz.ts";
-import { HERE, THERE } from "../kit/tcp_host.ts";
+import { HERE, putIpHeader, THERE } from "../kit/tcp_host.ts";
 import {
   type Fixture,
+  peerCalling,
   peerCloseWait,
   peerClosing,
   peerEstablished,
@@ -30,6 +31,7 @@ import {
   peerSynReceived,
   peerSynSent,
   peerTimeWait,
+  peerTimeWaitListen,
   type TcpPeer,
 } from "../kit/tcp_peer.ts";
 import { Sink, Source, TcpPair } from "../kit/tcp_pair.ts";
@@ -45,6 +47,8 @@ const STATES: readonly ((fixture?: Fixture) => TcpPeer)[] = [
   peerCloseWait,
   peerLastAck,
   peerTimeWait,
+  peerCalling,
+  peerTimeWaitListen,
 ];
 
 /** Numbers near the edges of everything. */
@@ -70,14 +74,9 @@ type Hostile = typeof hostile extends fc.Arbitrary<infer T> ? T : never;
 /** A segment of any bytes with a right checksum. */
 function build(peer: TcpPeer, one: Hostile): Block {
   const headerLen = 20 + (one.options.length + 3 & ~3);
-  const block = Block.alloc(20 + headerLen + one.length);
-  const { buf, rp } = block;
-  buf.fill(0, rp, rp + 20 + headerLen + one.length);
-  buf[rp] = 0x45;
-  buf[rp + 1] = one.tos;
-  THERE.putV4(buf, rp + 12);
-  HERE.putV4(buf, rp + 16);
-  const at = rp + 20;
+  const block = Block.alloc(headerLen + one.length);
+  const { buf, rp: at } = block;
+  buf.fill(0, at, at + headerLen + one.length);
   put16(buf, at, 5000);
   put16(buf, at + 2, 80);
   put32(buf, at + 4, seq.add(peer.iss, one.seq));
@@ -88,7 +87,8 @@ function build(peer: TcpPeer, one: Hostile): Block {
   put16(buf, at + 18, one.urgent);
   buf.set(one.options, at + 20);
   block.wp = at + headerLen + one.length;
-  setTcpChecksum(buf, at, block.wp, THERE, HERE);
+  setTcpChecksum(buf, at, block.wp, peer.addr, peer.here);
+  putIpHeader(block, { src: peer.addr, dst: peer.here, tos: one.tos });
   return block;
 }
 
@@ -130,9 +130,11 @@ function readAll(peer: TcpPeer): void {
 Deno.test("no sequence of segments in any state makes TCP throw or pass a limit, and it ends when all are gone", () => {
   const fixtures = fc.constantFrom(...STATES);
   const syn = fc.constantFrom({}, { sackOk: true, mss: 1000 }, { sackOk: true, ts: [1000, 0] as const, scale: 2 });
+  const version = fc.constantFrom(4 as const, 6 as const);
+  const attack = fc.array(hostile, { minLength: 1, maxLength: 40 });
   fc.assert(
-    fc.property(fixtures, syn, fc.array(hostile, { minLength: 1, maxLength: 40 }), (fixture, options, segments) => {
-      const peer = fixture({ syn: options });
+    fc.property(fixtures, version, syn, attack, (fixture, version, options, segments) => {
+      const peer = fixture({ version, syn: options });
       for (const one of segments) {
         userCalls(peer, one.call);
         peer.host.receive(build(peer, one));

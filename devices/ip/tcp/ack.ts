@@ -16,29 +16,30 @@
  */
 
 import * as seq from "../../../kernel/wire/seq.ts";
-import { TCP_ECE } from "../../../kernel/wire/tcp.ts";
-import { challenge } from "./challenge.ts";
+import { TCP_ECE, TCP_FIN } from "../../../kernel/wire/tcp.ts";
 import { raise } from "./life.ts";
 import { endProbe, onAcknowledgment, onEcnEcho } from "./recovery.ts";
 import type { Arriving } from "./segment_in.ts";
 import { TcpEvent, TcpState } from "./state.ts";
 import type { Tcb } from "./tcb.ts";
 
-/** Takes the acknowledgment; false: the segment goes no further. */
+/** Whether the peer may acknowledge this: else it is challenged, and its segment is not believed (RFC 5961 5). */
+export function isPossibleAck({ snd }: Tcb, ack: number): boolean {
+  return seq.leq(ack, snd.max) && seq.geq(ack, seq.add(snd.una, -snd.maxWnd));
+}
+
+/** Takes the acknowledgment of a segment that is believed; false: the connection is over. */
 export function takeAck(tcb: Tcb, segment: Arriving): boolean {
   const { snd, env } = tcb;
   const { ack } = segment;
-  if (seq.gt(ack, snd.max) || seq.lt(ack, seq.add(snd.una, -snd.maxWnd))) {
-    env.stats.ackDrops++;
-    challenge(tcb);
-    return false;
-  }
   const nowMs = env.clock.now();
   const { delivery } = env;
   delivery.clear();
   const flightBefore = tcb.flight;
   const ackedBytes = Math.max(0, seq.diff(ack, snd.una));
-  const isDuplicate = ack === snd.una && segment.length === 0 && segment.window << snd.shift === snd.wnd;
+  // RFC 5681 2: neither data nor a FIN, and the window as it was.
+  const isBare = segment.length === 0 && !segment.has(TCP_FIN);
+  const isDuplicate = isBare && ack === snd.una && segment.window << snd.shift === snd.wnd;
   if (ackedBytes > 0) advance(tcb, ack);
   if (tcb.sackOk && segment.options.sack.length > 0) {
     tcb.board.sack(segment.options.sack, snd.una, snd.max, delivery);

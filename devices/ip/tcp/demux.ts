@@ -17,12 +17,12 @@ import type { InputPacket } from "../packet.ts";
 import { ConvState } from "../proto.ts";
 import { inputSynSent } from "./handshake.ts";
 import { input } from "./input.ts";
-import { raise } from "./life.ts";
-import type { Limbo } from "./limbo.ts";
+import type { TcpEnds } from "./keyed_hash.ts";
+import type { Call, Limbo } from "./limbo.ts";
 import { refuse } from "./segment_out.ts";
 import { Arriving } from "./segment_in.ts";
-import { TcpEvent, TcpState } from "./state.ts";
-import type { Tcb, TcpEnv } from "./tcb.ts";
+import { TcpState } from "./state.ts";
+import type { Tcb, TcpConfig, TcpEnv } from "./tcb.ts";
 
 /** Where segments go. */
 export interface TcpDoors {
@@ -82,14 +82,11 @@ function deliver(doors: TcpDoors, conv: Conv | null, packet: InputPacket, header
   if (conv === null || tcb === null || tcb.state === TcpState.Closed) return refuseSegment(env, packet, header);
   if (tcb.state === TcpState.Listen) {
     if (conv.state !== ConvState.Announced) return refuseSegment(env, packet, header);
-    const ends = { laddr: packet.dst, lport: header.dstPort, raddr: packet.src, rport: header.srcPort };
-    return limbo.input({ packet, header, ends, listener: conv });
+    return limbo.input({ packet, header, ends: endsOf(packet, header), listener: conv, old: null });
   }
-  if (tcb.state === TcpState.TimeWait && isNewCall(tcb, header)) {
-    env.stats.timeWaitReuses++;
-    raise(tcb, TcpEvent.Expire);
-    const { table } = doors.space;
-    return deliver(doors, table.find(packet.src, header.srcPort, packet.dst, header.dstPort), packet, header);
+  if (tcb.state === TcpState.TimeWait) {
+    const call = callAfter(doors, tcb, packet, header);
+    if (call !== null) return limbo.input(call);
   }
   const segment = new Arriving(header, packet);
   if (tcb.state === TcpState.SynSent) inputSynSent(tcb, segment);
@@ -102,15 +99,34 @@ function refuseSegment(env: TcpEnv, packet: InputPacket, header: TcpHeader): voi
   packet.block.free();
 }
 
+function endsOf(packet: InputPacket, header: TcpHeader): TcpEnds {
+  return { laddr: packet.dst, lport: header.dstPort, raddr: packet.src, rport: header.srcPort };
+}
+
 /**
- * Whether a SYN for a connection in TIME-WAIT is a new connection: its timestamp, or else its sequence number, is later
- * than anything of the old one (RFC 6191 2).
+ * A segment of a new call with the ends of `old`, a connection in TIME-WAIT; null: it is for `old`. That stays until
+ * the new connection stands, and so is there still if the SYN was an old duplicate (RFC 9293 3.6.1, MAY-2).
  */
-function isNewCall(tcb: Tcb, header: TcpHeader): boolean {
+function callAfter({ space, limbo }: TcpDoors, old: Tcb, packet: InputPacket, header: TcpHeader): Call | null {
+  // All numbers of a new call are beyond the old SND.NXT: what acknowledges less is the old connection's.
+  if ((header.flags & TCP_ACK) !== 0 && seq.leq(header.ack, old.snd.nxt)) return null;
+  const listener = space.table.findLocal(packet.dst, header.dstPort);
+  if (listener === null || listener.bypass !== null || listener.state !== ConvState.Announced) return null;
+  const ends = endsOf(packet, header);
+  if (!isNewCall(old, header, (listener.priv as Tcb).config) && !limbo.expects(ends, header)) return null;
+  return { packet, header, ends, listener, old };
+}
+
+/**
+ * Whether a SYN for a connection in TIME-WAIT is a new connection (RFC 6191 2): its timestamp, or else its sequence
+ * number, is later than anything of the old one. Against an old one without timestamps a new one with them is safe.
+ */
+function isNewCall(old: Tcb, header: TcpHeader, config: TcpConfig): boolean {
   if ((header.flags & (TCP_SYN | TCP_ACK | TCP_RST)) !== TCP_SYN) return false;
-  const { options } = header;
-  if (tcb.timestampsOk && options.hasTimestamps && options.tsVal !== tcb.tsRecent) {
-    return seq.gt(options.tsVal, tcb.tsRecent);
+  const { hasTimestamps, tsVal } = header.options;
+  if (hasTimestamps && config.timestamps) {
+    if (!old.timestampsOk) return true;
+    if (tsVal !== old.tsRecent) return seq.gt(tsVal, old.tsRecent);
   }
-  return seq.gt(header.seq, tcb.rcv.nxt);
+  return seq.gt(header.seq, old.rcv.nxt);
 }

@@ -15,7 +15,7 @@ import { raise } from "./life.ts";
 import { agree, type Agreement, asksForEcn, mssOf } from "./options.ts";
 import { output } from "./output.ts";
 import { updateMss } from "./pmtu.ts";
-import { takeText } from "./receive.ts";
+import { queueText, takeText } from "./receive.ts";
 import { sendReset } from "./segment_out.ts";
 import type { Arriving } from "./segment_in.ts";
 import { TcpEvent, TcpState } from "./state.ts";
@@ -70,7 +70,6 @@ export function takeFirstTimestamp(tcb: Tcb, options: TcpOptions): void {
 
 /** A segment for a connection in SYN-SENT: four checks (RFC 9293 3.10.7.3). */
 export function inputSynSent(tcb: Tcb, segment: Arriving): void {
-  tcb.heardMs = tcb.env.clock.now();
   if (checkAck(tcb, segment) && checkReset(tcb, segment)) takeSyn(tcb, segment);
   segment.drop();
   if (tcb.state !== TcpState.Closed) output(tcb);
@@ -100,6 +99,7 @@ function takeSyn(tcb: Tcb, segment: Arriving): void {
     env.stats.flagDrops++;
     return;
   }
+  tcb.heardMs = env.clock.now();
   const ecn = asksForEcn(segment.flags) && !tcb.ecnGivenUp;
   takeAgreement(tcb, agree(config, segment.options, { isV4: tcb.isV4, ecn }), segment.seq);
   takeFirstTimestamp(tcb, segment.options);
@@ -109,6 +109,7 @@ function takeSyn(tcb: Tcb, segment: Arriving): void {
   snd.wnd = snd.maxWnd = segment.window;
   if (!segment.has(TCP_ACK)) {
     snd.wl1 = segment.seq;
+    queueText(tcb, segment);
     return raise(tcb, TcpEvent.Syn);
   }
   snd.una = snd.nxt;

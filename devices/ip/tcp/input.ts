@@ -20,13 +20,13 @@
 
 import * as seq from "../../../kernel/wire/seq.ts";
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from "../../../kernel/wire/tcp.ts";
-import { takeAck } from "./ack.ts";
+import { isPossibleAck, takeAck } from "./ack.ts";
 import { challenge } from "./challenge.ts";
 import { raise } from "./life.ts";
 import { output } from "./output.ts";
-import { noteDuplicate, takeText } from "./receive.ts";
+import { noteDuplicate, takeQueued, takeText } from "./receive.ts";
+import { type Arriving, isAcceptable, isResetAcceptable, mayLackTimestamps } from "./segment_in.ts";
 import { sendReset } from "./segment_out.ts";
-import type { Arriving } from "./segment_in.ts";
 import { mayReceive, TcpEvent, TcpState } from "./state.ts";
 import { settleSynTimeout } from "./timeouts.ts";
 import type { Tcb } from "./tcb.ts";
@@ -36,11 +36,11 @@ const TS_RECENT_LIFE_MS = 24 * 24 * 3600 * 1000;
 
 /** Takes a segment (given away) for a connection that is at least half open. */
 export function input(tcb: Tcb, segment: Arriving): void {
-  tcb.heardMs = tcb.env.clock.now();
-  tcb.keepaliveProbes = 0;
+  const wasHalfOpen = tcb.state === TcpState.SynReceived;
   if (passes(tcb, segment)) {
     // The sixth check is the urgent pointer: it moves nothing, and urgent data are data (RFC 9293 3.8.5, RFC 6093 6).
     takeText(tcb, segment);
+    if (wasHalfOpen) takeQueued(tcb);
   }
   segment.drop();
   if (tcb.state !== TcpState.Closed) output(tcb);
@@ -57,19 +57,17 @@ function passes(tcb: Tcb, segment: Arriving): boolean {
 
 /** First check: the segment is in the window. What of it is not is cut off. */
 function checkSequence(tcb: Tcb, segment: Arriving): boolean {
-  if (tcb.state === TcpState.SynReceived) trimRepeatedSyn(tcb, segment);
-  if (!checkTimestamp(tcb, segment)) return false;
-  if (!isAcceptable(tcb, segment)) {
-    answerUnacceptable(tcb, segment);
+  const { rcv } = tcb;
+  if (segment.has(TCP_RST)) {
+    if (isResetAcceptable(segment.seq, rcv.nxt, tcb.rcvWnd)) return true;
+    tcb.env.stats.windowDrops++;
     return false;
   }
-  const { options } = segment;
-  if (tcb.timestampsOk && options.hasTimestamps && seq.leq(segment.seq, tcb.rcv.acked)) {
-    // RFC 7323 4.3: the timestamp to echo is that of the first segment since our last acknowledgment.
-    if (seq.geq(options.tsVal, tcb.tsRecent)) {
-      tcb.tsRecent = options.tsVal;
-      tcb.tsRecentMs = tcb.heardMs;
-    }
+  if (tcb.state === TcpState.SynReceived) trimRepeatedSyn(tcb, segment);
+  if (!checkTimestamp(tcb, segment)) return false;
+  if (!isAcceptable(segment.seq, segment.span, rcv.nxt, tcb.rcvWnd)) {
+    answerUnacceptable(tcb, segment);
+    return false;
   }
   trim(tcb, segment);
   return true;
@@ -84,45 +82,41 @@ function trimRepeatedSyn(tcb: Tcb, segment: Arriving): void {
 
 /** PAWS, RFC 7323 5.3: an old duplicate from a window that had the same numbers. */
 function checkTimestamp(tcb: Tcb, segment: Arriving): boolean {
-  if (!tcb.timestampsOk || segment.has(TCP_RST)) return true;
+  if (!tcb.timestampsOk) return true;
   const { options } = segment;
-  const { stats } = tcb.env;
+  const { stats, clock } = tcb.env;
   if (!options.hasTimestamps) {
-    // RFC 7323 3.2: once agreed, every segment has them.
+    const isBefore = seq.add(segment.seq, 1) === tcb.rcv.nxt;
+    if (mayLackTimestamps(segment.flags, segment.length, isBefore)) return true;
     stats.pawsDrops++;
     return false;
   }
-  if (seq.geq(options.tsVal, tcb.tsRecent) || tcb.heardMs - tcb.tsRecentMs > TS_RECENT_LIFE_MS) return true;
+  if (seq.geq(options.tsVal, tcb.tsRecent) || clock.now() - tcb.tsRecentMs > TS_RECENT_LIFE_MS) return true;
   stats.pawsDrops++;
-  if (segment.length > 0 && seq.leq(segment.end, tcb.rcv.nxt)) noteDuplicate(tcb, segment.seq, segment.end);
-  if (segment.span > 0) tcb.ackNow = true;
-  else challenge(tcb);
+  answerOld(tcb, segment);
   return false;
 }
 
-/** RFC 9293 table 6. */
-function isAcceptable(tcb: Tcb, segment: Arriving): boolean {
-  const { rcv } = tcb;
-  const wnd = tcb.rcvWnd;
-  const { seq: from, span } = segment;
-  if (from === rcv.nxt) return true; // Also into a shut window: the ACK of it counts (RFC 9293 3.10.7.4).
-  // An empty segment right behind the window is what a peer sends that has filled it.
-  if (span === 0) return wnd > 0 && seq.between(rcv.nxt, from, rcv.edge);
-  return seq.inWindow(from, rcv.nxt, wnd) || seq.inWindow(seq.add(from, span - 1), rcv.nxt, wnd);
+function answerUnacceptable(tcb: Tcb, segment: Arriving): void {
+  tcb.env.stats.windowDrops++;
+  if (tcb.state === TcpState.TimeWait && isFinAgain(tcb, segment)) return raise(tcb, TcpEvent.Fin);
+  answerOld(tcb, segment);
 }
 
-function answerUnacceptable(tcb: Tcb, segment: Arriving): void {
-  const { stats } = tcb.env;
-  stats.windowDrops++;
-  if (segment.has(TCP_RST)) return;
-  const isOld = seq.leq(segment.end, tcb.rcv.nxt);
-  if (segment.has(TCP_FIN) && tcb.state === TcpState.TimeWait) return raise(tcb, TcpEvent.Fin);
-  if (segment.span > 0 && isOld && !segment.has(TCP_SYN)) {
-    if (segment.length > 0) noteDuplicate(tcb, segment.seq, seq.add(segment.seq, segment.length));
-    tcb.ackNow = true;
-    return;
+/** The peer's FIN, once more: our acknowledgment of it was lost. */
+function isFinAgain(tcb: Tcb, segment: Arriving): boolean {
+  return segment.has(TCP_FIN) && segment.end === tcb.rcv.nxt && segment.has(TCP_ACK) && isPossibleAck(tcb, segment.ack);
+}
+
+/** A retransmission is acknowledged again, and reported as a duplicate; everything else is challenged. */
+function answerOld(tcb: Tcb, segment: Arriving): void {
+  const isOld = segment.span > 0 && seq.leq(segment.end, tcb.rcv.nxt);
+  if (!isOld || segment.has(TCP_SYN)) return challenge(tcb);
+  // A duplicate may acknowledge what was sent long ago, but not what was never sent.
+  if (segment.length > 0 && segment.has(TCP_ACK) && seq.leq(segment.ack, tcb.snd.max)) {
+    noteDuplicate(tcb, segment.seq, seq.add(segment.seq, segment.length));
   }
-  challenge(tcb);
+  tcb.ackNow = true;
 }
 
 /** Cuts off what we have and what the window does not take. */
@@ -130,9 +124,9 @@ function trim(tcb: Tcb, segment: Arriving): void {
   const { rcv } = tcb;
   const early = seq.diff(rcv.nxt, segment.seq);
   if (early > 0 && segment.block !== null) {
-    // The reset check looks at where the segment began: a SYN or RST keeps it.
-    if (segment.has(TCP_SYN | TCP_RST)) return;
-    noteDuplicate(tcb, segment.seq, seq.add(segment.seq, Math.min(early, segment.length)));
+    // A SYN is only challenged.
+    if (segment.has(TCP_SYN)) return;
+    segment.cut = early;
     segment.block.rp += Math.min(early, segment.length);
     segment.seq = rcv.nxt;
     tcb.ackNow = true;
@@ -163,24 +157,48 @@ function checkSyn(tcb: Tcb, segment: Arriving): boolean {
   return false;
 }
 
-/** Fifth check. */
+/** Fifth check, the last one: a segment that passes it is believed. */
 function checkAck(tcb: Tcb, segment: Arriving): boolean {
   if (!segment.has(TCP_ACK)) {
     tcb.env.stats.flagDrops++;
     return false;
   }
-  if (tcb.state !== TcpState.SynReceived) return takeAck(tcb, segment);
-  const { snd } = tcb;
-  if (!seq.gt(segment.ack, snd.una) || seq.gt(segment.ack, snd.nxt)) {
-    sendReset(tcb, segment.ack);
-    return false;
+  if (tcb.state === TcpState.SynReceived) {
+    if (segment.ack !== tcb.snd.nxt) {
+      tcb.env.stats.ackDrops++;
+      sendReset(tcb, segment.ack);
+      return false;
+    }
+    hear(tcb, segment);
+    establish(tcb, segment);
+  } else {
+    if (!isPossibleAck(tcb, segment.ack)) {
+      tcb.env.stats.ackDrops++;
+      challenge(tcb);
+      return false;
+    }
+    hear(tcb, segment);
   }
-  establish(tcb, segment);
   return takeAck(tcb, segment);
 }
 
+/**
+ * The segment has passed all checks: the peer is alive, and its timestamp counts. RFC 7323 4.3: the timestamp to echo
+ * is that of the first segment since our last acknowledgment.
+ */
+function hear(tcb: Tcb, segment: Arriving): void {
+  const nowMs = tcb.env.clock.now();
+  tcb.heardMs = nowMs;
+  tcb.keepaliveProbes = 0;
+  const { options, header } = segment;
+  if (!tcb.timestampsOk || !options.hasTimestamps || seq.gt(header.seq, tcb.rcv.acked)) return;
+  // PAWS lets an earlier timestamp pass only if TS.Recent is too old to be compared.
+  tcb.tsRecent = options.tsVal;
+  tcb.tsRecentMs = nowMs;
+}
+
 /** Our SYN is acknowledged: the peer's window counts from here (RFC 9293 3.10.7.4, SYN-RECEIVED). */
-export function establish(tcb: Tcb, segment: Arriving): void {
+function establish(tcb: Tcb, segment: Arriving): void {
   const { snd } = tcb;
   snd.una = seq.add(snd.iss, 1);
   snd.wnd = segment.window << snd.shift;

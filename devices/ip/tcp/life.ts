@@ -10,7 +10,7 @@ import { assert } from "../../../kernel/assert.ts";
 import { type ErrnoName, KernelError } from "../../../kernel/error.ts";
 import { TapEvent } from "../../../kernel/fd_tap.ts";
 import { ConvState } from "../proto.ts";
-import { sendReset, sendSyn } from "./segment_out.ts";
+import { sendAbort, sendSyn } from "./segment_out.ts";
 import { ILLEGAL, STATE_NAMES, TcpAction, TcpEvent, TcpState, transition } from "./state.ts";
 import type { Tcb } from "./tcb.ts";
 import { CONNECT_TIMEOUT_MS, FIN_WAIT_2_MS, TIME_WAIT_MS, TimerSlot, XmitTimer } from "./timer.ts";
@@ -21,7 +21,7 @@ export function raise(tcb: Tcb, event: TcpEvent): void {
   assert(cell !== ILLEGAL, `a connection in ${STATE_NAMES[tcb.state]} gets no event ${event}`);
   const from = tcb.state;
   // A reset is sent with what the old state knew.
-  if (cell.action === TcpAction.SendRst) sendReset(tcb, tcb.snd.nxt);
+  if (cell.action === TcpAction.SendRst) sendAbort(tcb);
   tcb.state = cell.to;
   act(tcb, cell.action, from);
 }

@@ -2,7 +2,7 @@
  * Limbo: calls that were answered by a SYN-ACK and not yet acknowledged. They cost no conversation (Akaros), and when
  * limbo is full they cost nothing at all: SYN cookies.
  *
- * Path: demux → limbo → segment_out (SYN-ACK), and on the acknowledgment conv_space.call → input.
+ * Path: demux → limbo → half_open (checks, SYN-ACK), and on the acknowledgment conv_space.call → input.
  *
  * Limits: {@link LIMBO_MAX} entries of all listeners together. A SYN-ACK is sent again after one second and twice that
  * each further time, {@link SYN_ACK_RETRIES} times; while limbo is crowded, not at all.
@@ -12,59 +12,40 @@
 
 import type { Timer } from "../../../kernel/time.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
-import { TCP_ACK, TCP_ECE, TCP_RST, TCP_SYN, type TcpHeader } from "../../../kernel/wire/tcp.ts";
+import { TCP_ACK, TCP_RST, TCP_SYN, type TcpHeader } from "../../../kernel/wire/tcp.ts";
 import { NO_TCP_OPTIONS } from "../../../kernel/wire/tcp_options.ts";
 import type { Conv } from "../conv.ts";
 import { BACKLOG_MAX } from "../conv_space.ts";
 import type { InputPacket } from "../packet.ts";
 import { COOKIE_MINUTE_MS, cookieAgreement, cookieTimestamp, makeCookie, readCookie } from "./cookie.ts";
+import {
+  answerHalfOpen,
+  challengeHalfOpen,
+  checkHalfOpen,
+  HalfOpen,
+  refuseHalfOpen,
+  sendSynAck,
+  tsNow,
+  Verdict,
+} from "./half_open.ts";
 import { beginConnection, takeAgreement } from "./handshake.ts";
-import { establish, input } from "./input.ts";
-import { initialSequence, type TcpEnds, timestampOffset } from "./keyed_hash.ts";
+import { input } from "./input.ts";
+import { initialSequence, type TcpEnds } from "./keyed_hash.ts";
 import { raise } from "./life.ts";
-import { agree, type Agreement, asksForEcn, mssOf } from "./options.ts";
-import { refuse, sendLoose } from "./segment_out.ts";
+import { agree, type Agreement, asksForEcn } from "./options.ts";
 import { Arriving } from "./segment_in.ts";
-import { TcpEvent } from "./state.ts";
+import { refuse } from "./segment_out.ts";
+import { TcpEvent, TcpState } from "./state.ts";
 import { Tcb, type TcpEnv } from "./tcb.ts";
-import { BUFFER_START, WINDOW_SHIFT } from "./window.ts";
+import { WINDOW_SHIFT } from "./window.ts";
 
 /** Calls that are remembered (Akaros): about 200 KiB. */
 export const LIMBO_MAX = 1000;
 /** From here on nothing is sent again: it looks like a flood (Akaros). */
 export const LIMBO_CROWDED = 100;
 export const SYN_ACK_RETRIES = 5;
-/** Before the first retransmission (RFC 6298 2.1). */
-const RETRY_MS = 1000;
 /** How often limbo is looked through while it holds something. */
 const TICK_MS = 250;
-
-/** One call. */
-class HalfOpen implements TcpEnds {
-  next: HalfOpen | null = null;
-  retries = 0;
-  dueMs: number;
-
-  constructor(
-    readonly listener: Conv,
-    readonly laddr: TcpEnds["laddr"],
-    readonly lport: number,
-    readonly raddr: TcpEnds["raddr"],
-    readonly rport: number,
-    readonly irs: number,
-    readonly iss: number,
-    readonly agreement: Agreement,
-    readonly tsRecent: number,
-    readonly sentMs: number,
-  ) {
-    this.dueMs = sentMs + RETRY_MS;
-  }
-
-  is(ends: TcpEnds): boolean {
-    return this.rport === ends.rport && this.lport === ends.lport && this.raddr.equals(ends.raddr) &&
-      this.laddr.equals(ends.laddr);
-  }
-}
 
 /** A segment for a listener, and between whom. */
 export interface Call {
@@ -73,6 +54,8 @@ export interface Call {
   readonly ends: TcpEnds;
   /** The conversation that announced the port. */
   readonly listener: Conv;
+  /** A connection in TIME-WAIT with the same ends, which the call would end. */
+  readonly old: Tcb | null;
 }
 
 /** The half-open calls of one stack. */
@@ -96,21 +79,59 @@ export class Limbo {
 
   /** Takes a segment (given away) for a listener: a SYN, or what follows one. */
   input(call: Call): void {
-    const { packet, header } = call;
     const entry = this.#find(call.ends);
-    if ((header.flags & TCP_RST) !== 0) {
-      // RFC 5961 3: only the exact number is believed.
-      if (entry !== null && header.seq === seq.add(entry.irs, 1)) this.#remove(entry);
-      packet.block.free();
-    } else if ((header.flags & TCP_ACK) !== 0) {
-      this.#acknowledged(call, entry);
-    } else if ((header.flags & TCP_SYN) !== 0) {
-      this.#call(call, entry);
-      packet.block.free();
-    } else {
-      this.#env.stats.flagDrops++;
-      packet.block.free();
+    if (entry === null) this.#inputListen(call);
+    else this.#inputHalfOpen(call, entry);
+  }
+
+  /** Whether a segment belongs to a call that was answered, by an entry or by a cookie. */
+  expects(ends: TcpEnds, header: TcpHeader): boolean {
+    return this.#find(ends) !== null || this.#readCookie(ends, header) !== 0;
+  }
+
+  /** In LISTEN (RFC 9293 3.10.7.2). The text of a SYN is not kept: a flood of them must cost no memory. */
+  #inputListen(call: Call): void {
+    const { packet, header } = call;
+    if ((header.flags & TCP_RST) === 0) {
+      if ((header.flags & TCP_ACK) !== 0) {
+        const cookie = this.#fromCookie(call);
+        if (cookie !== null) return this.#accept(call, cookie);
+        this.#refuse(call);
+      } else if ((header.flags & TCP_SYN) !== 0) {
+        this.#call(call);
+      } else {
+        this.#env.stats.flagDrops++;
+      }
     }
+    packet.block.free();
+  }
+
+  /** In SYN-RECEIVED (RFC 9293 3.10.7.4). */
+  #inputHalfOpen(call: Call, entry: HalfOpen): void {
+    const { packet, header } = call;
+    switch (checkHalfOpen(entry, header, payloadLen(packet, header), this.#env.stats)) {
+      case Verdict.Accept:
+        return this.#accept(call, entry);
+      case Verdict.Refuse: {
+        // The peer may acknowledge an earlier answer, a cookie: then it has a connection.
+        const cookie = this.#fromCookie(call);
+        if (cookie !== null) return this.#accept(call, cookie);
+        refuseHalfOpen(this.#env, entry, header);
+        break;
+      }
+      case Verdict.Answer:
+        answerHalfOpen(this.#env, entry);
+        break;
+      case Verdict.Challenge:
+        challengeHalfOpen(this.#env, entry);
+        break;
+      case Verdict.End:
+        this.#remove(entry);
+        break;
+      case Verdict.Drop:
+        break;
+    }
+    packet.block.free();
   }
 
   /** A listener is gone. */
@@ -118,12 +139,10 @@ export class Limbo {
     for (const entry of this.#all()) if (entry.listener === listener) this.#remove(entry);
   }
 
-  /** A SYN: a new call, or one that did not hear our answer. */
-  #call(call: Call, old: HalfOpen | null): void {
-    const { header, ends, listener, packet } = call;
+  /** A SYN: a new call. */
+  #call(call: Call): void {
+    const { header, ends, listener, packet, old } = call;
     const env = this.#env;
-    if (old !== null && old.irs === header.seq) return this.#answer(old);
-    if (old !== null) this.#remove(old);
     if (listener.calls.length >= BACKLOG_MAX) {
       env.stats.limboDrops++;
       return;
@@ -132,89 +151,45 @@ export class Limbo {
     const agreement = agree(config, header.options, { isV4: packet.version === 4, ecn: asksForEcn(header.flags) });
     if (this.#count >= LIMBO_MAX) return this.#answerByCookie(call, agreement);
     const nowMs = env.clock.now();
-    const iss = initialSequence(env.hash, ends, nowMs);
-    const { laddr, lport, raddr, rport } = ends;
-    const tsVal = header.options.tsVal;
-    const entry = new HalfOpen(listener, laddr, lport, raddr, rport, header.seq, iss, agreement, tsVal, nowMs);
+    let iss = initialSequence(env.hash, ends, nowMs);
+    // A fast connection outruns the clock of RFC 6528. The old one's numbers must not come again (RFC 9293 3.6.1).
+    if (old !== null && !seq.gt(iss, old.snd.nxt)) iss = seq.add(old.snd.nxt, 1);
+    const entry = halfOpen(call, { iss, irs: header.seq, agreement, sentMs: nowMs });
     this.#add(entry);
-    this.#answer(entry);
-  }
-
-  #answer(entry: HalfOpen): void {
-    const { agreement, irs, iss, tsRecent } = entry;
-    const tsVal = this.#tsNow(entry);
-    this.#sendSynAck(entry.listener, entry, { agreement, irs, iss, tsVal, tsEcr: tsRecent });
-  }
-
-  #tsNow(ends: TcpEnds): number {
-    return (timestampOffset(this.#env.hash, ends) + Math.floor(this.#env.clock.now())) >>> 0;
+    answerHalfOpen(env, entry);
   }
 
   #answerByCookie(call: Call, agreement: Agreement): void {
     const env = this.#env;
-    const { header, ends } = call;
+    const { header, ends, old } = call;
     const nowMs = env.clock.now();
+    const iss = makeCookie(env.hash, ends, { irs: header.seq, peerMss: agreement.peerMss, nowMs });
+    // A cookie cannot be chosen. If it is among the old connection's numbers, the peer must try again.
+    if (old !== null && !seq.gt(iss, old.snd.nxt)) {
+      env.stats.limboDrops++;
+      return;
+    }
     this.#cookieMs = nowMs;
     env.stats.synCookiesSent++;
-    const iss = makeCookie(env.hash, ends, { irs: header.seq, peerMss: agreement.peerMss, nowMs });
-    const tsVal = cookieTimestamp(this.#tsNow(ends), agreement);
     // Without timestamps there is no place to remember the rest.
     const kept = agreement.timestamps ? agreement : { ...agreement, sack: false, receiveShift: 0, ecn: false };
-    this.#sendSynAck(call.listener, ends, {
-      agreement: kept,
-      irs: header.seq,
-      iss,
-      tsVal,
-      tsEcr: header.options.tsVal,
-    });
+    const entry = halfOpen(call, { iss, irs: header.seq, agreement: kept, sentMs: nowMs });
+    sendSynAck(env, entry, cookieTimestamp(tsNow(env, ends), agreement));
   }
 
-  #sendSynAck(
-    listener: Conv,
-    ends: TcpEnds,
-    answer: { agreement: Agreement; irs: number; iss: number; tsVal: number; tsEcr: number },
-  ): void {
-    const { agreement, irs, iss, tsVal, tsEcr } = answer;
-    const { timestamps } = agreement;
-    sendLoose(this.#env, { src: ends.laddr, dst: ends.raddr }, {
-      ttl: listener.ttl,
-      tos: listener.tos & ~3,
-      fields: {
-        srcPort: ends.lport,
-        dstPort: ends.rport,
-        seq: iss,
-        ack: seq.add(irs, 1),
-        flags: TCP_SYN | TCP_ACK | (agreement.ecn ? TCP_ECE : 0),
-        window: BUFFER_START,
-        options: {
-          ...NO_TCP_OPTIONS,
-          mss: mssOf(this.#env.ip.mtu(ends.raddr), ends.raddr.isV4),
-          windowScale: agreement.receiveShift > 0 ? agreement.receiveShift : -1,
-          sackPermitted: agreement.sack,
-          hasTimestamps: timestamps,
-          tsVal: timestamps ? tsVal : 0,
-          tsEcr: timestamps ? tsEcr : 0,
-        },
-      },
-    });
-  }
-
-  /** The last step of the handshake, or a segment for nobody. */
-  #acknowledged(call: Call, entry: HalfOpen | null): void {
-    const { header, packet } = call;
-    const found = entry ?? this.#fromCookie(call);
-    if (found === null) return this.#refuse(call);
-    const isFirst = header.seq === seq.add(found.irs, 1) || header.seq === found.irs;
-    if (header.ack !== seq.add(found.iss, 1)) return this.#refuse(call);
-    if ((header.flags & TCP_SYN) !== 0 || !isFirst && !seq.inWindow(header.seq, seq.add(found.irs, 1), BUFFER_START)) {
-      // RFC 5961 4, and an old segment: where we are, once more.
-      this.#answer(found);
-      return packet.block.free();
-    }
+  /** The last step of the handshake: all checks have passed. */
+  #accept(call: Call, found: HalfOpen): void {
+    const { packet, header, old } = call;
     const conv = found.listener.space.call(found.listener, found);
     // No room: the peer thinks that it is connected, sends data or a FIN, and tries again until there is.
     if (conv === null) return packet.block.free();
+    const entry = this.#find(found);
     if (entry !== null) this.#remove(entry);
+    // Its slot may have been what made room for the call.
+    if (old !== null && old.state === TcpState.TimeWait) {
+      this.#env.stats.timeWaitReuses++;
+      raise(old, TcpEvent.Expire);
+    }
     this.#begin(conv, found, new Arriving(header, packet));
   }
 
@@ -227,43 +202,46 @@ export class Limbo {
     tcb.wq.reopen();
     beginConnection(tcb);
     tcb.beginSending(entry.iss);
+    tcb.synResent = entry.retries > 0;
     raise(tcb, TcpEvent.Spawn);
     takeAgreement(tcb, entry.agreement, entry.irs);
     tcb.tsRecent = entry.tsRecent;
     tcb.tsRecentMs = entry.sentMs;
-    if (entry.retries === 0 && entry.sentMs >= 0) {
-      tcb.rtt.sample(env.clock.now() - entry.sentMs, env.clock.now());
-    }
+    // A SYN-ACK that was sent twice cannot be measured (Karn), nor can a cookie.
+    if (entry.answers === 1) tcb.rtt.sample(env.clock.now() - entry.sentMs, env.clock.now());
     env.stats.passiveOpens++;
-    establish(tcb, segment);
     input(tcb, segment);
+  }
+
+  /** The MSS that a cookie of ours in the acknowledgment `header` remembers; 0: there is none. */
+  #readCookie(ends: TcpEnds, header: TcpHeader): number {
+    const { hash, clock } = this.#env;
+    const nowMs = clock.now();
+    if (nowMs - this.#cookieMs > 2 * COOKIE_MINUTE_MS) return 0;
+    if ((header.flags & (TCP_SYN | TCP_RST | TCP_ACK)) !== TCP_ACK) return 0;
+    return readCookie(hash, ends, { iss: seq.add(header.ack, -1), irs: seq.add(header.seq, -1), nowMs });
   }
 
   #fromCookie(call: Call): HalfOpen | null {
     const { header, ends, listener } = call;
-    const env = this.#env;
-    const nowMs = env.clock.now();
-    if (nowMs - this.#cookieMs > 2 * COOKIE_MINUTE_MS || (header.flags & TCP_SYN) !== 0) return null;
-    const irs = seq.add(header.seq, -1);
-    const iss = seq.add(header.ack, -1);
-    const peerMss = readCookie(env.hash, ends, { iss, irs, nowMs });
+    const { stats, clock } = this.#env;
+    const peerMss = this.#readCookie(ends, header);
     if (peerMss === 0) {
-      env.stats.synCookiesBad++;
+      if (clock.now() - this.#cookieMs <= 2 * COOKIE_MINUTE_MS) stats.synCookiesBad++;
       return null;
     }
-    env.stats.synCookiesOk++;
-    const agreement = cookieAgreement(header.options, peerMss, WINDOW_SHIFT);
-    const { laddr, lport, raddr, rport } = ends;
-    // No time of sending: there is nothing to measure from.
-    return new HalfOpen(listener, laddr, lport, raddr, rport, irs, iss, agreement, header.options.tsVal, -1);
+    stats.synCookiesOk++;
+    // The peer cannot agree to what this listener never offers.
+    const { timestamps } = (listener.priv as Tcb).config;
+    const agreement = cookieAgreement(timestamps ? header.options : NO_TCP_OPTIONS, peerMss, WINDOW_SHIFT);
+    const iss = seq.add(header.ack, -1);
+    return halfOpen(call, { iss, irs: seq.add(header.seq, -1), agreement, sentMs: clock.now() });
   }
 
   #refuse(call: Call): void {
     const { packet, header } = call;
     this.#env.stats.noPorts++;
-    const payload = packet.block.wp - packet.block.rp - packet.headerLen - header.headerLen;
-    refuse(this.#env, packet, header, payload);
-    packet.block.free();
+    refuse(this.#env, packet, header, payloadLen(packet, header));
   }
 
   #tick(): void {
@@ -276,10 +254,9 @@ export class Limbo {
         this.#remove(entry);
         continue;
       }
-      entry.retries++;
-      entry.dueMs = nowMs + RETRY_MS * 2 ** entry.retries;
+      entry.retry(nowMs);
       this.#env.stats.retransSegs++;
-      this.#answer(entry);
+      answerHalfOpen(this.#env, entry);
     }
     if (this.#count > 0) this.#timer.arm(TICK_MS);
   }
@@ -318,6 +295,21 @@ export class Limbo {
     }
     if (--this.#count === 0) this.#timer.disarm();
   }
+}
+
+/** The entry of `call`, with what was agreed. */
+function halfOpen(
+  call: Call,
+  begun: { iss: number; irs: number; agreement: Agreement; sentMs: number },
+): HalfOpen {
+  const { laddr, lport, raddr, rport } = call.ends;
+  const { irs, iss, agreement, sentMs } = begun;
+  const { tsVal } = call.header.options;
+  return new HalfOpen(call.listener, laddr, lport, raddr, rport, irs, iss, agreement, tsVal, sentMs);
+}
+
+function payloadLen({ block, headerLen }: InputPacket, header: TcpHeader): number {
+  return block.wp - block.rp - headerLen - header.headerLen;
 }
 
 function keyOf(ends: TcpEnds): number {

@@ -12,7 +12,7 @@ import * as seq from "../../../kernel/wire/seq.ts";
 import { TCP_CWR, TCP_FIN } from "../../../kernel/wire/tcp.ts";
 import { raise } from "./life.ts";
 import type { Arriving } from "./segment_in.ts";
-import { mayReceive, TcpEvent } from "./state.ts";
+import { mayReceive, TcpEvent, TcpState } from "./state.ts";
 import type { Tcb } from "./tcb.ts";
 import { DELAYED_ACK_MS, TimerSlot } from "./timer.ts";
 
@@ -23,12 +23,16 @@ const COPY_BELOW = 512;
 
 /** Takes the payload and the FIN of a segment that is in the window. */
 export function takeText(tcb: Tcb, segment: Arriving): void {
-  if (!mayReceive(tcb.state)) return;
+  const hasFin = segment.has(TCP_FIN);
+  if (!mayReceive(tcb.state)) {
+    if (hasFin) takeLateFin(tcb, segment);
+    return;
+  }
   noteEcn(tcb, segment);
   const { rcv } = tcb;
-  const hasFin = segment.has(TCP_FIN);
   const length = segment.length;
   if (length === 0 && !hasFin) return;
+  noteReceivedAgain(tcb, segment);
   const { seq: from } = segment;
   const finAt = hasFin ? seq.add(from, length) : -1;
   if (from !== rcv.nxt) return takeEarly(tcb, segment, finAt);
@@ -40,12 +44,40 @@ export function takeText(tcb: Tcb, segment: Arriving): void {
   }
   if (hadGap) drain(tcb);
   if (finAt >= 0) rcv.finAt = finAt;
-  if (rcv.finAt >= 0 && rcv.finAt === rcv.nxt) {
-    rcv.nxt = seq.add(rcv.nxt, 1);
-    return raise(tcb, TcpEvent.Fin);
-  }
+  if (takeFin(tcb)) return;
   if (hadGap) tcb.ackNow = true;
   else scheduleAck(tcb);
+}
+
+/** The FIN, if it is its turn. */
+function takeFin(tcb: Tcb): boolean {
+  const { rcv } = tcb;
+  if (rcv.finAt < 0 || rcv.finAt !== rcv.nxt) return false;
+  rcv.nxt = seq.add(rcv.nxt, 1);
+  raise(tcb, TcpEvent.Fin);
+  return true;
+}
+
+/** A FIN after the peer's FIN: it is acknowledged, and restarts TIME-WAIT (eighth check). */
+function takeLateFin(tcb: Tcb, segment: Arriving): void {
+  const isNext = segment.seq === tcb.rcv.nxt && segment.length === 0;
+  if (isNext && tcb.state === TcpState.TimeWait) return raise(tcb, TcpEvent.Fin);
+  tcb.ackNow = true;
+}
+
+/** The text and the FIN of a SYN that crosses ours wait until the connection stands (RFC 9293 3.10.7.3). */
+export function queueText(tcb: Tcb, segment: Arriving): void {
+  const { length, seq: from } = segment;
+  if (segment.has(TCP_FIN)) tcb.rcv.finAt = seq.add(from, length);
+  if (length > 0) tcb.resequence.insert(from, compact(segment.takeBlock()));
+}
+
+/** The connection stands: takes what was queued before. */
+export function takeQueued(tcb: Tcb): void {
+  if (!mayReceive(tcb.state) || (tcb.resequence.ranges === 0 && tcb.rcv.finAt < 0)) return;
+  tcb.ackNow = true;
+  drain(tcb);
+  takeFin(tcb);
 }
 
 /** Puts a block that begins at rcv.nxt into the queue; false: the queue has no room for one more. */
@@ -67,8 +99,11 @@ function accept(tcb: Tcb, block: Block): boolean {
 
 /** What had come before its turn and has it now. */
 function drain(tcb: Tcb): void {
-  for (let block = tcb.resequence.take(tcb.rcv.nxt); block !== null; block = tcb.resequence.take(tcb.rcv.nxt)) {
-    if (!accept(tcb, block)) return;
+  const { resequence, rcv, rq } = tcb;
+  // What was SACKed stays in the store while the queue has no room.
+  while (rq.canWrite) {
+    const block = resequence.take(rcv.nxt);
+    if (block === null || !accept(tcb, block)) return;
   }
 }
 
@@ -83,7 +118,15 @@ function takeEarly(tcb: Tcb, segment: Arriving, finAt: number): void {
   if (length === 0) return;
   const stored = tcb.resequence.insert(from, compact(segment.takeBlock()));
   if (stored === "refused") env.stats.roomDrops++;
-  if (stored === "duplicate") noteDuplicate(tcb, from, seq.add(from, length));
+}
+
+/** Reports the first part of a segment that was received before: below RCV.NXT, or in a range above (RFC 2883 4). */
+function noteReceivedAgain(tcb: Tcb, segment: Arriving): void {
+  const { seq: from, cut, length } = segment;
+  if (cut > 0) return noteDuplicate(tcb, seq.add(from, -cut), from);
+  const { resequence } = tcb;
+  if (resequence.ranges === 0 || !resequence.overlaps(from, seq.add(from, length))) return;
+  noteDuplicate(tcb, resequence.againLeft, resequence.againRight);
 }
 
 /** The segment, or its part from `left` to `right`, was here before: to be reported (RFC 2883). */

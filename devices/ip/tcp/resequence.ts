@@ -46,6 +46,9 @@ export class Resequence {
   #blocks = 0;
   #bytes = 0;
   #order = 0;
+  /** What {@link overlaps} found. */
+  againLeft = 0;
+  againRight = 0;
 
   /** Bytes in it. */
   get length(): number {
@@ -89,6 +92,21 @@ export class Resequence {
     this.#ranges[at]!.order = ++this.#order;
     this.#joinNext(at);
     return "stored";
+  }
+
+  /**
+   * Whether something of `left` to `right` is here. The first part of it is then from `againLeft` to `againRight`, and
+   * the range that has it is the first to be reported (RFC 2883 4, rule 5).
+   */
+  overlaps(left: number, right: number): boolean {
+    const at = this.#find(left);
+    const previous = this.#ranges[at - 1];
+    const range = previous !== undefined && seq.gt(previous.right, left) ? previous : this.#ranges[at];
+    if (range === undefined || seq.geq(range.left, right)) return false;
+    this.againLeft = seq.max(left, range.left);
+    this.againRight = seq.min(right, range.right);
+    range.order = ++this.#order;
+    return true;
   }
 
   /** Index of the first range that begins after `from`. */

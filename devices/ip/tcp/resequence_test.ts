@@ -51,6 +51,25 @@ Deno.test("Resequence keeps of a segment only what is new", () => {
   assertEquals(takeAll(store, 28).length, 20);
 });
 
+Deno.test("Resequence.overlaps() finds the first part of a segment that is there, and reports its range first", () => {
+  const store = new Resequence();
+  for (const from of [10, 30, 50]) store.insert(from, block(from, 10));
+  const found = (left: number, right: number) => {
+    const is = store.overlaps(left, right);
+    return is ? `${store.againLeft}-${store.againRight} of ${blocks(store, 1)}` : "none";
+  };
+  assertEquals(found(12, 15), "12-15 of 10-20");
+  assertEquals(found(15, 25), "15-20 of 10-20");
+  assertEquals(found(25, 35), "30-35 of 30-40");
+  assertEquals(found(25, 45), "30-40 of 30-40");
+  assertEquals(found(5, 70), "10-20 of 10-20");
+  assertEquals(found(50, 60), "50-60 of 50-60");
+  for (const [left, right] of [[0, 10], [20, 30], [40, 45], [60, 70]] as const) {
+    assertEquals(found(left, right), "none");
+  }
+  assertEquals(new Resequence().overlaps(1, 2), false);
+});
+
 Deno.test("Resequence.take() cuts off what came in order meanwhile", () => {
   const store = new Resequence();
   store.insert(10, block(10, 5));

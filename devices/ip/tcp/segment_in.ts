@@ -1,7 +1,7 @@
 /**
  * A segment that has come, as the protocol looks at it: its fields, and its payload as a block.
  *
- * Path: demux → segment_in → input, handshake, limbo.
+ * Path: demux, limbo → segment_in → input, handshake; half_open asks it of a segment that has no connection yet.
  *
  * @module
  */
@@ -26,6 +26,8 @@ export class Arriving {
   readonly isMarked: boolean;
   /** The payload, until someone keeps it. */
   block: Block | null;
+  /** Bytes that were cut off in front of `seq`: they had come before. */
+  cut = 0;
 
   constructor(readonly header: TcpHeader, packet: InputPacket) {
     const { block } = packet;
@@ -52,7 +54,7 @@ export class Arriving {
 
   /** SEG.LEN: payload, SYN and FIN (RFC 9293 3.4). */
   get span(): number {
-    return this.length + (this.has(TCP_SYN) ? 1 : 0) + (this.has(TCP_FIN) ? 1 : 0);
+    return spanOf(this.flags, this.length);
   }
 
   /** The sequence number behind it. */
@@ -72,4 +74,32 @@ export class Arriving {
     this.block?.free();
     this.block = null;
   }
+}
+
+/** SEG.LEN of a segment with these flags and so much payload. */
+export function spanOf(flags: number, payloadLen: number): number {
+  return payloadLen + ((flags & TCP_SYN) !== 0 ? 1 : 0) + ((flags & TCP_FIN) !== 0 ? 1 : 0);
+}
+
+/** RFC 9293 table 6: whether a segment of `span` numbers that begins at `from` is in the window `wnd` behind `nxt`. */
+export function isAcceptable(from: number, span: number, nxt: number, wnd: number): boolean {
+  if (from === nxt) return true; // Also into a shut window: the ACK of it counts (RFC 9293 3.10.7.4).
+  // An empty segment right behind the window is what a peer sends that has filled it.
+  if (span === 0) return wnd > 0 && seq.between(nxt, from, seq.add(nxt, wnd));
+  return seq.inWindow(from, nxt, wnd) || seq.inWindow(seq.add(from, span - 1), nxt, wnd);
+}
+
+/** The same of a reset: only where it begins counts, and behind the window is outside (RFC 5961 3.2). */
+export function isResetAcceptable(from: number, nxt: number, wnd: number): boolean {
+  return from === nxt || seq.inWindow(from, nxt, wnd);
+}
+
+/**
+ * Whether a segment that lacks agreed timestamps is taken all the same (RFC 7323 3.2: it SHOULD be dropped). An empty
+ * one is, and a keepalive, which begins one before RCV.NXT (`isBefore`) and may have one byte of garbage (RFC 1122
+ * 4.2.3.6): Windows leaves the option out of them. So is a SYN: it is only ever challenged.
+ */
+export function mayLackTimestamps(flags: number, payloadLen: number, isBefore: boolean): boolean {
+  if ((flags & TCP_SYN) !== 0) return true;
+  return (flags & TCP_FIN) === 0 && (payloadLen === 0 || (payloadLen === 1 && isBefore));
 }

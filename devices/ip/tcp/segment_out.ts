@@ -1,7 +1,7 @@
 /**
  * One segment leaves: header, options, payload copied from conv.wq, checksum owed (RFC 9293 3.1).
  *
- * Path: output, life, limbo, handshake, timeouts → segment_out → ip_output.
+ * Path: output, life, half_open, handshake, timeouts → segment_out → ip_output.
  *
  * A segment of more than one MSS carries the metadata by which a link, or the software before it, cuts it. What leaves
  * carries the acknowledgment and the window of now, so sending anything settles a delayed acknowledgment.
@@ -27,7 +27,7 @@ import {
   type TcpFields,
   type TcpHeader,
 } from "../../../kernel/wire/tcp.ts";
-import type { SackBlock } from "../../../kernel/wire/tcp_options.ts";
+import { NO_TCP_OPTIONS, type SackBlock } from "../../../kernel/wire/tcp_options.ts";
 import { TTL_DEFAULT } from "../conv.ts";
 import type { InputPacket, SendOptions, SendResult } from "../packet.ts";
 import {
@@ -40,7 +40,7 @@ import {
   synAckOptions,
   synOptions,
 } from "./options.ts";
-import { isSynchronized } from "./state.ts";
+import { isSynchronized, TcpState } from "./state.ts";
 import type { Tcb, TcpEnv } from "./tcb.ts";
 import { TimerSlot } from "./timer.ts";
 import { windowField } from "./window.ts";
@@ -100,7 +100,8 @@ export function segmentSizeNow(tcb: Tcb): number {
 }
 
 function sackCount(tcb: Tcb): number {
-  if (!tcb.sackOk) return 0;
+  // In SYN-RECEIVED the text of the SYN waits, which begins at RCV.NXT: no block for a gap.
+  if (!tcb.sackOk || tcb.state === TcpState.SynReceived) return 0;
   return Math.min(sackBlocksMax(tcb), tcb.resequence.ranges + (tcb.hasDsack ? 1 : 0));
 }
 
@@ -183,12 +184,24 @@ export function sendSyn(tcb: Tcb): SendResult {
   });
 }
 
-/** Sends a reset with sequence number `from`; with `ack` it acknowledges what has come. */
+/** Resets a segment that acknowledged `from`, which makes no sense: `<SEQ=SEG.ACK><CTL=RST>` (RFC 9293 3.5.2). */
 export function sendReset(tcb: Tcb, from: number): void {
-  const { conv, rcv } = tcb;
-  tcb.env.stats.outRsts++;
-  const flags = TCP_RST | (isSynchronized(tcb.state) ? TCP_ACK : 0);
-  sendFields(tcb, { srcPort: conv.lport, dstPort: conv.rport, seq: from, ack: rcv.nxt, flags, window: 0 });
+  sendRst(tcb, { seq: from, ack: 0, flags: TCP_RST });
+}
+
+/** Resets the connection: what comes next is our number, which the peer believes. */
+export function sendAbort(tcb: Tcb): void {
+  sendRst(tcb, { seq: tcb.snd.nxt, ack: tcb.rcv.nxt, flags: TCP_RST | TCP_ACK });
+}
+
+function sendRst(tcb: Tcb, reset: { seq: number; ack: number; flags: number }): void {
+  const { conv, env, timestampsOk, tsRecent } = tcb;
+  env.stats.outRsts++;
+  // RFC 7323 3.2: where timestamps are agreed on, a reset has them too.
+  const options = timestampsOk
+    ? { ...NO_TCP_OPTIONS, hasTimestamps: true, tsVal: tcb.tsNow(env.clock.now()), tsEcr: tsRecent }
+    : NO_TCP_OPTIONS;
+  sendFields(tcb, { srcPort: conv.lport, dstPort: conv.rport, ...reset, window: 0, options });
 }
 
 function sendFields(tcb: Tcb, fields: TcpFields): SendResult {
@@ -218,7 +231,7 @@ function transmitBlock(env: TcpEnv, block: Block, options: SendOptions): SendRes
   return result;
 }
 
-/** A segment that belongs to no connection of ours: a SYN-ACK from limbo, or a reset. */
+/** A segment that belongs to no connection of ours: what a half-open call sends, or a reset. */
 export interface LooseSegment {
   readonly fields: TcpFields;
   readonly ttl: number;

@@ -10,9 +10,9 @@
  * Every cell is written down. `ILLEGAL` is a cell that no caller may reach, whatever the network sends: reaching it is
  * our mistake. `stay` is a cell that can be reached and changes nothing.
  *
- * Calls that were answered with SYN-ACK but not yet acknowledged are not connections: limbo keeps them. So SYN-RECEIVED
- * is entered here only by a simultaneous open, and for the moment in which limbo's entry becomes a connection
- * (`Spawn`).
+ * Calls that were answered with SYN-ACK but not yet acknowledged are not connections: limbo keeps them, and half_open
+ * has their checks. So SYN-RECEIVED is entered here only by a simultaneous open, and for the moment in which limbo's
+ * entry becomes a connection (`Spawn`).
  *
  * @module
  */

@@ -5,8 +5,8 @@
  *
  * One file a question: which states there are (state), what a segment does (input, ack, receive), what is sent (output,
  * segment_out), what is lost (sack, rack, recovery), how fast (congestion, cubic, newreno), how much may come (window,
- * resequence), when (timer, timeouts, rtt), how a connection begins (handshake, limbo, cookie) and ends (life), which
- * segments fit the path (pmtu, advice), what all is known of it (tcb).
+ * resequence), when (timer, timeouts, rtt), how a connection begins (handshake, limbo, half_open, cookie) and ends
+ * (life), which segments fit the path (pmtu, advice), what all is known of it (tcb).
  *
  * The slot of a conversation that was closed stays busy until its connection is over.
  *
