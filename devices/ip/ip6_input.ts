@@ -29,8 +29,8 @@ import {
 import { Arrival } from "./arrival.ts";
 import { deliver } from "./deliver.ts";
 import { extensionFault } from "./extensions6.ts";
-import { forward } from "./forward.ts";
 import { IcmpFault } from "./icmp_fault.ts";
+import { castOf, drop, notForUs } from "./input_checks.ts";
 import type { Ifc } from "./ifc.ts";
 import type { NetContext } from "./net_context.ts";
 import type { Cast } from "./cast.ts";
@@ -39,15 +39,6 @@ import { type Arrived6, dropFragmentHeader, fragmentPlace6, hasExtensions, packe
 
 /** Where the payload length stands: what a parameter problem about a fragment's length points at (RFC 8200 4.5). */
 const PAYLOAD_LEN = 4;
-
-/** Reasons to drop, counters of IpStats. */
-type Reason =
-  | "inShort"
-  | "inBadTotalLen"
-  | "inMartian"
-  | "inNotForUs"
-  | "inLinkBroadcast"
-  | "inBadExtension";
 
 /** Takes an IPv6 packet (given away); `rp` is at its first byte, whose version is right. */
 export function input6(stack: NetContext, block: Block, ifc: Ifc, arrival: Arrival): void {
@@ -60,8 +51,8 @@ export function input6(stack: NetContext, block: Block, ifc: Ifc, arrival: Arriv
   const src = ipv6Src(buf, rp);
   const dst = ipv6Dst(buf, rp);
   if (isMartian(stack, src, dst, arrival)) return drop(stack, block, "inMartian");
-  const cast = castOf(stack, dst, ifc, arrival);
-  if (cast === null) return notForUs(stack, { block, src, dst, cast: "unicast", ifc }, arrival);
+  const cast = castOf6(stack, dst, ifc, arrival);
+  if (cast === null) return notForUs(stack, packet6Of(block, ifc, "unicast"), arrival);
   if (cast === "unicast" && arrival === Arrival.LinkBroadcast) return drop(stack, block, "inLinkBroadcast");
   const next = ipv6NextHeader(buf, rp);
   const arrived = { block, src, dst, cast, ifc };
@@ -70,12 +61,9 @@ export function input6(stack: NetContext, block: Block, ifc: Ifc, arrival: Arriv
 }
 
 /** What a destination is to us; null: somebody else's. */
-function castOf(stack: NetContext, dst: IpAddr, ifc: Ifc, arrival: Arrival): Cast | null {
+function castOf6(stack: NetContext, dst: IpAddr, ifc: Ifc, arrival: Arrival): Cast | null {
   const entry = stack.self.find(dst);
-  if (entry === null) return null;
-  // A link-local address is one host's on each link (RFC 4291 2.5.6); others are ours wherever a packet comes in.
-  const isEverywhere = entry.cast === "unicast" && !dst.isLinkLocal;
-  return isEverywhere || arrival === Arrival.Local || entry.isOn(ifc) ? entry.cast : null;
+  return entry === null ? null : castOf(entry, ifc, arrival, dst.isLinkLocal);
 }
 
 /** Whether nobody honest sends this (RFC 4291 2.5.2, 2.5.3, 2.7). */
@@ -88,13 +76,6 @@ function isMartian(stack: NetContext, src: IpAddr, dst: IpAddr, arrival: Arrival
   // A host without an address asks everybody.
   if (src.isUnspecified) return !dst.isMulticast;
   return stack.self.isLocal(src);
-}
-
-function notForUs(stack: NetContext, arrived: Arrived6, arrival: Arrival): void {
-  const { block, dst } = arrived;
-  if (arrival === Arrival.LinkBroadcast && !dst.isMulticast) return drop(stack, block, "inLinkBroadcast");
-  if (arrival === Arrival.Local || !stack.forwarding || dst.isMulticast) return drop(stack, block, "inNotForUs");
-  forward(stack, packet6Of(block, arrived.ifc, "unicast"));
 }
 
 /** A packet with extension headers. */
@@ -145,9 +126,4 @@ function walkWhole(stack: NetContext, arrived: Arrived6): void {
 
 function tellBadLength(stack: NetContext, packet: InputPacket): void {
   stack.icmpErrors.report(packet, IcmpFault.Header, PAYLOAD_LEN);
-}
-
-function drop(stack: NetContext, block: Block, reason: Reason): void {
-  stack.stats[reason]++;
-  block.free();
 }

@@ -22,7 +22,7 @@ import {
 } from "../../kernel/wire/ipv4.ts";
 import { Arrival } from "./arrival.ts";
 import { deliver } from "./deliver.ts";
-import { forward } from "./forward.ts";
+import { castOf, drop, notForUs } from "./input_checks.ts";
 import { input6 } from "./ip6_input.ts";
 import type { Ifc } from "./ifc.ts";
 import type { NetContext } from "./net_context.ts";
@@ -32,17 +32,6 @@ import { fragmentPlace4, packet4 } from "./packet4.ts";
 
 const FRAG = 6;
 const FRAG_MASK = 0x3fff;
-
-/** Reasons to drop, counters of IpStats. */
-type Reason =
-  | "inShort"
-  | "inBadVersion"
-  | "inBadHeaderLen"
-  | "inBadTotalLen"
-  | "inBadChecksum"
-  | "inMartian"
-  | "inNotForUs"
-  | "inLinkBroadcast";
 
 /** Takes a packet that arrived on `ifc` (given away); `rp` is at its first byte, and link padding may follow it. */
 export function ipInput(stack: NetContext, block: Block, ifc: Ifc, arrival: Arrival = Arrival.Link): void {
@@ -67,13 +56,13 @@ function input4(stack: NetContext, block: Block, ifc: Ifc, arrival: Arrival): vo
   if (!ipv4ChecksumOk(buf, rp)) return drop(stack, block, "inBadChecksum");
   block.wp = rp + totalLen;
   const dst = ipv4DstWord(buf, rp);
-  const cast = castOf(stack, dst, ifc, arrival);
+  const cast = castOf4(stack, dst, ifc, arrival);
   // Multicast, reserved, limited broadcast: no host's address.
   const isGroup = ipv4SrcWord(buf, rp) >>> 28 >= 0xe;
   if (isGroup || (arrival !== Arrival.Local && isMartian(stack, ifc, block, cast))) {
     return drop(stack, block, "inMartian");
   }
-  if (cast === null) return notForUs(stack, block, ifc, arrival);
+  if (cast === null) return notForUs(stack, packet4(block, ifc, "unicast"), arrival);
   // RFC 1122 3.3.6.
   if (cast === "unicast" && arrival === Arrival.LinkBroadcast) return drop(stack, block, "inLinkBroadcast");
   if ((get16(buf, rp + FRAG) & FRAG_MASK) === 0) deliver(stack, packet4(block, ifc, cast));
@@ -81,11 +70,10 @@ function input4(stack: NetContext, block: Block, ifc: Ifc, arrival: Arrival): vo
 }
 
 /** What an IPv4 destination is to us; null: somebody else's. */
-function castOf(stack: NetContext, dst: number, ifc: Ifc, arrival: Arrival): Cast | null {
+function castOf4(stack: NetContext, dst: number, ifc: Ifc, arrival: Arrival): Cast | null {
   const entry = stack.self.find4(dst);
-  // A host address is ours wherever the packet comes in (RFC 1122 3.3.4.2's weak model); a group only where we are in
-  // it.
-  if (entry !== null && (entry.cast === "unicast" || arrival === Arrival.Local || entry.isOn(ifc))) return entry.cast;
+  const cast = entry === null ? null : castOf(entry, ifc, arrival, false);
+  if (cast !== null) return cast;
   if (arrival === Arrival.Local && dst >>> 24 === 127) return "unicast";
   return ifc.acceptsAny && entry === null && dst >>> 28 < 0xe ? "unicast" : null;
 }
@@ -106,19 +94,8 @@ function isMartian(stack: NetContext, ifc: Ifc, { buf, rp }: Block, cast: Cast |
   return entry.cast !== "unicast" || isForOne;
 }
 
-function notForUs(stack: NetContext, block: Block, ifc: Ifc, arrival: Arrival): void {
-  if (arrival === Arrival.LinkBroadcast) return drop(stack, block, "inLinkBroadcast");
-  if (arrival === Arrival.Local || !stack.forwarding) return drop(stack, block, "inNotForUs");
-  forward(stack, packet4(block, ifc, "unicast"));
-}
-
 function reassemble(stack: NetContext, packet: InputPacket): void {
   const { block, ifc, cast } = packet;
   const whole = stack.reassembly.add(packet, fragmentPlace4(block));
   if (whole !== null) deliver(stack, packet4(whole, ifc, cast));
-}
-
-function drop(stack: NetContext, block: Block, reason: Reason): void {
-  stack.stats[reason]++;
-  block.free();
 }
