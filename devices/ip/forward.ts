@@ -58,7 +58,9 @@ function relay(stack: IpStack, packet: InputPacket, route: Route): void {
   const gateway = route.gateway ?? dst;
   const length = block.segment === Segment.None ? block.length : pieceLength(block);
   const isTooBig = length > out.mtu;
-  if (isTooBig && ipv4DontFragment(block.buf, block.rp)) {
+  // What was put together here may become pieces again, if they were no larger than the link takes (RFC 791 3.2).
+  const wasFragments = block.fragmentMax > 0 && block.fragmentMax <= out.mtu;
+  if (isTooBig && !wasFragments && ipv4DontFragment(block.buf, block.rp)) {
     stack.icmpErrors.report(packet, IcmpFault.TooBig, out.mtu);
     return drop(stack, packet, "fragFails");
   }

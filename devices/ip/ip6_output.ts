@@ -15,6 +15,7 @@ import { put16, put32 } from "../../kernel/wire/bytes.ts";
 import {
   IPV6_FRAGMENT_LEN,
   IPV6_HEADER_LEN,
+  IPV6_MTU_MIN,
   ipv6Dst,
   ipv6NextHeader,
   ipv6Src,
@@ -90,7 +91,7 @@ export function sendRaw6(stack: IpStack, block: Block, options: { kernelHeader: 
     stats.outNoRoutes++;
     return "noRoute";
   }
-  const mtu = pathMtu(stack, route, dst);
+  const mtu = Math.min(pathMtu(stack, route, dst), cutSize(block));
   const found = hasExtensions(ipv6NextHeader(buf, rp)) ? walkIpv6(buf, rp, block.wp) : null;
   const fragmentHeader = found !== null && found.fragmentAt >= 0 ? IPV6_FRAGMENT_LEN : 0;
   const length = block.segment === Segment.None ? block.length - fragmentHeader : pieceLength(block);
@@ -108,4 +109,12 @@ export function sendRaw6(stack: IpStack, block: Block, options: { kernelHeader: 
   if (fits) dispatch(block, route, dst);
   else for (const piece of fragmentsFor(stack, block, mtu)) dispatch(piece, route, dst);
   return "sent";
+}
+
+/**
+ * Most bytes of the pieces of what came in fragments: its sender knows a way that takes no more, and has cut for it
+ * (RFC 8201 4).
+ */
+function cutSize({ fragmentMax }: Block): number {
+  return fragmentMax === 0 ? Infinity : Math.max(fragmentMax, IPV6_MTU_MIN);
 }

@@ -130,12 +130,15 @@ function isReply(type: number): boolean {
   return type === ICMP_ECHO_REPLY || type === ICMP_TIMESTAMP_REPLY;
 }
 
-/** Whether the packet must be refused for its size. What the host itself sent is cut: no path is to be discovered. */
+/**
+ * Whether the packet must be refused for its size. What the host itself sent is cut: no path is to be discovered. So is
+ * what came in fragments, whatever they say of DF: its sender has cut it, and could do no more if it was told.
+ */
 function isTooBig(nat: Nat, isLocal: boolean): boolean {
   const { block, buf, at, src } = nat.packet;
   // A segment that will be cut is as large as its pieces.
   const length = block.segment === Segment.None ? block.length : pieceLength(block);
-  if (length <= nat.config.mtu || !ipv4DontFragment(buf, at)) return false;
+  if (length <= nat.config.mtu || block.fragmentMax > 0 || !ipv4DontFragment(buf, at)) return false;
   return !isLocal && !nat.config.hostWords.has(src);
 }
 

@@ -140,16 +140,15 @@ function remotePort({ packet }: Nat6): number {
 }
 
 /**
- * Whether the packet must be refused for its size. What is larger than the host's own link came in fragments, so its
- * sender knows the path; what the host itself sent is cut, as no path is to be discovered.
+ * Whether the packet must be refused for its size. What came in fragments is cut again: its sender has done what it can
+ * (RFC 8200 5). What the host itself sent is cut, as no path is to be discovered.
  */
 function isTooBig(six: Nat6): boolean {
-  const { packet, nat, config } = six;
+  const { packet, nat } = six;
   const { block, src } = packet;
   // A segment that will be cut is as large as its pieces.
   const length = block.segment === Segment.None ? block.length : pieceLength(block);
-  if (length <= nat.config.mtu || src.isLoopback || six.isHosts(src)) return false;
-  return packet.proto === MapProto.Tcp || length <= config.uplinkMtu;
+  return length > nat.config.mtu && block.fragmentMax === 0 && !src.isLoopback && !six.isHosts(src);
 }
 
 /** Drops the packet and has its sender told by an ICMPv6 error of the host's. */
