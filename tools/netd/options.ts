@@ -242,6 +242,7 @@ function natOf(
     search: given.list("search"),
     policy,
     farLoopback: !noLoopback,
+    farPeer: peer,
     ...(guestMac === undefined ? {} : { guestMac }),
   };
   if (given.flag("disable-dns")) nat.dns = null;

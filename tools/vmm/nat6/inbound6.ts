@@ -22,6 +22,7 @@ import { clampTcpMss, TCP_SYN, tcpFlags } from "../../../kernel/wire/tcp.ts";
 import { Reason } from "../nat/counters.ts";
 import { type Decision, Verdict } from "../nat/decision.ts";
 import { MapProto, type NatMap, Realm, remoteKey } from "../nat/map.ts";
+import { isFarAnswer } from "../nat/inbound.ts";
 import { Kind } from "../nat/packet.ts";
 import { toIpv6 } from "./dns_bridge.ts";
 import { errorInbound6 } from "./errors6.ts";
@@ -108,7 +109,8 @@ function bridged({ nat, relay, config }: Nat6, block: Block, map: NatMap): Reaso
   if (reason !== Reason.None) return reason;
   // Whom an ICMP error of IPv4 is about, nobody waits for.
   if (packet.kind !== Kind.Ports || packet.proto !== map.proto || !map.holds(packet.dstPort)) return Reason.Unmapped;
-  if (packet.srcPort !== DNS_PORT || !relay.answeredBy(packet.srcAddr)) return Reason.Filtered;
+  const server = isFarAnswer(nat, map) ? map.server! : packet.srcAddr;
+  if (packet.srcPort !== DNS_PORT || !relay.answeredBy(server)) return Reason.Filtered;
   toIpv6(packet, { src: config.dns!, dst: map.guest.addr, port: map.guestPort });
   return Reason.None;
 }
