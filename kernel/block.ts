@@ -64,6 +64,8 @@ export class Block {
   segmentSize = 0;
   /** Bytes from the start of the network header to the payload that is cut. */
   segmentHeaderLen = 0;
+  /** Bytes of the largest fragment that an IP packet was put together of; 0: it came whole. It may be cut again. */
+  fragmentMax = 0;
   /** For the queue that holds it. */
   next: Block | null = null;
   /** For the pool it came from. */
@@ -174,6 +176,7 @@ export class Block {
     copy.segment = this.segment;
     copy.segmentSize = this.segmentSize;
     copy.segmentHeaderLen = this.segmentHeaderLen;
+    copy.fragmentMax = this.fragmentMax;
     return copy;
   }
 

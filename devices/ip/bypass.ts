@@ -119,7 +119,7 @@ function checkPacket(stack: NetContext, conv: Conv, block: Block): Refusal {
   const at = rp + headerLen;
   const ends = checkEnds(stack, conv, { header, block, at });
   if (ends !== Refusal.None) return ends;
-  return conv.offload && !offloadFits(block, at, header.protocol(buf, rp, wp)) ? Refusal.Offload : Refusal.None;
+  return conv.offload && !settleOffload(block, at, header.protocol(buf, rp, wp)) ? Refusal.Offload : Refusal.None;
 }
 
 /** A packet whose header was checked, and the index of its transport header. */
@@ -183,30 +183,34 @@ function quotesClaim(stack: NetContext, conv: Conv, { header: version, block, at
   return holds(conv, claim.rules.destPort(buf, transport, end, protocol));
 }
 
-/** Where the checksum of a transport header is; others may not be owed. */
-const CHECKSUM_FIELD: ReadonlyMap<number, number> = new Map([
-  [IP_PROTO_ICMP, 2],
-  [IP_PROTO_ICMP6, 2],
-  [IP_PROTO_TCP, 16],
-  [IP_PROTO_UDP, 6],
+/** Of a transport header: where its checksum is, and how many bytes of it were looked at. */
+const HEADER_OF: ReadonlyMap<number, { readonly field: number; readonly length: number }> = new Map([
+  [IP_PROTO_ICMP, { field: 2, length: ICMP_HEADER_LEN }],
+  [IP_PROTO_ICMP6, { field: 2, length: ICMP_HEADER_LEN }],
+  [IP_PROTO_TCP, { field: 16, length: 20 }],
+  [IP_PROTO_UDP, { field: 6, length: 8 }],
 ]);
 
 /**
  * Whether checksum and segment metadata of a writer that knows them fit the packet: they must not move what was
- * checked.
+ * checked. A checksum behind the transport header, which a tunnel owes to the packet inside, is finished here.
  */
-function offloadFits(block: Block, transport: number, protocol: number): boolean {
-  const { checksum, checksumStart, checksumField, wp, segment } = block;
+function settleOffload(block: Block, transport: number, protocol: number): boolean {
+  const { checksum, checksumStart, checksumField, wp, rp, segment } = block;
+  const header = HEADER_OF.get(protocol);
   if (checksum === Checksum.Owed) {
-    const field = CHECKSUM_FIELD.get(protocol);
-    if (checksumStart !== transport || checksumField + 2 > wp) return false;
-    if (field === undefined || checksumField !== transport + field) return false;
+    const isOwn = checksumStart === transport && checksumField - transport === header?.field;
+    if (!isOwn) {
+      const first = transport + (header?.length ?? 0);
+      return segment === Segment.None && checksumField >= first && finishChecksum(block);
+    }
+    if (checksumField + 2 > wp) return false;
   } else if (segment !== Segment.None) {
     return false;
   }
   if (segment === Segment.None) return true;
   if (protocol !== (segment === Segment.Udp ? IP_PROTO_UDP : IP_PROTO_TCP)) return false;
-  const { segmentSize, segmentHeaderLen, rp } = block;
+  const { segmentSize, segmentHeaderLen } = block;
   return segmentSize > 0 && segmentHeaderLen > transport - rp && segmentHeaderLen < wp - rp;
 }
 

@@ -9,7 +9,7 @@ import { TapEvent } from "../../kernel/fd_tap.ts";
 import { QUEUE_BLOCKS_MAX } from "../../kernel/queue.ts";
 import { Rendez } from "../../kernel/rendez.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";
-import { pseudoSum } from "../../kernel/wire/checksum.ts";
+import { checksum, pseudoSum } from "../../kernel/wire/checksum.ts";
 import { ICMP_UNREACHABLE, ICMP_UNREACHABLE_PORT, ICMP_UNREACHABLE_TOO_BIG } from "../../kernel/wire/icmp.ts";
 import {
   ipv4ChecksumOk,
@@ -375,6 +375,18 @@ Deno.test("Defect 5: metadata of a writer count only with offload on, and only i
   assertEquals(refusals(conv), { offload: 5 });
   ip.dev.bwrite(conv.data, owed(20, 26));
   assertEquals(ip.sent().length, 1);
+});
+
+Deno.test("A checksum that a writer owes behind the transport header, as a tunnel does, is finished", () => {
+  const { ip, conv } = bypassed();
+  conv.command("offload on");
+  const block = Block.from(out({ payload: pattern(40, 0) }));
+  put16(block.buf, block.rp + 40, 0);
+  const sum = checksum(block.buf, block.rp + 36, block.wp);
+  Object.assign(block, { checksum: Checksum.Owed, checksumStart: block.rp + 36, checksumField: block.rp + 40 });
+  ip.dev.bwrite(conv.data, block);
+  assertEquals(ip.sent().map((packet) => packet[40]! << 8 | packet[41]!), [sum]);
+  assertEquals(refusals(conv), {});
 });
 
 Deno.test("Random packets of a bypass writer throw only KernelError and never leave in another's name", () => {

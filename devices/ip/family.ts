@@ -45,6 +45,8 @@ export interface IpFamily {
   dst(buf: Uint8Array, at: number): IpAddr;
   /** Bytes of the packet on the wire if it need not be fragmented. */
   wireLength(block: Block): number;
+  /** Most bytes of its fragments, if it must be fragmented. */
+  fragmentMax(block: Block): number;
   /** Whether it may be fragmented; `kernelHeader`: fields that its writer chose do not count. */
   mayFragment(block: Block, kernelHeader: boolean): boolean;
   /** Fills in the fields that are the kernel's; `fits`: it goes out whole. */
@@ -59,8 +61,8 @@ export interface IpFamily {
   /** TTL or hop limit. */
   hops(buf: Uint8Array, at: number): number;
   setHops(buf: Uint8Array, at: number, hops: number): void;
-  /** Whether a router may fragment it. */
-  routerMayFragment(block: Block): boolean;
+  /** Whether a router may fragment it for a link of `mtu`. */
+  routerMayFragment(block: Block, mtu: number): boolean;
   /** Most bytes of a packet that leaves by `route`. */
   linkMtu(route: Route): number;
   /** The datagram that a fragment completes, where `route` wants whole ones; null: more is missing. */

@@ -76,6 +76,7 @@ export const FAMILY_4: IpFamily = {
   src: ipv4Src,
   dst: ipv4Dst,
   wireLength: (block) => block.segment === Segment.None ? block.length : pieceLength(block),
+  fragmentMax: () => Infinity,
   mayFragment: (block) => block.segment === Segment.None && !ipv4DontFragment(block.buf, block.rp),
 
   finishHeader(stack, { buf, rp }, kernelHeader, fits) {
@@ -102,7 +103,10 @@ export const FAMILY_4: IpFamily = {
   },
   hops: ipv4Ttl,
   setHops: setIpv4Ttl,
-  routerMayFragment: ({ buf, rp }: Block) => !ipv4DontFragment(buf, rp),
+  /** A datagram that was put together here may be cut again, if its fragments were no larger than the link takes. */
+  routerMayFragment({ buf, rp, fragmentMax }: Block, mtu) {
+    return !ipv4DontFragment(buf, rp) || (fragmentMax > 0 && fragmentMax <= mtu);
+  },
   linkMtu: (route) => route.ifc!.mtu,
   reassembled(stack, packet, route) {
     const { block, ifc } = packet;

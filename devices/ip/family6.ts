@@ -16,6 +16,7 @@ import { put16, put32 } from "../../kernel/wire/bytes.ts";
 import {
   IPV6_FRAGMENT_LEN,
   IPV6_HEADER_LEN,
+  IPV6_MTU_MIN,
   ipv6Dst,
   ipv6HopLimit,
   ipv6NextHeader,
@@ -68,6 +69,11 @@ export const FAMILY_6: IpFamily = {
     if (block.segment !== Segment.None) return pieceLength(block);
     return block.length - (fragmentHeaderOf(block) === null ? 0 : IPV6_FRAGMENT_LEN);
   },
+  /**
+   * Of a datagram that came in fragments: its sender knows a path that takes no more, and would not hear of it again
+   * from us (RFC 8201 4).
+   */
+  fragmentMax: ({ fragmentMax }) => fragmentMax === 0 ? Infinity : Math.max(fragmentMax, IPV6_MTU_MIN),
   mayFragment(block, kernelHeader) {
     return block.segment === Segment.None && (kernelHeader || fragmentHeaderOf(block) !== null);
   },

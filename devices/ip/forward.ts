@@ -53,7 +53,7 @@ function relay(stack: NetContext, family: IpFamily, packet: InputPacket, route: 
   const mtu = family.linkMtu(route);
   const length = block.segment === Segment.None ? block.length : pieceLength(block);
   const isTooBig = length > mtu;
-  if (isTooBig && !family.routerMayFragment(block)) {
+  if (isTooBig && !family.routerMayFragment(block, mtu)) {
     stack.icmpErrors.report(packet, IcmpFault.TooBig, mtu);
     return drop(stack, packet, "fragFails");
   }

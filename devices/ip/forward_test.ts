@@ -94,6 +94,19 @@ Deno.test("forward() puts fragments together only for an interface that wants th
   assert(ipv4ChecksumOk(whole!, 0));
 });
 
+Deno.test("forward() cuts again what came in fragments that the link takes, whatever they say of DF", () => {
+  const at = new Router();
+  at.out.ctl("reassemble");
+  at.out.ctl("mtu 614");
+  const pass = (size: number, id: number) =>
+    [{ payload: size, moreFragments: true }, { payload: 20, fragOffset: size }].flatMap((part) =>
+      at.pass({ ...part, id, dontFragment: true })
+    ).map((packet) => headerOf(packet).totalLen);
+  assertEquals([pass(576, 8), at.errors()], [[596, 40], []]);
+  // Fragments that do not fit themselves: their sender can do something about it.
+  assertEquals([pass(1000, 9), at.errors()], [[], [[3, 4, 600]]]);
+});
+
 Deno.test("forward() refuses broadcast, multicast, link-local, reserved and nobody's addresses", () => {
   const at = new Router();
   for (const dst of ["10.1.0.255", "10.1.0.0", "224.0.0.9", "169.254.1.1", "240.0.0.1", "0.0.0.0", "0.1.2.3"]) {

@@ -72,7 +72,7 @@ export function sendRaw(stack: NetContext, block: Block, options: { kernelHeader
     stats.outNoRoutes++;
     return "noRoute";
   }
-  const mtu = family.mtu(stack, route, dst);
+  const mtu = Math.min(family.mtu(stack, route, dst), family.fragmentMax(block));
   const fits = family.wireLength(block) <= mtu;
   if (!fits && !family.mayFragment(block, kernelHeader)) {
     stats.fragFails++;

@@ -65,6 +65,8 @@ class Datagram {
   headerLen = 0;
   /** ECN codepoints seen, a bit each. */
   ecn = 0;
+  /** Bytes of the largest fragment. */
+  largest = 0;
   /** Whether every fragment said so. */
   dontFragment = true;
 
@@ -188,6 +190,7 @@ export class Reassembly {
     ends.splice(at, 0, end);
     datagram.have += end - start;
     datagram.end = Math.max(datagram.end, end);
+    datagram.largest = Math.max(datagram.largest, block.wp - block.rp);
     datagram.ecn |= 1 << (format.tos(block.buf, block.rp) & ECN_MASK);
     datagram.dontFragment &&= place.dontFragment;
     if (!place.more) datagram.total = end;
@@ -228,6 +231,7 @@ export class Reassembly {
     const block = this.#remove(datagram);
     block.rp = format.dataAt - headerLen;
     block.wp = format.dataAt + total;
+    block.fragmentMax = datagram.largest;
     format.makeWhole(block, headerLen, dontFragment);
     if (sawCe) format.setTos(block.buf, block.rp, format.tos(block.buf, block.rp) | ECN_CE);
     this.stack.stats.reasmOks++;

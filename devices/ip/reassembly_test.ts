@@ -67,6 +67,12 @@ Deno.test("Reassembly of fragments in any order, with duplicates, is the identit
   );
 });
 
+Deno.test("A reassembled datagram says how long its largest fragment was; one that came whole does not", () => {
+  const at = host();
+  receive(at, ...fragments({ id: 1, payload: 3000 }, 572).reverse(), ipPacket({ id: 2, payload: 900 }));
+  assertEquals(at.received.map(({ block }) => block.fragmentMax), [572, 0]);
+});
+
 Deno.test("Reassembly keeps datagrams apart by source, destination, id and protocol", () => {
   const at = host();
   const [a1, a2] = fragments({ id: 1, payload: 48 }, 52);

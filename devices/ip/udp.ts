@@ -16,6 +16,7 @@
 import { type Block, Checksum } from "../../kernel/block.ts";
 import type { OrWait } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
+import { finishChecksum } from "../../kernel/segment.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";
 import { pseudoSum } from "../../kernel/wire/checksum.ts";
 import { type IpAddr, IPV4_UNSPECIFIED } from "../../kernel/wire/ip_addr.ts";
@@ -44,6 +45,9 @@ export const UDP_QUEUE_LIMIT = 128 << 10;
 /** Largest payload: what is left of IPv4's largest packet; and of IPv6's, whose length leaves its header out. */
 export const UDP_PAYLOAD_MAX = IPV4_TOTAL_MAX - IPV4_HEADER_LEN - UDP_HEADER_LEN;
 export const UDP_PAYLOAD_MAX_V6 = IPV6_TOTAL_MAX - IPV6_HEADER_LEN - UDP_HEADER_LEN;
+
+/** Where the checksum is in the header. */
+const UDP_CHECKSUM = 6;
 
 /** What udp keeps of a conversation. */
 interface UdpPriv {
@@ -173,7 +177,7 @@ export class UdpProto implements Proto {
     block.clearOffload();
     block.checksum = Checksum.Owed;
     block.checksumStart = at;
-    block.checksumField = at + 6;
+    block.checksumField = at + UDP_CHECKSUM;
     const { ttl, tos } = conv;
     if (this.stack.log.wants(LogFlag.Udp, raddr)) {
       this.stack.log.line(
@@ -246,6 +250,8 @@ export class UdpProto implements Proto {
       conv = this.#call(listener, { raddr: src, rport: srcPort, laddr, lport: dstPort });
     }
     if (conv === null) return block.free();
+    // Our own was checked, or never left this machine; another, of a packet inside the datagram, is the reader's.
+    if (block.checksum === Checksum.Owed && block.checksumField !== at + UDP_CHECKSUM) finishChecksum(block);
     block.wp = at + length;
     block.rp = at + UDP_HEADER_LEN;
     block.clearOffload();

@@ -3,21 +3,79 @@
  *
  *     fc.assert(fc.property(fc.uint8Array(), (bytes) => …), fuzz(200));
  *
+ * A property over something with a state draws the whole sequence of steps and starts afresh with each, so that a
+ * counterexample shrinks to the steps that matter, and says all of them:
+ *
+ *     fc.assert(fc.property(sequences(frames), (steps) => {
+ *       const kit = natKit();
+ *       for (const frame of steps) …
+ *     }), fuzzSteps(1500));
+ *
  * AKARINO_FUZZ multiplies the number of cases. AKARINO_SEED repeats a run: fast-check prints the seed when one fails.
  *
  * @module
  */
 
+import fc from "fast-check";
+
+/** Most steps of a sequence: enough to fill the small tables of a test, and short enough to start afresh often. */
+const STEPS_MAX = 60;
+
 let total = 0;
 // The runner adds these lines up.
 addEventListener("unload", () => console.log(`property cases: ${total}`));
 
+/** What fc.assert() is given. */
+export interface FuzzParameters {
+  numRuns: number;
+  seed?: number;
+  // deno-lint-ignore no-explicit-any
+  reporter: (details: fc.RunDetails<any>) => void;
+}
+
 /** fast-check parameters for a property that usually runs `usual` cases. */
-export function fuzz(usual: number): { numRuns: number; seed?: number } {
-  const numRuns = Math.ceil(usual * (setting("AKARINO_FUZZ") ?? 1));
+export function fuzz(usual: number): FuzzParameters {
+  return parameters(usual, (ran) => total += ran);
+}
+
+/** As {@link fuzz}, for a property over {@link sequences}: `usual` steps in all. Each step that runs is a case. */
+export function fuzzSteps(usual: number): FuzzParameters {
+  return parameters(usual * 2 / STEPS_MAX, () => {});
+}
+
+/** Sequences of steps. */
+export function sequences<T>(step: fc.Arbitrary<T>): fc.Arbitrary<Steps<T>> {
+  return fc.array(step, { minLength: 1, maxLength: STEPS_MAX, size: "max" }).map((all) => new Steps(all));
+}
+
+/** Steps, each counted when its turn comes. */
+export class Steps<T> implements Iterable<T> {
+  constructor(readonly all: readonly T[]) {}
+
+  *[Symbol.iterator](): Generator<T, void, void> {
+    for (const one of this.all) {
+      total++;
+      yield one;
+    }
+  }
+
+  /** How fast-check shows them. */
+  [fc.toStringMethod](): string {
+    return fc.stringify(this.all);
+  }
+}
+
+function parameters(usual: number, count: (ran: number) => void): FuzzParameters {
   const seed = setting("AKARINO_SEED");
-  total += numRuns;
-  return seed === null ? { numRuns } : { numRuns, seed };
+  return {
+    numRuns: Math.ceil(usual * (setting("AKARINO_FUZZ") ?? 1)),
+    ...(seed === null ? {} : { seed }),
+    reporter(details) {
+      count(details.numRuns);
+      if (!details.failed) return;
+      throw new Error(fc.defaultReportMessage(details), { cause: details.errorInstance });
+    },
+  };
 }
 
 /** A number in the environment, or null; also null where the environment may not be read. */

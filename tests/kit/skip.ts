@@ -9,10 +9,10 @@
 
 /**
  * What a test may need: `root` (uid 0), `tun` (/dev/net/tun can be opened), `netns` (a network namespace can be made),
- * `userns` (a user without rights can make one, with a network namespace below it), `ffi` (libraries may be loaded), or
- * a program on PATH.
+ * `userns` (a user without rights can make one, with a network namespace below it), `ffi` (libraries may be loaded), a
+ * program on PATH, or a kernel for which `ip ARGUMENTS` does well in a namespace of its own.
  */
-export type Need = "root" | "tun" | "netns" | "userns" | "ffi" | `tool:${string}`;
+export type Need = "root" | "tun" | "netns" | "userns" | "ffi" | `tool:${string}` | `ip ${string}`;
 
 const answers = new Map<Need, string | null>();
 
@@ -62,6 +62,9 @@ function find(need: Need): string | null {
         ? null
         : "user namespaces for everybody";
     default:
+      if (need.startsWith("ip ")) {
+        return shell('unshare --net sh -c "$1"', need) ? null : `a kernel that does "${need}"`;
+      }
       return shell('command -v "$1"', need.slice("tool:".length)) ? null : need.slice("tool:".length);
   }
 }

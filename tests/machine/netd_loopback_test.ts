@@ -33,9 +33,13 @@ machineTest(
     assertEquals(echoed.bytes, stdin);
     const refused = await lab.inGuest(["socat", "-t", "3", "-", `udp:${ROUTER}:78`], { stdin: bytesOf(1) });
     assertMatch(refused.text, /Connection refused/, "the machine's ICMP error comes from the router");
-    // By TCP: over UDP the test's server, bound to all addresses, answers by the one that Linux chooses.
-    const asked = ["dig", "+short", "+tcp", "+tries=1", "@10.0.2.3", "x.test", "A"];
-    assertEquals((await lab.guestMust(...asked)).trim(), "192.0.2.77");
+    // Bound to all addresses Linux answers from the peer's, which the guest did not ask.
+    const all = await lab.inGuest(["socat", "-b", "65536", "-t", "1", "-", `udp:${ROUTER}:7`], { stdin });
+    assertEquals(all.bytes, stdin, "a UDP server that is bound to 0.0.0.0");
+    for (const how of ["+notcp", "+tcp"]) {
+      const asked = ["dig", "+short", how, "+tries=1", "@10.0.2.3", "x.test", "A"];
+      assertEquals((await lab.guestMust(...asked)).trim(), "192.0.2.77", how);
+    }
   },
 );
 

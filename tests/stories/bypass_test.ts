@@ -317,7 +317,7 @@ Deno.test("checksum and segment metadata cannot change what was checked: ports, 
   };
   const request = echoPacket({ src: US, dst: PEER, id: 77, data: pattern(40) });
   // A checksum that is written over the port, or over the identifier.
-  for (const field of [0, 1, 2, 4, 8]) assertEquals(errnoOf(() => udp.bwrite(owed(outgoing(), field))), "EINVAL");
+  for (const field of [0, 1, 2, 4, 7]) assertEquals(errnoOf(() => udp.bwrite(owed(outgoing(), field))), "EINVAL");
   assertEquals(errnoOf(() => icmp.bwrite(owed(request, 4))), "EINVAL");
   // A cutter that takes the identifier for a UDP length, or a UDP header for one of TCP.
   assertEquals(errnoOf(() => icmp.bwrite(owed(request, 2, Segment.Udp))), "EINVAL");

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertNotMatch } from "@std/assert";
 import type { Block } from "../../kernel/block.ts";
 import { type FramePort, NO_OFFLOADS } from "../../kernel/host.ts";
 import { Job } from "../../kernel/job.ts";
@@ -162,6 +162,20 @@ Deno.test("akaros 23: datagrams of every size come back whole, and the remote se
   six.round();
   assertEquals(conv.take(), pattern(65_527));
   assertMatch(six.program.command("maps udp"), new RegExp(`^udp ${SELF}!\\d+ `, "m"));
+});
+
+Deno.test("RFC 8200 5: what comes in fragments is cut again for the guest, if it fits the uplink, too", async () => {
+  await using six = await tellSix({ nat: { mtu: 1280 } });
+  six.there.command("/net/ipifc/1/ctl", "mtu 1294");
+  const { serve } = echoServer(six, 7);
+  const conv = six.guest.conv("udp", `connect ${PEER6}!7`);
+  for (const size of [1232, 1233, 1300, 1400, 1452, 1453, 3000]) {
+    conv.bwrite(pattern(size));
+    six.round();
+    assert(serve() !== null, `${size} from the guest`);
+    assertEquals(conv.take(), pattern(size), `${size} to the guest`);
+  }
+  assertNotMatch(six.program.command("stats"), /refused-too-big/);
 });
 
 Deno.test("akaros 23: TCP over IPv6 goes both ways, is half-closed, and a closed port refuses", async () => {

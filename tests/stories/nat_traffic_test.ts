@@ -8,7 +8,7 @@ import { HOST_MAC } from "../../tools/vmm/nat/config.ts";
 import { icmpNextHopMtu } from "../../kernel/wire/icmp.ts";
 import { ipv4Tos, ipv4Ttl } from "../../kernel/wire/ipv4.ts";
 import { echoPacket, icmpErrorPacket, pattern, udpPacket } from "../kit/ip_fixture.ts";
-import { advance, dataOf, fragmentsOf, headerOf, type UserConv } from "../kit/story.ts";
+import { advance, dataOf, fixed, fragmentsOf, headerOf, type UserConv } from "../kit/story.ts";
 import { assertSound, endsOf, tcpPacket } from "../../tools/vmm/nat/kit_test.ts";
 import { DNS, GUEST, HOST, must, type NatStory, REMOTE, ROUTER, tellNat } from "./nat_kit_test.ts";
 
@@ -57,6 +57,20 @@ Deno.test("akaros 22: guest fragments in any order, twice, are one datagram (RFC
   const pieces = fragmentsOf(udp({ payload: pattern(5000) }), 800, 9);
   assertEquals(echoed(story, conv, [...pieces.reverse(), pieces[0]!].slice(0, 8)), pattern(5000));
   assertEquals(story.stat("mapsMade"), 1);
+});
+
+Deno.test("RFC 791 3.2: a guest's fragments with DF set are cut again for a smaller uplink", async () => {
+  await using story = await tellNat({ boot: { mtu: 1000 } });
+  const conv = story.there.conv("udp", "announce 7", "headers");
+  for (const size of [1000, 1200, 1452, 3000]) {
+    const pieces = fragmentsOf(udp({ payload: pattern(size) }), 800, size);
+    for (const piece of pieces) {
+      piece[6]! |= 0x40;
+      fixed(piece);
+    }
+    assertEquals(echoed(story, conv, pieces), pattern(size));
+  }
+  assertEquals(story.stat("refused-too-big"), 0);
 });
 
 Deno.test("ping of the router and of the remote", async () => {

@@ -128,7 +128,7 @@ Deno.test("netd --ipv6: addresses of the uplink, of the guests' network, and nam
   const parse = (...args: string[]) => parseOptions(["--netns", "g", ...args], () => ["9.9.9.9"])!;
   const usual = parse("--ipv6");
   assertEquals(usual.uplink.v6, { address: "fd99::2/64", peer: "fd99::1/64", gateway: "fd99::1" });
-  assertEquals(usual.nat.v6, { hostAddr: "fd99::2/64", uplinkMtu: 1500 });
+  assertEquals(usual.nat.v6, { hostAddr: "fd99::2/64" });
   assertEquals(parse("-6").uplink.v6, parse("--enable-ipv6").uplink.v6);
   assertEquals(parse("-6").uplink.v6, usual.uplink.v6);
   assertEquals(parse().nat.v6, undefined);

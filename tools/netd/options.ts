@@ -242,6 +242,7 @@ function natOf(
     search: given.list("search"),
     policy,
     farLoopback: !noLoopback,
+    farPeer: peer,
     ...(guestMac === undefined ? {} : { guestMac }),
   };
   if (given.flag("disable-dns")) nat.dns = null;
@@ -268,7 +269,7 @@ function nameServersOf(given: Given): [string[], string[]] {
 function v6Of(given: Given, uplink: UplinkChoice, nameServers: readonly string[], nat: NatOptions): V6Options {
   const cidr = given.network6("cidr6");
   const v6: V6Options = {
-    ...{ hostAddr: uplink.v6!.address, uplinkMtu: uplink.mtu },
+    hostAddr: uplink.v6!.address,
     ...(cidr === null ? {} : { subnet: cidr }),
     ...(nameServers.length === 0 ? {} : { nameServers }),
   };

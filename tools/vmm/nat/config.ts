@@ -106,6 +106,11 @@ export interface NatOptions {
    * the machine behind its uplink (ip(3), `localnet`): it is talked to from the host's address. Default false.
    */
   farLoopback?: boolean;
+  /**
+   * With `farLoopback`: that machine's address on the uplink. Linux answers from it for a UDP socket that is bound to
+   * all addresses, though 127.0.0.1 was asked: such an answer comes from the router, too.
+   */
+  farPeer?: string;
   /** Bytes of IP packet on the guest's link. */
   mtu?: number;
   /** Largest MSS that a SYN may offer, either way; 0: as it is. Default: what fits the guest's MTU. */
@@ -151,6 +156,8 @@ export interface NatConfig {
   readonly nameServers: readonly IpAddr[];
   /** The host's address when it talks to the loopback: that itself, unless it is another machine's. */
   readonly loopbackFrom: IpAddr;
+  /** What that other machine answers from besides 127/8, as a word; null: nothing. */
+  readonly farPeer: number | null;
   readonly hostMac: MacAddr;
   readonly guestMac: MacAddr | null;
   readonly mtu: number;
@@ -196,6 +203,9 @@ export function natConfig(options: NatOptions): NatConfig {
     ...link,
     nameServers: (options.nameServers ?? []).map((text) => addr(text, "name server")),
     loopbackFrom: options.farLoopback === true ? hostAddr : IPV4_LOOPBACK,
+    farPeer: options.farLoopback === true && options.farPeer !== undefined
+      ? addr(options.farPeer, "far peer").w3
+      : null,
     hostMac,
     guestMac: options.guestMac === undefined ? GUEST_MACS[style] : options.guestMac,
     mtu,

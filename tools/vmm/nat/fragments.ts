@@ -66,6 +66,8 @@ interface Datagram {
   have: number[];
   /** Length of the whole payload; -1 until the last piece came. */
   total: number;
+  /** Bytes of the largest piece, its header included. */
+  largest: number;
   isMarked: boolean;
 }
 
@@ -91,6 +93,8 @@ export interface Piece {
 export interface WholeDatagram {
   readonly header: Uint8Array;
   readonly payload: Uint8Array;
+  /** Bytes of the largest piece, its header included. */
+  readonly largest: number;
   readonly isMarked: boolean;
 }
 
@@ -141,11 +145,12 @@ export class Reassembler {
       return Reason.Fragment;
     }
     if (piece.isMarked) datagram.isMarked = true;
+    datagram.largest = Math.max(datagram.largest, piece.header.length + size);
     if (start === 0) datagram.header = piece.header.slice();
-    const { header, payload, total, have, isMarked } = datagram;
+    const { header, payload, total, have, largest, isMarked } = datagram;
     if (total < 0 || have.length !== 2 || have[1] !== total || header === null) return null;
     this.#forget(datagram);
-    return { header, payload: payload.subarray(0, total), isMarked };
+    return { header, payload: payload.subarray(0, total), largest, isMarked };
   }
 
   /** Forgets what took too long; answers how many datagrams. */
@@ -172,7 +177,7 @@ export class Reassembler {
     if (this.#datagrams.length >= DATAGRAMS_MAX) this.#forget(this.#datagrams[0]!);
     const datagram: Datagram = {
       ...{ src, dst, protocol, id, deadline: now + REASSEMBLY_MS },
-      ...{ header: null, payload: new Uint8Array(0), have: [], total: -1, isMarked: false },
+      ...{ header: null, payload: new Uint8Array(0), have: [], total: -1, largest: 0, isMarked: false },
     };
     this.#datagrams.push(datagram);
     return datagram;
@@ -233,10 +238,11 @@ function insert(have: number[], i: number, start: number, end: number): void {
 }
 
 /** The whole packet, under the first piece's header; null if it would be too long. */
-function wholeOf({ header, payload, isMarked }: WholeDatagram): Block | null {
+function wholeOf({ header, payload, largest, isMarked }: WholeDatagram): Block | null {
   const totalLen = header.length + payload.length;
   if (totalLen > IPV4_TOTAL_MAX) return null;
   const block = Block.alloc(totalLen).append(header).append(payload);
+  block.fragmentMax = largest;
   const { buf, rp } = block;
   setIpv4TotalLen(buf, rp, totalLen);
   setIpv4Fragment(buf, rp, 0, false);

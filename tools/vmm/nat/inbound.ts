@@ -44,7 +44,7 @@ export function translateInbound(nat: Nat, block: Block, map: NatMap, now: numbe
   if (packet.kind === Kind.Fragment) return drop(nat, block, Reason.Fragment);
   if (packet.proto !== map.proto || !map.holds(packet.dstPort)) return drop(nat, block, Reason.Unmapped);
   if (packet.kind === Kind.Query && !isReply(packet.buf[packet.transport]!)) return drop(nat, block, Reason.Unmapped);
-  const isLocal = packet.src >>> 24 === LOOPBACK_NET;
+  const isLocal = packet.src >>> 24 === LOOPBACK_NET || isFarAnswer(nat, map);
   const seen = seenAs(nat, map, isLocal);
   if (seen === null) return drop(nat, block, isMartian(nat, map) ? Reason.MartianIn : Reason.Filtered);
   if (!isLetIn(nat, map, seen)) return drop(nat, block, Reason.Filtered);
@@ -95,12 +95,22 @@ function use(nat: Nat, map: NatMap, seen: number): void {
   table.touch(map, cls, now);
 }
 
+/**
+ * Whether it is the answer of a machine whose loopback the map asks, from its address on the uplink: so Linux answers
+ * for a UDP socket that is bound to all addresses. Nobody else may have that address there, and no other map is asked.
+ */
+export function isFarAnswer({ packet, config }: Nat, map: NatMap): boolean {
+  if (packet.src !== config.farPeer || packet.proto !== MapProto.Udp || packet.kind !== Kind.Ports) return false;
+  return map.realm === Realm.Host || (map.realm === Realm.Dns && map.server !== null && map.server.isLoopback);
+}
+
 /** The address by which the guest knows the sender; null: nobody whom this map is for. */
 function seenAs(nat: Nat, map: NatMap, isLocal: boolean): number | null {
   const { packet, config, relay } = nat;
   const { src } = packet;
   if (map.realm === Realm.Dns) {
-    return packet.srcPort === DNS_PORT && relay.answered(src) ? config.dns!.w3 : null;
+    const server = isFarAnswer(nat, map) ? map.server!.w3 : src;
+    return packet.srcPort === DNS_PORT && relay.answered(server) ? config.dns!.w3 : null;
   }
   if (map.realm === Realm.Host) return isLocal ? config.router.w3 : null;
   if (isLocal) return map.isStatic ? config.router.w3 : null;
@@ -130,12 +140,15 @@ function isReply(type: number): boolean {
   return type === ICMP_ECHO_REPLY || type === ICMP_TIMESTAMP_REPLY;
 }
 
-/** Whether the packet must be refused for its size. What the host itself sent is cut: no path is to be discovered. */
+/**
+ * Whether the packet must be refused for its size. What the host itself sent is cut: no path is to be discovered. So is
+ * what came in fragments, whatever they say of DF: its sender has cut it, and could do no more if it was told.
+ */
 function isTooBig(nat: Nat, isLocal: boolean): boolean {
   const { block, buf, at, src } = nat.packet;
   // A segment that will be cut is as large as its pieces.
   const length = block.segment === Segment.None ? block.length : pieceLength(block);
-  if (length <= nat.config.mtu || !ipv4DontFragment(buf, at)) return false;
+  if (length <= nat.config.mtu || block.fragmentMax > 0 || !ipv4DontFragment(buf, at)) return false;
   return !isLocal && !nat.config.hostWords.has(src);
 }
 

@@ -86,6 +86,19 @@ Deno.test("akaros 22: inbound packets above the guest's MTU are cut, or with DF 
   assertEquals(endsOf(error.subarray(28)), `${REMOTE}:9 > ${HOST}:4000`);
 });
 
+Deno.test("What came in fragments is cut again for the guest, whatever DF says, and whatever its size", () => {
+  const { out, back } = natKit({ mtu: 1280 });
+  const { map } = sentOf(out(udp()));
+  for (const size of [1253, 1300, 1400, 1452, 1472, 1473, 9000]) {
+    const block = Block.from(reply({ payload: pattern(size), dontFragment: true }));
+    block.fragmentMax = 1280;
+    const { toGuest, reason } = back(block, map);
+    assertEquals([reason, toGuest.length > 1], ["none", true], `${size}`);
+    for (const piece of toGuest) assertSound(piece);
+    assertEquals(toGuest.reduce((sum, piece) => sum + piece.length - 20, 0), size + 8);
+  }
+});
+
 Deno.test("Use keeps a map alive; from the network only if told so (RFC 4787 REQ-6, RFC 7857)", () => {
   for (const inboundRefresh of [true, false]) {
     const kit = natKit({ inboundRefresh });

@@ -154,6 +154,40 @@ Deno.test("The router's address is the loopback of the machine behind the uplink
   assertEquals(endsOf(asked.packet), `${HOST}:${asked.map.hostPort} > 127.0.0.53:53`);
 });
 
+Deno.test("The far machine answers a datagram to its loopback from its own address, by that map alone", () => {
+  const far = { policy: { loopback: true }, farLoopback: true, farPeer: "10.0.0.9", nameServers: ["127.0.0.1"] };
+  const { out, back } = natKit({ ...far, mtu: 1280 });
+  const { map } = sentOf(out(udp({ dst: ROUTER, dstPort: 7 })));
+  const answer = { src: "10.0.0.9", dst: HOST, srcPort: 7, dstPort: map.hostPort, ttl: 1 };
+  const got = gotOf(back(udpPacket(answer), map));
+  assertEquals(endsOf(got), `${ROUTER}:7 > ${GUEST}:4000`);
+  assertSound(got);
+  // As what comes from the host: no hop is counted, and no path is to be found.
+  const large = back(udpPacket({ ...answer, dontFragment: true, payload: pattern(1400) }), map);
+  assertEquals(large.toGuest.length, 2);
+  const dns = sentOf(out(udp({ dst: DNS, dstPort: 53 }))).map;
+  const told = gotOf(back(udpPacket({ ...answer, srcPort: 53, dstPort: dns.hostPort }), dns));
+  assertEquals(endsOf(told), `${DNS}:53 > ${GUEST}:4000`);
+  const world = sentOf(out(udp({ dstPort: 9 }))).map;
+  const tcp = sentOf(out(tcpPacket({ dst: ROUTER }))).map;
+  const rows = [
+    back(udpPacket({ ...answer, src: "10.0.0.8" }), map),
+    back(udpPacket({ ...answer, srcPort: 54, dstPort: dns.hostPort }), dns),
+    back(udpPacket({ ...answer, dstPort: world.hostPort }), world),
+    back(tcpPacket({ src: "10.0.0.9", dst: HOST, srcPort: 80, dstPort: tcp.hostPort, flags: 18 }), tcp),
+  ];
+  assertEquals(rows.map(({ reason }) => reason), rows.map(() => "filtered"));
+});
+
+Deno.test("Without farLoopback, or before anything was asked, the peer's address is nobody's", () => {
+  for (const options of [{ farLoopback: false }, { filtering: "address-port" as const, farLoopback: true }]) {
+    const { out, back } = natKit({ policy: { loopback: true }, farPeer: "10.0.0.9", ...options });
+    const { map } = sentOf(out(udp({ dst: ROUTER, dstPort: 7 })));
+    const other = udpPacket({ src: "10.0.0.9", dst: HOST, srcPort: 8, dstPort: map.hostPort });
+    assertEquals(back(other, map).reason, "filtered");
+  }
+});
+
 Deno.test("Questions to the name server go to the host's, unchanged, and come back from the guest's", () => {
   const { out, back } = natKit({ nameServers: ["9.9.9.9"] });
   const { packet, map } = sentOf(out(udp({ dst: DNS, dstPort: 53, ttl: 1, payload: pattern(40) })));

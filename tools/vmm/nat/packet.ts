@@ -5,7 +5,8 @@
  *
  * Checksums are updated, never computed anew (RFC 1624): damage done before stays visible to whoever it is meant for. A
  * UDP checksum of 0 stays 0, and one that comes out as 0 is 0xffff (RFC 768). A checksum that is still owed is a sum of
- * the pseudo-header, in which ports have no part.
+ * the pseudo-header, in which ports have no part. One that is owed to another packet inside this one is finished before
+ * anything is rewritten: Linux has put an outer UDP checksum right for the finished bytes already.
  *
  * @module
  */
@@ -132,7 +133,7 @@ export class NatPacket {
     this.protocol = ipv4Protocol(block.buf, this.at);
     if (ipv4IsFragment(block.buf, this.at)) {
       this.kind = Kind.Fragment;
-      return block.segment !== Segment.None || block.checksum === Checksum.Owed ? Reason.Offload : Reason.None;
+      return this.#finishOther(this.transport) ? Reason.None : Reason.Offload;
     }
     return this.#readTransport();
   }
@@ -151,21 +152,25 @@ export class NatPacket {
     if (proto < 0) return Reason.Protocol;
     this.proto = proto as MapProto;
     if (proto === MapProto.Icmp) return this.#readIcmp();
-    const { buf, transport, end } = this;
+    const { transport, end } = this;
+    const isUdp = proto === MapProto.Udp;
     this.kind = Kind.Ports;
-    const length = block.rp + block.length - transport;
-    if (proto === MapProto.Udp) {
-      if (end - transport < UDP_HEADER_LEN) return Reason.BadTransport;
+    if (end - transport < (isUdp ? UDP_HEADER_LEN : TCP_HEADER_LEN)) return Reason.BadTransport;
+    if ((block.checksum === Checksum.Owed || block.segment !== Segment.None) && !this.#settleOffload()) {
+      return Reason.Offload;
+    }
+    const { buf } = this;
+    if (isUdp) {
       const claimed = udpLength(buf, transport);
+      const length = block.rp + block.length - transport;
       if (claimed < UDP_HEADER_LEN || (claimed > length && block.segment === Segment.None)) return Reason.BadTransport;
     } else {
-      if (end - transport < TCP_HEADER_LEN) return Reason.BadTransport;
       const headerLen = tcpHeaderLen(buf, transport);
-      if (headerLen < TCP_HEADER_LEN || headerLen > end - transport) return Reason.BadTransport;
+      if (headerLen < TCP_HEADER_LEN || headerLen > this.end - transport) return Reason.BadTransport;
     }
     this.srcPort = get16(buf, transport + SRC_PORT);
     this.dstPort = get16(buf, transport + DST_PORT);
-    return this.#offloadFits() ? Reason.None : Reason.Offload;
+    return Reason.None;
   }
 
   #readIcmp(): Reason {
@@ -176,7 +181,7 @@ export class NatPacket {
     }
     const { buf, transport, end } = this;
     if (end - transport < ICMP_HEADER_LEN) return Reason.BadTransport;
-    if (block.checksum === Checksum.Owed && !finishChecksum(block)) return Reason.Offload;
+    if (!this.#finishOther(transport)) return Reason.Offload;
     const type = buf[transport]!;
     if (icmpIsError(type)) {
       this.kind = Kind.Error;
@@ -188,17 +193,35 @@ export class NatPacket {
     return Reason.None;
   }
 
-  /** Whether what is owed is this packet's own checksum, and its cut inside it. */
-  #offloadFits(): boolean {
+  /**
+   * Whether what is owed can go on: this packet's own checksum and its cut inside it, which later stages know; another
+   * checksum is finished here.
+   */
+  #settleOffload(): boolean {
     const { block, transport, end } = this;
-    if (block.checksum === Checksum.Owed) {
-      const field = transport + (this.proto === MapProto.Udp ? UDP_CHECKSUM : TCP_CHECKSUM);
-      if (block.checksumStart !== transport || block.checksumField !== field || field + 2 > end) return false;
-    } else if (block.segment !== Segment.None) return false;
+    const isUdp = this.proto === MapProto.Udp;
+    const field = transport + (isUdp ? UDP_CHECKSUM : TCP_CHECKSUM);
+    if (block.checksum !== Checksum.Owed || block.checksumStart !== transport || block.checksumField !== field) {
+      return this.#finishOther(transport + (isUdp ? UDP_HEADER_LEN : TCP_HEADER_LEN));
+    }
     if (block.segment === Segment.None) return true;
     // A SYN has no data to be cut.
     if (this.proto === MapProto.Tcp && (tcpFlags(this.buf, transport) & TCP_SYN) !== 0) return false;
     return block.segmentSize > 0 && block.segmentHeaderLen <= end - block.rp;
+  }
+
+  /**
+   * Finishes a checksum that is owed from `first` on, wherever it starts (virtio 1.3, 5.1.6.2.1): it belongs to a
+   * packet inside this one, as a tunnel of the guest's kernel makes them. False: it lies in what was read already, or
+   * outside, or a cut is wanted as well.
+   */
+  #finishOther(first: number): boolean {
+    const { block } = this;
+    if (block.segment !== Segment.None) return false;
+    if (block.checksum !== Checksum.Owed) return true;
+    if (block.checksumField < first || !finishChecksum(block)) return false;
+    this.#place(this.headerLen);
+    return true;
   }
 
   /** Rewrites where it comes from; the number of an ICMP query is its identifier. */

@@ -89,6 +89,8 @@ export class NatTable {
   addGuest(addr: IpAddr, mac: MacAddr | null, key: number = addr.w3): Guest | null {
     const known = this.#guests.get(key);
     if (known !== undefined) {
+      // Keys of two IPv6 addresses may be one number: the first has it.
+      if (!known.addr.equals(addr)) return null;
       if (mac !== null && known.mac?.equals(mac) !== true) known.mac = mac;
       return known;
     }

@@ -121,6 +121,14 @@ Deno.test("Room is made by the guest who has most; none for TCP that is establis
   assertEquals(table.victim(guest, MapProto.Tcp), Reason.GuestCap);
 });
 
+Deno.test("An address whose key another has already takes nothing of it: neither place nor hardware address", () => {
+  const table = tableOf();
+  const [mine, others] = [new MacAddr(0x5254, 1), new MacAddr(0x5254, 2)];
+  const guest = table.addGuest(addr(1), mine, 7);
+  assertEquals(table.addGuest(addr(2), others, 7), null);
+  assertEquals([table.guest(7), guest?.mac], [guest, mine]);
+});
+
 Deno.test("Guests are limited; an idle one makes room; a new hardware address replaces the old", () => {
   const table = tableOf();
   for (let n = 1; n <= GUESTS_MAX; n++) put(table, n, ends(n));

@@ -10,7 +10,6 @@
  */
 
 import { KernelError } from "../../../kernel/error.ts";
-import { ETHER_MTU } from "../../../kernel/wire/ethernet.ts";
 import { IpAddr, parseIpAddr, parseIpMask, prefixMask } from "../../../kernel/wire/ip_addr.ts";
 import { IPV6_MTU_MIN } from "../../../kernel/wire/ipv6.ts";
 import type { MacAddr } from "../../../kernel/wire/mac_addr.ts";
@@ -32,8 +31,6 @@ export interface V6Options {
   subnet?: string;
   /** The servers that the name server's questions go to, of either version; default: those of the NAT. */
   nameServers?: readonly string[];
-  /** Bytes of IP packet on the host's own link: what is larger came in fragments, and is cut again. Default 1500. */
-  uplinkMtu?: number;
 }
 
 /** The options with every default filled in and every text read. */
@@ -51,7 +48,6 @@ export interface V6Config {
   readonly nameServers: readonly IpAddr[] | null;
   /** Largest MSS that a SYN may offer; 0: as it is. */
   readonly mss: number;
-  readonly uplinkMtu: number;
 }
 
 /** What the rest of the NAT has settled. */
@@ -86,7 +82,6 @@ export function v6Config(options: V6Options, given: V6Given): V6Config {
     dns: given.hasDns ? at(DNS) : null,
     nameServers: options.nameServers?.map((text) => anyAddr(text)) ?? null,
     mss: given.mss === 0 ? 0 : Math.min(given.mss ?? given.mtu, given.mtu - TCP_IP6_HEADERS),
-    uplinkMtu: options.uplinkMtu ?? ETHER_MTU,
   };
 }
 

@@ -34,6 +34,16 @@ Deno.test("A question to the name server goes to a server of the host's by IPv4,
   );
 });
 
+Deno.test("A name server on the far machine's loopback answers from that machine's address, over IPv6, too", () => {
+  const far = { policy: { loopback: true }, farLoopback: true, farPeer: "10.0.0.9", nameServers: ["127.0.0.1"] };
+  const kit = natKit6(far);
+  const { map } = sentOf(kit.out6(udp6({ dst: DNS6, dstPort: 53, payload: QUESTION })));
+  const answer = { src: "10.0.0.9", dst: HOST, srcPort: 53, dstPort: map.hostPort, payload: pattern(99) };
+  const got = got6(kit.back6(udpPacket(answer), map));
+  assertEquals(ends6(got), `[${DNS6}]:53 > [${GUEST6}]:4000`);
+  assertEquals(kit.back6(udpPacket({ ...answer, src: "10.0.0.8" }), map).reason, "filtered");
+});
+
 Deno.test("A connection to the name server goes to a server by IPv4, all of it to one", () => {
   const kit = natKit6({ nameServers: ["9.9.9.9", "9.9.9.8"] });
   const { packet, map } = sentOf(kit.out6(tcp6({ dst: DNS6, dstPort: 53, tcpOptions: { mss: 1440 } })));

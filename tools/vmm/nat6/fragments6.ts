@@ -52,10 +52,11 @@ export function addFragment6(six: Nat6): Block | null | Reason {
   if (typeof whole === "number") return whole;
   block.free();
   if (whole === null) return null;
-  const { header, payload, isMarked } = whole;
+  const { header, payload, largest, isMarked } = whole;
   const payloadLen = header.length - IPV6_HEADER_LEN + payload.length;
   if (payloadLen > PAYLOAD_MAX) return Reason.Fragment;
   const joined = Block.alloc(header.length + payload.length).append(header).append(payload);
+  joined.fragmentMax = largest;
   const fragment = { nextHeader: header[header.length - IPV6_FRAGMENT_LEN]!, fragOffset: 0, moreFragments: false, id };
   emitIpv6Fragment(fragment, joined.buf, joined.rp + header.length - IPV6_FRAGMENT_LEN);
   setIpv6PayloadLen(joined.buf, joined.rp, payloadLen);

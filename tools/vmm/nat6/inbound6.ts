@@ -22,6 +22,7 @@ import { clampTcpMss, TCP_SYN, tcpFlags } from "../../../kernel/wire/tcp.ts";
 import { Reason } from "../nat/counters.ts";
 import { type Decision, Verdict } from "../nat/decision.ts";
 import { MapProto, type NatMap, Realm, remoteKey } from "../nat/map.ts";
+import { isFarAnswer } from "../nat/inbound.ts";
 import { Kind } from "../nat/packet.ts";
 import { toIpv6 } from "./dns_bridge.ts";
 import { errorInbound6 } from "./errors6.ts";
@@ -108,7 +109,8 @@ function bridged({ nat, relay, config }: Nat6, block: Block, map: NatMap): Reaso
   if (reason !== Reason.None) return reason;
   // Whom an ICMP error of IPv4 is about, nobody waits for.
   if (packet.kind !== Kind.Ports || packet.proto !== map.proto || !map.holds(packet.dstPort)) return Reason.Unmapped;
-  if (packet.srcPort !== DNS_PORT || !relay.answeredBy(packet.srcAddr)) return Reason.Filtered;
+  const server = isFarAnswer(nat, map) ? map.server! : packet.srcAddr;
+  if (packet.srcPort !== DNS_PORT || !relay.answeredBy(server)) return Reason.Filtered;
   toIpv6(packet, { src: config.dns!, dst: map.guest.addr, port: map.guestPort });
   return Reason.None;
 }
@@ -140,16 +142,15 @@ function remotePort({ packet }: Nat6): number {
 }
 
 /**
- * Whether the packet must be refused for its size. What is larger than the host's own link came in fragments, so its
- * sender knows the path; what the host itself sent is cut, as no path is to be discovered.
+ * Whether the packet must be refused for its size. What came in fragments is cut again: its sender has done what it can
+ * (RFC 8200 5). What the host itself sent is cut, as no path is to be discovered.
  */
 function isTooBig(six: Nat6): boolean {
-  const { packet, nat, config } = six;
+  const { packet, nat } = six;
   const { block, src } = packet;
   // A segment that will be cut is as large as its pieces.
   const length = block.segment === Segment.None ? block.length : pieceLength(block);
-  if (length <= nat.config.mtu || src.isLoopback || six.isHosts(src)) return false;
-  return packet.proto === MapProto.Tcp || length <= config.uplinkMtu;
+  return length > nat.config.mtu && block.fragmentMax === 0 && !src.isLoopback && !six.isHosts(src);
 }
 
 /** Drops the packet and has its sender told by an ICMPv6 error of the host's. */

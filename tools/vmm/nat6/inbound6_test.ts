@@ -1,4 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
+import { Block } from "../../../kernel/block.ts";
 import { KernelError } from "../../../kernel/error.ts";
 import { parseIpv6Fragment } from "../../../kernel/wire/ipv6.ts";
 import { concatBytes } from "../../../kernel/wire/bytes.ts";
@@ -75,7 +76,9 @@ Deno.test("What is larger than the guest's link is answered with its MTU, or cut
   assertSound6(error);
   assertEquals([error[40], (error[46]! << 8) | error[47]!, error.length], [2, 1280, 1280]);
   const data = pattern(5000);
-  const { toGuest } = kit.back6(reply(map.hostPort, { payload: data, trafficClass: 1, flowLabel: 7 }), map);
+  const came = Block.from(reply(map.hostPort, { payload: data, trafficClass: 1, flowLabel: 7 }));
+  came.fragmentMax = 1280;
+  const { toGuest } = kit.back6(came, map);
   assertEquals(toGuest.length, 5);
   const parts = toGuest.map((piece) => {
     assertSound6(piece);

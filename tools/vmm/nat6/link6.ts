@@ -157,7 +157,8 @@ export function addGuest6(six: Nat6, addr: IpAddr): Guest | Reason {
   const mac = senderOf(nat);
   if (mac.isGroup || mac.isZero) return Reason.Source;
   if (known !== null && holderOf(six, addr, mac) !== null) return Reason.Spoofed;
-  if (known === null && !makeRoom(six, mac)) return Reason.Guests;
+  // Also an address that was another station's is one more of this one's.
+  if (!makeRoom(six, mac)) return Reason.Guests;
   const guest = table.addGuest(addr, mac, keys.ofGuest(addr));
   return guest !== null && guest.addr.equals(addr) ? guest : Reason.Guests;
 }

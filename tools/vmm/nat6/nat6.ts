@@ -21,8 +21,7 @@
  * **The name server** sends questions on to the host's, by IPv6 or by IPv4: then headers are exchanged (dns_bridge).
  *
  * **Fragments** of guests are put together and go on with a fragment header that says that the host may cut them. What
- * is larger than the guest's link came in fragments if it is larger than the host's link too, and is cut; else its
- * sender is told ("packet too big").
+ * is larger than the guest's link is cut if it came in fragments; else its sender is told ("packet too big").
  *
  * Limits: TCP, UDP, ICMPv6 echo and errors; no routing and authentication headers; datagrams in fragments up to 65519
  * bytes, as their fragment header takes the room of eight.

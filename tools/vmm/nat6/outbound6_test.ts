@@ -212,6 +212,22 @@ Deno.test("A station has 16 addresses; an idle one is forgotten for a new one", 
   assert([...kit.nat.table.guests].length <= 18);
 });
 
+Deno.test("A station that takes over another's idle address gives up an idle one of its own, or is refused", () => {
+  const kit = natKit6();
+  const other = new MacAddr(0x5254, 7);
+  const at = (i: number) => udp6({ src: `fd00:0:0:2::${(100 + i).toString(16)}`, srcPort: 2000 + i });
+  const owned = () => [...kit.nat.table.guests].filter(({ addr, mac }) => !addr.isV4 && !mac!.equals(other)).length;
+  sentOf(kit.out6(at(99), { src: other }));
+  for (const now of [1e6, 2e6]) {
+    kit.nat.expire(now);
+    kit.now = now;
+    // With all of its addresses in use it is refused; at the second time they are idle but one.
+    if (now === 1e6) { for (let i = 0; i < 16; i++) sentOf(kit.out6(at(i))); }
+    assertEquals(kit.out6(at(99)).reason, now === 1e6 ? "guests" : "none");
+    assertEquals(owned(), 16);
+  }
+});
+
 Deno.test("A hairpin reaches another guest's port by the host's address", () => {
   const kit = natKit6({ filtering: "endpoint" });
   const { map } = sentOf(kit.out6(udp6()));

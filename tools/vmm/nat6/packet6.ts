@@ -163,30 +163,34 @@ export class Packet6 {
     const { fragOffset, moreFragments } = parseIpv6Fragment(buf, walk.fragmentAt, wp)!;
     if (fragOffset === 0 && !moreFragments) return forbiddenHeader(buf, rp, walk.at);
     this.kind = Kind6.Fragment;
-    return block.segment !== Segment.None || block.checksum === Checksum.Owed ? Reason.Offload : Reason.None;
+    return this.#finishOther(walk.at) ? Reason.None : Reason.Offload;
   }
 
   #readTransport(): Reason {
-    const { block, buf, transport, end } = this;
+    const { block, transport, end } = this;
     const proto = mapProtoOf6(this.protocol);
     if (proto < 0) return Reason.Protocol;
     this.proto = proto as MapProto;
     if (proto === MapProto.Icmp) return this.#readIcmp();
-    const length = block.rp + block.length - transport;
-    if (proto === MapProto.Udp) {
-      if (end - transport < UDP_HEADER_LEN) return Reason.BadTransport;
+    const isUdp = proto === MapProto.Udp;
+    if (end - transport < (isUdp ? UDP_HEADER_LEN : TCP_HEADER_LEN)) return Reason.BadTransport;
+    if ((block.checksum === Checksum.Owed || block.segment !== Segment.None) && !this.#settleOffload()) {
+      return Reason.Offload;
+    }
+    const { buf } = this;
+    if (isUdp) {
       const claimed = udpLength(buf, transport);
+      const length = block.rp + block.length - transport;
       if (claimed < UDP_HEADER_LEN || (claimed > length && block.segment === Segment.None)) return Reason.BadTransport;
       // RFC 8200 8.1: over IPv6 a datagram has a checksum.
       if (block.checksum !== Checksum.Owed && get16(buf, transport + UDP_CHECKSUM) === 0) return Reason.BadTransport;
     } else {
-      if (end - transport < TCP_HEADER_LEN) return Reason.BadTransport;
       const headerLen = tcpHeaderLen(buf, transport);
-      if (headerLen < TCP_HEADER_LEN || headerLen > end - transport) return Reason.BadTransport;
+      if (headerLen < TCP_HEADER_LEN || headerLen > this.end - transport) return Reason.BadTransport;
     }
     this.srcPort = get16(buf, transport + SRC_PORT);
     this.dstPort = get16(buf, transport + DST_PORT);
-    return this.#offloadFits() ? Reason.None : Reason.Offload;
+    return Reason.None;
   }
 
   #readIcmp(): Reason {
@@ -198,11 +202,7 @@ export class Packet6 {
     }
     const { buf, transport, end } = this;
     if (end - transport < ICMP6_HEADER_LEN) return Reason.BadTransport;
-    if (block.segment !== Segment.None) return Reason.Offload;
-    if (block.checksum === Checksum.Owed) {
-      const fits = block.checksumStart === transport && block.checksumField === transport + 2;
-      if (!fits || !finishChecksum(block)) return Reason.Offload;
-    }
+    if (!this.#finishOther(transport)) return Reason.Offload;
     const type = buf[transport]!;
     if (icmp6IsError(type)) this.kind = Kind6.Error;
     else if (type === ICMP6_ECHO_REQUEST || type === ICMP6_ECHO_REPLY) {
@@ -212,18 +212,29 @@ export class Packet6 {
     return Reason.None;
   }
 
-  /** Whether what is owed is this packet's own checksum, and its cut inside it. */
-  #offloadFits(): boolean {
+  /** As nat/packet: this packet's own checksum and its cut go on; another checksum is finished here. */
+  #settleOffload(): boolean {
     const { block, transport, end } = this;
-    if (block.checksum === Checksum.Owed) {
-      const field = transport + (this.proto === MapProto.Udp ? UDP_CHECKSUM : TCP_CHECKSUM);
-      if (block.checksumStart !== transport || block.checksumField !== field || field + 2 > end) return false;
-    } else if (block.segment !== Segment.None) return false;
+    const isUdp = this.proto === MapProto.Udp;
+    const field = transport + (isUdp ? UDP_CHECKSUM : TCP_CHECKSUM);
+    if (block.checksum !== Checksum.Owed || block.checksumStart !== transport || block.checksumField !== field) {
+      return this.#finishOther(transport + (isUdp ? UDP_HEADER_LEN : TCP_HEADER_LEN));
+    }
     if (block.segment === Segment.None) return true;
     // What is cut has no extension headers; and a SYN no data to be cut.
     if (transport - this.at !== IPV6_HEADER_LEN) return false;
     if (this.proto === MapProto.Tcp && (tcpFlags(this.buf, transport) & TCP_SYN) !== 0) return false;
     return block.segmentSize > 0 && block.segmentHeaderLen <= end - block.rp;
+  }
+
+  /** As nat/packet: finishes a checksum that is owed from `first` on, of a packet inside this one. */
+  #finishOther(first: number): boolean {
+    const { block } = this;
+    if (block.segment !== Segment.None) return false;
+    if (block.checksum !== Checksum.Owed) return true;
+    if (block.checksumField < first || !finishChecksum(block)) return false;
+    this.#place(this.transport - this.at);
+    return true;
   }
 
   /** Rewrites where it comes from; the number of an echo is its identifier. */

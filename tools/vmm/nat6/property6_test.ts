@@ -9,15 +9,30 @@ import { Block, Checksum, Segment } from "../../../kernel/block.ts";
 import { put16 } from "../../../kernel/wire/bytes.ts";
 import { ETHERTYPE_IPV6 } from "../../../kernel/wire/ethernet.ts";
 import { MacAddr } from "../../../kernel/wire/mac_addr.ts";
-import { fuzz } from "../../../tests/kit/fuzz.ts";
-import { pattern } from "../../../tests/kit/ip_fixture.ts";
+import { fuzz, fuzzSteps, sequences } from "../../../tests/kit/fuzz.ts";
+import { ip, pattern } from "../../../tests/kit/ip_fixture.ts";
 import { error6Packet } from "../../../tests/kit/story6.ts";
 import { BYTES_MAX, DATAGRAMS_MAX } from "../nat/fragments.ts";
 import { framed, sentOf } from "../nat/kit_test.ts";
+import type { NatMap } from "../nat/map.ts";
 import { GUESTS_MAX } from "../nat/table.ts";
 import { translateError6, translateInbound6, translateOutbound } from "../nat.ts";
 import { cutPacket6 } from "./fragments6.ts";
-import { assertSound6, DNS6, echo6, ends6, got6, natKit6, nd6, ROUTER6, swapped6, tcp6, udp6 } from "./kit6_test.ts";
+import {
+  assertSound6,
+  DNS6,
+  echo6,
+  ends6,
+  got6,
+  type NatKit6,
+  natKit6,
+  nd6,
+  REMOTE6,
+  ROUTER6,
+  swapped6,
+  tcp6,
+  udp6,
+} from "./kit6_test.ts";
 import { ADDRS_MAX } from "./nat6.ts";
 
 const hex = fc.integer({ min: 0x100, max: 0xffff }).map((n) => n.toString(16));
@@ -108,42 +123,90 @@ function hostilePackets({ what, made, bytes }: Hostile): Uint8Array[] {
   }
 }
 
-Deno.test("Whatever guests and the network send, nothing throws, and no table grows past its limit", () => {
-  const kit = natKit6({ guestCaps: { udp: 9, tcp: 9, icmp: 4 }, totalCaps: { udp: 20, tcp: 20, icmp: 9 } });
+/** What one step sends: a guest's frames, or packets and errors for one of the maps. */
+function take(kit: NatKit6, maps: readonly NatMap[], one: Hostile): void {
   const { nat, six } = kit;
-  const maps = [udp6(), tcp6(), echo6()].map((packet) => sentOf(kit.out6(packet)).map);
+  kit.now += one.made.id;
+  nat.expire(kit.now);
+  for (const packet of hostilePackets(one)) {
+    for (const [at, value] of one.changes) if (at < packet.length) packet[at] = value;
+    const block = Block.from(packet.subarray(0, one.keep));
+    if (one.owed !== null) {
+      block.checksum = Checksum.Owed;
+      block.checksumStart = block.rp + one.owed[0];
+      block.checksumField = block.checksumStart + [2, 6, 16, 300][one.owed[1]]!;
+      block.segment = one.owed[1] === 2 ? Segment.Tcp6 : Segment.None;
+      block.segmentSize = one.owed[0];
+      block.segmentHeaderLen = 60;
+    }
+    const map = maps[one.made.id % 3]!;
+    if (one.isInbound === 1) translateInbound6(six, block, map, kit.now);
+    else if (one.isInbound === 2) translateError6(six, block, map, kit.now);
+    else {
+      const src = new MacAddr(0x5254, one.mac);
+      translateOutbound(nat, framed(block, { src, type: ETHERTYPE_IPV6 }), kit.now);
+    }
+    nat.takeFrames();
+  }
+}
+
+function assertWithinCaps({ nat }: NatKit6): void {
+  const guests = [...nat.table.guests];
+  assert(guests.length <= GUESTS_MAX, "guests");
+  for (let i = 0; i < 4; i++) {
+    const own = guests.filter(({ addr, mac }) => !addr.isV4 && mac?.lo === i);
+    assert(own.length <= ADDRS_MAX, `station ${i} has ${own.length} addresses`);
+  }
+  assert([0, 1, 2].every((proto) => nat.table.count(proto as 0) <= [20, 20, 9][proto]!), "maps");
+  assert(nat.reassembler.length <= DATAGRAMS_MAX && nat.reassembler.bytes <= BYTES_MAX, "fragments");
+}
+
+Deno.test("Whatever guests and the network send, nothing throws, and no table grows past its limit", () => {
   fc.assert(
-    fc.property(hostile, (one) => {
-      kit.now += one.made.id;
-      nat.expire(kit.now);
-      for (const packet of hostilePackets(one)) {
-        for (const [at, value] of one.changes) if (at < packet.length) packet[at] = value;
-        const block = Block.from(packet.subarray(0, one.keep));
-        if (one.owed !== null) {
-          block.checksum = Checksum.Owed;
-          block.checksumStart = block.rp + one.owed[0];
-          block.checksumField = block.checksumStart + [2, 6, 16, 300][one.owed[1]]!;
-          block.segment = one.owed[1] === 2 ? Segment.Tcp6 : Segment.None;
-          block.segmentSize = one.owed[0];
-          block.segmentHeaderLen = 60;
-        }
-        const map = maps[one.made.id % 3]!;
-        if (one.isInbound === 1) translateInbound6(six, block, map, kit.now);
-        else if (one.isInbound === 2) translateError6(six, block, map, kit.now);
-        else {
-          const src = new MacAddr(0x5254, one.mac);
-          translateOutbound(nat, framed(block, { src, type: ETHERTYPE_IPV6 }), kit.now);
-        }
-        nat.takeFrames();
+    fc.property(sequences(hostile), (steps) => {
+      const kit = natKit6({ guestCaps: { udp: 9, tcp: 9, icmp: 4 }, totalCaps: { udp: 20, tcp: 20, icmp: 9 } });
+      const maps = [udp6(), tcp6(), echo6()].map((packet) => sentOf(kit.out6(packet)).map);
+      for (const one of steps) {
+        take(kit, maps, one);
+        assertWithinCaps(kit);
       }
-      const guests = [...nat.table.guests];
-      assert(guests.length <= GUESTS_MAX);
-      for (let i = 0; i < 4; i++) {
-        assert(guests.filter(({ addr, mac }) => !addr.isV4 && mac?.lo === i).length <= ADDRS_MAX);
-      }
-      assert([0, 1, 2].every((proto) => nat.table.count(proto as 0) <= [20, 20, 9][proto]!));
-      assert(nat.reassembler.length <= DATAGRAMS_MAX && nat.reassembler.bytes <= BYTES_MAX);
     }),
-    fuzz(1500),
+    fuzzSteps(1500),
+  );
+});
+
+Deno.test("No station passes its share of addresses, whoever had them before", () => {
+  // Few addresses and much time between: they are idle soon, and change hands.
+  const hands = fc.record({
+    mac: fc.constantFrom(0, 0, 0, 1),
+    addr: fc.nat(23),
+    what: fc.constantFrom("udp", "error", "solicit", "advert"),
+    wait: fc.constantFrom(0, 0, 0, 100_000, 400_000),
+  });
+  fc.assert(
+    fc.property(sequences(hands), (steps) => {
+      const kit = natKit6({ guestCaps: { udp: 9, tcp: 9, icmp: 4 }, totalCaps: { udp: 20, tcp: 20, icmp: 9 } });
+      for (const { mac, addr, what, wait } of steps) {
+        kit.now += wait;
+        kit.nat.expire(kit.now);
+        const src = `fd00:0:0:2::${(addr + 0x100).toString(16)}`;
+        const station = { src: new MacAddr(0x5254, mac) };
+        const group = "ff02::1:ff00:2";
+        if (what === "udp") kit.out6(udp6({ src }), station);
+        else if (what === "error") {
+          kit.out6(
+            error6Packet({ type: 1, code: 0, packet: udp6({ src: REMOTE6, dst: src }) }, { src, dst: REMOTE6 }),
+            station,
+          );
+        } else if (what === "solicit") {
+          kit.out6(nd6({ type: 135, target: ip(ROUTER6), sourceMac: null }, { src, dst: group }), station);
+        } else {
+          const message = { type: 136, target: ip(src), isRouter: false, solicited: false, override: true } as const;
+          kit.out6(nd6({ ...message, targetMac: null }, { src, dst: "ff02::1" }), station);
+        }
+        assertWithinCaps(kit);
+      }
+    }),
+    fuzzSteps(3000),
   );
 });

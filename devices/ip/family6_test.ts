@@ -146,6 +146,25 @@ Deno.test("sendRaw() fragments an IPv6 packet only where its writer said that it
   assertEquals(raw(at, { nextHeader: 44, payload: atomic(1461) }), ["sent", [1496, 61]]);
 });
 
+Deno.test("sendRaw() cuts what came in fragments into pieces no larger than those that came (RFC 8201 4)", () => {
+  const at = host();
+  const payload = concatBytes([Uint8Array.of(17, 0, 0, 0, 0, 0, 0, 9), pattern(1400)]);
+  const sizes = (fragmentMax: number) => {
+    const block = Block.from(ip6Packet({ src: "2001:db8::1", dst: "2001:db8::2", nextHeader: 44, payload }));
+    block.fragmentMax = fragmentMax;
+    assertEquals(sendRaw(at.stack, block, { kernelHeader: false }), "sent");
+    at.run();
+    return at.take6().map(({ length }) => length);
+  };
+  assertEquals([sizes(0), sizes(1280), sizes(9), sizes(1440), sizes(9000)], [
+    [1440],
+    [1280, 216],
+    [1280, 216],
+    [1440],
+    [1440],
+  ]);
+});
+
 Deno.test("an Ethernet interface with an IPv6 address has a link-local one, made of its hardware address", () => {
   const at = new TestHost();
   const { ifc, ctl } = at.ifc("bind ether /net/ether0", "add 10.0.0.1 /24");
