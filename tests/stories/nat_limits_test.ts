@@ -21,7 +21,7 @@ Deno.test("A map is over after its lifetime, to the millisecond, and its port is
   await using story = await tellNat();
   story.there.conv("udp", "bypass 7");
   story.guest.send(udp());
-  advance(story.host, 299_999);
+  advance(story.host, 119_999);
   assertEquals(countersOf(story, "maps-udp", "mapsExpired"), [1, 0]);
   advance(story.host, 1);
   assertEquals(countersOf(story, "maps-udp", "mapsExpired"), [0, 1]);

@@ -47,8 +47,9 @@ export const GUEST_MTU_MAX = 65535;
 
 /** How long an idle map lives, in milliseconds, by what it is for. */
 export interface Lifetimes {
-  /** RFC 4787 REQ-5: at least 2 minutes, better 5. */
+  /** RFC 4787 REQ-5: at least 2 minutes, better 5; the least while nothing has come back. */
   readonly udp: number;
+  readonly udpUnanswered: number;
   /** Nothing but port 53 was asked (RFC 4787 REQ-5a allows less for what is well known). */
   readonly dns: number;
   /** RFC 5508 REQ-1c: at least 60 seconds. */
@@ -56,6 +57,11 @@ export interface Lifetimes {
   /** Connections half open, and closing ones: RFC 5382 REQ-5, at least 4 minutes; apart by RFC 7857 2.1. */
   readonly tcpOpening: number;
   readonly tcpClosing: number;
+  /**
+   * One side has closed (RFC 5382 REQ-5: it is closing, so at least 4 minutes). Longer, as the other may go on sending:
+   * a pause of a quarter of an hour is one that its end does not notice.
+   */
+  readonly tcpHalfClosed: number;
   /** RFC 5382 REQ-5: at least 2 hours 4 minutes. */
   readonly tcpEstablished: number;
 }
@@ -63,10 +69,12 @@ export interface Lifetimes {
 /** The lifetimes unless told otherwise. */
 export const LIFETIMES: Lifetimes = {
   udp: 300_000,
+  udpUnanswered: 120_000,
   dns: 30_000,
   icmp: 60_000,
   tcpOpening: 240_000,
   tcpClosing: 240_000,
+  tcpHalfClosed: 900_000,
   tcpEstablished: 7_440_000,
 };
 
@@ -203,7 +211,7 @@ export function natConfig(options: NatOptions): NatConfig {
     mapping: byProto(options.mapping, "endpoint"),
     filtering: byProto(options.filtering, "address"),
     inboundRefresh: options.inboundRefresh ?? true,
-    lifetimes: { ...LIFETIMES, ...options.lifetimes },
+    lifetimes: lifetimesOf(options),
     guestCaps: { ...GUEST_CAPS, ...options.guestCaps },
     totalCaps: { ...TOTAL_CAPS, ...options.totalCaps },
     reject: options.reject ?? true,
@@ -216,6 +224,20 @@ export function natConfig(options: NatOptions): NatConfig {
     v6: options.v6 === undefined || options.v6 === null
       ? null
       : v6Config(options.v6, { style, mtu, mss: options.mss, hostMac, hasDns: link.dns !== null }),
+  };
+}
+
+/**
+ * No map lives longer for being unanswered, or half-closed, than it would otherwise. Where packets from the network
+ * refresh nothing, an answer does not either.
+ */
+function lifetimesOf({ lifetimes: options, inboundRefresh = true }: NatOptions): Lifetimes {
+  const lifetimes = { ...LIFETIMES, ...options };
+  const { udp, udpUnanswered, tcpEstablished, tcpHalfClosed } = lifetimes;
+  return {
+    ...lifetimes,
+    udpUnanswered: inboundRefresh ? Math.min(udpUnanswered, udp) : udp,
+    tcpHalfClosed: Math.min(tcpHalfClosed, tcpEstablished),
   };
 }
 
