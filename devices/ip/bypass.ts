@@ -3,9 +3,10 @@
  *
  * Path: protocol input → bypass → conv.rq → blockread; blockwrite → bypass (the check) → ip_output.
  *
- * One way: from `bypass` on ctl until the last close the data file carries packets in wire form, one a block; then the
- * conversation's own queues come back. Input is what IP validated, trimmed and reassembled, untouched. Output is
- * trusted in nothing:
+ * One way: from `bypass` on ctl until the last close the data file carries packets in wire form, one a block. What the
+ * protocol had made for the conversation goes (Akaros keeps it and puts it back: a NAT has thousands of conversations,
+ * and TCP's part is the larger); the slot's next user gets new queues like every other. Input is what IP validated,
+ * trimmed and reassembled, untouched. Output is trusted in nothing:
  *
  * - a whole packet: version, header length, a total length that is the block's (neither more nor less), a TTL above 0,
  *   no routing or authentication header;
@@ -25,7 +26,6 @@
 import { type Block, Checksum, Segment } from "../../kernel/block.ts";
 import { type ErrnoName, KernelError } from "../../kernel/error.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
-import type { Queue } from "../../kernel/queue.ts";
 import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
 import { ICMP_HEADER_LEN, ICMP_QUOTE_TRANSPORT_MIN } from "../../kernel/wire/icmp.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
@@ -84,13 +84,13 @@ const KERNEL_HEADER = { kernelHeader: true } as const;
 export class Bypass {
   /** Packets sent. */
   packetsOut = 0;
-  /** Packets not sent, by {@link Refusal}. */
-  readonly refused: number[] = REFUSALS.map(() => 0);
+  /** Packets not sent, by {@link Refusal}; null: none. */
+  refused: number[] | null = null;
   /** The protocol number its packets have; -1: any that its rules take (raw). */
   readonly protocol: number;
   readonly rules: BypassRules;
 
-  constructor(readonly conv: Conv, rules: BypassRules, readonly savedRq: Queue, readonly savedWq: Queue | null) {
+  constructor(readonly conv: Conv, rules: BypassRules) {
     this.rules = rules;
     this.protocol = conv.proto.ipProtocols[0] ?? -1;
   }
@@ -106,7 +106,7 @@ export function startBypass(conv: Conv): void {
   const rules = conv.proto.bypass;
   if (rules === undefined) throw new KernelError("EFAIL", `Cannot bypass ${conv.proto.name}: it has no ports`);
   const { rq, wq } = conv;
-  conv.bypass = new Bypass(conv, rules, rq, wq);
+  conv.bypass = new Bypass(conv, rules);
   conv.rq = conv.makeDataQueue({ limit: BYPASS_QUEUE_LIMIT, message: true });
   conv.wq = null;
   conv.state = ConvState.Bypass;
@@ -114,6 +114,7 @@ export function startBypass(conv: Conv): void {
     conv.proto.bypassed?.(conv);
   } catch (error) {
     undoBypass(conv);
+    conv.proto.create(conv);
     throw error;
   }
   rq.flush();
@@ -123,16 +124,12 @@ export function startBypass(conv: Conv): void {
   conv.dataTaps.fire(TapEvent.Writable);
 }
 
-/** Gives `conv` its own queues back; nothing if it is not bypassed. */
+/** Ends the bypass of `conv`, whose queue nobody can read any more; nothing if it is not bypassed. */
 export function undoBypass(conv: Conv): void {
-  const { bypass } = conv;
-  if (bypass === null) return;
+  if (conv.bypass === null) return;
   conv.bypass = null;
   conv.state = ConvState.Idle;
-  const { rq } = conv;
-  conv.rq = bypass.savedRq;
-  conv.wq = bypass.savedWq;
-  rq.close();
+  conv.rq.close();
 }
 
 /** Whether the reader of a bypassed conversation wants packets of this IP version. */
@@ -190,7 +187,8 @@ export function sendBypass(conv: Conv, block: Block): number {
 
 /** Counts the refusal and says why. */
 function refuse(bypass: Bypass, refusal: Refusal, block: Block): KernelError {
-  bypass.refused[refusal]!++;
+  const counts = bypass.refused ??= REFUSALS.map(() => 0);
+  counts[refusal]!++;
   const { errno, why } = REFUSALS[refusal]!;
   const length = block.wp - block.rp;
   if (refusal !== Refusal.TooBig) return new KernelError(errno, `Cannot send ${length} bytes: ${why}`);
@@ -296,7 +294,7 @@ function offloadFits(block: Block, transport: number, protocol: number): boolean
 export function bypassStatus(conv: Conv): string {
   const bypass = conv.bypass!;
   const { rq } = conv;
-  const refused = REFUSAL_NAMES.map((name, i) => `${name} ${bypass.refused[i + 1]}`).join(" ");
+  const refused = REFUSAL_NAMES.map((name, i) => `${name} ${bypass.refused?.[i + 1] ?? 0}`).join(" ");
   return `Bypassed local ${localText(conv)} header ${conv.keepHeader ? "keep" : "kernel"} ` +
     `offload ${conv.offload ? "on" : "off"} qin ${rq.length} blocks ${rq.blocks} limit ${rq.limit} ` +
     `in ${rq.blocksIn} drops ${rq.drops} out ${bypass.packetsOut} refused ${refused}\n`;

@@ -86,7 +86,7 @@ export class Conv {
   /** What a bypassed conversation claims; null in every other state. */
   bypass: Bypass | null = null;
   /** For {@link ConvTable}: its entries there. */
-  readonly entries: TableEntry[] = [];
+  entries: readonly TableEntry[] = [];
   /** For {@link PortSpace}: whether its local ports are counted as used. */
   holdsPort = false;
   /** The protocol's own. */

@@ -137,7 +137,8 @@ export class ConvTable {
     assert(conv.entries.length < ENTRIES_PER_CONV, "a conversation has few entries");
     const { raddr, rport, laddr, lport } = ends;
     const entry = new TableEntry(conv, raddr, rport, laddr, lport, ends.lportEnd ?? lport);
-    conv.entries.push(entry);
+    // An array that is pushed to has room for sixteen more.
+    conv.entries = conv.entries.length === 0 ? [entry] : [...conv.entries, entry];
     this.#length++;
     if (entry.isExact) this.#addExact(entry);
     else if (entry.isRange) this.#addRange(entry);
@@ -159,7 +160,7 @@ export class ConvTable {
         else this.#byPort.set(entry.lport, chain);
       }
     }
-    conv.entries.length = 0;
+    conv.entries = [];
   }
 
   /** Whether some range, whatever its address, has `port` in it. */

@@ -71,7 +71,7 @@ export interface Proto {
   readonly index: number;
   /** IP protocol numbers that it receives; empty for ipifc. */
   readonly ipProtocols: readonly number[];
-  /** Most conversations: at most 4096, the width of the field in qid paths. */
+  /** Most conversations: at most 65,536, the width of the field in qid paths. */
   readonly convsMax: number;
   /** Whether ports are its addresses and `bypass` may claim them; it needs `bypass` then. */
   readonly bypassable: boolean;

@@ -9,6 +9,7 @@ import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from "../../kernel/wire/tcp.ts";
 import { fuzz } from "../../tests/kit/fuzz.ts";
 import { echoPacket, icmpErrorPacket, ip, ipPacket, pattern, udpPacket } from "../../tests/kit/ip_fixture.ts";
 import { damaged, u16 } from "../../tests/kit/wire.ts";
+import { GUEST_CAPS } from "./nat/config.ts";
 import { assertSound, DNS, gotOf, GUEST, HOST, natKit, REMOTE, ROUTER, sentOf, tcpPacket } from "./nat/kit_test.ts";
 import { Verdict } from "./nat.ts";
 
@@ -69,9 +70,9 @@ Deno.test("head-to-head, 65,000 UDP ports: the least recently used maps go, and 
     kit.now = port;
     assertEquals(kit.out(udp({ srcPort: port, dstPort: 7 })).verdict, Verdict.Send);
   }
-  assertEquals(kit.nat.table.count(), 2048);
-  assertEquals(kit.door.maps.size, 2048);
-  assertEquals(kit.nat.counters.mapsEvicted, 65_000 - 2048);
+  assertEquals(kit.nat.table.count(), GUEST_CAPS.udp);
+  assertEquals(kit.door.maps.size, GUEST_CAPS.udp);
+  assertEquals(kit.nat.counters.mapsEvicted, 65_000 - GUEST_CAPS.udp);
   assertEquals(kit.out(udp({ srcPort: 65_001, dst: DNS, dstPort: 53 })).verdict, Verdict.Send);
 });
 

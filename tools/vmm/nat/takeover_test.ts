@@ -24,7 +24,7 @@ function connect(kit: NatKit): NatMap {
   return map;
 }
 
-Deno.test("A forward takes the port of a TCP connection of a guest: it goes on, and new calls are the forward's", () => {
+Deno.test("A forward takes the port of a TCP connection of a guest: it goes on, new calls are the forward's", () => {
   const kit = natKit();
   const map = connect(kit);
   const forward = kit.nat.addForward("tcp:6000:22").map;
