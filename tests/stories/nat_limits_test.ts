@@ -221,9 +221,12 @@ Deno.test("A forward that goes away while its packets come is gone at once, and 
 });
 
 Deno.test("100 programs of the guest ping at once, and every one has its answer", async () => {
-  await using story = await tellNat();
+  await using story = await tellNat({ boot: { cable: { delayMs: 5 } } });
   story.guest.ask(echoPacket({ src: GUEST, dst: REMOTE, id: 999 }));
+  advance(story.host, 100);
+  story.guest.packets();
   for (let id = 1000; id < 1100; id++) story.guest.send(echoPacket({ src: GUEST, dst: REMOTE, id }));
+  assertEquals(story.guest.packets(), []);
   advance(story.host, 20);
   const ids = story.guest.packets().map((packet) => (packet[24]! << 8) | packet[25]!);
   assertEquals(ids.sort((a, b) => a - b), Array.from({ length: 100 }, (_, i) => 1000 + i));

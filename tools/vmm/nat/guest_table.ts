@@ -16,7 +16,7 @@ import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../../kernel/wire/mac_addr.ts";
 import { Guest } from "./guest.ts";
 
-/** Most guests on a link: a /24 full of them. One costs 1.5 KB. */
+/** Most guests on a link: a /24 full of them. One costs 1 KB. */
 export const GUESTS_MAX = 256;
 /** Most addresses of one station and version: Linux makes 16 of IPv6 (max_addresses), a router of containers more. */
 export const STATION_GUESTS_MAX = 64;
