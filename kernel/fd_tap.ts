@@ -120,10 +120,11 @@ export class FdTap {
 
 /** The taps on one file of a device; a device fires it from the edges of its queues. */
 export class TapList {
-  #taps: FdTap[] = [];
+  /** Null: none. The first is alone in its array, which has no room for others: most files have one tap at most. */
+  #taps: FdTap[] | null = null;
 
   get length(): number {
-    return this.#taps.length;
+    return this.#taps?.length ?? 0;
   }
 
   /** Does what `tapfd` was told, see there; the file can fire the bits `supported`. */
@@ -136,7 +137,8 @@ export class TapList {
   /** Adds `tap`; ENOSYS if its filter asks for more than `supported`. */
   add(tap: FdTap, supported: number): void {
     this.#check(tap, supported);
-    this.#taps.push(tap);
+    if (this.#taps === null) this.#taps = [tap];
+    else this.#taps.push(tap);
   }
 
   #check(tap: FdTap, supported: number): void {
@@ -149,12 +151,13 @@ export class TapList {
   }
 
   remove(tap: FdTap): void {
-    this.#taps = this.#taps.filter((other) => other !== tap);
+    const left = this.#taps?.filter((other) => other !== tap) ?? [];
+    this.#taps = left.length === 0 ? null : left;
   }
 
   /** Tells every tap; cheap when there is none. */
   fire(events: number): void {
-    if (this.#taps.length === 0) return;
+    if (this.#taps === null) return;
     for (const tap of this.#taps) tap.fire(events);
   }
 }

@@ -42,30 +42,33 @@ export class Sleeper {
 
 /** A place to sleep at. */
 export class Rendez {
-  #sleepers: Sleeper[] = [];
+  /** Null: none. Most queues have nobody asleep. */
+  #sleepers: Sleeper[] | null = null;
 
   /** Whether somebody sleeps here. */
   get busy(): boolean {
-    return this.#sleepers.length > 0;
+    return this.#sleepers !== null;
   }
 
   /** Starts a sleep that lasts until the next {@link wakeup}. */
   sleep(): Sleeper {
     const sleeper = new Sleeper(this);
-    this.#sleepers.push(sleeper);
+    if (this.#sleepers === null) this.#sleepers = [sleeper];
+    else this.#sleepers.push(sleeper);
     return sleeper;
   }
 
   /** Wakes all who sleep here; each looks again for what it waited for. */
   wakeup(): void {
-    if (this.#sleepers.length === 0) return;
     const woken = this.#sleepers;
-    this.#sleepers = [];
+    if (woken === null) return;
+    this.#sleepers = null;
     for (const sleeper of woken) sleeper.wake();
   }
 
   /** For {@link Sleeper.abort}. */
   forget(sleeper: Sleeper): void {
-    this.#sleepers = this.#sleepers.filter((other) => other !== sleeper);
+    const left = this.#sleepers?.filter((other) => other !== sleeper) ?? [];
+    this.#sleepers = left.length === 0 ? null : left;
   }
 }

@@ -42,6 +42,7 @@ async function run(options: NetdOptions): Promise<void> {
   for (const signal of SIGNALS) Deno.addSignalListener(signal, onSignal);
   try {
     await using daemon = await Daemon.start(options);
+    daemon.say = say;
     for (const line of daemon.describe()) say(line);
     if (options.readyFd !== null) tellReady(options.readyFd);
     say("ready");

@@ -3,9 +3,10 @@
  *
  * Path: protocol input → bypass → conv.rq → blockread; blockwrite → bypass (the check) → ip_output.
  *
- * One way: from `bypass` on ctl until the last close the data file carries packets in wire form, one a block; then the
- * conversation's own queues come back. Input is what IP validated, trimmed and reassembled, untouched. Output is
- * trusted in nothing:
+ * One way: from `bypass` on ctl until the last close the data file carries packets in wire form, one a block. What the
+ * protocol had made for the conversation goes (Akaros keeps it and puts it back: a NAT has thousands of conversations,
+ * and TCP's part is the larger); the slot's next user gets new queues like every other. Input is what IP validated,
+ * trimmed and reassembled, untouched. Output is trusted in nothing:
  *
  * - a whole packet: version, header length, a total length that is the block's (neither more nor less), a TTL above 0,
  *   no routing or authentication header;
@@ -93,7 +94,8 @@ export function sendBypass(stack: NetContext, conv: Conv, block: Block): number 
 
 /** Counts the refusal and says why. */
 function refuse(stack: NetContext, bypass: Bypass, refusal: Refusal, block: Block): KernelError {
-  bypass.refused[refusal]!++;
+  const counts = bypass.refused ??= REFUSALS.map(() => 0);
+  counts[refusal]!++;
   const { errno, why } = REFUSALS[refusal]!;
   const length = block.wp - block.rp;
   if (refusal !== Refusal.TooBig) return new KernelError(errno, `Cannot send ${length} bytes: ${why}`);
@@ -218,7 +220,7 @@ function settleOffload(block: Block, transport: number, protocol: number): boole
 export function bypassStatus(conv: Conv): string {
   const bypass = conv.bypass!;
   const { rq } = conv;
-  const refused = REFUSAL_NAMES.map((name, i) => `${name} ${bypass.refused[i + 1]}`).join(" ");
+  const refused = REFUSAL_NAMES.map((name, i) => `${name} ${bypass.refused?.[i + 1] ?? 0}`).join(" ");
   return `Bypassed local ${localText(conv)} header ${conv.keepHeader ? "keep" : "kernel"} ` +
     `offload ${conv.offload ? "on" : "off"} qin ${rq.length} blocks ${rq.blocks} limit ${rq.limit} ` +
     `in ${rq.blocksIn} drops ${rq.drops} out ${bypass.packetsOut} refused ${refused}\n`;

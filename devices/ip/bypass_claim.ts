@@ -7,7 +7,6 @@
  */
 
 import type { ErrnoName } from "../../kernel/error.ts";
-import type { Queue } from "../../kernel/queue.ts";
 import type { BypassRules } from "./proto.ts";
 
 /** Why a packet of a bypass writer was not sent; index of {@link REFUSALS} and of {@link Bypass.refused}. */
@@ -52,16 +51,13 @@ export const REFUSAL_NAMES: readonly string[] = REFUSALS.slice(1).map(({ name })
 export class Bypass {
   /** Packets sent. */
   packetsOut = 0;
-  /** Packets not sent, by {@link Refusal}. */
-  readonly refused: number[] = REFUSALS.map(() => 0);
+  /** Packets not sent, by {@link Refusal}; null: none. */
+  refused: number[] | null = null;
 
   constructor(
     /** Where a packet's ends are. */
     readonly rules: BypassRules,
     /** The protocol number its packets have; -1: any that its rules take (raw). */
     readonly protocol: number,
-    /** The conversation's own queues, until it ends. */
-    readonly savedRq: Queue,
-    readonly savedWq: Queue | null,
   ) {}
 }

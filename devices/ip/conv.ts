@@ -109,7 +109,7 @@ export class Conv {
   /** What a bypassed conversation claims; null in every other state. */
   bypass: Bypass | null = null;
   /** For {@link ConvTable}: its entries there. */
-  readonly entries: TableEntry<Conv>[] = [];
+  entries: readonly TableEntry<Conv>[] = [];
   /** For {@link PortSpace}: whether its local ports are counted as used. */
   holdsPort = false;
   /** The protocol's own. */
@@ -211,7 +211,7 @@ export interface Proto {
   readonly index: number;
   /** IP protocol numbers that it receives; empty for ipifc. */
   readonly ipProtocols: readonly number[];
-  /** Most conversations: at most 4096, the width of the field in qid paths. */
+  /** Most conversations: at most 65,536, the width of the field in qid paths. */
   readonly convsMax: number;
   /** Whether ports are its addresses and `bypass` may claim them; it needs `bypass` then. */
   readonly bypassable: boolean;

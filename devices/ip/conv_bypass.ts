@@ -1,5 +1,6 @@
 /**
- * Starting and ending bypass on a conversation: its queues are exchanged for one of whole packets, and come back.
+ * Starting and ending bypass on a conversation: its queues are exchanged for one of whole packets, for good. The next
+ * user of the slot gets new queues, like every other.
  *
  * Path: conv_ctl (`bypass`) → conv_bypass → proto.bypassed; conv_space (the last close) → conv_bypass.
  *
@@ -20,7 +21,7 @@ export function startBypass(conv: Conv): void {
   const rules = conv.proto.bypass;
   if (rules === undefined) throw new KernelError("EFAIL", `Cannot bypass ${conv.proto.name}: it has no ports`);
   const { rq, wq } = conv;
-  conv.bypass = new Bypass(rules, conv.proto.ipProtocols[0] ?? -1, rq, wq);
+  conv.bypass = new Bypass(rules, conv.proto.ipProtocols[0] ?? -1);
   conv.rq = conv.makeDataQueue({ limit: BYPASS_QUEUE_LIMIT, message: true });
   conv.wq = null;
   conv.state = ConvState.Bypass;
@@ -28,6 +29,7 @@ export function startBypass(conv: Conv): void {
     conv.proto.bypassed?.(conv);
   } catch (error) {
     undoBypass(conv);
+    conv.proto.create(conv);
     throw error;
   }
   rq.flush();
@@ -37,14 +39,10 @@ export function startBypass(conv: Conv): void {
   conv.dataTaps.fire(TapEvent.Writable);
 }
 
-/** Gives `conv` its own queues back; nothing if it is not bypassed. */
+/** Ends the bypass of `conv`, whose queue has no reader any more; nothing if it is not bypassed. */
 export function undoBypass(conv: Conv): void {
-  const { bypass } = conv;
-  if (bypass === null) return;
+  if (conv.bypass === null) return;
   conv.bypass = null;
   conv.state = ConvState.Idle;
-  const { rq } = conv;
-  conv.rq = bypass.savedRq;
-  conv.wq = bypass.savedWq;
-  rq.close();
+  conv.rq.close();
 }

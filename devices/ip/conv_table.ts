@@ -38,7 +38,7 @@ export interface Ends {
 
 /** A conversation, as the table knows it: it keeps its entries. */
 export interface TableOwner<C> {
-  readonly entries: TableEntry<C>[];
+  entries: readonly TableEntry<C>[];
 }
 
 /** A conversation and what it gets. */
@@ -141,7 +141,8 @@ export class ConvTable<C extends TableOwner<C>> {
     assert(conv.entries.length < ENTRIES_PER_CONV, "a conversation has few entries");
     const { raddr, rport, laddr, lport } = ends;
     const entry = new TableEntry(conv, raddr, rport, laddr, lport, ends.lportEnd ?? lport);
-    conv.entries.push(entry);
+    // An array that is pushed to has room for sixteen more.
+    conv.entries = conv.entries.length === 0 ? [entry] : [...conv.entries, entry];
     this.#length++;
     if (entry.isExact) this.#addExact(entry);
     else if (entry.isRange) this.#addRange(entry);
@@ -163,7 +164,7 @@ export class ConvTable<C extends TableOwner<C>> {
         else this.#byPort.set(entry.lport, chain);
       }
     }
-    conv.entries.length = 0;
+    conv.entries = [];
   }
 
   /** Whether some range, whatever its address, has `port` in it. */

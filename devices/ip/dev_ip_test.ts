@@ -104,15 +104,15 @@ Deno.test("Defect 11: files of the whole stack are eve's to write", () => {
 
 Deno.test("Defect 11: one user cannot take every conversation of a protocol; eve can", () => {
   const ip = ipFixture();
-  for (let i = 0; i < 96; i++) ip.open("icmp/clone", Open.ReadWrite, "glenda");
+  for (let i = 0; i < 768; i++) ip.open("icmp/clone", Open.ReadWrite, "glenda");
   assertEquals(
     refusal(() => ip.open("icmp/clone", Open.ReadWrite, "glenda")),
-    "EFAIL: Cannot make a conversation: glenda has 96 of icmp already",
+    "EFAIL: Cannot make a conversation: glenda has 768 of icmp already",
   );
-  for (let i = 0; i < 32; i++) ip.open("icmp/clone");
+  for (let i = 0; i < 256; i++) ip.open("icmp/clone");
   assertEquals(
     refusal(() => ip.open("icmp/clone")),
-    "ENODEV: Cannot make a conversation: all 128 of icmp are taken",
+    "ENODEV: Cannot make a conversation: all 1024 of icmp are taken",
   );
 });
 

@@ -61,8 +61,8 @@ export abstract class EchoConvs<S extends ProtoContext = ProtoContext> implement
   abstract readonly index: number;
   abstract readonly ipProtocols: readonly number[];
   abstract readonly form: EchoForm;
-  /** As many as Akaros has for IPv4; its 16 for IPv6 are few for a NAT. */
-  readonly convsMax = 128;
+  /** Akaros has 128 for IPv4 and 16 for IPv6: a NAT needs one for each program of its guests that pings (2.2 KB). */
+  readonly convsMax = 1024;
   readonly bypassable = true;
   readonly anyRemotePort = true;
   readonly bypass: BypassRules = {

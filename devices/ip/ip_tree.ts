@@ -7,8 +7,8 @@
  *     tcp udp ipifc icmp icmpv6 raw        protocol directories: clone stats 0 1 2 …
  *     udp/0                                ctl data err listen local remote status (ipifc: snoop)
  *
- * A qid path is kind (5 bits) | conversation << 5 (12 bits) | protocol << 17 (8 bits), Akaros' numbers. Akaros also has
- * `iprouter`, a queue that nothing feeds; we have no such file.
+ * A qid path is kind (5 bits) | conversation << 5 (12 bits) | protocol << 17 (8 bits), Akaros' numbers; above them four
+ * bits more of the conversation. Akaros also has `iprouter`, a queue that nothing feeds; we have no such file.
  *
  * @module
  */
@@ -71,7 +71,7 @@ const CONV_FILES: readonly File[] = [
 
 /** The qid path of a file. */
 export function pathOf(kind: number, proto = 0, conv = 0): number {
-  return kind | (conv << 5) | (proto << 17);
+  return kind | (conv & 0xfff) << 5 | proto << 17 | conv >>> 12 << 25;
 }
 
 export function kindOf(path: number): number {
@@ -79,7 +79,7 @@ export function kindOf(path: number): number {
 }
 
 export function convOf(path: number): number {
-  return (path >>> 5) & 0xfff;
+  return (path >>> 5) & 0xfff | (path >>> 25) << 12;
 }
 
 export function protoOf(path: number): number {

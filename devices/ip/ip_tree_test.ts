@@ -43,8 +43,10 @@ Deno.test("#ip walks .. from a conversation to its protocol, to the root, and st
 });
 
 Deno.test("pathOf() is taken apart by kindOf(), convOf() and protoOf()", () => {
-  const path = pathOf(Kind.Snoop, 4, 4095);
-  assertEquals([kindOf(path), convOf(path), protoOf(path)], [Kind.Snoop, 4095, 4]);
+  for (const conv of [0, 4095, 4096, 8191, 65535]) {
+    const path = pathOf(Kind.Snoop, 4, conv);
+    assertEquals([kindOf(path), convOf(path), protoOf(path)], [Kind.Snoop, conv, 4]);
+  }
 });
 
 Deno.test("Every entry that is listed can be looked up and has the record that stat gives", () => {

@@ -64,7 +64,8 @@ export class UdpProto implements Proto {
   readonly name = "udp";
   readonly index = 1;
   readonly ipProtocols: readonly number[] = [IP_PROTO_UDP];
-  readonly convsMax = 4096;
+  /** As many as TCP has. */
+  readonly convsMax = 8192;
   readonly bypassable = true;
   readonly bypass: BypassRules = RULES;
   /** Datagrams given to a conversation, and to a bypassed one. */

@@ -320,3 +320,67 @@ Deno.test("A map of IPv6 ends when its time is over, and everything ends with th
   six.program.close();
   assertEquals(six.program.sockets.openCount, 0);
 });
+
+/** The two versions, for what both must do: addresses, and how a forward of the guest's port 22 is written. */
+const BOTH = [
+  { us: HOST, peer: REMOTE, forward: "6000:22" },
+  { us: US6, peer: PEER6, forward: `:6000-[${SELF}]:22` },
+];
+
+/** As {@link tellSix}, the guest with an IPv4 address besides. */
+async function tellBoth() {
+  const six = await tellSix();
+  six.guest.command("/net/ipifc/1/ctl", "add 10.0.2.15 /24");
+  six.guest.command("/net/iproute", "add 0.0.0.0 /0 10.0.2.2");
+  six.round();
+  return six;
+}
+
+Deno.test("A forward takes the port of the guest's open connection, which goes on, and gives it back", async () => {
+  for (const { us, peer, forward } of BOTH) {
+    await using six = await tellBoth();
+    const server = six.there.conv("tcp", "announce 80");
+    const conv = call(six.guest, `${peer}!80 6000`);
+    advance(six.host, 4000);
+    const served = accept(server);
+    assertEquals(served.text("remote"), `${us}!6000\n`);
+    const talk = (text: string) => {
+      say(conv, `> ${text}`);
+      say(served, `< ${text}`);
+      six.round();
+      assertEquals([hear(served), hear(conv)], [`> ${text}`, `< ${text}`]);
+    };
+    const inner = six.guest.conv("tcp", "announce 22");
+    assertMatch(six.program.command(`add tcp:${forward}`), /^ok\n/);
+    talk("while it is forwarded");
+    const caller = call(six.there, `${us}!6000`);
+    advance(six.host, 4000);
+    const taken = accept(inner);
+    say(caller, "a new call");
+    six.round();
+    assertEquals([hear(taken), stateOf(caller)], ["a new call", "Established"]);
+    talk("while another calls");
+    assertMatch(six.program.command(`remove tcp:${forward}`), /^ok\n/);
+    talk("after it was removed");
+    assertEquals(six.program.sockets.openCount, six.program.nat.table.count());
+  }
+});
+
+Deno.test("A forward takes the port that the guest has sent datagrams from: their answers go on", async () => {
+  for (const { us, peer, forward } of BOTH) {
+    await using six = await tellBoth();
+    const server = echoServer(six, 7);
+    const conv = six.guest.conv("udp", `connect ${peer}!7 6000`);
+    const echo = (size: number) => {
+      conv.bwrite(pattern(size));
+      six.round();
+      server.serve();
+      assertEquals([us, conv.read()], [us, pattern(size)]);
+    };
+    echo(3);
+    assertMatch(six.program.command(`add udp:${forward}`), /^ok\n/);
+    echo(4);
+    assertMatch(six.program.command(`remove udp:${forward}`), /^ok\n/);
+    echo(5);
+  }
+});

@@ -115,6 +115,8 @@ export interface NatStory extends AsyncDisposable {
   command(text: string): string;
   /** Number behind a counter. */
   stat(counter: string): number;
+  /** Lines that the program said. */
+  readonly said: string[];
 }
 
 /** Boots it. */
@@ -125,6 +127,7 @@ export async function tellNat(
   const remote = await host.neighbor({ address: `${REMOTE}/24`, gateway: HOST, mtu: options.boot?.mtu ?? 1500 });
   const user = new User(host);
   const guests: FakeGuest[] = [];
+  const said: string[] = [];
   const addGuest = (mac?: MacAddr) => {
     const guest = new FakeGuest({ program, host }, mac);
     guests.push(guest);
@@ -142,6 +145,7 @@ export async function tellNat(
     },
     nat: { hostAddr: `${HOST}/24`, nameServers: [REMOTE], ...options.nat },
     forwards: options.forwards ?? [],
+    say: (line) => void said.push(line),
   });
   const guest = addGuest();
   const command = (text: string) => {
@@ -156,7 +160,7 @@ export async function tellNat(
     return stats.stats.find((one) => one.counter === counter)?.count ?? 0;
   };
   return {
-    ...{ host, remote, program, guest, addGuest, user, there: new User(remote), command, stat },
+    ...{ host, remote, program, guest, addGuest, user, there: new User(remote), command, stat, said },
     async [Symbol.asyncDispose]() {
       program.close();
       await host.close();

@@ -6,7 +6,8 @@ import { Block } from "../../kernel/block.ts";
 import { Job } from "../../kernel/job.ts";
 import { emitIpv6 } from "../../kernel/wire/ipv6.ts";
 import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
-import { endsOf } from "../../tools/vmm/nat/kit_test.ts";
+import { GUEST_CAPS } from "../../tools/vmm/nat/config.ts";
+import { endsOf, tcpPacket } from "../../tools/vmm/nat/kit_test.ts";
 import { BURST } from "../../tools/vmm/nat_program.ts";
 import { fuzz } from "../kit/fuzz.ts";
 import { echoPacket, icmpErrorPacket, ipPacket, pattern, udpPacket } from "../kit/ip_fixture.ts";
@@ -21,7 +22,7 @@ Deno.test("A map is over after its lifetime, to the millisecond, and its port is
   await using story = await tellNat();
   story.there.conv("udp", "bypass 7");
   story.guest.send(udp());
-  advance(story.host, 299_999);
+  advance(story.host, 119_999);
   assertEquals(countersOf(story, "maps-udp", "mapsExpired"), [1, 0]);
   advance(story.host, 1);
   assertEquals(countersOf(story, "maps-udp", "mapsExpired"), [0, 1]);
@@ -101,8 +102,11 @@ Deno.test("UDP ports far above the cap (65,000 of them: nat_test), then DNS stil
 });
 
 /** A small datagram in a frame, as the guest sends it. */
-function framedUdp(srcPort: number): Block {
-  const frame = Block.from(udp({ srcPort }));
+const framedUdp = (srcPort: number) => framed(udp({ srcPort }));
+
+/** A packet in a frame, as the guest sends it. */
+function framed(packet: Uint8Array): Block {
+  const frame = Block.from(packet);
   const at = frame.push(14);
   frame.buf.set([0, 1, 2, 3, 4, 10, 0, 1, 2, 3, 4, 11, 8, 0], at);
   return frame;
@@ -214,4 +218,44 @@ Deno.test("A forward that goes away while its packets come is gone at once, and 
   assertEquals([frames, story.program.sockets.openCount], [1, 1]);
   story.user.conv("udp", "connect 127.0.0.1!1001 9").bwrite(pattern(1));
   assertEquals(frames, 2);
+});
+
+Deno.test("100 programs of the guest ping at once, and every one has its answer", async () => {
+  await using story = await tellNat({ boot: { cable: { delayMs: 5 } } });
+  story.guest.ask(echoPacket({ src: GUEST, dst: REMOTE, id: 999 }));
+  advance(story.host, 100);
+  story.guest.packets();
+  for (let id = 1000; id < 1100; id++) story.guest.send(echoPacket({ src: GUEST, dst: REMOTE, id }));
+  assertEquals(story.guest.packets(), []);
+  advance(story.host, 20);
+  const ids = story.guest.packets().map((packet) => (packet[24]! << 8) | packet[25]!);
+  assertEquals(ids.sort((a, b) => a - b), Array.from({ length: 100 }, (_, i) => 1000 + i));
+});
+
+Deno.test("The host has a conversation for each map that a guest may have, of every protocol", async () => {
+  await using story = await tellNat();
+  const { udp: maps, icmp } = GUEST_CAPS;
+  for (let i = 0; i < maps; i++) {
+    story.program.fromGuest(framed(udp({ srcPort: 2000 + i })));
+    story.program.fromGuest(framed(tcpPacket({ dst: REMOTE, srcPort: 2000 + i })));
+    if (i < icmp) story.program.fromGuest(framed(echoPacket({ src: GUEST, dst: REMOTE, id: 2000 + i })));
+    if (i % 1000 === 0) advance(story.host, 10);
+  }
+  assertEquals(countersOf(story, "maps-udp", "maps-tcp", "maps-icmp", "mapsEvicted"), [maps, maps, icmp, 0]);
+  assertEquals(story.program.sockets.openCount, 2 * maps + icmp);
+  // The host's own programs still get theirs.
+  assertEquals(story.user.conv("udp", "announce 600").dir.startsWith("/net/udp/"), true);
+});
+
+Deno.test("A limit that is met is said at once, and then once a minute in sum", async () => {
+  await using story = await tellNat({ nat: { guestCaps: { udp: 4 } } });
+  for (let i = 0; i < 10; i++) story.guest.send(udp({ srcPort: 4000 + i }));
+  advance(story.host, 1);
+  for (let i = 0; i < 20; i++) story.guest.send(udp({ srcPort: 5000 + i }));
+  advance(story.host, 59_000);
+  assertEquals(story.said, ["limits met: 6 other maps ended for new ones; the last: udp of 10.0.2.15"]);
+  advance(story.host, 1000);
+  assertEquals(story.said.slice(1), ["limits met: 20 other maps ended for new ones; the last: udp of 10.0.2.15"]);
+  advance(story.host, 3_600_000);
+  assertEquals(story.said.length, 2);
 });

@@ -114,7 +114,7 @@ Deno.test("The control channel: forwards come and go while traffic flows, and al
   await using open = await tellNat({ nat: { filtering: { udp: "endpoint" } } });
   assertMatch(open.command("show"), /^anybody reaches every udp port that a guest has sent from$/m);
   story.guest.ask(udpPacket({ src: GUEST, dst: REMOTE, srcPort: 4000, dstPort: 7 }));
-  assertMatch(story.command("maps"), /^ok\nudp 10.0.2.15!4000 \*!4000 world udp \d+ 1 0\n$/);
+  assertMatch(story.command("maps"), /^ok\nudp 10.0.2.15!4000 \*!4000 world unanswered \d+ 1 0\n$/);
   assertEquals(story.command("remove udp:8053:53"), `ok\nudp:8053:53 ${GUEST} 1 0\n`);
   assertEquals(
     story.command("json list"),

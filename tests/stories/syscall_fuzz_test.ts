@@ -53,7 +53,7 @@ const NAMES = [
     "/net/arp",
     "/net/log",
     "/net/ether0/0/data",
-    "/net/udp/4096",
+    "/net/udp/8192",
     "/dev/time",
   ],
   ...[

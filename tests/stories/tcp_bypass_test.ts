@@ -288,3 +288,18 @@ Deno.test("tcp bypass: a tap and a reader from before it get the first packet", 
   await proc.close(data);
   assertEquals((await assertRejects(() => second, KernelError)).code, "EBADF");
 });
+
+Deno.test("tcp bypass: a slot that was bypassed is closed, and as good as new to its next user", async () => {
+  await using world = await meet();
+  const held = world.user.conv("tcp", `bypass ${PORT}`);
+  const { dir } = held;
+  held.close();
+  assertEquals(world.user.text(`${dir}/status`).split(" ")[0], "Closed");
+  const listener = world.user.conv("tcp", `announce ${PORT}`);
+  assertEquals(listener.dir, dir);
+  const conv = call(world.peer, `${US}!${PORT}`);
+  say(conv, "hello");
+  assertEquals(hear(accept(listener)), "hello");
+  world.user.conv("tcp", "bypass 81").close();
+  world.user.conv("tcp", "bypass 81");
+});

@@ -284,7 +284,7 @@ Deno.test("defect 11, 11: others are kept out of a connection, and one user cann
     }),
     "EFAIL",
   );
-  assertEquals(count, 3072);
+  assertEquals(count, 6144);
   user.conv("tcp");
 });
 

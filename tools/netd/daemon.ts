@@ -39,6 +39,8 @@ export class Daemon implements AsyncDisposable {
   readonly #uplink: TapPort | TunPort;
   readonly #api: ApiSocket | null = null;
   readonly #stops: (() => void)[] = [];
+  /** Takes a line about the running daemon: limits that were met. */
+  say: (line: string) => void = () => {};
 
   private constructor(options: NetdOptions, host: Host, uplink: TapPort | TunPort, opened: OpenedGuest) {
     const { guest, nat, watch: watchGuest } = opened;
@@ -63,6 +65,7 @@ export class Daemon implements AsyncDisposable {
         toGuest: (frame) => void guest.port.transmit(frame),
         nat,
         forwards: options.forwards,
+        say: (line) => this.say(line),
         offload: options.offload && guest.port.offloads.checksum,
       });
       guest.port.receive = (frame) => this.program.fromGuest(frame);

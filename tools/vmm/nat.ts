@@ -26,7 +26,8 @@
  * behind the uplink, and nobody but 127/8 is let in); and the host's name servers, which the guest calls 10.0.2.3. Each
  * has maps of its own.
  *
- * **Forwards** ({@link ForwardTable}) are maps that stay, and let everybody in. They remember how each remote came.
+ * **Forwards** ({@link ForwardTable}) are maps that stay, and let everybody in. They remember how each remote came. A
+ * forward takes its host ports from guests' maps that have them, and carries their packets on (see nat/takeover).
  *
  * **A hairpin**, from one guest to a map or forward by the host's address, goes out and in again without leaving here.
  *
@@ -60,10 +61,13 @@ import { type NatConfig, natConfig, type NatOptions } from "./nat/config.ts";
 import { Counters, Reason } from "./nat/counters.ts";
 import { Decision } from "./nat/decision.ts";
 import { Reassembler } from "./nat/fragments.ts";
+import type { Guest } from "./nat/guest.ts";
+import { LimitReport } from "./nat/limit_report.ts";
 import { Limiter } from "./nat/limiter.ts";
-import { MAP_PROTO_NAMES, NatMap, Realm } from "./nat/map.ts";
+import { MAP_PROTO_NAMES, MapClass, NatMap, Realm } from "./nat/map.ts";
 import { NatPacket } from "./nat/packet.ts";
 import { NatTable } from "./nat/table.ts";
+import { carry, Fate, fateOf, uncarry } from "./nat/takeover.ts";
 import { Way } from "./nat/way.ts";
 import { formatForward, type Forward, type ForwardSpec, ForwardTable, parseForward } from "./nat_forward.ts";
 import { NatPolicy } from "./nat_policy.ts";
@@ -91,7 +95,7 @@ const ARPS_PER_SECOND = 1;
 
 /** Who gets the host's ports: system calls in earnest, a table in tests. */
 export interface NatDoor {
-  /** Claims a port of the host for `map` and fills in `hostPort`: a forward's own, or any. Answers why not, or "". */
+  /** Claims `hostPort` of the host for `map`, or any if that is 0, and fills it in. Answers why not, or "". */
   open(map: NatMap): string;
   /** Gives the port of `map` back. */
   close(map: NatMap): void;
@@ -104,6 +108,7 @@ export class Nat {
   readonly table: NatTable;
   readonly forwards: ForwardTable = new ForwardTable();
   readonly counters: Counters = new Counters();
+  readonly limits: LimitReport = new LimitReport(this.counters);
   readonly reassembler: Reassembler = new Reassembler();
   readonly dhcp: DhcpServer;
   readonly relay: DnsRelay;
@@ -201,7 +206,6 @@ export class Nat {
     const addr = asked.guestAddr ?? this.config.guest;
     const isGuests = addr.isV4 ? this.mayBeGuest(addr.w3) : this.six?.mayBeGuest(addr) === true;
     if (!isGuests) throw new KernelError("EINVAL", `Cannot forward to ${addr}: no guest's address`);
-    this.#requireNoMap(asked);
     const guest = this.table.addGuest(addr, null, addr.isV4 ? addr.w3 : this.six!.keys.ofGuest(addr));
     if (guest === null) throw new KernelError("ENOSPC", `Cannot forward to ${addr}: too many guests`);
     const map = new NatMap(guest, asked.proto, asked.guestPort, Realm.World, 0, 0);
@@ -209,51 +213,87 @@ export class Nat {
     map.count = asked.count;
     map.bound = asked.bound;
     map.hostPort = asked.hostPort;
-    const refusal = this.door.open(map);
-    if (refusal !== "") throw new KernelError("EADDRINUSE", `Cannot forward ${formatForward(asked)}: ${refusal}`);
+    this.#openInPlace(map, asked);
     const forward = { spec: { ...asked, hostPort: map.hostPort }, map };
     this.forwards.add(forward);
     this.#refusedForwards.delete(formatForward(asked));
     return forward;
   }
 
-  /** EADDRINUSE names the guest whose map has one of the ports. */
-  #requireNoMap(spec: ForwardSpec): void {
-    for (let i = 0; i < spec.count; i++) {
-      const holder = this.table.findByHost(spec.proto, spec.hostPort + i);
-      if (holder === null) continue;
-      throw new KernelError(
-        "EADDRINUSE",
-        `Cannot forward ${formatForward(spec)}: ` +
-          `guest ${holder.guest.addr} port ${holder.guestPort} has port ${holder.hostPort}`,
-      );
+  /** Claims a forward's host ports, taking them from guests' maps (see nat/takeover). EADDRINUSE: another has one. */
+  #openInPlace(forward: NatMap, spec: ForwardSpec): void {
+    const carried: NatMap[] = [];
+    const ended: NatMap[] = [];
+    for (const map of this.#holders(spec)) {
+      const hostAddr = map.is6 ? this.six!.config.hostAddr : this.config.hostAddr;
+      const fate = fateOf(map, spec, { is6: forward.is6, hostAddr });
+      if (fate !== Fate.Leave) (fate === Fate.Carry ? carried : ended).push(map);
     }
+    for (const map of [...carried, ...ended]) this.door.close(map);
+    const refusal = this.door.open(forward);
+    if (refusal !== "") {
+      for (const map of [...carried, ...ended]) this.#reopen(map);
+      throw new KernelError("EADDRINUSE", `Cannot forward ${formatForward(spec)}: ${refusal}`);
+    }
+    for (const map of carried) carry(forward, map);
+    for (const map of ended) this.evict(map, map.guest);
+  }
+
+  /** The guests' maps that have a host port of `spec` and a conversation of their own. */
+  #holders(spec: ForwardSpec): NatMap[] {
+    const holders: NatMap[] = [];
+    for (let i = 0; i < spec.count && spec.hostPort !== 0; i++) {
+      for (const map of this.table.holdersOf(spec.proto, spec.hostPort + i)) {
+        if (map.carrier === null) holders.push(map);
+      }
+    }
+    return holders;
+  }
+
+  /** Gives a map its host port back, or ends it. */
+  #reopen(map: NatMap): void {
+    if (this.door.open(map) !== "") this.close(map);
   }
 
   /** Takes out a forward named as it was added. ENOENT: there is none. */
   removeForward(text: string): Forward {
     const forward = this.forwards.remove(parseForward(text));
+    const carried = [...forward.map.carried?.values() ?? []].flat();
+    for (const map of carried) uncarry(map);
     this.door.close(forward.map);
+    for (const map of carried) this.#reopen(map);
     return forward;
   }
 
-  /** Ends a map for another's sake. */
-  evict(victim: NatMap): void {
-    this.counters.mapsEvicted++;
+  /** Ends a map for the sake of another, of `guest`. */
+  evict(victim: NatMap, guest: Guest): void {
+    const { counters, limits } = this;
+    counters.mapsEvicted++;
+    if (victim.class === MapClass.TcpHalfClosed) counters.evictedHalfClosed++;
+    else if (victim.class === MapClass.TcpEstablished) counters.evictedEstablished++;
+    limits.note(this.now, guest, victim.proto);
     this.close(victim);
+  }
+
+  /** The filter of `map` lets the remote `key` in from now on. */
+  letIn(map: NatMap, key: number): void {
+    if (!this.table.letIn(map, key, this.now)) return;
+    this.counters.remotesForgotten++;
+    this.limits.note(this.now, map.guest, map.proto);
   }
 
   /** Ends a map: its port is free again. */
   close(map: NatMap): void {
     this.table.remove(map);
-    this.door.close(map);
+    if (map.carrier === null) this.door.close(map);
+    else uncarry(map);
   }
 
   /** Ends what is over: idle maps, datagrams that never became whole. Advertises the router of IPv6 when it is time. */
   expire(now: number): void {
     for (let map = this.table.expired(now); map !== null; map = this.table.expired(now)) {
       this.counters.mapsExpired++;
-      this.door.close(map);
+      this.close(map);
     }
     for (let lost = this.reassembler.expire(now); lost > 0; lost--) this.counters.refuse(Reason.FragmentTimeout);
     if (this.six !== null) advertise(this.six, now);
@@ -261,12 +301,13 @@ export class Nat {
 
   /** When {@link expire} has something to do, if nothing happens until then; Infinity: never. */
   nextExpiry(): number {
-    return Math.min(this.table.nextExpiry(), this.reassembler.nextExpiry(), this.six?.adverts.next ?? Infinity);
+    const { table, reassembler, limits, six } = this;
+    return Math.min(table.nextExpiry(), reassembler.nextExpiry(), limits.due, six?.adverts.next ?? Infinity);
   }
 
   /** As {@link nextExpiry} but for advertisements, at once: perhaps too early, never too late. */
   get nextDeadline(): number {
-    return Math.min(this.table.deadline, this.reassembler.nextExpiry());
+    return Math.min(this.table.deadline, this.reassembler.nextExpiry(), this.limits.due);
   }
 
   /** Ends all maps and forwards. */

@@ -78,6 +78,8 @@ export interface NatProgramOptions {
   readonly name?: string | null;
   /** Sees every frame and packet, with what was decided about it. */
   readonly observe?: NatObserver;
+  /** Takes a line about limits that were met: one a minute at most. */
+  readonly say?: (line: string) => void;
 }
 
 /** A running NAT. */
@@ -88,6 +90,7 @@ export class NatProgram {
   readonly #clock: Clock;
   readonly #toGuest: (frame: Block) => void;
   readonly #observe: NatObserver | null;
+  readonly #say: (line: string) => void;
   readonly #events = new Events();
   readonly #job: Job;
   readonly #timer: Timer;
@@ -107,6 +110,7 @@ export class NatProgram {
     this.#clock = clock;
     this.#toGuest = options.toGuest;
     this.#observe = options.observe ?? null;
+    this.#say = options.say ?? (() => {});
     const { netDir = "/net", offload = false } = options;
     this.sockets = new NatSockets({ proc, events: this.#events, random, netDir, offload });
     this.nat = new Nat(options.nat, this.sockets, random);
@@ -189,7 +193,7 @@ export class NatProgram {
   #send(map: NatMap, block: Block): void {
     this.#observe?.({ point: "bypass", direction: "out", bytes: wholeBytes(block), note: "" });
     try {
-      if (this.#proc.sys.blockwrite(map.fd, block) === AGAIN) {
+      if (this.#proc.sys.blockwrite((map.carrier ?? map).fd, block) === AGAIN) {
         this.#refused(block, map, { reason: Reason.Busy });
       }
     } catch (error) {
@@ -291,7 +295,10 @@ export class NatProgram {
   // --- time
 
   #expire(): void {
-    this.nat.expire(this.#clock.now());
+    const now = this.#clock.now();
+    this.nat.expire(now);
+    const line = this.nat.limits.take(now);
+    if (line !== "") this.#say(line);
     this.#deliver();
     this.#arm();
   }

@@ -16,7 +16,7 @@ import { setUdpChecksum } from "../../kernel/wire/udp.ts";
 import { fuzz } from "../../tests/kit/fuzz.ts";
 import { echoPacket, icmpErrorPacket, ip, ipPacket, pattern, udpPacket } from "../../tests/kit/ip_fixture.ts";
 import { damaged, u16 } from "../../tests/kit/wire.ts";
-import { FLOWS_MAX, PINHOLES_MAX } from "./nat/map.ts";
+import { FLOWS_MAX } from "./nat/map.ts";
 import {
   assertSound,
   DNS,
@@ -31,7 +31,7 @@ import {
   sentOf,
   tcpPacket,
 } from "./nat/kit_test.ts";
-import { GUESTS_MAX } from "./nat/table.ts";
+import { FILTER_REMOTES_MAX, GUESTS_MAX } from "./nat/table.ts";
 import { translateError, translateInbound, translateOutbound } from "./nat.ts";
 import { REMOTES_MAX } from "./nat_forward.ts";
 
@@ -540,8 +540,9 @@ function assertCaps({ nat, door }: NatKit): void {
     for (const group of forwards.values()) assert(group.length <= REMOTES_MAX, "remotes of a forward");
   }
   for (const map of table.maps()) {
-    assert(map.sizes.pinholes <= PINHOLES_MAX && map.sizes.flows <= FLOWS_MAX, "remotes of a map");
+    assert(map.sizes.flows <= FLOWS_MAX, "connections of a map");
   }
+  assert(table.remotes <= FILTER_REMOTES_MAX, "remotes");
   assert(reassembler.length <= 32 && reassembler.bytes <= 1 << 20, "fragments");
   assert(nat.dhcp.leases.length <= 253, "leases");
   assertEquals(door.maps.size, table.count(), "ports of the host");

@@ -5,7 +5,7 @@
  *
  * A map's port is the guest's own if it is free (from {@link PRESERVE_MIN} on, so that the host keeps its well-known
  * ports to itself), else one of the same parity (RFC 4787 REQ-4) if one of {@link PARITY_TRIES} is free, else any.
- * A forward's is what it says: one conversation for all its ports.
+ * A forward's is what it says: one conversation for all its ports. A map that had a port before gets that or none.
  *
  * @module
  */
@@ -100,9 +100,10 @@ export class NatSockets implements NatDoor {
     const { sys } = this.#proc;
     const fd = fdOf(sys.open(`${dir}/data`, Open.ReadWrite | Open.NonBlock));
     try {
-      map.hostPort = port === 0 ? this.#localPort(dir) : port;
+      const hostPort = port === 0 ? this.#localPort(dir) : port;
       const filter = TapEvent.Readable | TapEvent.Error | TapEvent.Hangup;
       sys.tapFds([{ fd, command: Tap.Add, filter, queue: this.#events, id: fd, data: map, level: true }]);
+      map.hostPort = hostPort;
     } catch (error) {
       sys.close(fd);
       throw error;
@@ -115,7 +116,7 @@ export class NatSockets implements NatDoor {
   /** Claims the first of the ports that can be had; answers it, 0 if `#ip` chose. Throws what refused the last. */
   #claim(ctl: number, map: NatMap): number {
     const prefix = map.bound === null ? "bypass " : `bypass ${map.bound}!`;
-    if (map.isStatic) {
+    if (map.isStatic || map.hostPort !== 0) {
       const last = map.count > 1 ? `-${map.hostPort + map.count - 1}` : "";
       // 0: a port that is free.
       this.#write(ctl, `${prefix}${map.hostPort}${last}`);

@@ -48,8 +48,8 @@ import { USER_TIMEOUT_MS } from "./timer.ts";
 import { tuneBuffer, wantsUpdate } from "./window.ts";
 import { routeMtu } from "../way.ts";
 
-/** Most conversations: the width of their number in qid paths. */
-export const CONVS_MAX = 4096;
+/** Most conversations: Akaros has 4096; a NAT needs one for each connection of its guests (2.4 KB, bypassed). */
+export const CONVS_MAX = 8192;
 /** Of those that linger, this many are cut short at once when a slot is needed. */
 const COLLECT_BATCH = 64;
 
@@ -106,6 +106,11 @@ export class TcpProto implements Proto {
     conv.wq = wq;
   }
 
+  /** A program that bypasses TCP has a TCP of its own: this one's control block goes. */
+  bypassed(conv: Conv): void {
+    conv.priv = null;
+  }
+
   connect(conv: Conv): void {
     const tcb = this.#renew(conv);
     openActively(tcb);
@@ -148,6 +153,8 @@ export class TcpProto implements Proto {
   }
 
   close(conv: Conv): void {
+    // It was bypassed.
+    if (conv.priv === null) return;
     const tcb = tcbOf(conv);
     tcb.detached = true;
     if (tcb.state === TcpState.Closed) return;
@@ -205,6 +212,7 @@ export class TcpProto implements Proto {
   // ---------------------------------------------------------------------------------------------------------
 
   status(conv: Conv): string {
+    if (conv.priv === null) this.create(conv);
     return tcpStatus(tcbOf(conv));
   }
 

@@ -7,7 +7,7 @@ import { CONVS_MAX, TcpProto, tcpProto } from "./tcp.ts";
 
 const codeOf = (run: () => void) => assertThrows(run, KernelError).code;
 
-Deno.test("tcpProto() makes protocol 6, directory 0, of 4096 conversations that can be bypassed", () => {
+Deno.test("tcpProto() makes protocol 6, directory 0, of 8192 conversations that can be bypassed", () => {
   const peer = peerListen();
   const proto = tcpProto(peer.host.stack);
   assert(proto instanceof TcpProto);

@@ -165,6 +165,11 @@ export class Counters {
   mapsMade = 0;
   mapsExpired = 0;
   mapsEvicted = 0;
+  /** Of those: TCP connections that stood, idle for a minute at least. */
+  evictedHalfClosed = 0;
+  evictedEstablished = 0;
+  /** Remotes that a filter forgot so that others have room. */
+  remotesForgotten = 0;
   /** Answers of the router's own services. */
   arp = 0;
   nd = 0;

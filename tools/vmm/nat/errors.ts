@@ -25,13 +25,14 @@ import {
 } from "../../../kernel/wire/icmp.ts";
 import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { ipv4Ttl, setIpv4Dst, setIpv4Src, setIpv4Ttl } from "../../../kernel/wire/ipv4.ts";
+import { TCP_ACK } from "../../../kernel/wire/tcp.ts";
 import type { Nat } from "../nat.ts";
 import { Reason } from "./counters.ts";
 import { type Decision, Verdict } from "./decision.ts";
 import type { Guest } from "./guest.ts";
 import { quotedPort, setQuotedEnd } from "./icmp_error.ts";
 import { toGuest } from "./link.ts";
-import { MapProto, type NatMap, Realm } from "./map.ts";
+import { MapProto, type NatMap, Realm, remoteKey } from "./map.ts";
 import { Kind, mapProtoOf } from "./packet.ts";
 import { filterKey, findWay, mayReach } from "./way.ts";
 
@@ -109,20 +110,21 @@ export function translateError(nat: Nat, block: Block, map: NatMap, now: number)
   return errorInbound(nat, map);
 }
 
-/** The error in `nat.packet`, about a packet that `map` sent: goes to the guest. */
-export function errorInbound(nat: Nat, map: NatMap): Decision {
+/** The error in `nat.packet`, about a packet that `holder`, or a map that it carries, sent: goes to the guest. */
+export function errorInbound(nat: Nat, holder: NatMap): Decision {
   const { packet, config, counters } = nat;
   const { buf, at } = packet;
   const quote = quoteOf(nat);
-  if (quote === null || mapProtoOf(quote.ip.protocol) !== map.proto) return drop(nat, Reason.IcmpQuote);
+  if (quote === null || mapProtoOf(quote.ip.protocol) !== holder.proto) return drop(nat, Reason.IcmpQuote);
   const port = quotedPort(buf, quote, "source");
   const sender = quote.ip.src;
-  if (port < 0 || !map.holds(port) || !(sender.isLoopback || config.hostWords.has(sender.w3))) {
+  if (port < 0 || !holder.holds(port) || !(sender.isLoopback || config.hostWords.has(sender.w3))) {
     return drop(nat, Reason.IcmpQuote);
   }
   const real = quote.ip.dst;
+  const remotePort = holder.proto === MapProto.Icmp ? 0 : quotedPort(buf, quote, "destination");
+  const map = holder.carried === null ? holder : senderOf(nat, holder, { port, real, remotePort });
   const seen = calledBy(nat, map, real);
-  const remotePort = map.proto === MapProto.Icmp ? 0 : quotedPort(buf, quote, "destination");
   const lifetime = nat.table.lifetimeOf(map);
   const key = filterKey(nat, map.proto, seen.w3, remotePort);
   if (nat.filters[map.proto] && !map.isStatic && !map.lets(key, nat.now, lifetime)) {
@@ -143,6 +145,18 @@ export function errorInbound(nat: Nat, map: NatMap): Decision {
   counters.errorsIn++;
   toGuest(nat, packet.block, map.guest);
   return nat.decision.set(Verdict.ToGuest, Reason.None, map, null);
+}
+
+/** The map that sent what is quoted, of those that the forward `holder` carries; or itself. */
+function senderOf(nat: Nat, holder: NatMap, quoted: { port: number; real: IpAddr; remotePort: number }): NatMap {
+  for (const map of holder.carried!.get(quoted.port) ?? []) {
+    const word = calledBy(nat, map, quoted.real).w3;
+    const isOwn = map.proto === MapProto.Tcp
+      ? map.isConnected(remoteKey(word, quoted.remotePort), TCP_ACK)
+      : map.remote(filterKey(nat, map.proto, word, quoted.remotePort)) !== null;
+    if (isOwn) return map;
+  }
+  return holder;
 }
 
 /** How the guest calls the remote `real` of one of its packets. */

@@ -1,5 +1,6 @@
 /**
- * Guest: one address on the guest's link: its hardware address, its maps in order of use, and how many it has.
+ * Guest: one address on the guest's link: its hardware address, its maps in order of use, how many it has, and the
+ * remotes that they let in.
  *
  * Path: table → guest; outbound and the services learn its hardware address.
  *
@@ -10,6 +11,7 @@ import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../../kernel/wire/mac_addr.ts";
 import type { ForwardGroup } from "../nat_forward.ts";
 import { MAP_CLASS_NAMES, type NatMap } from "./map.ts";
+import { RemoteList } from "./remotes.ts";
 
 /** Maps of one class in order of last use. As all have one lifetime, that is the order in which they expire. */
 export class MapList {
@@ -43,6 +45,8 @@ export class Guest {
   readonly lists: readonly MapList[] = MAP_CLASS_NAMES.map(() => new MapList());
   /** Maps by {@link MapProto}; forwards are not among them. */
   readonly counts: number[] = [0, 0, 0];
+  /** The remotes that the filters of its maps let in. */
+  readonly remotes: RemoteList<NatMap> = new RemoteList();
   /** Forwards to it, by protocol and port: `proto << 16 | port`. */
   readonly forwards = new Map<number, ForwardGroup>();
 
@@ -52,6 +56,7 @@ export class Guest {
 
   /** Whether nothing would be lost by forgetting it. */
   get isIdle(): boolean {
-    return this.forwards.size === 0 && this.counts.every((count) => count === 0);
+    const [udp, tcp, icmp] = this.counts;
+    return udp === 0 && tcp === 0 && icmp === 0 && this.forwards.size === 0;
   }
 }

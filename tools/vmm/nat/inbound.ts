@@ -26,25 +26,26 @@ import { type Decision, Verdict } from "./decision.ts";
 import { errorInbound } from "./errors.ts";
 import { makeError, mayAnswer } from "./icmp_error.ts";
 import { toGuest } from "./link.ts";
-import { MapProto, type NatMap, Realm, remoteKey } from "./map.ts";
+import { type MapClass, MapProto, type NatMap, Realm, remoteKey } from "./map.ts";
 import { Kind } from "./packet.ts";
 import { filterKey } from "./way.ts";
 
 const LOOPBACK_NET = 127;
 
-/** Translates an IP packet (given away) that came to the conversation of `map`. */
-export function translateInbound(nat: Nat, block: Block, map: NatMap, now: number): Decision {
+/** Translates an IP packet (given away) that came to the conversation of `holder`. */
+export function translateInbound(nat: Nat, block: Block, holder: NatMap, now: number): Decision {
   nat.now = now;
   const { packet, counters } = nat;
   counters.received++;
   counters.receivedBytes += block.length;
   const reason = packet.read(block);
   if (reason !== Reason.None) return drop(nat, block, reason);
-  if (packet.kind === Kind.Error) return errorInbound(nat, map);
+  if (packet.kind === Kind.Error) return errorInbound(nat, holder);
   if (packet.kind === Kind.Fragment) return drop(nat, block, Reason.Fragment);
-  if (packet.proto !== map.proto || !map.holds(packet.dstPort)) return drop(nat, block, Reason.Unmapped);
+  if (packet.proto !== holder.proto || !holder.holds(packet.dstPort)) return drop(nat, block, Reason.Unmapped);
   if (packet.kind === Kind.Query && !isReply(packet.buf[packet.transport]!)) return drop(nat, block, Reason.Unmapped);
-  const isLocal = packet.src >>> 24 === LOOPBACK_NET || isFarAnswer(nat, map);
+  const map = holder.carried === null ? holder : carriedFor(nat, holder);
+  const isLocal = isLocalTo(nat, map);
   const seen = seenAs(nat, map, isLocal);
   if (seen === null) return drop(nat, block, isMartian(nat, map) ? Reason.MartianIn : Reason.Filtered);
   if (!isLetIn(nat, map, seen)) return drop(nat, block, Reason.Filtered);
@@ -53,6 +54,25 @@ export function translateInbound(nat: Nat, block: Block, map: NatMap, now: numbe
   if (isRouted && ttl <= 1) return answer(nat, map, Reason.Ttl);
   if (isTooBig(nat, isLocal)) return answer(nat, map, Reason.TooBig);
   return pass(nat, map, { seen, ttl: isRouted ? ttl - 1 : ttl });
+}
+
+/** Whether the packet at hand is from the loopback that `map` asks: ours, or that of the machine behind the uplink. */
+function isLocalTo(nat: Nat, map: NatMap): boolean {
+  return nat.packet.src >>> 24 === LOOPBACK_NET || isFarAnswer(nat, map);
+}
+
+/** The map whose connection the packet at hand belongs to, of those that the forward `holder` carries; or itself. */
+function carriedFor(nat: Nat, holder: NatMap): NatMap {
+  const { packet, filters } = nat;
+  for (const map of holder.carried!.get(packet.dstPort) ?? []) {
+    const seen = seenAs(nat, map, isLocalTo(nat, map));
+    if (seen === null || !isLetIn(nat, map, seen)) continue;
+    const isOwn = map.proto === MapProto.Tcp
+      ? map.isConnected(remoteKey(seen, packet.srcPort), tcpFlags(packet.buf, packet.transport))
+      : filters[map.proto]!;
+    if (isOwn) return map;
+  }
+  return holder;
 }
 
 /** Rewrites the packet and hands it to the guest. */
@@ -87,10 +107,11 @@ function use(nat: Nat, map: NatMap, seen: number): void {
     group?.remember(remoteKey(seen, port), map, packet.srcAddr, packet.dstAddr);
     return;
   }
-  let cls = map.class;
+  let cls: MapClass;
   if (map.proto === MapProto.Tcp) {
     cls = map.track(remoteKey(seen, port), tcpFlags(packet.buf, packet.transport), false);
   } else if (!config.inboundRefresh) return;
+  else cls = map.classAfterReceiving;
   if (nat.filters[map.proto]) map.keepOpen(filterKey(nat, map.proto, seen, port), now);
   table.touch(map, cls, now);
 }

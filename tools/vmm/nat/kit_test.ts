@@ -49,14 +49,16 @@ export class TableDoor implements NatDoor {
   open(map: NatMap): string {
     if (this.isFull || this.maps.size >= this.max) return "no port is free";
     if (map.isStatic) {
-      for (let i = 0; i < map.count; i++) {
-        if (this.taken.has(map.hostPort + i)) return `udp/7 of eve has announced ${map.hostPort + i}`;
+      for (let port = map.hostPort; port < map.hostPort + map.count; port++) {
+        if (this.taken.has(port)) return `udp/7 of eve has announced ${port}`;
+        if (this.maps.has(`${map.proto} ${map.bound} ${port}`)) return `udp/9 of eve has bypassed ${port}`;
       }
       map.fd = 1;
       return "";
     }
-    for (let i = 0; i < 0x10000; i++) {
-      const port = (map.guestPort + i) & 0xffff;
+    const first = map.hostPort === 0 ? map.guestPort : map.hostPort;
+    for (let i = 0; i < (map.hostPort === 0 ? 0x10000 : 1); i++) {
+      const port = (first + i) & 0xffff;
       const key = `${map.proto} ${map.bound} ${port}`;
       if (port === 0 || this.taken.has(port) || this.maps.has(key)) continue;
       map.hostPort = port;

@@ -1,27 +1,31 @@
 /**
  * NatMap: one mapping: guestPort of a guest stands behind hostPort of the host; and what is remembered of its remotes.
  *
- * Path: table, outbound, inbound → map.
+ * Path: table, outbound, inbound → map → remotes.
  *
  * States of a dynamic map are its {@link MapClass}es; each has a lifetime (RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 5508
  * REQ-1c) and a list in which the least recently used map stands first.
  *
  * ```
- *   udp: Dns --another port than 53 is asked--> Udp          icmp: Icmp
- *   tcp: TcpOpening --ACK seen from both sides--> TcpEstablished --FIN from both, or RST--> TcpClosing
+ *   udp: Dns --another port than 53 is asked--> UdpUnanswered --a packet comes back--> Udp          icmp: Icmp
+ *   tcp: TcpOpening --ACK seen from both sides--> TcpEstablished --FIN from one--> TcpHalfClosed
+ *        TcpHalfClosed --FIN from the other--> TcpClosing; RST in any state --> TcpClosing
  *        TcpClosing --SYN--> TcpOpening; after an RST --ACK from the guest--> TcpEstablished (RFC 7857 2.2)
  * ```
  *
- * A map of several connections (one guest port, several remotes) is established as long as one of them is.
+ * A map of several connections (one guest port, several remotes) is established as long as one of them is, then
+ * half-closed as long as one of them is.
  *
- * Limits: {@link PINHOLES_MAX} remotes that the filter lets in, {@link FLOWS_MAX} TCP connections a map.
+ * Limits: {@link FLOWS_MAX} TCP connections a map; the remotes that the filter lets in are the table's to limit.
  *
  * @module
  */
 
+import { DNS_PORT } from "../../../kernel/wire/dns.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from "../../../kernel/wire/tcp.ts";
 import type { Guest } from "./guest.ts";
+import { Remote } from "./remotes.ts";
 
 /** Protocols that are mapped; index of caps and counts. */
 export const MapProto = { Udp: 0, Tcp: 1, Icmp: 2 } as const;
@@ -41,20 +45,31 @@ export const Realm = {
 export type Realm = typeof Realm[keyof typeof Realm];
 
 /** What a dynamic map is at the moment. */
-export const MapClass = { Udp: 0, Dns: 1, Icmp: 2, TcpOpening: 3, TcpClosing: 4, TcpEstablished: 5 } as const;
+export const MapClass = {
+  Udp: 0,
+  Dns: 1,
+  Icmp: 2,
+  TcpOpening: 3,
+  TcpClosing: 4,
+  TcpEstablished: 5,
+  UdpUnanswered: 6,
+  TcpHalfClosed: 7,
+} as const;
 export type MapClass = typeof MapClass[keyof typeof MapClass];
 /** Their names, as `maps` prints them. */
-export const MAP_CLASS_NAMES = ["udp", "dns", "icmp", "opening", "closing", "established"] as const;
+export const MAP_CLASS_NAMES = [
+  "udp",
+  "dns",
+  "icmp",
+  "opening",
+  "closing",
+  "established",
+  "unanswered",
+  "half-closed",
+] as const;
 
-/** Most remotes of a map that the filter knows: a swarm of peers; the least recently used goes first. */
-export const PINHOLES_MAX = 256;
 /** Most TCP connections of one guest port: several remotes are rare, as clients take a port for each connection. */
 export const FLOWS_MAX = 64;
-
-/** A remote that the filter lets in. */
-interface Pinhole {
-  lastUse: number;
-}
 
 /** What was seen of a TCP connection; bits of {@link TcpFlow.seen}. */
 const Seen = { GuestAck: 1, WorldAck: 2, GuestFin: 4, WorldFin: 8, Rst: 16 } as const;
@@ -62,10 +77,14 @@ const BOTH_ACK = Seen.GuestAck | Seen.WorldAck;
 const BOTH_FIN = Seen.GuestFin | Seen.WorldFin;
 
 /** One TCP connection of a map. */
-interface TcpFlow {
-  seen: number;
-  class: MapClass;
+class TcpFlow {
+  seen = 0;
+  class: MapClass = MapClass.TcpClosing;
+  constructor(readonly key: number) {}
 }
+
+/** What a new map is, by protocol. */
+const FIRST_CLASS = [MapClass.Dns, MapClass.TcpOpening, MapClass.Icmp] as const;
 
 /** A key for a remote end; `port` 0 where only the address counts. */
 export function remoteKey(word: number, port: number): number {
@@ -101,11 +120,18 @@ export class NatMap {
   server: IpAddr | null = null;
   packetsOut = 0;
   packetsIn = 0;
-  #pinholes: Map<number, Pinhole> | null = null;
-  #lastKey = -1;
-  #lastPinhole: Pinhole | null = null;
+  /** The forward that took over its host port, and carries its packets; null: it has its own conversation. */
+  carrier: NatMap | null = null;
+  /** Of a forward: the maps whose host ports it took over, by port; null: none. */
+  carried: Map<number, NatMap[]> | null = null;
+  /** The remotes that the filter lets in. Most maps have one: the first needs no table. */
+  #remote: Remote<NatMap> | null = null;
+  #remotes: Map<number, Remote<NatMap>> | null = null;
+  /** The connections, likewise. */
+  #flow: TcpFlow | null = null;
   #flows: Map<number, TcpFlow> | null = null;
   #established = 0;
+  #halfClosed = 0;
   #opening = 0;
 
   /** `remoteWord` and `remotePort` are 0 unless mapping depends on them. */
@@ -118,7 +144,7 @@ export class NatMap {
     readonly remotePort: number,
   ) {
     this.is6 = !guest.addr.isV4;
-    this.class = proto === MapProto.Tcp ? MapClass.TcpOpening : proto === MapProto.Icmp ? MapClass.Icmp : MapClass.Dns;
+    this.class = FIRST_CLASS[proto];
   }
 
   /** Whether the host's `port` is one of its. */
@@ -126,52 +152,99 @@ export class NatMap {
     return port >= this.hostPort && port < this.hostPort + this.count;
   }
 
-  /** Lets the remote `key` in from now on. */
-  open(key: number, now: number): void {
-    if (key === this.#lastKey) {
-      this.#lastPinhole!.lastUse = now;
-      return;
-    }
-    const pinholes = this.#pinholes ??= new Map();
-    let pinhole = pinholes.get(key);
-    if (pinhole === undefined) {
-      if (pinholes.size >= PINHOLES_MAX) forgetOldest(pinholes);
-      pinholes.set(key, pinhole = { lastUse: now });
-    }
-    pinhole.lastUse = now;
-    this.#lastKey = key;
-    this.#lastPinhole = pinhole;
+  /** The remote `key` that the filter knows, or null. */
+  remote(key: number): Remote<NatMap> | null {
+    const first = this.#remote;
+    if (first !== null && first.key === key) return first;
+    return this.#remotes === null ? null : this.#remotes.get(key) ?? null;
   }
 
   /** Whether the remote `key` was sent to within the last `lifetime` milliseconds. */
   lets(key: number, now: number, lifetime: number): boolean {
-    const pinhole = this.#pinholes?.get(key);
-    return pinhole !== undefined && now - pinhole.lastUse < lifetime;
+    const remote = this.remote(key);
+    return remote !== null && now - remote.lastUse < lifetime;
   }
 
-  /** As {@link open}, for a remote that is let in already; nothing for others. */
+  /** A remote that is let in already stays so for another lifetime; nothing for others. */
   keepOpen(key: number, now: number): void {
-    const pinhole = this.#pinholes?.get(key);
-    if (pinhole !== undefined) pinhole.lastUse = now;
+    const remote = this.remote(key);
+    if (remote !== null) remote.lastUse = now;
+  }
+
+  /** For the table: a remote that is let in from now on. */
+  addRemote(key: number, now: number): Remote<NatMap> {
+    const remote = new Remote<NatMap>(this, key, now);
+    if (this.#remote === null) this.#remote = remote;
+    else (this.#remotes ??= new Map()).set(key, remote);
+    return remote;
+  }
+
+  /** For the table: `remote` is let in no more. */
+  removeRemote(remote: Remote<NatMap>): void {
+    if (this.#remote === remote) this.#remote = null;
+    else this.#remotes?.delete(remote.key);
+  }
+
+  /** For the table: takes out all remotes, each shown to `gone`. */
+  clearRemotes(gone: (remote: Remote<NatMap>) => void): void {
+    if (this.#remote !== null) gone(this.#remote);
+    this.#remotes?.forEach(gone);
+    this.#remote = this.#remotes = null;
   }
 
   /** How many remotes it lets in, and how many connections it has: for limits. */
-  get sizes(): { pinholes: number; flows: number } {
-    return { pinholes: this.#pinholes?.size ?? 0, flows: this.#flows?.size ?? 0 };
+  get sizes(): { remotes: number; flows: number } {
+    return {
+      remotes: (this.#remote === null ? 0 : 1) + (this.#remotes?.size ?? 0),
+      flows: this.#flowCount,
+    };
+  }
+
+  get #flowCount(): number {
+    return (this.#flow === null ? 0 : 1) + (this.#flows?.size ?? 0);
+  }
+
+  /** What a map of UDP or ICMP is when its guest sends to `port`. */
+  classAfterSending(port: number): MapClass {
+    if (this.class === MapClass.Icmp || (this.class === MapClass.Dns && port === DNS_PORT)) return this.class;
+    return this.packetsIn > 0 ? MapClass.Udp : MapClass.UdpUnanswered;
+  }
+
+  /** What a map of UDP or ICMP is when a packet comes in. */
+  get classAfterReceiving(): MapClass {
+    return this.class === MapClass.UdpUnanswered ? MapClass.Udp : this.class;
   }
 
   /** A TCP segment with `flags` passed to or from the remote `key`; answers the class that the map has by that. */
   track(key: number, flags: number, fromGuest: boolean): MapClass {
-    const flows = this.#flows ??= new Map();
-    let flow = flows.get(key);
-    if (flow === undefined) {
-      if (flows.size >= FLOWS_MAX) this.#forgetFlow(flows);
-      flows.set(key, flow = { seen: 0, class: MapClass.TcpClosing });
-      this.#move(flow, MapClass.TcpOpening);
-    }
+    const flow = this.#flowOf(key) ?? this.#addFlow(key);
     this.#move(flow, nextClass(flow, flags, fromGuest));
     if (this.#established > 0) return MapClass.TcpEstablished;
+    if (this.#halfClosed > 0) return MapClass.TcpHalfClosed;
     return this.#opening > 0 ? MapClass.TcpOpening : MapClass.TcpClosing;
+  }
+
+  /** Whether a segment with `flags` from the remote `key` belongs to a connection of this map, and is no new call. */
+  isConnected(key: number, flags: number): boolean {
+    const flow = this.#flowOf(key);
+    if (flow === null) return false;
+    // A SYN from there is half of a simultaneous open only while the guest's own is on its way (RFC 5382 REQ-2a).
+    return (flags & (TCP_SYN | TCP_ACK)) !== TCP_SYN || flow.class === MapClass.TcpOpening;
+  }
+
+  #flowOf(key: number): TcpFlow | null {
+    const first = this.#flow;
+    if (first !== null && first.key === key) return first;
+    return this.#flows === null ? null : this.#flows.get(key) ?? null;
+  }
+
+  #addFlow(key: number): TcpFlow {
+    if (this.#flowCount >= FLOWS_MAX) this.#forgetFlow();
+    const flow = new TcpFlow(key);
+    if (this.#flow === null) this.#flow = flow;
+    else (this.#flows ??= new Map()).set(key, flow);
+    this.#move(flow, MapClass.TcpOpening);
+    return flow;
   }
 
   #move(flow: TcpFlow, to: MapClass): void {
@@ -182,21 +255,29 @@ export class NatMap {
 
   #count(cls: MapClass, by: number): void {
     if (cls === MapClass.TcpEstablished) this.#established += by;
+    else if (cls === MapClass.TcpHalfClosed) this.#halfClosed += by;
     else if (cls === MapClass.TcpOpening) this.#opening += by;
   }
 
-  /** Forgets the first connection that is not established, or the first of all. */
-  #forgetFlow(flows: Map<number, TcpFlow>): void {
-    let victim = -1;
-    for (const [key, flow] of flows) {
-      if (victim < 0) victim = key;
-      if (flow.class === MapClass.TcpEstablished) continue;
-      victim = key;
-      break;
+  /** Forgets the first connection that is opening or closing, or the first of all. */
+  #forgetFlow(): void {
+    const first = this.#flow!;
+    let victim: TcpFlow = first;
+    if (isConnection(first)) {
+      for (const flow of this.#flows!.values()) {
+        if (isConnection(flow)) continue;
+        victim = flow;
+        break;
+      }
     }
-    this.#count(flows.get(victim)!.class, -1);
-    flows.delete(victim);
+    this.#count(victim.class, -1);
+    if (victim === first) this.#flow = null;
+    else this.#flows!.delete(victim.key);
   }
+}
+
+function isConnection(flow: TcpFlow): boolean {
+  return flow.class === MapClass.TcpEstablished || flow.class === MapClass.TcpHalfClosed;
 }
 
 /** The state table: what a connection is after a segment with `flags`. */
@@ -215,16 +296,6 @@ function nextClass(flow: TcpFlow, flags: number, fromGuest: boolean): MapClass {
   }
   if ((flags & TCP_FIN) !== 0) flow.seen |= fromGuest ? Seen.GuestFin : Seen.WorldFin;
   if ((flow.seen & BOTH_FIN) === BOTH_FIN || (flow.seen & Seen.Rst) !== 0) return MapClass.TcpClosing;
-  return (flow.seen & BOTH_ACK) === BOTH_ACK ? MapClass.TcpEstablished : MapClass.TcpOpening;
-}
-
-function forgetOldest(pinholes: Map<number, Pinhole>): void {
-  let oldest = -1;
-  let lastUse = Infinity;
-  for (const [key, pinhole] of pinholes) {
-    if (pinhole.lastUse >= lastUse) continue;
-    oldest = key;
-    lastUse = pinhole.lastUse;
-  }
-  pinholes.delete(oldest);
+  if ((flow.seen & BOTH_ACK) !== BOTH_ACK) return MapClass.TcpOpening;
+  return (flow.seen & BOTH_FIN) === 0 ? MapClass.TcpEstablished : MapClass.TcpHalfClosed;
 }

@@ -27,7 +27,7 @@ import {
   ICMP_UNREACHABLE_PROHIBITED,
   ICMP_UNREACHABLE_PROTOCOL,
 } from "../../../kernel/wire/icmp.ts";
-import { IPV4_LOOPBACK } from "../../../kernel/wire/ip_addr.ts";
+import { type IpAddr, IPV4_LOOPBACK } from "../../../kernel/wire/ip_addr.ts";
 import { ipv4Ttl, setIpv4Ttl } from "../../../kernel/wire/ipv4.ts";
 import { MacAddr } from "../../../kernel/wire/mac_addr.ts";
 import { clampTcpMss, TCP_RST, TCP_SYN, tcpFlags } from "../../../kernel/wire/tcp.ts";
@@ -41,7 +41,8 @@ import { errorOutbound } from "./errors.ts";
 import type { Guest } from "./guest.ts";
 import { translateInbound } from "./inbound.ts";
 import { arpFrame, dhcpPacket, errorToGuest, toGuest, udpBlock } from "./link.ts";
-import { MapClass, MapProto, NatMap, Realm, remoteKey } from "./map.ts";
+import { type MapClass, MapProto, type NatMap, Realm, remoteKey } from "./map.ts";
+import { makeMap } from "./make_map.ts";
 import { icmpIsQuery, Kind, udpIsSound } from "./packet.ts";
 import { filterKey, findWay, mayReach, type Way } from "./way.ts";
 
@@ -112,7 +113,10 @@ function guestOf(nat: Nat): Guest | Reason {
   const mac = new MacAddr(macHi, macLo);
   if (mac.isGroup || mac.isZero) return Reason.Source;
   if (nat.dhcp.isAnothers(packet.src, mac.key, nat.now)) return Reason.Spoofed;
-  return table.addGuest(packet.srcAddr, mac) ?? Reason.Guests;
+  const added = table.addGuest(packet.srcAddr, mac);
+  if (added !== null) return added;
+  nat.limits.note(nat.now, null, null);
+  return Reason.Guests;
 }
 
 /** The packet that was read, of `guest`, whole: where does it go? */
@@ -188,7 +192,7 @@ function toMap(nat: Nat, guest: Guest, way: Way): Decision {
   if (isRouted && ttl === 1) {
     return refuse(nat, guest, { reason: Reason.Ttl, type: ICMP_TIME_EXCEEDED, code: ICMP_TIME_EXCEEDED_TTL });
   }
-  const map = way.map ?? makeMap(nat, guest, way);
+  const map = way.map ?? makeMap(nat, guest, { way, loopback: loopbackOf(nat, way) });
   if (typeof map === "number") {
     return refuse(nat, guest, { reason: map, type: ICMP_UNREACHABLE, code: ICMP_UNREACHABLE_PROHIBITED });
   }
@@ -226,41 +230,18 @@ function use(nat: Nat, map: NatMap, way: Way): void {
     cls = map.track(remoteKey(packet.dst, packet.dstPort), flags, true);
     // RFC 7857 7.1: who is called does not keep a map alive by refusing.
     if ((flags & TCP_RST) !== 0 && cls === map.class) return;
-  } else if (cls === MapClass.Dns && packet.dstPort !== DNS_PORT) cls = MapClass.Udp;
-  if (nat.filters[map.proto]) map.open(filterKey(nat, map.proto, way.remoteWord, way.remotePort), now);
+  } else cls = map.classAfterSending(packet.dstPort);
+  if (nat.filters[map.proto]) nat.letIn(map, filterKey(nat, map.proto, way.remoteWord, way.remotePort));
   nat.table.touch(map, cls, now);
 }
 
-/** A new map with a port of the host's, room made for it if need be; or why not. */
-function makeMap(nat: Nat, guest: Guest, way: Way): NatMap | Reason {
-  const { table, counters } = nat;
-  const victim = table.victim(guest, way.proto);
-  if (typeof victim === "number") return victim;
-  if (victim !== null) nat.evict(victim);
-  const { proto, guestPort, realm } = way;
-  const map = new NatMap(
-    guest,
-    proto,
-    guestPort,
-    realm,
-    table.remoteWord(proto, way.remoteWord),
-    table.remotePort(proto, way.remotePort),
-  );
-  // What comes from the network must never reach a map of the host's loopback. One of another machine's has its port
-  // to itself on all addresses: bound, it would hide the port from a map of the world; inbound looks at its remotes.
-  if (realm === Realm.Host && nat.config.loopbackFrom.isLoopback) map.bound = IPV4_LOOPBACK;
-  if (nat.door.open(map) !== "" && !openInstead(nat, map)) return Reason.NoPort;
-  counters.mapsMade++;
-  table.add(map, nat.now);
-  return map;
-}
-
-/** The host has no more conversations, as its own programs have many: then a map must go although no cap says so. */
-function openInstead(nat: Nat, map: NatMap): boolean {
-  const victim = nat.table.cheapest(map.guest, map.proto);
-  if (victim === null) return false;
-  nat.evict(victim);
-  return nat.door.open(map) === "";
+/**
+ * What comes from the network must never reach a map of the host's loopback: it is bound there. One of another
+ * machine's has its port to itself on all addresses: bound, it would hide the port from a map of the world; inbound
+ * looks at its remotes.
+ */
+function loopbackOf({ config }: Nat, way: Way): IpAddr | null {
+  return way.realm === Realm.Host && config.loopbackFrom.isLoopback ? IPV4_LOOPBACK : null;
 }
 
 /** Lowers the segment size that a SYN offers to what the guest's link carries. */

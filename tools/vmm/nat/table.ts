@@ -1,13 +1,21 @@
 /**
  * NatTable: the guests and their maps: looking one up, keeping it alive, making room, and letting it expire.
  *
- * Path: outbound, inbound, nat_program (timer) → table → guest, map.
+ * Path: outbound, inbound, nat_program (timer) → table → guest_table, guest, map.
  *
  * Every class of maps has one lifetime, so its list in order of last use is also in order of expiry: refreshing a map
  * moves it to the end, expiry looks at the heads only, and neither ever walks over all maps. Keys are numbers.
  *
- * At a cap, what costs least is given up first: UDP and ICMP the least recently used; TCP a closing connection, then
- * one that never opened; established ones never (RFC 5382 REQ-5): then the new map is refused.
+ * At a cap, what costs least is given up first, in a named order ({@link VICTIMS}), always the map of a class that was
+ * not used for longest, which is the head of its list. A TCP connection that is established or half-closed goes only
+ * after {@link EVICT_IDLE_MS} without a packet: RFC 5382 REQ-5 wants an idle one kept, but not at the price of refusing
+ * all others. If nothing may be given up, the new map is refused.
+ *
+ * Shares: a guest has at most its own cap, so that there is always room for others; when all is taken, the guest that
+ * has most gives up one, of maps and of remotes alike. A station (a hardware address) has at most
+ * {@link STATION_GUESTS_MAX} addresses of each version.
+ *
+ * Limits: {@link GUESTS_MAX} guests, {@link FILTER_REMOTES_MAX} remotes, and the caps of the configuration.
  *
  * @module
  */
@@ -16,8 +24,10 @@ import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../../kernel/wire/mac_addr.ts";
 import type { NatConfig } from "./config.ts";
 import { Reason } from "./counters.ts";
-import { Guest } from "./guest.ts";
+import type { Guest } from "./guest.ts";
+import { GuestTable } from "./guest_table.ts";
 import { MapClass, type MapProto, type NatMap, Realm } from "./map.ts";
+import type { Remote } from "./remotes.ts";
 
 /** What a packet's ends say about the map it needs; its remote end is as the guest sees it. */
 export interface MapEnds {
@@ -28,23 +38,45 @@ export interface MapEnds {
   readonly remotePort: number;
 }
 
-/** Most guests on a link: a /26 full of them. */
-export const GUESTS_MAX = 64;
+export { GUESTS_MAX } from "./guest_table.ts";
 
-/** Which classes of a protocol may be given up, cheapest first. */
-const VICTIMS: readonly (readonly MapClass[])[] = [
-  [MapClass.Dns, MapClass.Udp],
-  [MapClass.TcpClosing, MapClass.TcpOpening],
-  [MapClass.Icmp],
+/** Most remotes that all filters together let in: 140 bytes each, 4.5 MB. */
+export const FILTER_REMOTES_MAX = 32_768;
+/** A TCP connection that had a packet within this time is live: twice the keepalive of most programs. */
+export const EVICT_IDLE_MS = 60_000;
+/** A question to a name server this old has its answer, or will not get it: a resolver asks again after 5 seconds. */
+const DNS_IDLE_MS = 5_000;
+
+/** Which maps may be given up: of this class, if not used for so long. */
+interface Victim {
+  readonly cls: MapClass;
+  readonly idleMs: number;
+}
+
+/** By protocol, cheapest first. The next packet of UDP or echo makes its map again; of TCP that is not so. */
+export const VICTIMS: readonly (readonly Victim[])[] = [
+  [
+    { cls: MapClass.Dns, idleMs: DNS_IDLE_MS },
+    { cls: MapClass.UdpUnanswered, idleMs: 0 },
+    { cls: MapClass.Dns, idleMs: 0 },
+    { cls: MapClass.Udp, idleMs: 0 },
+  ],
+  [
+    { cls: MapClass.TcpClosing, idleMs: 0 },
+    { cls: MapClass.TcpOpening, idleMs: 0 },
+    { cls: MapClass.TcpHalfClosed, idleMs: EVICT_IDLE_MS },
+    { cls: MapClass.TcpEstablished, idleMs: EVICT_IDLE_MS },
+  ],
+  [{ cls: MapClass.Icmp, idleMs: 0 }],
 ];
 
 /** All maps of a NAT but its forwards. */
 export class NatTable {
   /** No map is over before this time; {@link nextExpiry} makes it exact. */
   deadline = Infinity;
-  readonly #guests = new Map<number, Guest>();
+  readonly #guests = new GuestTable();
   readonly #maps = new Map<number, NatMap>();
-  /** Maps of the world by protocol and host port: for hairpins. */
+  /** Maps by protocol and host port, those of the host's loopback apart: for hairpins and forwards. */
   readonly #byHost = new Map<number, NatMap>();
   readonly #counts: number[] = [0, 0, 0];
   readonly #lifetimes: readonly number[];
@@ -53,11 +85,24 @@ export class NatTable {
   /** Whether maps are keyed by their remote's address, and by its port, by MapProto. */
   readonly #byAddress: readonly boolean[];
   readonly #byPort: readonly boolean[];
+  #remotes = 0;
+  readonly #remoteGone = (remote: Remote<NatMap>) => {
+    remote.map.guest.remotes.remove(remote);
+    this.#remotes--;
+  };
 
   constructor(config: NatConfig) {
     const { lifetimes, guestCaps, totalCaps, mapping } = config;
-    const { udp, dns, icmp, tcpOpening, tcpClosing, tcpEstablished } = lifetimes;
-    this.#lifetimes = [udp, dns, icmp, tcpOpening, tcpClosing, tcpEstablished];
+    this.#lifetimes = [
+      lifetimes.udp,
+      lifetimes.dns,
+      lifetimes.icmp,
+      lifetimes.tcpOpening,
+      lifetimes.tcpClosing,
+      lifetimes.tcpEstablished,
+      lifetimes.udpUnanswered,
+      lifetimes.tcpHalfClosed,
+    ];
     this.#guestCaps = [guestCaps.udp, guestCaps.tcp, guestCaps.icmp];
     this.#totalCaps = [totalCaps.udp, totalCaps.tcp, totalCaps.icmp];
     this.#byAddress = mapping.map((one) => one !== "endpoint");
@@ -70,7 +115,7 @@ export class NatTable {
   }
 
   get guests(): IterableIterator<Guest> {
-    return this.#guests.values();
+    return this.#guests.all;
   }
 
   lifetimeOf(map: NatMap): number {
@@ -82,36 +127,14 @@ export class NatTable {
     return this.#guests.get(word) ?? null;
   }
 
-  /**
-   * The guest at `addr`, whose hardware address is `mac` (null: not known now); null if there are too many. `key` is
-   * what {@link guest} finds it by: of IPv6 a number that no IPv4 address is.
-   */
+  /** As {@link GuestTable.add}; `key` is what {@link guest} finds it by. */
   addGuest(addr: IpAddr, mac: MacAddr | null, key: number = addr.w3): Guest | null {
-    const known = this.#guests.get(key);
-    if (known !== undefined) {
-      // Keys of two IPv6 addresses may be one number: the first has it.
-      if (!known.addr.equals(addr)) return null;
-      if (mac !== null && known.mac?.equals(mac) !== true) known.mac = mac;
-      return known;
-    }
-    if (this.#guests.size >= GUESTS_MAX && !this.#forgetGuest()) return null;
-    const guest = new Guest(addr, mac);
-    this.#guests.set(key, guest);
-    return guest;
-  }
-
-  #forgetGuest(): boolean {
-    for (const [word, guest] of this.#guests) {
-      if (!guest.isIdle) continue;
-      this.#guests.delete(word);
-      return true;
-    }
-    return false;
+    return this.#guests.add(addr, mac, key);
   }
 
   /** Forgets a guest that is idle. */
   removeGuest(guest: Guest): void {
-    for (const [word, one] of this.#guests) if (one === guest) this.#guests.delete(word);
+    this.#guests.remove(guest);
   }
 
   /** What a map for packets to this remote is keyed by: 0 for what does not count. */
@@ -134,7 +157,14 @@ export class NatTable {
 
   /** The map of the world that has the host's `port`, or null. */
   findByHost(proto: MapProto, port: number): NatMap | null {
-    return this.#byHost.get(proto << 16 | port) ?? null;
+    const map = this.#byHost.get(proto << 16 | port) ?? null;
+    return map !== null && map.realm === Realm.World ? map : null;
+  }
+
+  /** The maps, of whatever realm, that have the host's `port`: at most one bound nowhere and one at each loopback. */
+  holdersOf(proto: MapProto, port: number): NatMap[] {
+    const keys = [0, LOOPBACK_KEY, LOOPBACK_KEY | IP6_KEY].map((where) => where | proto << 16 | port);
+    return keys.map((key) => this.#byHost.get(key)).filter((map) => map !== undefined);
   }
 
   /** Adds a map that has its host port. */
@@ -142,7 +172,7 @@ export class NatTable {
     const key = keyOf(map);
     map.nextSame = this.#maps.get(key) ?? null;
     this.#maps.set(key, map);
-    if (map.realm === Realm.World) this.#byHost.set(map.proto << 16 | map.hostPort, map);
+    this.#byHost.set(hostKey(map), map);
     map.live = true;
     map.lastUse = now;
     this.#setDeadline(map.class, now);
@@ -156,7 +186,8 @@ export class NatTable {
     if (!map.live) return;
     map.live = false;
     this.#unhash(map);
-    if (map.realm === Realm.World) this.#byHost.delete(map.proto << 16 | map.hostPort);
+    this.#byHost.delete(hostKey(map));
+    map.clearRemotes(this.#remoteGone);
     map.guest.lists[map.class]!.remove(map);
     map.guest.counts[map.proto]!--;
     this.#counts[map.proto]!--;
@@ -180,25 +211,55 @@ export class NatTable {
     if (deadline < this.deadline) this.deadline = deadline;
   }
 
-  /** The map to be given up so that `guest` can have another of `proto`; null: room as it is; a reason: refused. */
-  victim(guest: Guest, proto: MapProto): NatMap | null | Reason {
-    if (guest.counts[proto]! >= this.#guestCaps[proto]!) return oldest(guest, proto) ?? Reason.GuestCap;
-    if (this.#counts[proto]! < this.#totalCaps[proto]!) return null;
-    return this.cheapest(guest, proto) ?? Reason.TotalCap;
+  /** The filter of `map` lets the remote `key` in from now on. Answers whether another was forgotten for it. */
+  letIn(map: NatMap, key: number, now: number): boolean {
+    const known = map.remote(key);
+    if (known !== null) {
+      known.lastUse = now;
+      return false;
+    }
+    const isFull = this.#remotes >= FILTER_REMOTES_MAX;
+    if (isFull) this.#forgetRemote();
+    this.#remotes++;
+    map.guest.remotes.add(map.addRemote(key, now));
+    return isFull;
   }
 
-  /** The map of `proto` that costs least: of who has most, as one greedy guest must not take the others'; or null. */
-  cheapest(guest: Guest, proto: MapProto): NatMap | null {
+  /** Remotes that all filters let in. */
+  get remotes(): number {
+    return this.#remotes;
+  }
+
+  /** Forgets a remote of the guest that has most. */
+  #forgetRemote(): void {
+    let most: Guest | null = null;
+    for (const guest of this.#guests.all) {
+      if (most === null || guest.remotes.count > most.remotes.count) most = guest;
+    }
+    const remote = most!.remotes.oldest()!;
+    remote.map.removeRemote(remote);
+    this.#remoteGone(remote);
+  }
+
+  /** The map to be given up so that `guest` can have another of `proto`; null: room as it is; a reason: refused. */
+  victim(guest: Guest, proto: MapProto, now: number): NatMap | null | Reason {
+    if (guest.counts[proto]! >= this.#guestCaps[proto]!) return oldest(guest, proto, now) ?? Reason.GuestCap;
+    if (this.#counts[proto]! < this.#totalCaps[proto]!) return null;
+    return this.cheapest(guest, proto, now) ?? Reason.TotalCap;
+  }
+
+  /** The map of `proto` that costs least: of the guest that has most, so that it does not take the others'; or null. */
+  cheapest(guest: Guest, proto: MapProto, now: number): NatMap | null {
     let greediest = guest;
-    for (const other of this.#guests.values()) {
+    for (const other of this.#guests.all) {
       if (other.counts[proto]! > greediest.counts[proto]!) greediest = other;
     }
-    return oldest(greediest, proto) ?? oldest(guest, proto);
+    return oldest(greediest, proto, now) ?? oldest(guest, proto, now);
   }
 
   /** Takes out one map whose time is over; null if there is none. */
   expired(now: number): NatMap | null {
-    for (const guest of this.#guests.values()) {
+    for (const guest of this.#guests.all) {
       for (let cls = 0; cls < guest.lists.length; cls++) {
         const map = guest.lists[cls]!.head;
         if (map === null || map.lastUse + this.#lifetimes[cls]! > now) continue;
@@ -212,7 +273,7 @@ export class NatTable {
   /** When the first map's time is over, if none is used until then; Infinity without maps. */
   nextExpiry(): number {
     let next = Infinity;
-    for (const guest of this.#guests.values()) {
+    for (const guest of this.#guests.all) {
       for (let cls = 0; cls < guest.lists.length; cls++) {
         const map = guest.lists[cls]!.head;
         if (map !== null) next = Math.min(next, map.lastUse + this.#lifetimes[cls]!);
@@ -223,7 +284,7 @@ export class NatTable {
 
   /** Every map, by guest and class, the least recently used first. */
   *maps(): Generator<NatMap, void, void> {
-    for (const guest of this.#guests.values()) {
+    for (const guest of this.#guests.all) {
       for (const list of guest.lists) {
         for (let map = list.head; map !== null; map = map.next) yield map;
       }
@@ -245,12 +306,22 @@ export class NatTable {
   }
 }
 
-function oldest(guest: Guest, proto: MapProto): NatMap | null {
-  for (const cls of VICTIMS[proto]!) {
+/** The map of `guest` that costs least, or null: a look at the heads of its lists. */
+function oldest(guest: Guest, proto: MapProto, now: number): NatMap | null {
+  for (const { cls, idleMs } of VICTIMS[proto]!) {
     const { head } = guest.lists[cls]!;
-    if (head !== null) return head;
+    if (head !== null && now - head.lastUse >= idleMs) return head;
   }
   return null;
+}
+
+/** Bits of a key of `byHost` beside protocol and port. */
+const LOOPBACK_KEY = 1 << 18;
+const IP6_KEY = 1 << 19;
+
+function hostKey(map: NatMap): number {
+  const where = map.bound === null ? 0 : map.is6 ? LOOPBACK_KEY | IP6_KEY : LOOPBACK_KEY;
+  return where | map.proto << 16 | map.hostPort;
 }
 
 function keyOf(map: NatMap): number {

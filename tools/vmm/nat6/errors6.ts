@@ -14,10 +14,11 @@ import type { Block } from "../../../kernel/block.ts";
 import { icmp6ChecksumOk, type Icmp6Quote, parseIcmp6Quote, setIcmp6Checksum } from "../../../kernel/wire/icmp6.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { ipv6HopLimit, setIpv6Dst, setIpv6HopLimit, setIpv6Src } from "../../../kernel/wire/ipv6.ts";
+import { TCP_ACK } from "../../../kernel/wire/tcp.ts";
 import { Reason } from "../nat/counters.ts";
 import { type Decision, Verdict } from "../nat/decision.ts";
 import type { Guest } from "../nat/guest.ts";
-import { MapProto, type NatMap, Realm } from "../nat/map.ts";
+import { MapProto, type NatMap, Realm, remoteKey } from "../nat/map.ts";
 import { quotedPort6, setQuotedEnd6 } from "./icmp6_error.ts";
 import { toGuest6 } from "./link6.ts";
 import type { Nat6 } from "./nat6.ts";
@@ -88,18 +89,20 @@ export function translateError6(six: Nat6, block: Block, map: NatMap, now: numbe
   return nat.decision.set(Verdict.Drop, nat.counters.refuse(reason || Reason.Unmapped), null, null);
 }
 
-/** The error in `six.packet`, about a packet that `map` sent: goes to the guest. */
-export function errorInbound6(six: Nat6, map: NatMap): Decision {
+/** The error in `six.packet`, about a packet that `holder`, or a map that it carries, sent: goes to the guest. */
+export function errorInbound6(six: Nat6, holder: NatMap): Decision {
   const { packet, nat, config, keys } = six;
   const { buf, at } = packet;
   const quote = quoteOf(six);
-  if (quote === null || mapProtoOf6(quote.protocol) !== map.proto) return drop(six, Reason.IcmpQuote);
+  if (quote === null || mapProtoOf6(quote.protocol) !== holder.proto) return drop(six, Reason.IcmpQuote);
   const port = quotedPort6(buf, quote, "source");
   const sender = quote.ip.src;
-  if (port < 0 || !map.holds(port) || !(sender.isLoopback || six.isHosts(sender))) return drop(six, Reason.IcmpQuote);
+  const isOurs = sender.isLoopback || six.isHosts(sender);
+  if (port < 0 || !holder.holds(port) || !isOurs) return drop(six, Reason.IcmpQuote);
   const real = quote.ip.dst;
+  const remotePort = holder.proto === MapProto.Icmp ? 0 : quotedPort6(buf, quote, "destination");
+  const map = holder.carried === null ? holder : senderOf(six, holder, { port, real, remotePort });
   const seen = calledBy6(six, map, real);
-  const remotePort = map.proto === MapProto.Icmp ? 0 : quotedPort6(buf, quote, "destination");
   const key = filterKey6(six, map.proto, keys.of(seen), remotePort);
   const isOpen = map.isStatic || !nat.filters[map.proto] || map.lets(key, nat.now, nat.table.lifetimeOf(map));
   if (!isOpen) return drop(six, Reason.Filtered);
@@ -110,12 +113,24 @@ export function errorInbound6(six: Nat6, map: NatMap): Decision {
   }
   // Who found the fault: the remote under the name that the guest knows, the host as the router, others as they are.
   const finder = packet.src;
-  const isOurs = finder.isLoopback || finder.isLinkLocal || six.isOnLink(finder);
+  const isNear = finder.isLoopback || finder.isLinkLocal || six.isOnLink(finder);
   setIpv6HopLimit(buf, at, Math.max(1, ipv6HopLimit(buf, at) - 1));
-  readdress(six, finder.equals(real) ? seen : isOurs ? config.router : finder, map.guest.addr);
+  readdress(six, finder.equals(real) ? seen : isNear ? config.router : finder, map.guest.addr);
   nat.counters.errorsIn++;
   toGuest6(six, packet.block, map.guest);
   return nat.decision.set(Verdict.ToGuest, Reason.None, map, null);
+}
+
+/** The map that sent what is quoted, of those that the forward `holder` carries; or itself. */
+function senderOf(six: Nat6, holder: NatMap, quoted: { port: number; real: IpAddr; remotePort: number }): NatMap {
+  for (const map of holder.carried!.get(quoted.port) ?? []) {
+    const word = six.keys.of(calledBy6(six, map, quoted.real));
+    const isOwn = map.proto === MapProto.Tcp
+      ? map.isConnected(remoteKey(word, quoted.remotePort), TCP_ACK)
+      : map.remote(filterKey6(six, map.proto, word, quoted.remotePort)) !== null;
+    if (isOwn) return map;
+  }
+  return holder;
 }
 
 /** How the guest calls the remote `real` of one of its packets. */

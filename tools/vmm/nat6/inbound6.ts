@@ -21,8 +21,8 @@ import { ipv6HopLimit, setIpv6HopLimit } from "../../../kernel/wire/ipv6.ts";
 import { clampTcpMss, TCP_SYN, tcpFlags } from "../../../kernel/wire/tcp.ts";
 import { Reason } from "../nat/counters.ts";
 import { type Decision, Verdict } from "../nat/decision.ts";
-import { MapProto, type NatMap, Realm, remoteKey } from "../nat/map.ts";
 import { isFarAnswer } from "../nat/inbound.ts";
+import { type MapClass, MapProto, type NatMap, Realm, remoteKey } from "../nat/map.ts";
 import { Kind } from "../nat/packet.ts";
 import { toIpv6 } from "./dns_bridge.ts";
 import { errorInbound6 } from "./errors6.ts";
@@ -32,24 +32,25 @@ import type { Nat6 } from "./nat6.ts";
 import { Kind6 } from "./packet6.ts";
 import { filterKey6 } from "./way6.ts";
 
-/** Translates a packet (given away) that came to the conversation of `map`. */
-export function translateInbound6(six: Nat6, block: Block, map: NatMap, now: number): Decision {
+/** Translates a packet (given away) that came to the conversation of `holder`. */
+export function translateInbound6(six: Nat6, block: Block, holder: NatMap, now: number): Decision {
   const { packet, nat } = six;
   nat.now = now;
   nat.counters.received++;
   nat.counters.receivedBytes += block.length;
-  if (map.realm === Realm.Dns && block.wp > block.rp && block.buf[block.rp]! >>> 4 === 4) {
-    const reason = bridged(six, block, map);
+  if (holder.realm === Realm.Dns && block.wp > block.rp && block.buf[block.rp]! >>> 4 === 4) {
+    const reason = bridged(six, block, holder);
     if (reason !== Reason.None) return drop(six, block, reason);
   }
   const reason = packet.read(block);
   if (reason !== Reason.None) return drop(six, block, reason);
-  if (packet.kind === Kind6.Error) return errorInbound6(six, map);
+  if (packet.kind === Kind6.Error) return errorInbound6(six, holder);
   if (packet.kind === Kind6.Fragment) return drop(six, block, Reason.Fragment);
-  if (packet.kind === Kind6.Link || packet.proto !== map.proto) return drop(six, block, Reason.Unmapped);
+  if (packet.kind === Kind6.Link || packet.proto !== holder.proto) return drop(six, block, Reason.Unmapped);
   if (packet.kind === Kind6.Query && packet.buf[packet.transport] !== ICMP6_ECHO_REPLY) {
     return drop(six, block, Reason.Unmapped);
   }
+  const map = holder.carried === null ? holder : carriedFor(six, holder);
   // What was bridged has the guest's port already.
   const isBridged = map.realm === Realm.Dns && packet.dst.equals(map.guest.addr);
   const guestPort = isBridged ? packet.dstPort : map.guestPort + packet.dstPort - map.hostPort;
@@ -64,6 +65,22 @@ export function translateInbound6(six: Nat6, block: Block, map: NatMap, now: num
   if (map.realm !== Realm.Dns && isTooBig(six)) return answer(six, map, Reason.TooBig);
   setIpv6HopLimit(packet.buf, packet.at, isRouted ? hopLimit - 1 : hopLimit);
   return pass(six, map, { seen, word, guestPort });
+}
+
+/** As nat/inbound's: whose connection it is, of the maps that the forward `holder` carries. */
+function carriedFor(six: Nat6, holder: NatMap): NatMap {
+  const { packet, nat, keys } = six;
+  for (const map of holder.carried!.get(packet.dstPort) ?? []) {
+    const seen = seenAs(six, map);
+    if (seen === null) continue;
+    const word = keys.of(seen);
+    if (!isLetIn(six, map, word)) continue;
+    const isOwn = map.proto === MapProto.Tcp
+      ? map.isConnected(remoteKey(word, packet.srcPort), tcpFlags(packet.buf, packet.transport))
+      : nat.filters[map.proto]!;
+    if (isOwn) return map;
+  }
+  return holder;
 }
 
 /** Rewrites the packet and hands it to the guest. */
@@ -94,10 +111,11 @@ function use(six: Nat6, map: NatMap, { word, guestPort }: { word: number; guestP
     group?.remember(remoteKey(word, port), map, packet.src, packet.dst);
     return;
   }
-  let cls = map.class;
+  let cls: MapClass;
   if (map.proto === MapProto.Tcp) {
     cls = map.track(remoteKey(word, port), tcpFlags(packet.buf, packet.transport), false);
   } else if (!nat.config.inboundRefresh) return;
+  else cls = map.classAfterReceiving;
   if (nat.filters[map.proto]) map.keepOpen(filterKey6(six, map.proto, word, port), nat.now);
   nat.table.touch(map, cls, nat.now);
 }

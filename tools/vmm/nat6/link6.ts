@@ -39,7 +39,7 @@ import { routerAdvert } from "../services/router_advert.ts";
 import { cutPacket6 } from "./fragments6.ts";
 import { icmp6Block, udp6Block } from "./icmp6_block.ts";
 import { type Error6Fields, makeError6, mayAnswer6 } from "./icmp6_error.ts";
-import { ADDRS_MAX, type Nat6 } from "./nat6.ts";
+import type { Nat6 } from "./nat6.ts";
 import { udp6IsSound } from "./packet6.ts";
 
 /** Puts an IPv6 packet (given away) into frames for `guest`: cut, if it is too large. False: it cannot be done. */
@@ -157,25 +157,8 @@ export function addGuest6(six: Nat6, addr: IpAddr): Guest | Reason {
   const mac = senderOf(nat);
   if (mac.isGroup || mac.isZero) return Reason.Source;
   if (known !== null && holderOf(six, addr, mac) !== null) return Reason.Spoofed;
-  // Also an address that was another station's is one more of this one's.
-  if (!makeRoom(six, mac)) return Reason.Guests;
   const guest = table.addGuest(addr, mac, keys.ofGuest(addr));
   return guest !== null && guest.addr.equals(addr) ? guest : Reason.Guests;
-}
-
-/** Forgets an idle address of a station that has all it may have; false: none is idle. */
-function makeRoom({ nat }: Nat6, mac: MacAddr): boolean {
-  let count = 0;
-  let idle: Guest | null = null;
-  for (const guest of nat.table.guests) {
-    if (guest.addr.isV4 || guest.mac === null || !guest.mac.equals(mac)) continue;
-    count++;
-    if (idle === null && guest.isIdle) idle = guest;
-  }
-  if (count < ADDRS_MAX) return true;
-  if (idle === null) return false;
-  nat.table.removeGuest(idle);
-  return true;
 }
 
 /** A DHCPv6 message in the packet that was just read (given away). */

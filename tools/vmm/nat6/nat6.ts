@@ -32,6 +32,7 @@
 import type { Random } from "../../../kernel/random.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import type { Guest } from "../nat/guest.ts";
+import { STATION_GUESTS_MAX } from "../nat/guest_table.ts";
 import { Limiter } from "../nat/limiter.ts";
 import type { Nat } from "../nat.ts";
 import type { PolicyOptions } from "../nat_policy.ts";
@@ -43,8 +44,8 @@ import { Packet6 } from "./packet6.ts";
 import { Policy6 } from "./policy6.ts";
 import { Way6 } from "./way6.ts";
 
-/** Most addresses of one station: Linux makes 16 by default (max_addresses). */
-export const ADDRS_MAX = 16;
+/** Most addresses of one station, as of IPv4. */
+export const ADDRS_MAX = STATION_GUESTS_MAX;
 /** Answers to routers' solicitations, and questions for neighbours, a second. */
 const SOLICITS_PER_SECOND = 10;
 const SOLICITS_BURST = 10;

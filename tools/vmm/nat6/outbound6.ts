@@ -31,7 +31,8 @@ import { UDP_HEADER_LEN } from "../../../kernel/wire/udp.ts";
 import { Reason } from "../nat/counters.ts";
 import { type Decision, Verdict } from "../nat/decision.ts";
 import type { Guest } from "../nat/guest.ts";
-import { MapClass, MapProto, NatMap, Realm, remoteKey } from "../nat/map.ts";
+import { makeMap } from "../nat/make_map.ts";
+import { type MapClass, MapProto, type NatMap, Realm, remoteKey } from "../nat/map.ts";
 import { DHCP6_SERVER_PORT } from "../services/dhcp6.ts";
 import { toIpv4 } from "./dns_bridge.ts";
 import { errorOutbound6 } from "./errors6.ts";
@@ -59,7 +60,10 @@ export function translateOutbound6(six: Nat6, block: Block, isGroup: boolean): D
   if (src.isLinkLocal) return fromLink(six);
   if (!six.mayBeGuest(src)) return drop6(six, block, Reason.Source);
   const guest = addGuest6(six, src);
-  if (typeof guest === "number") return drop6(six, block, guest);
+  if (typeof guest === "number") {
+    if (guest === Reason.Guests) six.nat.limits.note(six.nat.now, null, null);
+    return drop6(six, block, guest);
+  }
   if (kind !== Kind6.Fragment) return route(six, guest);
   const whole = addFragment6(six);
   if (typeof whole === "number") return drop6(six, block, whole);
@@ -170,7 +174,8 @@ function toMap(six: Nat6, guest: Guest, way: Way6): Decision {
   if (isRouted && hopLimit === 1) {
     return refuse(six, guest, { reason: Reason.Ttl, type: ICMP6_TIME_EXCEEDED, code: ICMP6_TIME_EXCEEDED_HOPS });
   }
-  const map = way.map ?? makeMap(six, guest, way);
+  const loopback = way.realm === Realm.Host ? IPV6_LOOPBACK : null;
+  const map = way.map ?? makeMap(nat, guest, { way, loopback });
   if (typeof map === "number") return refuse(six, guest, prohibited(map));
   if (packet.proto === MapProto.Tcp) clampMss(six);
   use(six, map, way);
@@ -204,31 +209,9 @@ function use(six: Nat6, map: NatMap, way: Way6): void {
     cls = map.track(remoteKey(way.remoteWord, packet.dstPort), flags, true);
     // RFC 7857 7.1: who is called does not keep a map alive by refusing.
     if ((flags & TCP_RST) !== 0 && cls === map.class) return;
-  } else if (cls === MapClass.Dns && packet.dstPort !== DNS_PORT) cls = MapClass.Udp;
-  if (nat.filters[map.proto]) map.open(filterKey6(six, map.proto, way.remoteWord, way.remotePort), nat.now);
+  } else cls = map.classAfterSending(packet.dstPort);
+  if (nat.filters[map.proto]) nat.letIn(map, filterKey6(six, map.proto, way.remoteWord, way.remotePort));
   nat.table.touch(map, cls, nat.now);
-}
-
-/** A new map with a port of the host's, room made for it if need be; or why not. */
-function makeMap({ nat }: Nat6, guest: Guest, way: Way6): NatMap | Reason {
-  const { table, counters } = nat;
-  const victim = table.victim(guest, way.proto);
-  if (typeof victim === "number") return victim;
-  if (victim !== null) nat.evict(victim);
-  const { proto, guestPort, realm } = way;
-  const word = table.remoteWord(proto, way.remoteWord);
-  const map = new NatMap(guest, proto, guestPort, realm, word, table.remotePort(proto, way.remotePort));
-  if (realm === Realm.Host) map.bound = IPV6_LOOPBACK;
-  if (nat.door.open(map) !== "") {
-    // The host has no more conversations, as its own programs have many: then a map must go although no cap says so.
-    const cheapest = table.cheapest(guest, proto);
-    if (cheapest === null) return Reason.NoPort;
-    nat.evict(cheapest);
-    if (nat.door.open(map) !== "") return Reason.NoPort;
-  }
-  counters.mapsMade++;
-  table.add(map, nat.now);
-  return map;
 }
 
 /** Lowers the segment size that a SYN offers to what the guest's link carries. */

@@ -23,6 +23,7 @@ import {
   tcp6,
   udp6,
 } from "./kit6_test.ts";
+import { ADDRS_MAX } from "./nat6.ts";
 
 Deno.test("akaros 23: a guest's UDP, TCP and echo go out from the host's IPv6 address, and answers come back", () => {
   const kit = natKit6();
@@ -200,16 +201,16 @@ Deno.test("An address is of who uses it: another station is refused while it has
   assertEquals(kit.out6(udp6({ srcPort: 1 }), { src: other }).reason, "none");
 });
 
-Deno.test("A station has 16 addresses; an idle one is forgotten for a new one", () => {
+Deno.test("A station has a share of addresses; an idle one is forgotten for a new one", () => {
   const kit = natKit6();
   const at = (i: number) => udp6({ src: `fd00:0:0:2::${(100 + i).toString(16)}`, srcPort: 2000 + i });
-  for (let i = 0; i < 16; i++) sentOf(kit.out6(at(i)));
-  assertEquals(kit.out6(at(16)).reason, "guests");
+  for (let i = 0; i < ADDRS_MAX; i++) sentOf(kit.out6(at(i)));
+  assertEquals(kit.out6(at(ADDRS_MAX)).reason, "guests");
   assertEquals(sentOf(kit.out6(udp6({ src: "fd00:0:0:2::64", srcPort: 9 }))).map.guestPort, 9);
   kit.nat.expire(1e6);
   kit.now = 1e6;
-  assertEquals(kit.out6(at(16)).reason, "none");
-  assert([...kit.nat.table.guests].length <= 18);
+  assertEquals(kit.out6(at(ADDRS_MAX)).reason, "none");
+  assert([...kit.nat.table.guests].length <= ADDRS_MAX + 2);
 });
 
 Deno.test("A station that takes over another's idle address gives up an idle one of its own, or is refused", () => {
@@ -222,9 +223,9 @@ Deno.test("A station that takes over another's idle address gives up an idle one
     kit.nat.expire(now);
     kit.now = now;
     // With all of its addresses in use it is refused; at the second time they are idle but one.
-    if (now === 1e6) { for (let i = 0; i < 16; i++) sentOf(kit.out6(at(i))); }
+    if (now === 1e6) { for (let i = 0; i < ADDRS_MAX; i++) sentOf(kit.out6(at(i))); }
     assertEquals(kit.out6(at(99)).reason, now === 1e6 ? "guests" : "none");
-    assertEquals(owned(), 16);
+    assertEquals(owned(), ADDRS_MAX);
   }
 });
 

@@ -1,0 +1,65 @@
+/**
+ * Remotes: the remote ends that the filter of a guest's maps lets in, in one list a guest: which of them to forget.
+ *
+ * Path: table, map → remotes.
+ *
+ * Each packet of a flow only writes down the time (`lastUse`). The list is in order of a time that was true once
+ * (`since`): when a remote must go, those at its head that were used in the meantime go to its end, at most
+ * {@link LOOKS_MAX} of them ("second chance"). So a packet never moves an entry, and a new remote never scans.
+ *
+ * @module
+ */
+
+/** Most entries that are looked at to find the one to forget: with eight a busy remote hardly ever goes. */
+export const LOOKS_MAX = 8;
+
+/** A remote end that a map lets in. */
+export class Remote<M> {
+  prev: Remote<M> | null = null;
+  next: Remote<M> | null = null;
+  lastUse: number;
+  /** The time of use that its place in the list stands for. */
+  since: number;
+
+  constructor(readonly map: M, readonly key: number, now: number) {
+    this.lastUse = this.since = now;
+  }
+}
+
+/** The remotes of one guest. */
+export class RemoteList<M> {
+  count = 0;
+  #head: Remote<M> | null = null;
+  #tail: Remote<M> | null = null;
+
+  /** Puts `remote`, which is in no list, last. */
+  add(remote: Remote<M>): void {
+    this.count++;
+    remote.prev = this.#tail;
+    remote.next = null;
+    if (this.#tail === null) this.#head = remote;
+    else this.#tail.next = remote;
+    this.#tail = remote;
+  }
+
+  remove(remote: Remote<M>): void {
+    this.count--;
+    if (remote.prev === null) this.#head = remote.next;
+    else remote.prev.next = remote.next;
+    if (remote.next === null) this.#tail = remote.prev;
+    else remote.next.prev = remote.prev;
+    remote.prev = remote.next = null;
+  }
+
+  /** Which remote costs least to forget: one that was not used for long. Null: there is none. */
+  oldest(): Remote<M> | null {
+    for (let looks = 0; looks < LOOKS_MAX; looks++) {
+      const head = this.#head;
+      if (head === null || head.lastUse === head.since) return head;
+      head.since = head.lastUse;
+      this.remove(head);
+      this.add(head);
+    }
+    return this.#head;
+  }
+}
