@@ -67,7 +67,7 @@ function pass(nat: Nat, map: NatMap, to: { seen: number; ttl: number }): Decisio
       nat.counters.mssClamped++;
     }
   }
-  const port = remotePort(nat);
+  const port = remotePort(nat, map);
   packet.setDestination(map.guest.addr, map.guestPort + packet.dstPort - map.hostPort);
   if (to.seen !== packet.src) {
     packet.setSource(IpAddr.v4(to.seen), packet.kind === Kind.Query ? packet.srcPort : port);
@@ -81,7 +81,7 @@ function pass(nat: Nat, map: NatMap, to: { seen: number; ttl: number }): Decisio
 /** What receiving does to a map: it lives on, its connection is followed; a forward remembers who came by it. */
 function use(nat: Nat, map: NatMap, seen: number): void {
   const { packet, config, now, table } = nat;
-  const port = remotePort(nat);
+  const port = remotePort(nat, map);
   if (map.isStatic) {
     const group = map.guest.forwards.get(map.proto << 16 | (map.guestPort + packet.dstPort - map.hostPort));
     group?.remember(remoteKey(seen, port), map, packet.srcAddr, packet.dstAddr);
@@ -97,10 +97,10 @@ function use(nat: Nat, map: NatMap, seen: number): void {
 
 /** The address by which the guest knows the sender; null: nobody whom this map is for. */
 function seenAs(nat: Nat, map: NatMap, isLocal: boolean): number | null {
-  const { packet, config, relay } = nat;
+  const { packet, config, nameDoor } = nat;
   const { src } = packet;
   if (map.realm === Realm.Dns) {
-    return packet.srcPort === DNS_PORT && relay.answered(src) ? config.dns!.w3 : null;
+    return src === nameDoor?.addr.w3 && packet.srcPort === nameDoor.port ? config.dns!.w3 : null;
   }
   if (map.realm === Realm.Host) return isLocal ? config.router.w3 : null;
   if (isLocal) return map.isStatic ? config.router.w3 : null;
@@ -119,10 +119,12 @@ function isMartian(nat: Nat, map: NatMap): boolean {
 
 function isLetIn(nat: Nat, map: NatMap, seen: number): boolean {
   if (map.isStatic || !nat.filters[map.proto]) return true;
-  return map.lets(filterKey(nat, map.proto, seen, remotePort(nat)), nat.now, nat.table.lifetimeOf(map));
+  return map.lets(filterKey(nat, map.proto, seen, remotePort(nat, map)), nat.now, nat.table.lifetimeOf(map));
 }
 
-function remotePort({ packet }: Nat): number {
+/** The remote's port as the guest knows it. */
+function remotePort({ packet }: Nat, map: NatMap): number {
+  if (map.realm === Realm.Dns) return DNS_PORT;
   return packet.kind === Kind.Query ? 0 : packet.srcPort;
 }
 

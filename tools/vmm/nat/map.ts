@@ -35,7 +35,7 @@ export const Realm = {
   World: 0,
   /** The host's loopback, which the guest calls the router. */
   Host: 1,
-  /** The host's name servers, which the guest calls its own. */
+  /** The door of the name server: connections to it end at the host (services/dns). */
   Dns: 2,
 } as const;
 export type Realm = typeof Realm[keyof typeof Realm];
@@ -97,8 +97,6 @@ export class NatMap {
   fd = -1;
   dir = "";
   isReady = false;
-  /** The name server that its TCP connection goes to. */
-  server: IpAddr | null = null;
   packetsOut = 0;
   packetsIn = 0;
   #pinholes: Map<number, Pinhole> | null = null;

@@ -102,10 +102,15 @@ export interface Lease {
 /** A DHCP server. */
 export class DhcpServer {
   readonly #leases = new Map<number, Lease>();
-  readonly #options: ReadonlyMap<number, Uint8Array>;
+  #options: ReadonlyMap<number, Uint8Array>;
 
   constructor(readonly config: DhcpConfig) {
     this.#options = optionsOf(config);
+  }
+
+  /** There are other name servers and domains now: clients hear of them when they renew. */
+  setNames(names: Pick<DhcpConfig, "nameServers" | "domain" | "search">): void {
+    this.#options = optionsOf({ ...this.config, ...names });
   }
 
   /** Addresses that are leased, offered or declined. */
