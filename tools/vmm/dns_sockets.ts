@@ -144,7 +144,8 @@ export class DnsSockets implements DnsUpstream {
 
   /** How many sockets there are, for limits. */
   get size(): number {
-    return [...this.#udp.values()].reduce((sum, { length }) => sum + length, 0) + this.#tcp.size;
+    const all: ServerSocket[] = [...[...this.#udp.values()].flat(), ...this.#tcp.values()];
+    return all.filter(({ isOpen }) => isOpen).length;
   }
 
   send(server: IpAddr, message: Uint8Array, byTcp: boolean): DnsPlace | null {

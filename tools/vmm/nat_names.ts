@@ -129,7 +129,7 @@ export class NatNames {
     this.#events.wake = () => this.#job.wake();
     nat.relay.onWork = () => this.#job.wake();
     nat.relay.upstream = this.#upstream;
-    if (nat.config.dns !== null || nat.six?.config.dns != null) this.#openDoor();
+    if (nat.config.dns !== null) this.#openDoor();
   }
 
   get now(): number {

@@ -15,6 +15,7 @@
  */
 
 import type { Block } from "../../../kernel/block.ts";
+import { DNS_PORT } from "../../../kernel/wire/dns.ts";
 import {
   ICMP_REDIRECT,
   ICMP_SOURCE_QUENCH,
@@ -122,7 +123,7 @@ export function errorInbound(nat: Nat, map: NatMap): Decision {
   }
   const real = quote.ip.dst;
   const seen = calledBy(nat, map, real);
-  const remotePort = map.proto === MapProto.Icmp ? 0 : quotedPort(buf, quote, "destination");
+  const remotePort = map.proto === MapProto.Icmp ? 0 : portSeen(map, quotedPort(buf, quote, "destination"));
   const lifetime = nat.table.lifetimeOf(map);
   const key = filterKey(nat, map.proto, seen.w3, remotePort);
   if (nat.filters[map.proto] && !map.isStatic && !map.lets(key, nat.now, lifetime)) {
@@ -143,6 +144,11 @@ export function errorInbound(nat: Nat, map: NatMap): Decision {
   counters.errorsIn++;
   toGuest(nat, packet.block, map.guest);
   return nat.decision.set(Verdict.ToGuest, Reason.None, map, null);
+}
+
+/** How the guest calls the remote's `port`: behind the name server's 53 is the door's. */
+function portSeen(map: NatMap, port: number): number {
+  return map.realm === Realm.Dns ? DNS_PORT : port;
 }
 
 /** How the guest calls the remote `real` of one of its packets. */

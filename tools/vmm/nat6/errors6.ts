@@ -11,6 +11,7 @@
  */
 
 import type { Block } from "../../../kernel/block.ts";
+import { DNS_PORT } from "../../../kernel/wire/dns.ts";
 import { icmp6ChecksumOk, type Icmp6Quote, parseIcmp6Quote, setIcmp6Checksum } from "../../../kernel/wire/icmp6.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { ipv6HopLimit, setIpv6Dst, setIpv6HopLimit, setIpv6Src } from "../../../kernel/wire/ipv6.ts";
@@ -99,7 +100,8 @@ export function errorInbound6(six: Nat6, map: NatMap): Decision {
   if (port < 0 || !map.holds(port) || !(sender.isLoopback || six.isHosts(sender))) return drop(six, Reason.IcmpQuote);
   const real = quote.ip.dst;
   const seen = calledBy6(six, map, real);
-  const remotePort = map.proto === MapProto.Icmp ? 0 : quotedPort6(buf, quote, "destination");
+  const isDoor = map.realm === Realm.Dns;
+  const remotePort = map.proto === MapProto.Icmp ? 0 : isDoor ? DNS_PORT : quotedPort6(buf, quote, "destination");
   const key = filterKey6(six, map.proto, keys.of(seen), remotePort);
   const isOpen = map.isStatic || !nat.filters[map.proto] || map.lets(key, nat.now, nat.table.lifetimeOf(map));
   if (!isOpen) return drop(six, Reason.Filtered);

@@ -267,7 +267,11 @@ export class DnsRelay {
       return;
     }
     this.servers.answered(place.server);
-    if (entry.isDone && !entry.isTransfer) return this.#leave(entry, place);
+    if (entry.isDone && !entry.isTransfer) {
+      this.#leave(entry, place);
+      if (entry.places.length === 0) this.#remove(entry);
+      return;
+    }
     const { rcode } = scan.flags;
     const isUseless = !entry.isDone && (rcode === DNS_SERVFAIL || rcode === DNS_NOTIMP || rcode === DNS_REFUSED);
     if (isUseless && entry.round === 0 && this.servers.next(entry.asked) !== null) {
