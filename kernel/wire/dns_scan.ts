@@ -13,7 +13,7 @@
 
 import { get16, get32 } from "./bytes.ts";
 import { DNS_HEADER_LEN, type DnsFlags, type DnsQuestion, parseDnsFlags } from "./dns.ts";
-import { parseDnsName } from "./dns_name.ts";
+import { parseDnsName, sameDnsName } from "./dns_name.ts";
 import { DNS_TYPE_OPT, type DnsEdns, dnsEdnsOf } from "./dns_record.ts";
 
 const FIXED_LEN = 10;
@@ -32,7 +32,7 @@ export interface DnsScan {
   readonly isWhole: boolean;
 }
 
-/** Looks at the message from `at` to `end`; null if it has no whole header. Bytes behind the last record are ignored. */
+/** Looks at the message from `at` to `end`; null without a whole header. Bytes behind the last record are ignored. */
 export function scanDns(buf: Uint8Array, at: number, end: number): DnsScan | null {
   if (end - at < DNS_HEADER_LEN) return null;
   const count = (index: number) => get16(buf, at + 4 + 2 * index);
@@ -62,5 +62,5 @@ export function scanDns(buf: Uint8Array, at: number, end: number): DnsScan | nul
 
 /** Whether an answer's question is the one that was asked; names differ in no more than case (RFC 4343). */
 export function sameDnsQuestion(a: DnsQuestion, b: DnsQuestion): boolean {
-  return a.type === b.type && a.class === b.class && a.name.toLowerCase() === b.name.toLowerCase();
+  return a.type === b.type && a.class === b.class && sameDnsName(a.name, b.name);
 }

@@ -145,7 +145,7 @@ const DOORS = [
 ] as const;
 
 for (const { door, at } of DOORS) {
-  Deno.test(`Both doors alike: names of our own by ${door} at ${at} are answered here, with SOA, OPT and BADVERS`, async () => {
+  Deno.test(`Both doors alike: our own names by ${door} at ${at} have SOA, OPT and BADVERS, and stay here`, async () => {
     await using names = await tellNames();
     const ask = (name: string, options: Parameters<typeof dnsQuestion>[1] = {}) => {
       const take = names.by[door](at, dnsQuestion(name, options));
@@ -167,7 +167,7 @@ for (const { door, at } of DOORS) {
     assertEquals([names.first.asked, names.second.asked], [["example.com"], []]);
   });
 
-  Deno.test(`resolv.conf(5) by ${door} at ${at}: with a dead first server each of many questions finds the second`, async () => {
+  Deno.test(`A dead first server, by ${door} at ${at}: each of many questions finds the second`, async () => {
     await using names = await tellNames({ dnsPatience: { timeoutMs: 1000, attempts: 2 } });
     names.first.isSilent = true;
     const takes = Array.from({ length: 10 }, (_, i) => names.by[door](at, dnsQuestion(`n${i}.test`, { id: i })));
@@ -216,7 +216,7 @@ Deno.test("Each question has a port of its own, which is given back", async () =
   assertEquals(names.program.nat.table.count(), 0);
 });
 
-Deno.test("A connection of many questions gets all answers; what is idle is closed, here and at the server", async () => {
+Deno.test("A connection of many questions gets all answers; idle ones are closed, here and at the server", async () => {
   await using names = await tellNames();
   const conv = call(names.guest, `${DNS}!53`);
   advance(names.host, ROUND_MS);

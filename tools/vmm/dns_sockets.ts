@@ -3,8 +3,8 @@
  *
  * Path: services/dns → dns_sockets → proc.sys → /net/udp, /net/tcp → services/dns (answered, lost).
  *
- * **UDP**: each question has a port of its own, drawn at random, as long as no more than {@link UDP_PER_SERVER} wait for
- * one server; then they share those ports (RFC 5452 9.2). A socket is closed with its last question.
+ * **UDP**: each question has a port of its own, drawn at random, as long as no more than {@link UDP_PER_SERVER} wait
+ * for one server; then they share those ports (RFC 5452 9.2). A socket is closed with its last question.
  *
  * **TCP**: all questions for one server go over one connection (RFC 7766 6.2.1, 6.2.2), which is kept for
  * {@link IDLE_MS} after the last answer.

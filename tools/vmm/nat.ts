@@ -157,9 +157,7 @@ export class Nat {
     this.search = config.search;
     const zone = new DnsZone(zoneOf(config), config.zoneName, zone6Of(config));
     this.relay = new DnsRelay({ zone, servers: new DnsServers(config.nameServers, options.dnsPatience), random });
-    this.six = config.v6 === null
-      ? null
-      : new Nat6(this, { config: config.v6, policy: options.policy ?? {}, random });
+    this.six = config.v6 === null ? null : new Nat6(this, { config: config.v6, policy: options.policy ?? {}, random });
     this.table.addGuest(config.guest, config.guestMac);
   }
 

@@ -348,7 +348,7 @@ function isAbout(a: DnsScan, b: DnsScan): boolean {
   return a.flags.opcode === b.flags.opcode && sameDnsQuestion(a.question, b.question);
 }
 
-/** Whether `answer` is about what was asked. An error may leave the question out (RFC 1035 4.1.1: it could not be read). */
+/** Whether `answer` is about what was asked. An error may leave the question out: it could not be read. */
 function isAnswerTo(answer: DnsScan, asked: DnsScan): boolean {
   if (answer.flags.opcode !== asked.flags.opcode) return false;
   return answer.questionCount === 0 && answer.flags.rcode !== 0 ? true : isAbout(answer, asked);

@@ -111,8 +111,9 @@ export class DnsZone {
     }
     if (isApex && wants(DNS_TYPE_SOA)) records.push(this.#soa(name));
     if (isApex && wants(DNS_TYPE_NS)) records.push(dnsNameRecord(name, DNS_TYPE_NS, this.#server, ZONE_TTL));
-    // A name that exists has no records of other types: NOERROR and nothing (RFC 2308 2.2). So has one with names below.
-    const isThere = isApex || addr !== undefined || addr6 !== undefined || reverse !== undefined || this.#isAbove(asked);
+    // A name that exists, or has names below it, has no records of other types: NOERROR and nothing (RFC 2308 2.2).
+    const isThere = isApex || addr !== undefined || addr6 !== undefined || reverse !== undefined ||
+      this.#isAbove(asked);
     const message = dnsAnswer(messageOf(scan), records, isThere ? DNS_NOERROR : DNS_NXDOMAIN);
     const authorities = records.length > 0 ? [] : [this.#soa(reverse === undefined ? this.#zoneName : asked)];
     return bytesOf(scan, { ...message, authoritative: true, authorities });
@@ -165,6 +166,8 @@ function messageOf({ id, flags, question, questionCount }: DnsScan): DnsMessage 
 /** RFC 1035 3.5, RFC 3596 2.5. */
 function reverseName(addr: IpAddr): string {
   if (addr.isV4) return `${`${addr}`.split(".").reverse().join(".")}.in-addr.arpa`;
-  const digits = [addr.w0, addr.w1, addr.w2, addr.w3].map((word) => (word >>> 0).toString(16).padStart(8, "0")).join("");
+  const digits = [addr.w0, addr.w1, addr.w2, addr.w3].map((word) => (word >>> 0).toString(16).padStart(8, "0")).join(
+    "",
+  );
   return `${[...digits].reverse().join(".")}.ip6.arpa`;
 }
