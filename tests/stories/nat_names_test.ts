@@ -145,7 +145,7 @@ const DOORS = [
 ] as const;
 
 for (const { door, at } of DOORS) {
-  Deno.test(`Both doors alike: our own names by ${door} at ${at} have SOA, OPT and BADVERS, and stay here`, async () => {
+  Deno.test(`Both doors alike: our names by ${door} at ${at} have SOA, OPT and BADVERS, and stay here`, async () => {
     await using names = await tellNames();
     const ask = (name: string, options: Parameters<typeof dnsQuestion>[1] = {}) => {
       const take = names.by[door](at, dnsQuestion(name, options));

@@ -64,11 +64,11 @@ abstract class ServerSocket implements DnsPlace, NameSocket {
   abstract send(message: Uint8Array): boolean;
   abstract onEvent(events: number, now: number): void;
 
-  /** Who waits here asks elsewhere. */
-  protected fail(now: number): void {
+  /** Questions that wait here go elsewhere, or to a new connection if this one was of use. */
+  protected fail(now: number, hasAnswered = false): void {
     if (!this.isOpen) return;
     this.close();
-    this.options.relay.lost(this, now);
+    this.options.relay.lost(this, now, hasAnswered);
   }
 
   close(): void {
@@ -112,6 +112,7 @@ class UdpSocket extends ServerSocket {
 
 class TcpSocket extends ServerSocket {
   readonly #stream: DnsStream;
+  #hasAnswered = false;
 
   constructor(options: NameSocketOptions, server: IpAddr, fd: number) {
     super(options, server, fd);
@@ -126,8 +127,10 @@ class TcpSocket extends ServerSocket {
   onEvent(events: number, now: number): void {
     if ((events & TapEvent.Writable) !== 0) this.#stream.flush();
     const { messages, isMore } = this.#stream.read();
+    const before = this.ids.size;
     for (const message of messages) this.options.relay.answered(this, message, now);
-    if (this.#stream.isEnded || !this.#stream.isOpen) this.fail(now);
+    this.#hasAnswered ||= this.ids.size < before;
+    if (this.#stream.isEnded || !this.#stream.isOpen) this.fail(now, this.#hasAnswered);
     else if (isMore) this.options.events.send(this.fd, TapEvent.Readable, this);
   }
 }

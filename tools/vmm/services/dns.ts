@@ -291,15 +291,19 @@ export class DnsRelay {
     if (!entry.isDone) this.#remove(entry);
   }
 
-  /** `place` is gone: refused, reset, or unreachable. Who waits there asks elsewhere. */
-  lost(place: DnsPlace, now: number): void {
-    if (place.ids.size > 0) this.servers.failed(place.server, now);
+  /**
+   * `place` is gone: refused, reset, or unreachable. Questions that wait there go to the next server; to the same again
+   * if it has answered others there: some servers close a connection after each answer.
+   */
+  lost(place: DnsPlace, now: number, hasAnswered = false): void {
+    if (place.ids.size > 0 && !hasAnswered) this.servers.failed(place.server, now);
     for (const id of [...place.ids]) {
       const entry = this.#pending.get(id);
       place.ids.delete(id);
       if (entry === undefined) continue;
       this.#leave(entry, place);
       const isLast = entry.asked.at(-1)?.equals(place.server) === true;
+      if (isLast && hasAnswered) entry.asked.pop();
       if (isLast && !entry.isDone) this.#due.push(entry);
     }
     this.onWork();

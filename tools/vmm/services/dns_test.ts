@@ -84,6 +84,11 @@ Deno.test("A server that refuses, or cannot be sent to, is left at once", () => 
   assertEquals(lab.order, [B, C]);
   lab.answer(lab.sent[1]!);
   assertEquals([lab.got.length, lab.relay.size], [1, 0]);
+  // It has answered others there, and closed: it is asked again.
+  lab.ask("y.test");
+  lab.relay.lost(lab.sent[2]!.place, lab.now, true);
+  lab.relay.run(lab.now);
+  assertEquals(lab.order.slice(2), [C, C]);
   const none = relayLab([A]);
   none.unreachable.add(A);
   none.ask("x.test");
