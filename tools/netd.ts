@@ -11,31 +11,11 @@ import { KernelError } from "../kernel/error.ts";
 import { Daemon, isHostError } from "./netd/daemon.ts";
 import { tellReady } from "./netd/life.ts";
 import { type NetdOptions, parseOptions, USAGE, UsageError } from "./netd/options.ts";
+import { ResolvFiles } from "./netd/resolv_files.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
-/** The second names the servers that systemd-resolved asks, which itself listens on the machine's loopback only. */
-const RESOLV_CONFS = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
-
-/** The machine's name servers: those of the first file that has any that can be reached from elsewhere, or of none. */
-function nameServers(): string[] {
-  const found = RESOLV_CONFS.map(nameServersIn);
-  return found.find((addrs) => addrs.some((addr) => !addr.startsWith("127."))) ?? found.flat();
-}
-
-function nameServersIn(path: string): string[] {
-  try {
-    const lines = Deno.readTextFileSync(path).split("\n");
-    const addrs = lines.map((line) => /^nameserver\s+(\d+\.\d+\.\d+\.\d+)\s*$/.exec(line)?.[1]);
-    return addrs.filter((addr) => addr !== undefined) as string[];
-  } catch (error) {
-    // Without the file, or the permission to read it, others are asked.
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotCapable) return [];
-    throw error;
-  }
-}
-
 /** Runs until a signal, or the guest's end. */
-async function run(options: NetdOptions): Promise<void> {
+async function run(options: NetdOptions, files: ResolvFiles): Promise<void> {
   const say = (line: string) => options.quiet ? undefined : console.log(`netd: ${line}`);
   const signalled = Promise.withResolvers<string>();
   const onSignal = () => signalled.resolve("");
@@ -44,6 +24,7 @@ async function run(options: NetdOptions): Promise<void> {
     await using daemon = await Daemon.start(options);
     daemon.say = say;
     for (const line of daemon.describe()) say(line);
+    daemon.followNames(files, say);
     if (options.readyFd !== null) tellReady(options.readyFd);
     say("ready");
     const failed = daemon.host.reactor!.done.then(() => "the loop has stopped");
@@ -57,12 +38,13 @@ async function run(options: NetdOptions): Promise<void> {
 /** Runs the tool; its exit status. */
 export async function main(args: readonly string[]): Promise<number> {
   try {
-    const options = parseOptions(args, nameServers);
+    const files = new ResolvFiles();
+    const options = parseOptions(args, () => files.read());
     if (options === null) {
       console.log(USAGE.trimEnd());
       return 0;
     }
-    await run(options);
+    await run(options, files);
     return 0;
   } catch (error) {
     if (error instanceof UsageError) {

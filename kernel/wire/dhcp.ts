@@ -10,7 +10,8 @@
  * (RFC 3396). Written: everything in the options field, an option of more than 255 bytes in pieces, and padding to the
  * 300 bytes that some BOOTP relays insist on (RFC 1542 2.1).
  *
- * Limits: Ethernet only. BOOTP without the cookie is refused. A missing end option is forgiven.
+ * Limits: Ethernet only. BOOTP without the cookie has no options, and the 300 bytes of RFC 951. A missing end option is
+ * forgiven.
  *
  * @module
  */
@@ -42,7 +43,7 @@ const HLEN_ETHERNET = 6;
 const FLAG_BROADCAST = 0x8000;
 const MAGIC_COOKIE = 0x63825363;
 
-/** Shortest message that is sent, in bytes. */
+/** Shortest message that is sent, and length of every message of BOOTP (RFC 951 3), in bytes. */
 export const DHCP_LEN_MIN = 300;
 export const DHCP_SERVER_PORT = 67;
 export const DHCP_CLIENT_PORT = 68;
@@ -117,12 +118,13 @@ export interface DhcpMessage {
   readonly options: DhcpOptions;
 }
 
-/** Reads a message; null if it is malformed, not DHCP, or not for Ethernet. */
+/** Reads a message; null if it is malformed, neither DHCP nor BOOTP, or not for Ethernet. */
 export function parseDhcp(buf: Uint8Array, at: number, end: number): DhcpMessage | null {
-  if (end - at < OPTIONS || get32(buf, at + COOKIE) !== MAGIC_COOKIE) return null;
+  const hasCookie = end - at >= OPTIONS && get32(buf, at + COOKIE) === MAGIC_COOKIE;
+  if (!hasCookie && end - at < DHCP_LEN_MIN) return null;
   if (buf[at + HTYPE] !== HTYPE_ETHERNET || buf[at + HLEN] !== HLEN_ETHERNET) return null;
   const pieces = new Map<number, Uint8Array[]>();
-  if (!collectOptions(buf, at + OPTIONS, end, pieces)) return null;
+  if (hasCookie && !collectOptions(buf, at + OPTIONS, end, pieces)) return null;
   // RFC 3396 5: the order of the fields is options, file, sname. What is found there cannot overload again.
   const overload = pieces.get(OPTION_OVERLOAD)?.[0]?.[0] ?? 0;
   const fileHasOptions = (overload & 1) !== 0;

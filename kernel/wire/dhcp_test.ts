@@ -40,7 +40,15 @@ Deno.test("parseDhcp() reads a discover", () => {
   assertEquals(dhcp.formatDhcp(parsed), "dhcp discover xid 3903f326 52:54:00:12:34:56 wants 10.0.2.15");
 });
 
-Deno.test("parseDhcp() refuses BOOTP without the cookie, other hardware and options that lead out", () => {
+Deno.test("parseDhcp() takes BOOTP without the cookie in its 300 bytes, without options (RFC 951)", () => {
+  const bootp = new Uint8Array(dhcp.DHCP_LEN_MIN);
+  bootp.set(DISCOVER.subarray(0, 236));
+  const parsed = dhcp.parseDhcp(bootp, 0, bootp.length)!;
+  assertEquals([parsed.op, parsed.options.size, dhcp.dhcpType(parsed)], [1, 0, 0]);
+  assertEquals(dhcp.parseDhcp(bootp, 0, bootp.length - 1), null);
+});
+
+Deno.test("parseDhcp() refuses less than BOOTP without the cookie, other hardware and options that lead out", () => {
   for (const [what, at, value] of [["cookie", 236, 0], ["hardware", 1, 6], ["length", 2, 8]] as const) {
     const other = DISCOVER.slice();
     other[at] = value;

@@ -112,7 +112,7 @@ export function parseDns(buf: Uint8Array, at: number, end: number): DnsMessage |
       next = record.next;
     }
   }
-  return { id: get16(buf, at), ...parseFlags(get16(buf, at + FLAGS)), questions, answers, authorities, additionals };
+  return { id: get16(buf, at), ...parseDnsFlags(get16(buf, at + FLAGS)), questions, answers, authorities, additionals };
 }
 
 /** Writes a message and returns its length (`dnsLen`). Throws RangeError at a name that `encodeDnsName` refuses. */
@@ -143,14 +143,14 @@ export function dnsLen(message: DnsMessage): number {
 
 /** A query for one name and type that asks for recursion. */
 export function dnsQuery(id: number, question: DnsQuestion): DnsMessage {
-  const flags = { ...parseFlags(0), recursionDesired: true };
+  const flags = { ...parseDnsFlags(0), recursionDesired: true };
   return { id, ...flags, questions: [question], answers: [], authorities: [], additionals: [] };
 }
 
 /** The answer to `query`: its id, questions and recursion flag, with `answers` and a response code. */
 export function dnsAnswer(query: DnsMessage, answers: readonly DnsRecord[], rcode = DNS_NOERROR): DnsMessage {
   const { id, opcode, recursionDesired, questions } = query;
-  const flags = { ...parseFlags(0), response: true, opcode, recursionDesired, recursionAvailable: true, rcode };
+  const flags = { ...parseDnsFlags(0), response: true, opcode, recursionDesired, recursionAvailable: true, rcode };
   return { id, ...flags, questions, answers, authorities: [], additionals: [] };
 }
 
@@ -170,7 +170,8 @@ function allRecords(message: DnsMessage): DnsRecord[] {
   return [...message.answers, ...message.authorities, ...message.additionals];
 }
 
-function parseFlags(word: number): DnsFlags {
+/** Reads the header's word of flags. */
+export function parseDnsFlags(word: number): DnsFlags {
   return {
     response: (word & RESPONSE) !== 0,
     opcode: (word >>> 11) & 0xf,

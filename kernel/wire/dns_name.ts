@@ -23,6 +23,8 @@ const TEXT_MAX = 4 * DNS_NAME_MAX;
 const POINTERS_MAX = 127;
 
 const POINTER = 0xc0;
+/** Furthest place that a pointer can lead to. */
+const POINTER_OFFSET_MAX = 0x3fff;
 const DOT = 0x2e;
 const BACKSLASH = 0x5c;
 
@@ -114,4 +116,30 @@ function formatLabel(buf: Uint8Array, at: number, end: number): string {
     text += isPrintable ? String.fromCharCode(byte) : `\\${String(byte).padStart(3, "0")}`;
   }
   return text;
+}
+
+/**
+ * The bytes of a list of names, one behind the other; a tail that stands in an earlier name is a pointer to it, counted
+ * from the start of the list (RFC 1035 4.1.4, RFC 3397 2). Null if one of them is no name.
+ */
+export function encodeDnsNames(names: readonly string[]): Uint8Array | null {
+  const bytes: number[] = [];
+  const known = new Map<string, number>();
+  for (const name of names) {
+    const encoded = encodeDnsName(name);
+    if (encoded === null) return null;
+    let at = 0;
+    for (; encoded[at] !== 0; at += 1 + encoded[at]!) {
+      const tail = String.fromCharCode(...encoded.subarray(at)).toLowerCase();
+      const earlier = known.get(tail);
+      if (earlier !== undefined) {
+        bytes.push(POINTER | earlier >> 8, earlier & 0xff);
+        break;
+      }
+      if (bytes.length <= POINTER_OFFSET_MAX) known.set(tail, bytes.length);
+      bytes.push(...encoded.subarray(at, at + 1 + encoded[at]!));
+    }
+    if (encoded[at] === 0) bytes.push(0);
+  }
+  return Uint8Array.from(bytes);
 }

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { fuzz } from "../../tests/kit/fuzz.ts";
 import { assertSafe, hex } from "../../tests/kit/wire.ts";
-import { encodeDnsName, parseDnsName, sameDnsName } from "./dns_name.ts";
+import { encodeDnsName, encodeDnsNames, parseDnsName, sameDnsName } from "./dns_name.ts";
 
 /** A name, one that points into it, and one that is only a pointer. */
 const NAMES = hex(`
@@ -107,5 +107,30 @@ Deno.test("parseDnsName() survives any bytes", () => {
       assert(name === null || name.next <= end);
       return name;
     }, [NAMES]);
+  }
+});
+
+Deno.test("encodeDnsNames() compresses tails that stood before, whatever their case, and reads back the same", () => {
+  const names = ["a.example.org", "example.org", "b.EXAMPLE.org", "example.net", "org", "."];
+  const bytes = encodeDnsNames(names)!;
+  const read: string[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const one = parseDnsName(bytes, at, bytes.length, 0)!;
+    read.push(one.name);
+    at = one.next;
+  }
+  assertEquals(read, ["a.example.org", "example.org", "b.example.org", "example.net", "org", "."]);
+  assertEquals(bytes.length, 15 + 2 + 4 + 13 + 2 + 1);
+  assertEquals([encodeDnsNames([]), encodeDnsNames(["ok", "a..b"])], [new Uint8Array(0), null]);
+});
+
+Deno.test("encodeDnsNames() makes no pointer that leads further than 14 bits can", () => {
+  const names = Array.from({ length: 400 }, (_, i) => `${`${i}`.padStart(60, "x")}.tail`);
+  const bytes = encodeDnsNames([...names, names[399]!])!;
+  let at = 0;
+  for (const name of [...names, names[399]!]) {
+    const one = parseDnsName(bytes, at, bytes.length, 0)!;
+    assertEquals(one.name, name);
+    at = one.next;
   }
 });

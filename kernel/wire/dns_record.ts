@@ -26,6 +26,7 @@ export const DNS_TYPE_OPT = 41;
 export const DNS_TYPE_ANY = 255;
 
 export const DNS_CLASS_IN = 1;
+export const DNS_CLASS_ANY = 255;
 
 /** Type, class, ttl and length, behind the name. */
 const FIXED_LEN = 10;
@@ -140,7 +141,11 @@ export function dnsOptRecord(edns: DnsEdns): DnsRecord {
 export function findDnsEdns(additionals: readonly DnsRecord[]): DnsEdns | null {
   const opt = additionals.find(({ type }) => type === DNS_TYPE_OPT);
   if (opt === undefined) return null;
-  const { class: udpSize, ttl } = opt;
+  return dnsEdnsOf(opt.class, opt.ttl);
+}
+
+/** What the class and the ttl of an OPT record say. */
+export function dnsEdnsOf(udpSize: number, ttl: number): DnsEdns {
   const version = (ttl >>> 16) & 0xff;
   return { udpSize, dnssecOk: (ttl & DNSSEC_OK) !== 0, extendedRcode: ttl >>> 24, version };
 }

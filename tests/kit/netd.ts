@@ -121,9 +121,11 @@ export function netdArguments(options: readonly string[]): string[] {
   ];
 }
 
-/** Starts netd and waits until it is ready. */
-export function startNetd(options: readonly string[]): Promise<Child> {
-  return untilReady(new Child(Deno.execPath(), netdArguments(options)));
+/** Starts netd and waits until it is ready. `etc`: a folder that is its /etc. */
+export function startNetd(options: readonly string[], etc: string | null = null): Promise<Child> {
+  const command = [Deno.execPath(), ...netdArguments(options)];
+  if (etc === null) return untilReady(new Child(command[0]!, command.slice(1)));
+  return untilReady(new Child("unshare", ["-m", "sh", "-c", `mount --bind ${etc} /etc && exec "$0" "$@"`, ...command]));
 }
 
 /** Waits until a netd is ready; one that does not get there is ended. */
@@ -158,6 +160,8 @@ export interface NetdLabOptions {
   configure?: boolean;
   /** Whether servers run in the guest, too. */
   guestServers?: boolean;
+  /** Text of netd's own /etc/resolv.conf, to be found and changed at {@link NetdLab.resolvConf}. */
+  resolvConf?: string;
   /** Called before netd is started. */
   prepare?: (lab: NetdLab) => Promise<void>;
 }
@@ -168,6 +172,11 @@ export class NetdLab implements AsyncDisposable {
   netd!: Child;
 
   constructor(readonly world: Netns, readonly guest: Netns, readonly folder: string) {}
+
+  /** Path of netd's own /etc/resolv.conf, if it has one. */
+  get resolvConf(): string {
+    return `${this.folder}/etc/resolv.conf`;
+  }
 
   get apiSocket(): string {
     return `${this.folder}/api.sock`;
@@ -234,11 +243,17 @@ export async function openNetdLab(options: NetdLabOptions = {}): Promise<NetdLab
   try {
     await lab.worldMust("ip", "addr", "add", `${WORLD}/32`, "dev", "lo");
     await options.prepare?.(lab);
-    const dns = options.options?.includes("--dns") === true ? [] : ["--dns", PEER];
+    const { resolvConf } = options;
+    const isGiven = resolvConf !== undefined || options.options?.includes("--dns") === true;
+    const dns = isGiven ? [] : ["--dns", PEER];
+    if (resolvConf !== undefined) {
+      await Deno.mkdir(`${folder}/etc`);
+      await Deno.writeTextFile(lab.resolvConf, resolvConf);
+    }
     lab.netd = await startNetd([
       ...["--netns", lab.guest.name, "--uplink-netns", lab.world.name, "--uplink-device", "aka0"],
       ...[...dns, "--api-socket", lab.apiSocket, ...configure ? ["--configure"] : [], ...options.options ?? []],
-    ]);
+    ], resolvConf === undefined ? null : `${folder}/etc`);
     lab.children.push(await startPeer(lab.world));
     if (guestServers) lab.children.push(await startPeer(lab.guest));
     return lab;

@@ -74,9 +74,16 @@ async function echo(conn: Deno.TcpConn): Promise<void> {
 
 async function answerTcpDns(conn: Deno.TcpConn): Promise<void> {
   const room = new Uint8Array(4096);
+  let rest = new Uint8Array(0);
   for (let count = await conn.read(room); count !== null; count = await conn.read(room)) {
-    const answer = answerDns(room.subarray(2, count), true);
-    await writeAll(conn, new Uint8Array([answer.length >> 8, answer.length & 255, ...answer]));
+    rest = new Uint8Array([...rest, ...room.subarray(0, count)]);
+    // Several questions may come at once, and one in pieces.
+    while (rest.length >= 2 && rest.length >= 2 + (rest[0]! << 8 | rest[1]!)) {
+      const end = 2 + (rest[0]! << 8 | rest[1]!);
+      const answer = answerDns(rest.subarray(2, end), true);
+      rest = rest.slice(end);
+      await writeAll(conn, new Uint8Array([answer.length >> 8, answer.length & 255, ...answer]));
+    }
   }
 }
 

@@ -6,7 +6,7 @@
 
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { LARGE_TXT, UNKNOWN_TYPE } from "../kit/netd_dns.ts";
-import { NAME_SERVER, type NetdLab, netdNeeds, openNetdLab, ROUTER } from "../kit/netd.ts";
+import { DEAD, NAME_SERVER, type NetdLab, netdNeeds, openNetdLab, PEER, ROUTER } from "../kit/netd.ts";
 import { machineTest } from "../kit/skip.ts";
 
 const ANSWERS: readonly (readonly [type: string, answer: string])[] = [
@@ -31,8 +31,72 @@ machineTest("netd, head to head: dig of SOA, SRV, PTR, TXT, AAAA and unknown typ
       assertEquals((await dig(lab, "+short", by, "x.test", type)).trim(), answer, `${type} ${by}`);
     })
   ));
-  assertEquals((await dig(lab, "+short", "gateway.internal")).trim(), ROUTER);
 });
+
+machineTest(
+  "netd's own names by dig, over UDP and TCP alike: OPT, BADVERS, SOA, and nothing upstream",
+  netdNeeds("dig"),
+  async () => {
+    // Nobody answers there: what went upstream would be missing.
+    await using lab = await openNetdLab({ options: ["--dns", DEAD] });
+    for (const by of ["+notcp", "+tcp"]) {
+      assertEquals((await dig(lab, "+short", by, "gateway.internal")).trim(), ROUTER);
+      const edns = await dig(lab, by, "+edns=0", "gateway.internal");
+      assertMatch(edns, /EDNS: version: 0, flags:; udp: 1232/);
+      assertMatch(await dig(lab, by, "+noedns", "gateway.internal"), /ANSWER: 1, AUTHORITY: 0, ADDITIONAL: 0/);
+      assertMatch(await dig(lab, by, "+edns=1", "+noednsneg", "gateway.internal"), /status: BADVERS/);
+      const none = await dig(lab, by, "nobody.internal");
+      assertMatch(none, /status: NXDOMAIN/);
+      assertMatch(none, /^internal\.\s+60\s+IN\s+SOA\s+dns\.internal\. /m);
+      assertMatch(await dig(lab, by, "+opcode=UPDATE", "gateway.internal"), /status: NOTIMP/);
+    }
+  },
+);
+
+/** An address of the world where packets end without a word. */
+const SILENT = "198.51.100.53";
+
+async function silence(lab: NetdLab): Promise<void> {
+  await lab.worldMust("ip", "route", "add", "blackhole", SILENT);
+}
+
+machineTest(
+  "Twenty questions at once behind a silent first server are all answered, by UDP and TCP",
+  netdNeeds("dig"),
+  async () => {
+    const resolvConf = `nameserver ${SILENT} # down\nnameserver ${PEER}\noptions timeout:1 attempts:2\n`;
+    await using lab = await openNetdLab({ resolvConf, prepare: silence });
+    for (const by of ["+notcp", "+tcp"]) {
+      const start = performance.now();
+      const answers = await Promise.all(
+        Array.from({ length: 20 }, (_, i) => dig(lab, "+short", by, "+time=5", `n${i}.test`)),
+      );
+      assertEquals(answers.map((answer) => answer.trim()), new Array(20).fill("192.0.2.77"), by);
+      if (by === "+tcp") assertEquals(performance.now() - start < 4000, true, "the silent one is not waited for again");
+    }
+  },
+);
+
+machineTest(
+  "netd follows resolv.conf: written again, renamed, behind a link, gone for a moment",
+  netdNeeds("dig"),
+  async () => {
+    await using lab = await openNetdLab({ resolvConf: `nameserver ${DEAD}\nsearch old.test\n` });
+    const answered = async (text: string) => {
+      await lab.netd.until(text);
+      assertEquals((await dig(lab, "+short", "x.test")).trim(), "192.0.2.77");
+    };
+    await Deno.writeTextFile(lab.resolvConf, `nameserver fe80::1%eth0\nnameserver ${PEER} ; up\n`);
+    await answered(`the name server asks ${PEER}\n`);
+    assertStringIncludes(lab.netd.text, "fe80::1%eth0 is passed over");
+    await Deno.remove(lab.resolvConf);
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    assertEquals((await dig(lab, "+short", "y.test")).trim(), "192.0.2.77", "the old ones are kept");
+    await Deno.writeTextFile(`${lab.folder}/etc/new`, `nameserver ${DEAD}\nnameserver ${PEER}\noptions timeout:1\n`);
+    await Deno.symlink("new", lab.resolvConf);
+    await answered(`the name server asks ${DEAD}, ${PEER}\n`);
+  },
+);
 
 machineTest(
   "netd, head to head: names with EDNS, large answers, and TCP when one was cut",

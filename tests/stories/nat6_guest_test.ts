@@ -6,16 +6,13 @@
  */
 
 import { assert, assertEquals, assertMatch, assertNotMatch } from "@std/assert";
-import type { Block } from "../../kernel/block.ts";
-import { type FramePort, NO_OFFLOADS } from "../../kernel/host.ts";
-import { Job } from "../../kernel/job.ts";
 import { SeededRandom } from "../../kernel/random.ts";
 import { parseIcmp6Quote } from "../../kernel/wire/icmp6.ts";
-import { boot, type Host } from "../../tools/boot.ts";
-import { GUEST_MACS } from "../../tools/vmm/nat/config.ts";
+import { boot } from "../../tools/boot.ts";
 import type { NatOptions } from "../../tools/vmm/nat.ts";
 import { NatProgram } from "../../tools/vmm/nat_program.ts";
 import type { V6Options } from "../../tools/vmm/nat6/config6.ts";
+import { GuestPort } from "../kit/guest_port.ts";
 import { pattern } from "../kit/ip_fixture.ts";
 import { advance, User, type UserConv } from "../kit/story.ts";
 import { addIpv6, PEER6, US6 } from "../kit/story6.ts";
@@ -28,37 +25,6 @@ const ROUTER6 = "fd00:0:0:2::2";
 const DNS6 = "fd00:0:0:2::3";
 /** Long enough for a packet to go round, neighbours' questions included. */
 const ROUND_MS = 20;
-
-/** The guest's network card: what it transmits goes to the NAT when its turn comes. */
-class GuestPort implements FramePort {
-  readonly kind = "frame";
-  readonly name = "guest";
-  readonly mbps = 1000;
-  readonly link = true;
-  readonly offloads = NO_OFFLOADS;
-  readonly mac = new Uint8Array(6);
-  receive: ((block: Block) => void) | null = null;
-  program: NatProgram | null = null;
-  #frames: Block[] = [];
-  #job: Job;
-
-  constructor(host: Host, readonly mtu: number) {
-    GUEST_MACS.qemu.put(this.mac, 0);
-    this.#job = new Job(host.clock.jobs, () => {
-      for (const frame of this.#frames.splice(0)) this.program?.fromGuest(frame);
-    });
-  }
-
-  transmit(block: Block): boolean {
-    this.#frames.push(block);
-    this.#job.wake();
-    return true;
-  }
-
-  close(): void {
-    this.program = null;
-  }
-}
 
 /** Host, remote and guest kernels, the guest's address from the router's advertisement. */
 async function tellSix(options: { nat?: Partial<NatOptions>; v6?: Partial<V6Options> } = {}) {
@@ -281,30 +247,6 @@ Deno.test("A path of 1280 bytes: the guest hears of it from the host, and its co
   }
   assertEquals(got.length, text.length);
   assertMatch(six.program.command("stats"), /^refused-too-big [1-9]/m);
-});
-
-Deno.test("The name server is asked over IPv6; its answer comes by IPv4, or by IPv6", async () => {
-  for (const v6 of [{}, { nameServers: [PEER6] }]) {
-    await using six = await tellSix({ v6 });
-    const { conv: server, serve } = echoServer(six, 53);
-    const conv = six.guest.conv("udp", `connect ${DNS6}!53`);
-    const question = pattern(40);
-    conv.bwrite(question);
-    six.round();
-    assert(serve() !== null);
-    assertEquals(conv.take(), question);
-    server.close();
-    const listener = six.there.conv("tcp", "announce 53");
-    const stream = call(six.guest, `${DNS6}!53`);
-    six.round();
-    const served = accept(listener);
-    say(stream, "a question");
-    six.round();
-    assertEquals(hear(served), "a question");
-    say(served, "an answer");
-    six.round();
-    assertEquals(hear(stream), "an answer");
-  }
 });
 
 Deno.test("A map of IPv6 ends when its time is over, and everything ends with the NAT", async () => {

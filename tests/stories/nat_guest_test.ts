@@ -1,51 +1,17 @@
 /** A whole kernel as the guest, its Ethernet plugged into the NAT: real ARP, ICMP, UDP and TCP on both sides. */
 
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import type { Block } from "../../kernel/block.ts";
 import type { Conversation } from "../../kernel/dial.ts";
 import { KernelError } from "../../kernel/error.ts";
-import { type FramePort, NO_OFFLOADS } from "../../kernel/host.ts";
 import { listen } from "../../kernel/dial.ts";
-import { Job } from "../../kernel/job.ts";
 import type { Proc } from "../../kernel/proc.ts";
 import { SeededRandom } from "../../kernel/random.ts";
-import { boot, type Host } from "../../tools/boot.ts";
-import { GUEST_MACS } from "../../tools/vmm/nat/config.ts";
+import { boot } from "../../tools/boot.ts";
 import type { NatOptions } from "../../tools/vmm/nat.ts";
 import { NatProgram } from "../../tools/vmm/nat_program.ts";
+import { GuestPort } from "../kit/guest_port.ts";
 import { pattern } from "../kit/ip_fixture.ts";
 import { GUEST, HOST, REMOTE, ROUTER } from "./nat_kit_test.ts";
-
-/** The guest's network card: what it transmits goes to the NAT when its turn comes, as a virtio card's frames do. */
-class GuestPort implements FramePort {
-  readonly kind = "frame";
-  readonly name = "guest";
-  readonly mbps = 1000;
-  readonly link = true;
-  readonly offloads = NO_OFFLOADS;
-  readonly mac = new Uint8Array(6);
-  receive: ((block: Block) => void) | null = null;
-  program: NatProgram | null = null;
-  #frames: Block[] = [];
-  #job: Job;
-
-  constructor(host: Host, readonly mtu: number) {
-    GUEST_MACS.qemu.put(this.mac, 0);
-    this.#job = new Job(host.clock.jobs, () => {
-      for (const frame of this.#frames.splice(0)) this.program?.fromGuest(frame);
-    });
-  }
-
-  transmit(block: Block): boolean {
-    this.#frames.push(block);
-    this.#job.wake();
-    return true;
-  }
-
-  close(): void {
-    this.program = null;
-  }
-}
 
 /** Host, remote and guest kernels with a NAT between. */
 async function tellThree(options: { nat?: Partial<NatOptions>; forwards?: readonly string[]; mtu?: number } = {}) {

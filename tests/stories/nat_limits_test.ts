@@ -13,6 +13,7 @@ import { fuzz } from "../kit/fuzz.ts";
 import { echoPacket, icmpErrorPacket, ipPacket, pattern, udpPacket } from "../kit/ip_fixture.ts";
 import { advance, dataOf } from "../kit/story.ts";
 import { damaged } from "../kit/wire.ts";
+import { dnsQuestion, dnsReply } from "../kit/dns_relay.ts";
 import { countersOf, DNS, GUEST, HOST, must, REMOTE, ROUTER, tellNat } from "./nat_kit_test.ts";
 
 const udp = (options: Parameters<typeof udpPacket>[0] = {}) =>
@@ -34,7 +35,7 @@ Deno.test("A map that becomes short-lived is not kept for its first lifetime", a
   await using story = await tellNat({ nat: { lifetimes: { dns: 1000, udp: 100_000 } } });
   story.there.conv("udp", "bypass 7");
   story.guest.send(udp());
-  story.guest.send(udp({ srcPort: 4001, dst: DNS, dstPort: 53 }));
+  story.guest.send(udp({ srcPort: 4001, dstPort: 53 }));
   advance(story.host, 1000);
   assertEquals(story.stat("maps-udp"), 1);
 });
@@ -94,9 +95,10 @@ Deno.test("UDP ports far above the cap (65,000 of them: nat_test), then DNS stil
   assertEquals(story.program.sockets.openCount, 500);
   advance(story.host, 10);
   while (conv.bread() !== null);
-  story.guest.send(udp({ srcPort: 600, dst: DNS, dstPort: 53, payload: pattern(20) }));
+  story.guest.send(udp({ srcPort: 600, dst: DNS, dstPort: 53, payload: dnsQuestion("example.com") }));
   advance(story.host, 20);
-  server.bwrite(must(server.bread()).bytes().slice());
+  const record = must(server.bread()).bytes().slice();
+  server.bwrite(new Uint8Array([...record.subarray(0, 52), ...dnsReply(record.slice(52))]));
   advance(story.host, 20);
   assertEquals(endsOf(must(story.guest.packets().at(-1))), `${DNS}:53 > ${GUEST}:600`);
 });

@@ -1,12 +1,16 @@
 /** netd's command line: what is filled in, and that every bad option is named. Its API's answers without a machine. */
 
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { KernelError } from "../../kernel/error.ts";
 import { parseMacAddr } from "../../kernel/wire/mac_addr.ts";
 import { parseOptions, USAGE, UsageError } from "../../tools/netd/options.ts";
+import { parseResolvConf } from "../../tools/netd/resolv_conf.ts";
 import { withoutLoopback } from "../../tools/netd/uplink.ts";
 import { SlirpApi } from "../../tools/netd/slirp_api.ts";
 
-const parse = (text: string) => parseOptions(text.split(" "), () => ["192.0.2.53"])!;
+/** What a machine with these name servers has. */
+const resolvConf = (...addrs: string[]) => parseResolvConf(addrs.map((addr) => `nameserver ${addr}`).join("\n"));
+const parse = (text: string) => parseOptions(text.split(" "), () => resolvConf("192.0.2.53"))!;
 
 Deno.test("netd's defaults", () => {
   const { uplink, nat, guest, forwards, offload } = parse("--qemu /run/vm.sock");
@@ -45,13 +49,35 @@ Deno.test("netd opens the machine's loopback unless that is disabled, or all is 
 
 Deno.test("netd asks the machine's name servers on loopback only if there are no others, and it is open", () => {
   const servers = (machines: string[], ...args: string[]) =>
-    parseOptions(["--netns", "x", ...args], () => machines)!.nat;
+    parseOptions(["--netns", "x", ...args], () => resolvConf(...machines))!.nat;
   assertEquals(servers(["127.0.0.53", "192.0.2.53"]).nameServers, ["192.0.2.53"]);
   assertEquals(servers(["127.0.0.53"]).nameServers, ["127.0.0.53"]);
   assertEquals(servers([]).nameServers, ["10.99.0.1"]);
   assertEquals(servers(["192.0.2.53"], "--dns", "127.0.0.1").nameServers, ["127.0.0.1"]);
   assertEquals(withoutLoopback(servers(["127.0.0.53"]), "10.99.0.1").nameServers, ["10.99.0.1"]);
   assertEquals(withoutLoopback(servers([]), "10.99.0.1").policy!.loopback, false);
+});
+
+Deno.test("netd takes servers of both versions, patience and domains from resolv.conf; --dns and --search win", () => {
+  const conf = parseResolvConf("nameserver 2001:db8::53\nnameserver 192.0.2.53\nsearch a.test\noptions timeout:1");
+  const options = (...args: string[]) => parseOptions(["--netns", "x", ...args], () => conf)!;
+  const { nat, names } = options("--ipv6");
+  assertEquals(nat.nameServers, ["2001:db8::53", "192.0.2.53"]);
+  assertEquals([nat.search, nat.dnsPatience, names.isFixed], [["a.test"], { timeoutMs: 1000, attempts: 2 }, false]);
+  const { nat: nat4, names: names4 } = options("--search", "b.test");
+  assertEquals([nat4.nameServers, nat4.search, names4.isSearchFixed], [["192.0.2.53"], ["b.test"], true]);
+  assertMatch(names4.notes.join(), /2001:db8::53 is passed over: it wants --ipv6/);
+  const order = ["2001:db8::9", "192.0.2.9", "2001:db8::8"];
+  assertEquals(options("--ipv6", ...order.flatMap((one) => ["--dns", one])).nat.nameServers, order);
+});
+
+Deno.test("resolv.conf that cannot be read is an error only without --dns", () => {
+  const broken = () => {
+    throw new KernelError("EFAIL", "it is a directory");
+  };
+  assertThrows(() => parseOptions(["--netns", "x"], broken), KernelError, "it is a directory");
+  const { nat, names } = parseOptions(["--netns", "x", "--dns", "192.0.2.9"], broken)!;
+  assertEquals([nat.nameServers, names.isFixed], [["192.0.2.9"], true]);
 });
 
 Deno.test("netd's peer is the network's first address that is not ours, unless told", () => {
@@ -75,6 +101,8 @@ Deno.test("netd names the option that is bad", () => {
     ["--netns a --uplink-address 10.0.0.1", /for --uplink-address: an address, a slash/],
     ["--netns a --mtu 65522", /for --mtu: a whole number of 576 to 65521/],
     ["--netns a --cidr 10.0.0.0/31", /"10\.0\.0\.0\/31" for --cidr: /],
+    ["--netns a --search a..b", /"a\.\.b" for --search/],
+    [`--netns a --search ${"x".repeat(64)}.test`, /for --search/],
     ["--netns a --dns x", /"x" for --dns: an IPv4 address/],
     ["--netns a --forward tcp:1", /"tcp:1" for --forward: Cannot read the forward/],
     ["--netns a --allow nonsense", /"nonsense" for --allow: Cannot read the rule/],
@@ -86,7 +114,7 @@ Deno.test("netd names the option that is bad", () => {
     ["--nets a", /^Unknown option "--nets"$/],
   ];
   for (const [text, wanted] of bad) assertMatch(assertThrows(() => parse(text), UsageError, "", text).message, wanted);
-  assertEquals(parseOptions(["--help"], () => []), null);
+  assertEquals(parseOptions(["--help"], resolvConf), null);
   for (const line of USAGE.split("\n")) assertEquals(line.length <= 120, true, line);
 });
 
@@ -125,7 +153,7 @@ Deno.test("slirp4netns' API: what makes no sense is answered in its words", () =
 });
 
 Deno.test("netd --ipv6: addresses of the uplink, of the guests' network, and name servers", () => {
-  const parse = (...args: string[]) => parseOptions(["--netns", "g", ...args], () => ["9.9.9.9"])!;
+  const parse = (...args: string[]) => parseOptions(["--netns", "g", ...args], () => resolvConf("9.9.9.9"))!;
   const usual = parse("--ipv6");
   assertEquals(usual.uplink.v6, { address: "fd99::2/64", peer: "fd99::1/64", gateway: "fd99::1" });
   assertEquals(usual.nat.v6, { hostAddr: "fd99::2/64" });
@@ -135,7 +163,7 @@ Deno.test("netd --ipv6: addresses of the uplink, of the guests' network, and nam
   const all = ["--uplink-address6", "2001:db8::1/48", "--uplink-gateway6", "2001:db8::9", "--cidr6", "fd12::/64"];
   const { uplink, nat } = parse("--ipv6", ...all, "--dns", "2001:db8::53", "--disable-host-loopback");
   assertEquals(uplink.v6, { address: "2001:db8::1/48", peer: "2001:db8::2/48", gateway: "2001:db8::9" });
-  assertEquals([nat.v6!.subnet, nat.v6!.nameServers, nat.nameServers], ["fd12::/64", ["2001:db8::53"], ["9.9.9.9"]]);
+  assertEquals([nat.v6!.subnet, nat.nameServers], ["fd12::/64", ["2001:db8::53"]]);
   assertEquals(nat.policy!.deny, ["*:10.99.0.1:*", "*:[2001:db8::2]:*"]);
   const bad = [
     ["--cidr6", "fd12::/64"],

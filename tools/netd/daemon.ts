@@ -13,6 +13,7 @@
 import { HostRandom } from "../../devices/host/clock.ts";
 import { ENODEV, HostError } from "../../devices/host/libc.ts";
 import type { TapPort, TunPort } from "../../devices/host/tun.ts";
+import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { boot, type Host } from "../boot.ts";
 import { NatProgram } from "../vmm/nat_program.ts";
 import type { Guest } from "../vmm/guests/guest.ts";
@@ -20,6 +21,8 @@ import { ApiSocket } from "./api_socket.ts";
 import { ExitPipe, watch } from "./life.ts";
 import { type OpenedGuest, openGuest } from "./open_guest.ts";
 import type { NetdOptions } from "./options.ts";
+import { type ResolvConf, usableServers } from "./resolv_conf.ts";
+import { followResolvConf, type ResolvFiles } from "./resolv_files.ts";
 import { addIpv6, openUplink, withoutLoopback } from "./uplink.ts";
 
 /**
@@ -122,12 +125,29 @@ export class Daemon implements AsyncDisposable {
         `IPv6: the host is ${uplink.v6.address}, gateway ${uplink.v6.gateway}; guests' network ${v6.subnet}/64, ` +
         `router ${v6.router}, name server ${v6.dns}`,
       ]),
+      ...this.#options.names.notes,
       ...this.program.nat.exposure(),
       ...(disableHostLoopback || this.#uplink.localnet === ""
         ? []
         : [`guest does not reach 127.0.0.1 of this machine: ${this.#uplink.localnet}`]),
       ...(apiSocket === null ? [] : [`commands at ${apiSocket}`]),
     ];
+  }
+
+  /** Has the relay ask whom the machine's resolv.conf names, whenever that changes; `say` hears of it. */
+  followNames(files: ResolvFiles, say: (line: string) => void): void {
+    const { names } = this.#options;
+    if (names.isFixed) return;
+    const { nat } = this.program;
+    const rules = { ...names.rules, hasLoopback: this.#options.nat.farLoopback === true };
+    const heard = (conf: ResolvConf) => {
+      const { nameServers, notes } = usableServers(conf, rules);
+      const search = names.isSearchFixed ? {} : { search: conf.search };
+      nat.setNames({ nameServers: nameServers.map((text) => parseIpAddr(text)!), patience: conf.patience, ...search });
+      for (const note of notes) say(note);
+      say(`resolv.conf has changed: the name server asks ${nameServers.join(", ")}`);
+    };
+    this.#stops.push(followResolvConf(files, heard));
   }
 
   /** Ends it: every device and socket it made is gone. */

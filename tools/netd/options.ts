@@ -12,9 +12,11 @@ import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { IPV6_MTU_MIN } from "../../kernel/wire/ipv6.ts";
 import { natConfig, type NatOptions } from "../vmm/nat/config.ts";
 import type { V6Options } from "../vmm/nat6/config6.ts";
+import type { DnsPatience } from "../vmm/services/dns_servers.ts";
 import { parseForward } from "../vmm/nat_forward.ts";
 import { NatPolicy, type PolicyOptions } from "../vmm/nat_policy.ts";
 import { bad, checkAddr, Given, UsageError } from "./given.ts";
+import { type NameRules, NO_RESOLV_CONF, type ResolvConf, usableServers } from "./resolv_conf.ts";
 
 export { UsageError } from "./given.ts";
 
@@ -56,8 +58,22 @@ export interface UplinkChoice {
 /** How the host kernel reaches the world of IPv6. */
 export type Uplink6Choice = Pick<UplinkChoice, "address" | "peer" | "gateway">;
 
+/** Whom the relay asks, and which domains the guest searches. */
+export interface NameChoice {
+  readonly nameServers: readonly string[];
+  readonly search: readonly string[];
+  readonly patience: DnsPatience;
+  /** Servers and domains that are passed over, and why. */
+  readonly notes: readonly string[];
+  readonly rules: NameRules;
+  /** Given by --dns, by --search: the machine's resolv.conf does not change them. */
+  readonly isFixed: boolean;
+  readonly isSearchFixed: boolean;
+}
+
 /** What the user asked for. */
 export interface NetdOptions {
+  readonly names: NameChoice;
   readonly guest: GuestChoice;
   readonly uplink: UplinkChoice;
   readonly nat: NatOptions;
@@ -106,9 +122,10 @@ User-mode networking for a guest, by rewriting packets: no connection ends here.
 
   --cidr A/L                the guest's network (default 10.0.2.0/24: router .2, name server .3, guests from .15)
   -m, --mtu N               MTU of the guest's link, told by DHCP (default 1500)
-  --dns A                   name server that the relay asks; repeatable (default: of /etc/resolv.conf, else the peer)
+  --dns A                   name server that the relay asks, the first first; repeatable (default: those of
+                            /etc/resolv.conf, which is followed, else the peer)
   --disable-dns             no name server of netd's: DHCP tells those that the relay would ask
-  --search DOMAIN           told by DHCP; repeatable
+  --search DOMAIN           told by DHCP and router advertisements; repeatable (default: of /etc/resolv.conf)
   --forward SPEC            tcp|udp:[addr:]hostport[-hostport]:guestport, or QEMU's hostfwd=; repeatable
   --restrict                the guest reaches nothing but what --allow names
   --allow RULE, --deny RULE [proto:]network[:port[-port]]; repeatable
@@ -129,15 +146,17 @@ Exit status: 0 after SIGINT, SIGTERM, or the guest's end; 1 if something cannot 
 `;
 
 /** Reads the command line; null: help is wanted. Throws {@link UsageError}, which names what is wrong. */
-export function parseOptions(args: readonly string[], resolvConf: () => readonly string[]): NetdOptions | null {
+export function parseOptions(args: readonly string[], resolvConf: () => ResolvConf): NetdOptions | null {
   const given = new Given(args);
   if (given.flag("help")) return null;
   const guest = guestOf(given);
   const uplink = uplinkOf(given);
+  const names = namesOf(given, uplink, resolvConf);
   return {
     guest,
     uplink,
-    nat: natOf(given, uplink, guest.kind === "qemu" ? null : undefined, resolvConf),
+    nat: natOf(given, uplink, guest.kind === "qemu" ? null : undefined, names),
+    names,
     disableHostLoopback: given.flag("disable-host-loopback"),
     forwards: given.list("forward").map((spec) => checked("forward", spec, () => (parseForward(spec), spec))),
     apiSocket: given.text("api-socket"),
@@ -219,7 +238,7 @@ function natOf(
   given: Given,
   uplink: UplinkChoice,
   guestMac: null | undefined,
-  resolvConf: () => readonly string[],
+  names: NameChoice,
 ): NatOptions {
   const peer = uplink.peer?.split("/")[0] ?? uplink.gateway;
   const deny = given.list("deny");
@@ -232,14 +251,11 @@ function natOf(
   const policy: PolicyOptions = { allow, deny, restrict, loopback: !noLoopback && !restrict };
   const peer6 = uplink.v6?.peer?.split("/")[0] ?? uplink.v6?.gateway;
   if (noLoopback) policy.deny = [...deny, `*:${peer}:*`, ...(peer6 === undefined ? [] : [`*:[${peer6}]:*`])];
-  const [asked6, asked] = nameServersOf(given);
-  const machines = resolvConf();
-  const outside = machines.filter((addr) => !addr.startsWith("127."));
-  const found = asked.length > 0 ? asked : outside.length > 0 ? outside : machines;
   const nat: NatOptions = {
     hostAddr: uplink.address,
-    nameServers: found.length > 0 ? found : [peer],
-    search: given.list("search"),
+    nameServers: names.nameServers,
+    search: names.search,
+    dnsPatience: names.patience,
     policy,
     farLoopback: !noLoopback,
     farPeer: peer,
@@ -250,28 +266,42 @@ function natOf(
   if (mtu !== null) nat.mtu = mtu;
   const cidr = given.network("cidr");
   if (cidr !== null) nat.subnet = cidr;
-  if (uplink.v6 !== null) nat.v6 = v6Of(given, uplink, asked6, nat);
+  if (uplink.v6 !== null) nat.v6 = v6Of(given, uplink, nat);
   checked(cidr === null ? "uplink-address" : "cidr", cidr ?? uplink.address, () => natConfig(nat));
   return nat;
 }
 
-/** The name servers that were asked for, IPv6 first. */
-function nameServersOf(given: Given): [string[], string[]] {
-  const all = given.list("dns");
-  const isOf6 = (text: string) => text.includes(":");
-  const asked6 = all.filter(isOf6);
-  for (const text of asked6) if (parseIpAddr(text) === null) throw bad("dns", text, "an IP address");
-  if (asked6.length > 0 && !given.flag("ipv6")) throw bad("dns", asked6[0]!, "an IPv4 address, or --ipv6");
-  return [asked6, all.filter((text) => !isOf6(text)).map((text) => checkAddr("dns", text).toString())];
+/** Names: those of --dns and --search; the machine's resolv.conf is read only if there is no --dns. */
+function namesOf(given: Given, uplink: UplinkChoice, resolvConf: () => ResolvConf): NameChoice {
+  const asked = given.list("dns").map((text) => {
+    const isOf6 = text.includes(":");
+    if (!isOf6) return checkAddr("dns", text).toString();
+    if (parseIpAddr(text) === null) throw bad("dns", text, "an IP address");
+    if (!given.flag("ipv6")) throw bad("dns", text, "an IPv4 address, or --ipv6");
+    return text;
+  });
+  const search = given.list("search");
+  for (const text of search) checked("search", text, () => natConfig({ hostAddr: uplink.address, search: [text] }));
+  const rules: NameRules = {
+    hasIpv6: uplink.v6 !== null,
+    hasLoopback: !given.flag("disable-host-loopback"),
+    peer: uplink.peer?.split("/")[0] ?? uplink.gateway,
+  };
+  const isFixed = asked.length > 0;
+  const conf = isFixed ? NO_RESOLV_CONF : resolvConf();
+  const { nameServers, notes } = isFixed ? { nameServers: asked, notes: [] } : usableServers(conf, rules);
+  return {
+    ...{ nameServers, notes, rules, patience: conf.patience },
+    ...{ search: search.length > 0 ? search : conf.search, isFixed, isSearchFixed: search.length > 0 },
+  };
 }
 
 /** IPv6 for the guest. */
-function v6Of(given: Given, uplink: UplinkChoice, nameServers: readonly string[], nat: NatOptions): V6Options {
+function v6Of(given: Given, uplink: UplinkChoice, nat: NatOptions): V6Options {
   const cidr = given.network6("cidr6");
   const v6: V6Options = {
     hostAddr: uplink.v6!.address,
     ...(cidr === null ? {} : { subnet: cidr }),
-    ...(nameServers.length === 0 ? {} : { nameServers }),
   };
   const name = cidr === null ? "uplink-address6" : "cidr6";
   checked(name, cidr ?? uplink.v6!.address, () => natConfig({ hostAddr: nat.hostAddr, v6 }));

@@ -8,6 +8,7 @@
  */
 
 import { openTap, openTun, type TapOptions, type TapPort, type TunPort } from "../../devices/host/tun.ts";
+import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { NatOptions } from "../vmm/nat/config.ts";
 import { netnsOf } from "../vmm/guests/netns_guest.ts";
 import type { Host } from "../boot.ts";
@@ -39,7 +40,7 @@ export function openUplink(choice: UplinkChoice, { offload, localnet }: UplinkNe
 
 /** What the NAT is told where the machine's loopback cannot be reached: no way there, and no name server there. */
 export function withoutLoopback(nat: NatOptions, gateway: string): NatOptions {
-  const outside = (nat.nameServers ?? []).filter((addr) => !addr.startsWith("127."));
+  const outside = (nat.nameServers ?? []).filter((addr) => parseIpAddr(addr)?.isLoopback !== true);
   return {
     ...nat,
     farLoopback: false,

@@ -58,6 +58,9 @@ export const assertStringIncludes: (actual: string, expected: string, msg?: stri
 export const assertArrayIncludes: <T>(actual: ArrayLike<T>, expected: ArrayLike<T>, msg?: string) => void =
   std.assertArrayIncludes;
 
+/** `actual` has every property of `expected`, by deep equality; it may have others. */
+export const assertObjectMatch: (actual: object, expected: object, msg?: string) => void = std.assertObjectMatch;
+
 /** `actual > expected`. */
 export const assertGreater: <T>(actual: T, expected: T, msg?: string) => void = std.assertGreater;
 

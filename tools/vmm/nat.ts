@@ -60,8 +60,8 @@ import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { type NatConfig, natConfig, type NatOptions } from "./nat/config.ts";
 import { Counters, Reason } from "./nat/counters.ts";
 import { Decision } from "./nat/decision.ts";
-import { Reassembler } from "./nat/fragments.ts";
 import type { Guest } from "./nat/guest.ts";
+import { Reassembler } from "./nat/fragments.ts";
 import { LimitReport } from "./nat/limit_report.ts";
 import { Limiter } from "./nat/limiter.ts";
 import { MAP_PROTO_NAMES, MapClass, NatMap, Realm } from "./nat/map.ts";
@@ -75,6 +75,8 @@ import { advertise } from "./nat6/link6.ts";
 import { Nat6 } from "./nat6/nat6.ts";
 import { DhcpServer } from "./services/dhcp.ts";
 import { DnsRelay } from "./services/dns.ts";
+import { type DnsPatience, DnsServers } from "./services/dns_servers.ts";
+import { DnsZone } from "./services/dns_zone.ts";
 
 export { translateOutbound } from "./nat/outbound.ts";
 export { translateInbound } from "./nat/inbound.ts";
@@ -101,6 +103,19 @@ export interface NatDoor {
   close(map: NatMap): void;
 }
 
+/** An address and port of the host's, where a program answers for the guests' name server. */
+export interface NameDoor {
+  readonly addr: IpAddr;
+  readonly port: number;
+}
+
+/** What a resolv.conf says; without `search` that stays as it is. */
+export interface HostNames {
+  readonly nameServers: readonly IpAddr[];
+  readonly patience: DnsPatience;
+  readonly search?: readonly string[];
+}
+
 /** One NAT: the guests of one link. Not shared, nothing global. */
 export class Nat {
   readonly config: NatConfig;
@@ -112,6 +127,11 @@ export class Nat {
   readonly reassembler: Reassembler = new Reassembler();
   readonly dhcp: DhcpServer;
   readonly relay: DnsRelay;
+  /** Domains that DHCP and router advertisements tell. */
+  search: readonly string[];
+  /** Where connections to the name server go, on the host; null: nowhere. */
+  nameDoor: NameDoor | null = null;
+  nameDoor6: NameDoor | null = null;
   /** The IPv6 side; null: guests have none. */
   readonly six: Nat6 | null;
   readonly errorLimiter: Limiter = new Limiter(ERRORS_PER_SECOND, ERRORS_BURST);
@@ -138,12 +158,26 @@ export class Nat {
     this.table = new NatTable(config);
     this.filters = config.filtering.map((filtering) => filtering !== "endpoint");
     this.dhcp = new DhcpServer({ ...dhcpConfig(config), isInUse: (word, mac) => this.#isInUse(word, mac) });
-    const zone = zoneOf(config);
-    const zone6 = zone6Of(config);
-    this.relay = new DnsRelay(config.nameServers, zone, config.zoneName, zone6);
-    const six = { policy: options.policy ?? {}, random, zone, zone6 };
-    this.six = config.v6 === null ? null : new Nat6(this, { config: config.v6, ...six });
+    this.search = config.search;
+    const zone = new DnsZone(zoneOf(config), config.zoneName, zone6Of(config));
+    this.relay = new DnsRelay({ zone, servers: new DnsServers(config.nameServers, options.dnsPatience), random });
+    this.six = config.v6 === null ? null : new Nat6(this, { config: config.v6, policy: options.policy ?? {}, random });
     this.table.addGuest(config.guest, config.guestMac);
+  }
+
+  /** The host has other name servers now, and other domains to search. Guests hear of it when they ask again. */
+  setNames({ nameServers, patience, search = this.search }: HostNames): void {
+    this.relay.setServers(nameServers, patience);
+    this.search = search;
+    this.dhcp.setNames(namesFor(this.config, nameServers, search));
+  }
+
+  /** The guest whose connection to the name server has the host's `port`, or null. */
+  dnsGuest(port: number, is6: boolean): Guest | null {
+    for (const map of this.table.maps()) {
+      if (map.realm === Realm.Dns && map.hostPort === port && map.is6 === is6) return map.guest;
+    }
+    return null;
   }
 
   /** The frames for guests since last asked. */
@@ -339,14 +373,22 @@ export class Nat {
 }
 
 function dhcpConfig(config: NatConfig) {
-  const { style, router, guest, dns, mask, subnet, mtu, leaseSeconds, hostName, search, reservations } = config;
+  const { style, router, guest, dns, mask, subnet, mtu, leaseSeconds, hostName, reservations } = config;
   const broadcast = subnet.or(IpAddr.v4(~mask.w3));
   return {
-    ...{ router, mask, mtu, leaseSeconds, hostName, search, reservations },
+    ...{ router, mask, mtu, leaseSeconds, hostName, reservations },
     first: guest,
     last: style === "real" ? guest : IpAddr.v4(broadcast.w3 - 1),
     taken: dns === null ? [router] : [router, dns],
-    nameServers: dns === null ? config.nameServers : [dns],
+    ...namesFor(config, config.nameServers, config.search),
+  };
+}
+
+/** What DHCP tells of names: our name server, or the host's of IPv4. */
+function namesFor({ dns }: NatConfig, nameServers: readonly IpAddr[], search: readonly string[]) {
+  return {
+    nameServers: dns === null ? nameServers.filter((addr) => addr.isV4) : [dns],
+    search,
     domain: search[0] ?? "",
   };
 }

@@ -41,6 +41,7 @@ import {
   Verdict,
 } from "./nat.ts";
 import { runNatCommand } from "./nat_control.ts";
+import { NatNames } from "./nat_names.ts";
 import { describeDecision, type NatObserver } from "./nat_observer.ts";
 import { NatSockets } from "./nat_sockets.ts";
 
@@ -86,6 +87,7 @@ export interface NatProgramOptions {
 export class NatProgram {
   readonly nat: Nat;
   readonly sockets: NatSockets;
+  readonly names: NatNames;
   readonly #proc: Proc;
   readonly #clock: Clock;
   readonly #toGuest: (frame: Block) => void;
@@ -117,6 +119,9 @@ export class NatProgram {
     this.#job = new Job(clock.jobs, () => this.#isTranslating ? undefined : this.#run());
     this.#events.wake = () => this.#job.wake();
     this.#timer = clock.timer(() => this.#expire());
+    const { nat } = this;
+    const [isBusy, deliver] = [() => this.#isTranslating, () => this.#deliver()];
+    this.names = new NatNames({ proc, clock, random, nat, netDir, isBusy, deliver });
     try {
       this.nat.startForwards(options.forwards ?? []);
       if (options.name !== null) this.#postControl(options.name ?? "nat");
@@ -135,6 +140,7 @@ export class NatProgram {
       : this.#watchOutbound(frame, this.#observe);
     this.#isTranslating = false;
     if (this.#events.length > 0 || this.#ready.length > 0) this.#job.wake();
+    this.names.resume();
     if (verdict === Verdict.Send) this.#send(map!, block!);
     this.#deliver();
     this.#armIfSooner();
@@ -172,6 +178,7 @@ export class NatProgram {
   /** Ends it: every port is free again. */
   close(): void {
     this.#timer.disarm();
+    this.names.close();
     this.nat.shutdown();
     for (const fd of [this.#control, this.#post]) if (fd >= 0) this.#proc.sys.close(fd);
     this.#control = this.#post = -1;

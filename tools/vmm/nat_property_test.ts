@@ -118,8 +118,11 @@ type Shape = typeof shapes extends fc.Arbitrary<infer S> ? S : never;
 /** The packet of a shape, and whom it is really for. */
 function packetOf(shape: Shape): Uint8Array {
   const { kind, srcPort, size, seed, ttl, tos, id, options, tcp } = shape;
-  // Who answers pings of the router and the name server is the NAT itself.
-  const dst = kind === "echo" && !WORLD.includes(shape.remote) ? REMOTE : shape.remote;
+  // Who answers pings of the router and the name server, and questions over UDP, is the NAT itself.
+  const isAnsweredHere = kind === "echo"
+    ? !WORLD.includes(shape.remote)
+    : kind.startsWith("udp") && shape.remote === DNS;
+  const dst = isAnsweredHere ? REMOTE : shape.remote;
   const dstPort = dst === DNS ? 53 : shape.dstPort;
   const dontFragment = shape.dontFragment && shape.how !== "fragments";
   const header = { src: GUEST, dst, ttl, tos, id, dontFragment, options: new Uint8Array(options) };
@@ -181,16 +184,20 @@ function send(kit: NatKit, shape: Shape, packet: Uint8Array) {
 }
 
 /** Whom the guest's name stands for on the host's side, and the host's address for it. */
-function realOf(packet: Uint8Array): { real: string; local: string; hops: number } {
+function realOf(packet: Uint8Array): { real: string; local: string; hops: number; dstPort?: number } {
   const dst = `${ipv4Dst(packet, 0)}`;
   if (dst === ROUTER) return { real: "127.0.0.1", local: "127.0.0.1", hops: 0 };
-  return { real: dst === DNS ? "9.9.9.9" : dst, local: HOST, hops: 1 };
+  return dst === DNS ? { real: HOST, local: HOST, hops: 0, dstPort: DOOR } : { real: dst, local: HOST, hops: 1 };
 }
+
+/** The port of the host where connections to the name server end. */
+const DOOR = 5353;
 
 const caps = { udp: 65536, tcp: 65536, icmp: 65536 };
 const openKit = (mtu = 1500) => {
   const kit = natKit({ filtering: "endpoint", guestCaps: caps, totalCaps: caps, mtu, policy: { loopback: true } });
   for (let port = 5000; port < 6000; port++) kit.door.taken.add(port);
+  kit.nat.nameDoor = { addr: ip(HOST), port: DOOR };
   return kit;
 };
 
@@ -220,13 +227,13 @@ Deno.test("Out and back are the naive translation: whole, owed, borrowed, in fra
   fc.assert(
     fc.property(shapes, fc.boolean(), (shape, isOwedBack) => {
       const packet = packetOf(shape);
-      const { real, local, hops } = realOf(packet);
+      const { real, local, hops, ...port } = realOf(packet);
       const { block, map, reason } = send(kit, shape, packet);
       assert(block !== null && map !== null, `Nothing was sent: ${reason}`);
       const left = paid(block);
       const mss = shape.kind === "syn" ? { mss: 1240 } : {};
-      const expected = rewritten(packet, { src: local, dst: real, srcPort: map.hostPort, hops, ...mss });
-      if (real === "9.9.9.9") expected[8] = 64;
+      const expected = rewritten(packet, { src: local, dst: real, srcPort: map.hostPort, hops, ...port, ...mss });
+      if (real === HOST) expected[8] = 64;
       if (shape.how === "fragments") expected[6] = expected[7] = 0;
       assertEquals(left, summed(expected));
       assertSound(left);
@@ -236,8 +243,9 @@ Deno.test("Out and back are the naive translation: whole, owed, borrowed, in fra
       const outcome = kit.back(isOwedBack && canOwe ? owed(answer) : answer.slice(), map);
       if (answer.length > 1280) return;
       assertEquals(outcome.reason, "none");
-      const names = { src: `${ipv4Dst(packet, 0)}`, dst: GUEST, hops: real === "127.0.0.1" ? 0 : 1 };
-      const number = answer[9] === 1 ? { srcPort: shape.srcPort } : { dstPort: shape.srcPort };
+      const names = { src: `${ipv4Dst(packet, 0)}`, dst: GUEST, hops: real === "127.0.0.1" || real === HOST ? 0 : 1 };
+      const own = answer[9] === 1 ? { srcPort: shape.srcPort } : { dstPort: shape.srcPort };
+      const number = real === HOST ? { ...own, srcPort: 53 } : own;
       const seen = rewritten(answer, { ...names, ...number, ...mss });
       const got = gotOf(outcome);
       if (isOwedBack && canOwe && shape.kind !== "syn") {

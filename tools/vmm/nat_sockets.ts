@@ -70,8 +70,7 @@ export class NatSockets implements NatDoor {
     try {
       ctl = fdOf(sys.open(`${protoDir}/clone`, Open.ReadWrite | Open.NonBlock));
       const dir = `${protoDir}/${this.#readText(ctl)}`;
-      // The name server of an IPv6 guest may be one of the host's by IPv4.
-      if (map.is6 && map.realm !== Realm.Dns) this.#write(ctl, "bypass-version 6");
+      if (map.is6) this.#write(ctl, "bypass-version 6");
       const port = this.#claim(ctl, map);
       if (isIcmp) this.#write(ctl, "bypass-echo replies");
       if (this.#offload) this.#write(ctl, "offload on");

@@ -13,7 +13,9 @@ import { KernelError } from "../../../kernel/error.ts";
 import { ETHER_MTU } from "../../../kernel/wire/ethernet.ts";
 import { IpAddr, IPV4_LOOPBACK, parseIpAddr, parseIpMask } from "../../../kernel/wire/ip_addr.ts";
 import { MacAddr, parseMacAddr } from "../../../kernel/wire/mac_addr.ts";
+import { encodeDnsName } from "../../../kernel/wire/dns_name.ts";
 import type { PolicyOptions } from "../nat_policy.ts";
+import type { DnsPatience } from "../services/dns_servers.ts";
 import { type V6Config, v6Config, type V6Options } from "../nat6/config6.ts";
 import { MAP_PROTO_NAMES } from "./map.ts";
 
@@ -108,8 +110,10 @@ export interface NatOptions {
   guest?: string;
   /** Address that the NAT answers for as a name server; null: guests ask the host's servers themselves. */
   dns?: string | null;
-  /** The servers that answer: those of the host. */
+  /** The servers that answer, of either version of IP: those of the host, the first to be asked first. */
   nameServers?: readonly string[];
+  /** How long a server may take, and how often all are asked. Default: as resolv.conf(5). */
+  dnsPatience?: DnsPatience;
   hostMac?: MacAddr;
   /** The guest's hardware address, if it is known before the guest has said anything. */
   guestMac?: MacAddr | null;
@@ -213,7 +217,7 @@ export function natConfig(options: NatOptions): NatConfig {
     hostWords: new Set(hostAddrs.map(({ w3 }) => w3)),
     broadcasts: new Set([...hostTexts, `${link.subnet}/${link.prefix}`].flatMap(broadcastsOf)),
     ...link,
-    nameServers: (options.nameServers ?? []).map((text) => addr(text, "name server")),
+    nameServers: (options.nameServers ?? []).map(nameServer),
     loopbackFrom: options.farLoopback === true ? hostAddr : IPV4_LOOPBACK,
     farPeer: options.farLoopback === true && options.farPeer !== undefined
       ? addr(options.farPeer, "far peer").w3
@@ -230,7 +234,7 @@ export function natConfig(options: NatOptions): NatConfig {
     totalCaps: { ...TOTAL_CAPS, ...options.totalCaps },
     reject: options.reject ?? true,
     hostName,
-    search,
+    search: search.map(domain),
     leaseSeconds,
     reservations: reservationsOf(options.reservations ?? {}, link),
     zone: new Map(Object.entries(options.zone ?? {}).map(([name, text]) => [name.toLowerCase(), addr(text, "zone")])),
@@ -324,6 +328,21 @@ function reservationsOf(
     reservations.set(mac.key, one);
   }
   return reservations;
+}
+
+function nameServer(text: string): IpAddr {
+  const parsed = parseIpAddr(text);
+  if (parsed === null || parsed.isMulticast || parsed.isUnspecified) {
+    throw new KernelError("EINVAL", `Cannot use "${text}" as name server: no IP address of a station`);
+  }
+  return parsed;
+}
+
+/** What is searched must be names: DHCP could not tell others. */
+function domain(text: string): string {
+  const isName = text !== "" && text !== "." && /^[\x21-\x7e]+$/.test(text) && encodeDnsName(text) !== null;
+  if (!isName) throw new KernelError("EINVAL", `Cannot search "${text}": no domain name`);
+  return text.endsWith(".") ? text.slice(0, -1) : text;
 }
 
 function addr(text: string, what: string): IpAddr {

@@ -15,6 +15,7 @@
  */
 
 import type { Block } from "../../../kernel/block.ts";
+import { DNS_PORT } from "../../../kernel/wire/dns.ts";
 import {
   ICMP_REDIRECT,
   ICMP_SOURCE_QUENCH,
@@ -122,8 +123,9 @@ export function errorInbound(nat: Nat, holder: NatMap): Decision {
     return drop(nat, Reason.IcmpQuote);
   }
   const real = quote.ip.dst;
-  const remotePort = holder.proto === MapProto.Icmp ? 0 : quotedPort(buf, quote, "destination");
-  const map = holder.carried === null ? holder : senderOf(nat, holder, { port, real, remotePort });
+  const quotedRemote = holder.proto === MapProto.Icmp ? 0 : quotedPort(buf, quote, "destination");
+  const map = holder.carried === null ? holder : senderOf(nat, holder, { port, real, remotePort: quotedRemote });
+  const remotePort = portSeen(map, quotedRemote);
   const seen = calledBy(nat, map, real);
   const lifetime = nat.table.lifetimeOf(map);
   const key = filterKey(nat, map.proto, seen.w3, remotePort);
@@ -157,6 +159,11 @@ function senderOf(nat: Nat, holder: NatMap, quoted: { port: number; real: IpAddr
     if (isOwn) return map;
   }
   return holder;
+}
+
+/** How the guest calls the remote's `port`: behind the name server's 53 is the door's. */
+function portSeen(map: NatMap, port: number): number {
+  return map.realm === Realm.Dns ? DNS_PORT : port;
 }
 
 /** How the guest calls the remote `real` of one of its packets. */

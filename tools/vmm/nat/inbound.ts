@@ -68,7 +68,7 @@ function carriedFor(nat: Nat, holder: NatMap): NatMap {
     const seen = seenAs(nat, map, isLocalTo(nat, map));
     if (seen === null || !isLetIn(nat, map, seen)) continue;
     const isOwn = map.proto === MapProto.Tcp
-      ? map.isConnected(remoteKey(seen, packet.srcPort), tcpFlags(packet.buf, packet.transport))
+      ? map.isConnected(remoteKey(seen, remotePort(nat, map)), tcpFlags(packet.buf, packet.transport))
       : filters[map.proto]!;
     if (isOwn) return map;
   }
@@ -87,7 +87,7 @@ function pass(nat: Nat, map: NatMap, to: { seen: number; ttl: number }): Decisio
       nat.counters.mssClamped++;
     }
   }
-  const port = remotePort(nat);
+  const port = remotePort(nat, map);
   packet.setDestination(map.guest.addr, map.guestPort + packet.dstPort - map.hostPort);
   if (to.seen !== packet.src) {
     packet.setSource(IpAddr.v4(to.seen), packet.kind === Kind.Query ? packet.srcPort : port);
@@ -101,7 +101,7 @@ function pass(nat: Nat, map: NatMap, to: { seen: number; ttl: number }): Decisio
 /** What receiving does to a map: it lives on, its connection is followed; a forward remembers who came by it. */
 function use(nat: Nat, map: NatMap, seen: number): void {
   const { packet, config, now, table } = nat;
-  const port = remotePort(nat);
+  const port = remotePort(nat, map);
   if (map.isStatic) {
     const group = map.guest.forwards.get(map.proto << 16 | (map.guestPort + packet.dstPort - map.hostPort));
     group?.remember(remoteKey(seen, port), map, packet.srcAddr, packet.dstAddr);
@@ -122,16 +122,15 @@ function use(nat: Nat, map: NatMap, seen: number): void {
  */
 export function isFarAnswer({ packet, config }: Nat, map: NatMap): boolean {
   if (packet.src !== config.farPeer || packet.proto !== MapProto.Udp || packet.kind !== Kind.Ports) return false;
-  return map.realm === Realm.Host || (map.realm === Realm.Dns && map.server !== null && map.server.isLoopback);
+  return map.realm === Realm.Host;
 }
 
 /** The address by which the guest knows the sender; null: nobody whom this map is for. */
 function seenAs(nat: Nat, map: NatMap, isLocal: boolean): number | null {
-  const { packet, config, relay } = nat;
+  const { packet, config, nameDoor } = nat;
   const { src } = packet;
   if (map.realm === Realm.Dns) {
-    const server = isFarAnswer(nat, map) ? map.server!.w3 : src;
-    return packet.srcPort === DNS_PORT && relay.answered(server) ? config.dns!.w3 : null;
+    return src === nameDoor?.addr.w3 && packet.srcPort === nameDoor.port ? config.dns!.w3 : null;
   }
   if (map.realm === Realm.Host) return isLocal ? config.router.w3 : null;
   if (isLocal) return map.isStatic ? config.router.w3 : null;
@@ -150,10 +149,12 @@ function isMartian(nat: Nat, map: NatMap): boolean {
 
 function isLetIn(nat: Nat, map: NatMap, seen: number): boolean {
   if (map.isStatic || !nat.filters[map.proto]) return true;
-  return map.lets(filterKey(nat, map.proto, seen, remotePort(nat)), nat.now, nat.table.lifetimeOf(map));
+  return map.lets(filterKey(nat, map.proto, seen, remotePort(nat, map)), nat.now, nat.table.lifetimeOf(map));
 }
 
-function remotePort({ packet }: Nat): number {
+/** The remote's port as the guest knows it. */
+function remotePort({ packet }: Nat, map: NatMap): number {
+  if (map.realm === Realm.Dns) return DNS_PORT;
   return packet.kind === Kind.Query ? 0 : packet.srcPort;
 }
 

@@ -143,7 +143,8 @@ export function dhcpPacket(nat: Nat, block: Block): Decision {
   const answer = message === null || !isFrom(nat, message.chaddr) ? null : nat.dhcp.answer(message, nat.now);
   if (answer === null) return decision.set(Verdict.Drop, counters.refuse(Reason.Dhcp), null, null);
   counters.dhcp++;
-  if (dhcpType(answer) === DHCP_ACK && !answer.yiaddr.isUnspecified) {
+  const type = dhcpType(answer);
+  if ((type === DHCP_ACK || type === 0) && !answer.yiaddr.isUnspecified) {
     nat.table.addGuest(answer.yiaddr, answer.chaddr);
   }
   sendDhcp(nat, answer);

@@ -39,7 +39,7 @@ export const Realm = {
   World: 0,
   /** The host's loopback, which the guest calls the router. */
   Host: 1,
-  /** The host's name servers, which the guest calls its own. */
+  /** The door of the name server: connections to it end at the host (services/dns). */
   Dns: 2,
 } as const;
 export type Realm = typeof Realm[keyof typeof Realm];
@@ -116,8 +116,6 @@ export class NatMap {
   fd = -1;
   dir = "";
   isReady = false;
-  /** The name server that its TCP connection goes to. */
-  server: IpAddr | null = null;
   packetsOut = 0;
   packetsIn = 0;
   /** The forward that took over its host port, and carries its packets; null: it has its own conversation. */

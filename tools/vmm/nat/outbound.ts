@@ -31,7 +31,7 @@ import { type IpAddr, IPV4_LOOPBACK } from "../../../kernel/wire/ip_addr.ts";
 import { ipv4Ttl, setIpv4Ttl } from "../../../kernel/wire/ipv4.ts";
 import { MacAddr } from "../../../kernel/wire/mac_addr.ts";
 import { clampTcpMss, TCP_RST, TCP_SYN, tcpFlags } from "../../../kernel/wire/tcp.ts";
-import { UDP_HEADER_LEN } from "../../../kernel/wire/udp.ts";
+import { UDP_HEADER_LEN, udpLength } from "../../../kernel/wire/udp.ts";
 import type { Nat } from "../nat.ts";
 import { translateOutbound6 } from "../nat6/outbound6.ts";
 import { replyEcho } from "../services/echo.ts";
@@ -155,31 +155,36 @@ function remotePort(nat: Nat, dstPort: number): number {
   return nat.packet.kind === Kind.Query ? 0 : dstPort;
 }
 
-/** A question to our name server: answered here, or sent to one of the host's. */
+/** To our name server: a datagram is a question for the relay; a connection goes to the relay's door of the host. */
 function toNameServer(nat: Nat, guest: Guest, way: Way): Decision {
-  const { packet, relay, counters, decision, config } = nat;
-  const { block } = packet;
-  if (packet.proto === MapProto.Udp) {
-    block.own();
-    packet.read(block);
-    const data = relay.answer(packet.buf, packet.transport + UDP_HEADER_LEN, block.wp);
-    if (data !== null && !udpIsSound(packet)) return drop(nat, block, Reason.BadTransport);
-    if (data !== null) {
-      counters.dns++;
-      const ports = { srcPort: DNS_PORT, dstPort: packet.srcPort };
-      toGuest(nat, udpBlock({ src: config.dns!, dst: guest.addr, ...ports, data }), guest);
-      block.free();
-      return decision.set(Verdict.Service, Reason.None, null, null);
-    }
-  }
-  // Segments of one connection must all go to one server; each question over UDP may go to another.
-  const kept = packet.proto === MapProto.Tcp && way.map !== null ? way.map.server : null;
-  way.real = kept ?? relay.server();
-  if (way.real === null) {
+  const { packet } = nat;
+  if (packet.proto === MapProto.Udp) return question(nat, guest);
+  if (nat.nameDoor === null) {
     return refuse(nat, guest, { reason: Reason.NoService, type: ICMP_UNREACHABLE, code: ICMP_UNREACHABLE_PORT });
   }
-  if (way.real.isLoopback) way.local = config.loopbackFrom;
+  way.real = nat.nameDoor.addr;
+  way.realPort = nat.nameDoor.port;
   return toMap(nat, guest, way);
+}
+
+/** The question in the datagram that was read: its answer comes now or later. */
+function question(nat: Nat, guest: Guest): Decision {
+  const { packet, decision, config } = nat;
+  const { block, srcPort } = packet;
+  block.own();
+  packet.read(block);
+  if (!udpIsSound(packet)) return drop(nat, block, Reason.BadTransport);
+  const asker = {
+    ...{ owner: guest, port: srcPort, byTcp: false },
+    answer: (data: Uint8Array) => {
+      nat.counters.dns++;
+      toGuest(nat, udpBlock({ src: config.dns!, dst: guest.addr, srcPort: DNS_PORT, dstPort: srcPort, data }), guest);
+    },
+  };
+  const { buf, transport } = packet;
+  nat.relay.ask(asker, { buf, at: transport + UDP_HEADER_LEN, end: transport + udpLength(buf, transport) }, nat.now);
+  block.free();
+  return decision.set(Verdict.Service, Reason.None, null, null);
 }
 
 /** Sends the packet by the way's map, which is made if there is none. */
@@ -199,12 +204,10 @@ function toMap(nat: Nat, guest: Guest, way: Way): Decision {
   if (packet.proto === MapProto.Tcp) clampMss(nat);
   use(nat, map, way);
   const hostPort = map.hostPort + packet.srcPort - map.guestPort;
-  if (way.real !== null) packet.setDestination(way.real, packet.dstPort);
+  if (way.real !== null) packet.setDestination(way.real, way.realPort === 0 ? packet.dstPort : way.realPort);
   packet.setSource(way.local, hostPort);
-  if (way.realm === Realm.Dns) {
-    map.server = way.real;
-    setIpv4Ttl(packet.buf, packet.at, RELAY_TTL);
-  } else if (isRouted) setIpv4Ttl(packet.buf, packet.at, ttl - 1);
+  if (way.realm === Realm.Dns) setIpv4Ttl(packet.buf, packet.at, RELAY_TTL);
+  else if (isRouted) setIpv4Ttl(packet.buf, packet.at, ttl - 1);
   map.packetsOut++;
   if (way.target !== null) return hairpin(nat, block, way.target);
   counters.sent++;

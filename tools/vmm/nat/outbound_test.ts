@@ -7,6 +7,7 @@ import { pseudoSum } from "../../../kernel/wire/checksum.ts";
 import { MAC_BROADCAST } from "../../../kernel/wire/mac_addr.ts";
 import { ipv4HeaderLen, ipv4Tos, ipv4Ttl, parseIpv4, setIpv4Checksum } from "../../../kernel/wire/ipv4.ts";
 import { parseTcp, TCP_ACK, TCP_RST, TCP_SYN, tcpChecksumOk } from "../../../kernel/wire/tcp.ts";
+import { dnsQuestion, dnsRead } from "../../../tests/kit/dns_relay.ts";
 import { fuzz } from "../../../tests/kit/fuzz.ts";
 import { echoPacket, icmpErrorPacket, ip, ipPacket, pattern, udpPacket } from "../../../tests/kit/ip_fixture.ts";
 import { u16 } from "../../../tests/kit/wire.ts";
@@ -138,7 +139,7 @@ Deno.test("akaros 26: the router's address is the host's loopback, off unless as
 });
 
 Deno.test("The router's address is the loopback of the machine behind the uplink with farLoopback", () => {
-  const { out, back, error } = natKit({ policy: { loopback: true }, farLoopback: true, nameServers: ["127.0.0.53"] });
+  const { out, back, error } = natKit({ policy: { loopback: true }, farLoopback: true });
   const { packet, map } = sentOf(out(udp({ dst: ROUTER, dstPort: 7 })));
   assertEquals([endsOf(packet), map.bound], [`${HOST}:${map.hostPort} > 127.0.0.1:7`, null]);
   assertSound(packet);
@@ -150,12 +151,10 @@ Deno.test("The router's address is the loopback of the machine behind the uplink
   const refused = icmpErrorPacket({ type: 3, code: 3, packet }, { src: "127.0.0.1", dst: HOST });
   assertEquals(endsOf(gotOf(error(refused, map)).slice(28)), `${GUEST}:4000 > ${ROUTER}:7`);
   assertEquals(out(udp({ dst: "127.0.0.1" })).reason, "policy-loopback");
-  const asked = sentOf(out(udp({ dst: DNS, dstPort: 53 })));
-  assertEquals(endsOf(asked.packet), `${HOST}:${asked.map.hostPort} > 127.0.0.53:53`);
 });
 
 Deno.test("The far machine answers a datagram to its loopback from its own address, by that map alone", () => {
-  const far = { policy: { loopback: true }, farLoopback: true, farPeer: "10.0.0.9", nameServers: ["127.0.0.1"] };
+  const far = { policy: { loopback: true }, farLoopback: true, farPeer: "10.0.0.9" };
   const { out, back } = natKit({ ...far, mtu: 1280 });
   const { map } = sentOf(out(udp({ dst: ROUTER, dstPort: 7 })));
   const answer = { src: "10.0.0.9", dst: HOST, srcPort: 7, dstPort: map.hostPort, ttl: 1 };
@@ -165,14 +164,10 @@ Deno.test("The far machine answers a datagram to its loopback from its own addre
   // As what comes from the host: no hop is counted, and no path is to be found.
   const large = back(udpPacket({ ...answer, dontFragment: true, payload: pattern(1400) }), map);
   assertEquals(large.toGuest.length, 2);
-  const dns = sentOf(out(udp({ dst: DNS, dstPort: 53 }))).map;
-  const told = gotOf(back(udpPacket({ ...answer, srcPort: 53, dstPort: dns.hostPort }), dns));
-  assertEquals(endsOf(told), `${DNS}:53 > ${GUEST}:4000`);
   const world = sentOf(out(udp({ dstPort: 9 }))).map;
   const tcp = sentOf(out(tcpPacket({ dst: ROUTER }))).map;
   const rows = [
     back(udpPacket({ ...answer, src: "10.0.0.8" }), map),
-    back(udpPacket({ ...answer, srcPort: 54, dstPort: dns.hostPort }), dns),
     back(udpPacket({ ...answer, dstPort: world.hostPort }), world),
     back(tcpPacket({ src: "10.0.0.9", dst: HOST, srcPort: 80, dstPort: tcp.hostPort, flags: 18 }), tcp),
   ];
@@ -188,18 +183,31 @@ Deno.test("Without farLoopback, or before anything was asked, the peer's address
   }
 });
 
-Deno.test("Questions to the name server go to the host's, unchanged, and come back from the guest's", () => {
-  const { out, back } = natKit({ nameServers: ["9.9.9.9"] });
-  const { packet, map } = sentOf(out(udp({ dst: DNS, dstPort: 53, ttl: 1, payload: pattern(40) })));
-  assertEquals(endsOf(packet), `${HOST}:4000 > 9.9.9.9:53`);
-  assertEquals(packet.slice(28), pattern(40));
+Deno.test("A connection to the name server goes to its door of the host, and its segments come from the server", () => {
+  const { nat, out, back } = natKit({ filtering: "address-port" });
+  const syn = tcpPacket({ dst: DNS, dstPort: 53, ttl: 1 });
+  assertEquals(out(syn).reason, "no-service", "there is no door yet");
+  nat.nameDoor = { addr: ip(HOST), port: 5353 };
+  const { packet, map } = sentOf(out(syn));
+  assertEquals(endsOf(packet), `${HOST}:4000 > ${HOST}:5353`);
   assertSound(packet);
-  const got = gotOf(back(reply({ src: "9.9.9.9", srcPort: 53, payload: pattern(400) }), map));
-  assertEquals([endsOf(got), got.slice(28)], [`${DNS}:53 > ${GUEST}:4000`, pattern(400)]);
-  assertEquals(back(reply({ src: "8.8.8.8", srcPort: 53 }), map).reason, "filtered");
-  assertEquals(back(reply({ src: "9.9.9.9", srcPort: 54 }), map).reason, "filtered");
-  const tcp = sentOf(out(tcpPacket({ dst: DNS, dstPort: 53 })));
-  assertEquals(endsOf(tcp.packet), `${HOST}:4000 > 9.9.9.9:53`);
+  const answer = { src: HOST, dst: HOST, srcPort: 5353, dstPort: 4000, flags: TCP_SYN | TCP_ACK };
+  const got = gotOf(back(tcpPacket(answer), map));
+  assertEquals(endsOf(got), `${DNS}:53 > ${GUEST}:4000`);
+  assertSound(got);
+  for (const lie of [{ src: "9.9.9.9" }, { srcPort: 53 }]) {
+    assertEquals(back(tcpPacket({ ...answer, ...lie }), map).reason, "filtered");
+  }
+  assertEquals([nat.dnsGuest(4000, false)?.addr.equals(ip(GUEST)), nat.dnsGuest(4001, false)], [true, null]);
+});
+
+Deno.test("A question over UDP is the relay's: no map, no port, and its answer comes from the name server", () => {
+  const { nat, out } = natKit();
+  const outcome = out(udp({ dst: DNS, dstPort: 53, ttl: 1, payload: dnsQuestion("gateway.internal", { edns: 0 }) }));
+  const got = gotOf(outcome);
+  assertSound(got);
+  assertEquals([endsOf(got), nat.table.count()], [`${DNS}:53 > ${GUEST}:4000`, 0]);
+  assertEquals(dnsRead(got.slice(28)).answers.length, 1);
 });
 
 Deno.test("Echo queries are mapped by identifier; an identifier that the host uses becomes another", () => {
@@ -274,7 +282,7 @@ Deno.test("When the host has no conversation left, the map that costs least make
   const kit = natKit();
   kit.door.max = 3;
   for (const srcPort of [4000, 4001, 4002]) kit.out(udp({ srcPort }));
-  assertEquals(sentOf(kit.out(udp({ srcPort: 4003, dst: DNS, dstPort: 53 }))).map.class, 1);
+  assertEquals(sentOf(kit.out(udp({ srcPort: 4003, dstPort: 53 }))).map.class, 1);
   assertEquals([...kit.nat.table.maps()].map((map) => map.guestPort).sort(), [4001, 4002, 4003]);
   // An established connection is not given up: the new one is refused.
   const tcp = natKit();
@@ -353,23 +361,6 @@ Deno.test("akaros 32: bytes borrowed from the guest are translated without looki
   assertSound(sent);
   assertEquals(endsOf(sent), `${HOST}:4000 > ${REMOTE}:80`);
   assert(tcpChecksumOk(sent, 20, sent.length, ip(HOST), ip(REMOTE)));
-});
-
-Deno.test("Segments of one TCP connection to the name server go to one server, whichever is asked meanwhile", () => {
-  const { out } = natKit({ nameServers: ["9.9.9.9", "8.8.8.8"] });
-  const server = () => endsOf(sentOf(out(tcpPacket({ dst: DNS, dstPort: 53, flags: TCP_ACK }))).packet).split("> ")[1];
-  assertEquals(server(), "9.9.9.9:53");
-  const asked = Array.from({ length: 4 }, () => sentOf(out(udp({ dst: DNS, dstPort: 53 }))).packet);
-  assertEquals(endsOf(asked[3]!).split("> ")[1], "8.8.8.8:53");
-  assertEquals(server(), "9.9.9.9:53");
-});
-
-Deno.test("A name server on the host's loopback is asked from there", () => {
-  const { out, back } = natKit({ nameServers: ["127.0.0.53"] });
-  const { packet, map } = sentOf(out(udp({ dst: DNS, dstPort: 53 })));
-  assertEquals(endsOf(packet), "127.0.0.1:4000 > 127.0.0.53:53");
-  const answer = udpPacket({ src: "127.0.0.53", dst: "127.0.0.1", srcPort: 53, dstPort: 4000 });
-  assertEquals(endsOf(gotOf(back(answer, map))), `${DNS}:53 > ${GUEST}:4000`);
 });
 
 Deno.test("A hairpin keeps nothing that was only borrowed from the guest that sent it", () => {

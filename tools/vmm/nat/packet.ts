@@ -259,11 +259,6 @@ export class NatPacket {
     else adjustTcpChecksum(buf, transport, oldSum, newSum);
   }
 
-  /** Keeps the transport checksum of ports right for nat6/dns_bridge: sums of the addresses, and the ports. */
-  adjust(oldAddr: number, newAddr: number, oldPort: number, newPort: number): void {
-    this.#adjust(fold(oldAddr + oldPort), fold(newAddr + newPort), oldAddr, newAddr);
-  }
-
   /** Source and destination as addresses. */
   get srcAddr(): IpAddr {
     return IpAddr.v4(this.src);

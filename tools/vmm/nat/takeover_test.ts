@@ -101,19 +101,19 @@ Deno.test("An ICMP error that comes to a forward is for the map whose packet it 
   }
 });
 
-Deno.test("Questions to the name server and to the host's loopback are in nobody's way either", () => {
+Deno.test("A connection to the name server and datagrams to the host's loopback are carried likewise", () => {
   const kit = natKit({ policy: { loopback: true } });
-  const dns = sentOf(kit.out(udp({ dst: DNS, dstPort: 53 }))).map;
+  kit.nat.nameDoor = { addr: ip(HOST), port: 5353 };
+  const dns = sentOf(kit.out(tcpPacket({ srcPort: 6000, dst: DNS, dstPort: 53 }))).map;
   const host = sentOf(kit.out(udp({ dst: ROUTER, dstPort: 77 }))).map;
-  assertEquals([dns.hostPort, host.hostPort], [6000, 6000]);
+  assertEquals({ dns: dns.hostPort, host: host.hostPort }, { dns: 6000, host: 6000 });
+  const tcp = kit.nat.addForward("tcp:6000:22").map;
   const forward = kit.nat.addForward("udp:6000:22").map;
-  assertEquals([dns.carrier, host.carrier], [forward, forward]);
-  const answers = [["9.9.9.9", HOST, 53], ["127.0.0.1", "127.0.0.1", 77]] as const;
-  const ends = answers.map(([src, dst, srcPort]) =>
-    endsOf(gotOf(kit.back(udpPacket({ src, dst, srcPort, dstPort: 6000 }), forward)))
-  );
-  assertEquals(ends, [`${DNS}:53 > ${GUEST}:6000`, `${ROUTER}:77 > ${GUEST}:6000`]);
-  kit.out(echoPacket({ src: GUEST, dst: REMOTE, id: 6000 }));
+  assertEquals({ dns: dns.carrier, host: host.carrier }, { dns: tcp, host: forward });
+  const synAck = tcpPacket({ src: HOST, dst: HOST, srcPort: 5353, dstPort: 6000, flags: TCP_SYN | TCP_ACK });
+  assertEquals(endsOf(gotOf(kit.back(synAck, tcp))), `${DNS}:53 > ${GUEST}:6000`);
+  const answer = udpPacket({ src: "127.0.0.1", dst: "127.0.0.1", srcPort: 77, dstPort: 6000 });
+  assertEquals(endsOf(gotOf(kit.back(answer, forward))), `${ROUTER}:77 > ${GUEST}:6000`);
 });
 
 Deno.test("Which maps are carried, which end, and which have nothing to do with a forward", () => {

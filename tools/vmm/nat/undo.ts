@@ -7,6 +7,7 @@
  */
 
 import type { Block } from "../../../kernel/block.ts";
+import { DNS_PORT } from "../../../kernel/wire/dns.ts";
 import { ICMP_UNREACHABLE, ICMP_UNREACHABLE_NET, ICMP_UNREACHABLE_TOO_BIG } from "../../../kernel/wire/icmp.ts";
 import { ipv4Ttl, setIpv4Ttl } from "../../../kernel/wire/ipv4.ts";
 import type { Nat } from "../nat.ts";
@@ -46,7 +47,8 @@ function restore(nat: Nat, map: NatMap): void {
   const { packet } = nat;
   const { dstAddr, dstPort, kind } = packet;
   packet.setSource(map.guest.addr, map.guestPort + packet.srcPort - map.hostPort);
-  packet.setDestination(calledBy(nat, map, dstAddr), kind === Kind.Query ? packet.srcPort : dstPort);
+  const port = map.realm === Realm.Dns ? DNS_PORT : dstPort;
+  packet.setDestination(calledBy(nat, map, dstAddr), kind === Kind.Query ? packet.srcPort : port);
   if (map.realm !== Realm.World || dstAddr.isLoopback) return;
   setIpv4Ttl(packet.buf, packet.at, Math.min(255, ipv4Ttl(packet.buf, packet.at) + 1));
 }

@@ -2,7 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import { icmpNextHopMtu, parseIcmpQuote } from "../../../kernel/wire/icmp.ts";
-import { pattern, udpPacket } from "../../../tests/kit/ip_fixture.ts";
+import { ip, pattern, udpPacket } from "../../../tests/kit/ip_fixture.ts";
 import { Block } from "../../../kernel/block.ts";
 import { assertSound, DNS, endsOf, GUEST, natKit, REMOTE, ROUTER, sentOf, tcpPacket } from "./kit_test.ts";
 import { refusedByHost } from "./undo.ts";
@@ -24,8 +24,9 @@ Deno.test("What the host refuses for its size or for want of a way is told the g
 
 Deno.test("What the host's loopback or name server does not take is told as the guest called them", () => {
   const { nat, out } = natKit({ policy: { loopback: true } });
+  nat.nameDoor = { addr: ip("10.0.0.1"), port: 5353 };
   for (const dst of [ROUTER, DNS]) {
-    const { packet, map } = sentOf(out(udp({ dst, dstPort: 53 })));
+    const { packet, map } = sentOf(out(tcpPacket({ dst, dstPort: 53 })));
     refusedByHost(nat, Block.from(packet), map, { reason: Reason.NoRoute });
     const frame = nat.takeFrames()[0]!.bytes();
     const error = frame.slice(14);

@@ -29,6 +29,8 @@ export class Way implements MapEnds {
   map: NatMap | null = null;
   /** The remote as the host calls it; null: the same. */
   real: IpAddr | null = null;
+  /** Its port there, of the name server's door; 0: the same. */
+  realPort = 0;
   /** The host's address for it. */
   local: IpAddr = IPV4_LOOPBACK;
   /** It answers what came in by a forward. */
@@ -45,6 +47,7 @@ export function findWay(nat: Nat, guest: Guest, ends: Omit<MapEnds, "realm">): W
   way.remoteWord = ends.remoteWord;
   way.remotePort = ends.remotePort;
   way.map = way.real = way.target = null;
+  way.realPort = 0;
   way.isAnswer = false;
   const group = guest.forwards.size === 0 ? undefined : guest.forwards.get(way.proto << 16 | way.guestPort);
   const known = group?.way(remoteKey(way.remoteWord, way.remotePort)) ?? null;

@@ -29,8 +29,6 @@ export interface V6Options {
   hostAddrs?: readonly string[];
   /** The guests' network, a /64. */
   subnet?: string;
-  /** The servers that the name server's questions go to, of either version; default: those of the NAT. */
-  nameServers?: readonly string[];
 }
 
 /** The options with every default filled in and every text read. */
@@ -44,8 +42,6 @@ export interface V6Config {
   /** What the router's advertisements come from. */
   readonly linkLocal: IpAddr;
   readonly dns: IpAddr | null;
-  /** Null: those of the NAT. */
-  readonly nameServers: readonly IpAddr[] | null;
   /** Largest MSS that a SYN may offer; 0: as it is. */
   readonly mss: number;
 }
@@ -80,7 +76,6 @@ export function v6Config(options: V6Options, given: V6Given): V6Config {
     hostAddrs,
     ...{ subnet, mask, router: at(ROUTER), linkLocal: linkLocalOf(given.hostMac) },
     dns: given.hasDns ? at(DNS) : null,
-    nameServers: options.nameServers?.map((text) => anyAddr(text)) ?? null,
     mss: given.mss === 0 ? 0 : Math.min(given.mss ?? given.mtu, given.mtu - TCP_IP6_HEADERS),
   };
 }
@@ -110,11 +105,5 @@ function addr6(text: string, what: string): IpAddr {
   const isGood = parsed !== null && !parsed.isV4 && !parsed.isMulticast && !parsed.isUnspecified &&
     !parsed.isLinkLocal && !parsed.isLoopback;
   if (!isGood) throw new KernelError("EINVAL", `Cannot use "${text}" as ${what}: no IPv6 address of a network`);
-  return parsed;
-}
-
-function anyAddr(text: string): IpAddr {
-  const parsed = parseIpAddr(text);
-  if (parsed === null) throw new KernelError("EINVAL", `Cannot use "${text}" as name server: no IP address`);
   return parsed;
 }

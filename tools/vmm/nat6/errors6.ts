@@ -11,6 +11,7 @@
  */
 
 import type { Block } from "../../../kernel/block.ts";
+import { DNS_PORT } from "../../../kernel/wire/dns.ts";
 import { icmp6ChecksumOk, type Icmp6Quote, parseIcmp6Quote, setIcmp6Checksum } from "../../../kernel/wire/icmp6.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { ipv6HopLimit, setIpv6Dst, setIpv6HopLimit, setIpv6Src } from "../../../kernel/wire/ipv6.ts";
@@ -100,8 +101,10 @@ export function errorInbound6(six: Nat6, holder: NatMap): Decision {
   const isOurs = sender.isLoopback || six.isHosts(sender);
   if (port < 0 || !holder.holds(port) || !isOurs) return drop(six, Reason.IcmpQuote);
   const real = quote.ip.dst;
-  const remotePort = holder.proto === MapProto.Icmp ? 0 : quotedPort6(buf, quote, "destination");
-  const map = holder.carried === null ? holder : senderOf(six, holder, { port, real, remotePort });
+  const quoted = holder.proto === MapProto.Icmp ? 0 : quotedPort6(buf, quote, "destination");
+  const map = holder.carried === null ? holder : senderOf(six, holder, { port, real, remotePort: quoted });
+  // The port of the name server's door is 53 to the guest.
+  const remotePort = map.realm === Realm.Dns ? DNS_PORT : quoted;
   const seen = calledBy6(six, map, real);
   const key = filterKey6(six, map.proto, keys.of(seen), remotePort);
   const isOpen = map.isStatic || !nat.filters[map.proto] || map.lets(key, nat.now, nat.table.lifetimeOf(map));

@@ -2,7 +2,7 @@
  * Inbound6: a packet that came to a map of IPv6 becomes frames for its guest, an ICMPv6 error for its sender, or a
  * refusal. As nat/inbound for IPv4.
  *
- * Path: map's conversation → nat_program → inbound6 → packet6 (dns_bridge) → link6 → guest.
+ * Path: map's conversation → nat_program → inbound6 → packet6 → link6 → guest.
  *
  * @module
  */
@@ -21,10 +21,7 @@ import { ipv6HopLimit, setIpv6HopLimit } from "../../../kernel/wire/ipv6.ts";
 import { clampTcpMss, TCP_SYN, tcpFlags } from "../../../kernel/wire/tcp.ts";
 import { Reason } from "../nat/counters.ts";
 import { type Decision, Verdict } from "../nat/decision.ts";
-import { isFarAnswer } from "../nat/inbound.ts";
 import { type MapClass, MapProto, type NatMap, Realm, remoteKey } from "../nat/map.ts";
-import { Kind } from "../nat/packet.ts";
-import { toIpv6 } from "./dns_bridge.ts";
 import { errorInbound6 } from "./errors6.ts";
 import { makeError6, mayAnswer6 } from "./icmp6_error.ts";
 import { toGuest6 } from "./link6.ts";
@@ -38,10 +35,6 @@ export function translateInbound6(six: Nat6, block: Block, holder: NatMap, now: 
   nat.now = now;
   nat.counters.received++;
   nat.counters.receivedBytes += block.length;
-  if (holder.realm === Realm.Dns && block.wp > block.rp && block.buf[block.rp]! >>> 4 === 4) {
-    const reason = bridged(six, block, holder);
-    if (reason !== Reason.None) return drop(six, block, reason);
-  }
   const reason = packet.read(block);
   if (reason !== Reason.None) return drop(six, block, reason);
   if (packet.kind === Kind6.Error) return errorInbound6(six, holder);
@@ -51,11 +44,9 @@ export function translateInbound6(six: Nat6, block: Block, holder: NatMap, now: 
     return drop(six, block, Reason.Unmapped);
   }
   const map = holder.carried === null ? holder : carriedFor(six, holder);
-  // What was bridged has the guest's port already.
-  const isBridged = map.realm === Realm.Dns && packet.dst.equals(map.guest.addr);
-  const guestPort = isBridged ? packet.dstPort : map.guestPort + packet.dstPort - map.hostPort;
-  if (!isBridged && !map.holds(packet.dstPort)) return drop(six, block, Reason.Unmapped);
-  const seen = isBridged ? packet.src : seenAs(six, map);
+  if (!map.holds(packet.dstPort)) return drop(six, block, Reason.Unmapped);
+  const guestPort = map.guestPort + packet.dstPort - map.hostPort;
+  const seen = seenAs(six, map);
   if (seen === null) return drop(six, block, isMartian(six) ? Reason.MartianIn : Reason.Filtered);
   const word = six.keys.of(seen);
   if (!isLetIn(six, map, word)) return drop(six, block, Reason.Filtered);
@@ -76,7 +67,7 @@ function carriedFor(six: Nat6, holder: NatMap): NatMap {
     const word = keys.of(seen);
     if (!isLetIn(six, map, word)) continue;
     const isOwn = map.proto === MapProto.Tcp
-      ? map.isConnected(remoteKey(word, packet.srcPort), tcpFlags(packet.buf, packet.transport))
+      ? map.isConnected(remoteKey(word, remotePort(six, map)), tcpFlags(packet.buf, packet.transport))
       : nat.filters[map.proto]!;
     if (isOwn) return map;
   }
@@ -96,7 +87,7 @@ function pass(six: Nat6, map: NatMap, to: { seen: IpAddr; word: number; guestPor
     }
   }
   packet.setDestination(map.guest.addr, to.guestPort);
-  if (!to.seen.equals(packet.src)) packet.setSource(to.seen, packet.srcPort);
+  if (!to.seen.equals(packet.src)) packet.setSource(to.seen, map.realm === Realm.Dns ? DNS_PORT : packet.srcPort);
   map.packetsIn++;
   toGuest6(six, block, map.guest);
   return nat.decision.set(Verdict.ToGuest, Reason.None, map, null);
@@ -105,7 +96,7 @@ function pass(six: Nat6, map: NatMap, to: { seen: IpAddr; word: number; guestPor
 /** What receiving does to a map: it lives on, its connection is followed; a forward remembers who came by it. */
 function use(six: Nat6, map: NatMap, { word, guestPort }: { word: number; guestPort: number }): void {
   const { packet, nat } = six;
-  const port = remotePort(six);
+  const port = remotePort(six, map);
   if (map.isStatic) {
     const group = map.guest.forwards.get(map.proto << 16 | guestPort);
     group?.remember(remoteKey(word, port), map, packet.src, packet.dst);
@@ -120,24 +111,14 @@ function use(six: Nat6, map: NatMap, { word, guestPort }: { word: number; guestP
   nat.table.touch(map, cls, nat.now);
 }
 
-/** The answer of a name server by IPv4 becomes a packet of IPv6 to the guest; or why not. */
-function bridged({ nat, relay, config }: Nat6, block: Block, map: NatMap): Reason {
-  const { packet } = nat;
-  const reason = packet.read(block);
-  if (reason !== Reason.None) return reason;
-  // Whom an ICMP error of IPv4 is about, nobody waits for.
-  if (packet.kind !== Kind.Ports || packet.proto !== map.proto || !map.holds(packet.dstPort)) return Reason.Unmapped;
-  const server = isFarAnswer(nat, map) ? map.server! : packet.srcAddr;
-  if (packet.srcPort !== DNS_PORT || !relay.answeredBy(server)) return Reason.Filtered;
-  toIpv6(packet, { src: config.dns!, dst: map.guest.addr, port: map.guestPort });
-  return Reason.None;
-}
-
 /** The address by which the guest knows the sender; null: nobody whom this map is for. */
 function seenAs(six: Nat6, map: NatMap): IpAddr | null {
-  const { packet, config, relay } = six;
+  const { packet, config, nat } = six;
   const { src } = packet;
-  if (map.realm === Realm.Dns) return packet.srcPort === DNS_PORT && relay.answeredBy(src) ? config.dns : null;
+  if (map.realm === Realm.Dns) {
+    const { nameDoor6 } = nat;
+    return nameDoor6 !== null && src.equals(nameDoor6.addr) && packet.srcPort === nameDoor6.port ? config.dns : null;
+  }
   if (map.realm === Realm.Host) return src.isLoopback ? config.router : null;
   if (src.isLoopback) return map.isStatic ? config.router : null;
   return isMartian(six) ? null : src;
@@ -152,10 +133,12 @@ function isMartian(six: Nat6): boolean {
 function isLetIn(six: Nat6, map: NatMap, word: number): boolean {
   const { nat } = six;
   if (map.isStatic || !nat.filters[map.proto]) return true;
-  return map.lets(filterKey6(six, map.proto, word, remotePort(six)), nat.now, nat.table.lifetimeOf(map));
+  return map.lets(filterKey6(six, map.proto, word, remotePort(six, map)), nat.now, nat.table.lifetimeOf(map));
 }
 
-function remotePort({ packet }: Nat6): number {
+/** The remote's port as the guest knows it. */
+function remotePort({ packet }: Nat6, map: NatMap): number {
+  if (map.realm === Realm.Dns) return DNS_PORT;
   return packet.kind === Kind6.Query ? 0 : packet.srcPort;
 }
 

@@ -190,9 +190,10 @@ function sendAdvert(six: Nat6, dst: IpAddr, mac: MacAddr): void {
 }
 
 /** What the services tell; name servers that only IPv4 reaches are none over IPv6. */
-function serviceOf({ nat, config, relay }: Nat6) {
-  const nameServers = config.dns === null ? relay.servers.filter((addr) => !addr.isV4) : [config.dns];
-  return { mac: nat.config.hostMac, nameServers, search: nat.config.search };
+function serviceOf({ nat, config }: Nat6) {
+  const { list } = nat.relay.servers;
+  const nameServers = config.dns === null ? list.filter((addr) => !addr.isV4) : [config.dns];
+  return { mac: nat.config.hostMac, nameServers, search: nat.search };
 }
 
 function sendNd(six: Nat6, ends: { src: IpAddr; dst: IpAddr }, message: NdMessage, mac: MacAddr): void {

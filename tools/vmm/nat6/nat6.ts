@@ -18,7 +18,7 @@
  *
  * **Remotes** are 128 bits; the tables know them by a number ({@link AddrKey}).
  *
- * **The name server** sends questions on to the host's, by IPv6 or by IPv4: then headers are exchanged (dns_bridge).
+ * **The name server** is the NAT's: its relay (services/dns) takes questions of both versions.
  *
  * **Fragments** of guests are put together and go on with a fragment header that says that the host may cut them. What
  * is larger than the guest's link is cut if it came in fragments; else its sender is told ("packet too big").
@@ -36,7 +36,6 @@ import { STATION_GUESTS_MAX } from "../nat/guest_table.ts";
 import { Limiter } from "../nat/limiter.ts";
 import type { Nat } from "../nat.ts";
 import type { PolicyOptions } from "../nat_policy.ts";
-import { DnsRelay } from "../services/dns.ts";
 import { AdvertTimer } from "../services/router_advert.ts";
 import { AddrKey } from "./addr_key.ts";
 import type { V6Config } from "./config6.ts";
@@ -55,16 +54,12 @@ export interface Nat6Start {
   readonly config: V6Config;
   readonly policy: PolicyOptions;
   readonly random: Random;
-  /** Names that the name server answers itself, of both versions. */
-  readonly zone: ReadonlyMap<string, IpAddr>;
-  readonly zone6: ReadonlyMap<string, IpAddr>;
 }
 
 /** See above. */
 export class Nat6 {
   readonly config: V6Config;
   readonly policy: Policy6;
-  readonly relay: DnsRelay;
   readonly keys: AddrKey;
   readonly adverts: AdvertTimer;
   readonly solicitLimiter: Limiter = new Limiter(SOLICITS_PER_SECOND, SOLICITS_BURST);
@@ -73,10 +68,9 @@ export class Nat6 {
   readonly way: Way6 = new Way6();
   #fragmentId: number;
 
-  constructor(readonly nat: Nat, { config, policy, random, zone, zone6 }: Nat6Start) {
+  constructor(readonly nat: Nat, { config, policy, random }: Nat6Start) {
     this.config = config;
     this.policy = new Policy6(nat.policy, policy, nat.config.loopbackFrom.isLoopback);
-    this.relay = new DnsRelay(config.nameServers ?? nat.config.nameServers, zone, nat.config.zoneName, zone6);
     this.keys = new AddrKey(random);
     this.adverts = new AdvertTimer(random);
     this.#fragmentId = random.u32();

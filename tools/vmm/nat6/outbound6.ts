@@ -27,14 +27,13 @@ import { IPV6_LOOPBACK } from "../../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_NONE } from "../../../kernel/wire/ip_proto.ts";
 import { IPV6_HOP_LIMIT_DEFAULT, ipv6HopLimit, setIpv6HopLimit } from "../../../kernel/wire/ipv6.ts";
 import { clampTcpMss, TCP_RST, TCP_SYN, tcpFlags } from "../../../kernel/wire/tcp.ts";
-import { UDP_HEADER_LEN } from "../../../kernel/wire/udp.ts";
+import { UDP_HEADER_LEN, udpLength } from "../../../kernel/wire/udp.ts";
 import { Reason } from "../nat/counters.ts";
 import { type Decision, Verdict } from "../nat/decision.ts";
 import type { Guest } from "../nat/guest.ts";
 import { makeMap } from "../nat/make_map.ts";
 import { type MapClass, MapProto, type NatMap, Realm, remoteKey } from "../nat/map.ts";
 import { DHCP6_SERVER_PORT } from "../services/dhcp6.ts";
-import { toIpv4 } from "./dns_bridge.ts";
 import { errorOutbound6 } from "./errors6.ts";
 import { addFragment6 } from "./fragments6.ts";
 import { udp6Block } from "./icmp6_block.ts";
@@ -136,32 +135,37 @@ function echo(six: Nat6): Decision {
   return nat.decision.set(Verdict.Service, Reason.None, null, null);
 }
 
-/** A question to our name server: answered here, or sent to one of the host's. */
+/** To our name server: a datagram is a question for the relay; a connection goes to the relay's door of the host. */
 function toNameServer(six: Nat6, guest: Guest, way: Way6): Decision {
-  const { packet, relay, nat, config } = six;
-  const { block } = packet;
-  if (packet.proto === MapProto.Udp) {
-    block.own();
-    packet.read(block);
-    const data = relay.answer(packet.buf, packet.transport + UDP_HEADER_LEN, block.wp);
-    if (data !== null && !udp6IsSound(packet)) return drop6(six, block, Reason.BadTransport);
-    if (data !== null) {
-      nat.counters.dns++;
-      const ports = { srcPort: DNS_PORT, dstPort: packet.srcPort };
-      toGuest6(six, udp6Block({ src: config.dns!, dst: guest.addr, ...ports }, data), guest);
-      block.free();
-      return nat.decision.set(Verdict.Service, Reason.None, null, null);
-    }
-  }
-  // Segments of one connection must all go to one server; each question over UDP may go to another.
-  const kept = packet.proto === MapProto.Tcp && way.map !== null ? way.map.server : null;
-  way.real = kept ?? relay.server();
-  if (way.real === null || packet.proto === MapProto.Icmp) {
+  const { packet, nat } = six;
+  if (packet.proto === MapProto.Udp) return question(six, guest);
+  if (nat.nameDoor6 === null || packet.proto === MapProto.Icmp) {
     return refuse(six, guest, { reason: Reason.NoService, type: ICMP6_UNREACHABLE, code: ICMP6_UNREACHABLE_PORT });
   }
-  if (way.real.isV4) way.local = way.real.isLoopback ? nat.config.loopbackFrom : nat.config.hostAddr;
-  else if (way.real.isLoopback) way.local = IPV6_LOOPBACK;
+  way.real = nat.nameDoor6.addr;
+  way.realPort = nat.nameDoor6.port;
   return toMap(six, guest, way);
+}
+
+/** The question in the datagram that was read: its answer comes now or later. */
+function question(six: Nat6, guest: Guest): Decision {
+  const { packet, nat, config } = six;
+  const { block, srcPort } = packet;
+  block.own();
+  packet.read(block);
+  if (!udp6IsSound(packet)) return drop6(six, block, Reason.BadTransport);
+  const asker = {
+    ...{ owner: guest, port: srcPort, byTcp: false },
+    answer: (data: Uint8Array) => {
+      nat.counters.dns++;
+      const ends = { src: config.dns!, dst: guest.addr, srcPort: DNS_PORT, dstPort: srcPort };
+      toGuest6(six, udp6Block(ends, data), guest);
+    },
+  };
+  const { buf, transport } = packet;
+  nat.relay.ask(asker, { buf, at: transport + UDP_HEADER_LEN, end: transport + udpLength(buf, transport) }, nat.now);
+  block.free();
+  return nat.decision.set(Verdict.Service, Reason.None, null, null);
 }
 
 /** Sends the packet by the way's map, which is made if there is none. */
@@ -180,17 +184,10 @@ function toMap(six: Nat6, guest: Guest, way: Way6): Decision {
   if (packet.proto === MapProto.Tcp) clampMss(six);
   use(six, map, way);
   const hostPort = map.hostPort + packet.srcPort - map.guestPort;
-  if (way.real !== null && way.real.isV4) {
-    map.server = way.real;
-    toIpv4(packet, { src: way.local, dst: way.real, port: hostPort });
-  } else {
-    if (way.real !== null) packet.setDestination(way.real, packet.dstPort);
-    packet.setSource(way.local, hostPort);
-    if (way.realm === Realm.Dns) {
-      map.server = way.real;
-      setIpv6HopLimit(packet.buf, packet.at, IPV6_HOP_LIMIT_DEFAULT);
-    } else if (isRouted) setIpv6HopLimit(packet.buf, packet.at, hopLimit - 1);
-  }
+  if (way.real !== null) packet.setDestination(way.real, way.realPort === 0 ? packet.dstPort : way.realPort);
+  packet.setSource(way.local, hostPort);
+  if (way.realm === Realm.Dns) setIpv6HopLimit(packet.buf, packet.at, IPV6_HOP_LIMIT_DEFAULT);
+  else if (isRouted) setIpv6HopLimit(packet.buf, packet.at, hopLimit - 1);
   map.packetsOut++;
   // Not by way of the host: a program of its own that has the port at this address would take what is not for it.
   if (way.target !== null) return translateInbound6(six, block.own(), way.target, nat.now);

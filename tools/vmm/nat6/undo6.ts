@@ -8,6 +8,7 @@
  */
 
 import type { Block } from "../../../kernel/block.ts";
+import { DNS_PORT } from "../../../kernel/wire/dns.ts";
 import { ICMP6_PACKET_TOO_BIG, ICMP6_UNREACHABLE, ICMP6_UNREACHABLE_NO_ROUTE } from "../../../kernel/wire/icmp6.ts";
 import { IPV6_MTU_MIN, ipv6HopLimit, setIpv6HopLimit } from "../../../kernel/wire/ipv6.ts";
 import { Reason } from "../nat/counters.ts";
@@ -44,7 +45,8 @@ function restore(six: Nat6, map: NatMap): void {
   const { packet } = six;
   const { dst, dstPort, kind } = packet;
   packet.setSource(map.guest.addr, map.guestPort + packet.srcPort - map.hostPort);
-  packet.setDestination(calledBy6(six, map, dst), kind === Kind6.Query ? packet.srcPort : dstPort);
+  const port = map.realm === Realm.Dns ? DNS_PORT : dstPort;
+  packet.setDestination(calledBy6(six, map, dst), kind === Kind6.Query ? packet.srcPort : port);
   if (map.realm !== Realm.World || dst.isLoopback) return;
   setIpv6HopLimit(packet.buf, packet.at, Math.min(255, ipv6HopLimit(packet.buf, packet.at) + 1));
 }

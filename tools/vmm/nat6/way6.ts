@@ -28,6 +28,8 @@ export class Way6 implements MapEnds {
   map: NatMap | null = null;
   /** The remote as the host calls it; null: the same. */
   real: IpAddr | null = null;
+  /** Its port there, of the name server's door; 0: the same. */
+  realPort = 0;
   /** The host's address for it. */
   local: IpAddr = IP_UNSPECIFIED;
   /** It answers what came in by a forward. */
@@ -53,6 +55,7 @@ export function findWay6(six: Nat6, guest: Guest, ends: Ends6): Way6 {
   way.remoteWord = keys.of(ends.remote);
   way.remotePort = ends.remotePort;
   way.map = way.real = way.target = null;
+  way.realPort = 0;
   way.isAnswer = false;
   way.local = config.hostAddr;
   const group = guest.forwards.size === 0 ? undefined : guest.forwards.get(way.proto << 16 | way.guestPort);

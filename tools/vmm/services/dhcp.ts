@@ -8,8 +8,13 @@
  * nothing of (authoritative). Of the options, those that the client lists are sent if we have them, in its order;
  * without a list all. The client's identifier comes back to it (RFC 6842).
  *
- * Limits: {@link LEASES_MAX} leases; an offer is held for {@link OFFER_MS}, a declined address kept away for
- * {@link DECLINED_MS}. No relays (`giaddr`).
+ * A message without a type is BOOTP's (RFC 1534): it gets an address for good, options that are not DHCP's own, and 300
+ * bytes.
+ *
+ * Of a search list that a client has no room for the first names are sent (RFC 3397, compressed).
+ *
+ * Limits: {@link LEASES_MAX} leases, {@link BOOTP_MAX} of them without an end; an offer is held for {@link OFFER_MS},
+ * a declined address kept away for {@link DECLINED_MS}. No relays (`giaddr`).
  *
  * @module
  */
@@ -52,15 +57,18 @@ import {
   encodeDhcpNumber,
   encodeDhcpText,
 } from "../../../kernel/wire/dhcp.ts";
-import { concatBytes } from "../../../kernel/wire/bytes.ts";
-import { encodeDnsName } from "../../../kernel/wire/dns_name.ts";
+import { encodeDnsName, encodeDnsNames } from "../../../kernel/wire/dns_name.ts";
 import { IpAddr, IPV4_UNSPECIFIED } from "../../../kernel/wire/ip_addr.ts";
 
 /** Most leases: a /24 without its router. */
 export const LEASES_MAX = 253;
+/** Most addresses that are given for good, so that BOOTP cannot take them all away from DHCP. */
+export const BOOTP_MAX = 64;
 /** IP packets that every client takes (RFC 2131 2); headers before a message. */
 const LEN_MIN = 576;
 const UDP_IP_HEADERS = 28;
+/** Every message of BOOTP (RFC 951 3): 64 bytes for options. */
+const BOOTP_LEN = 300;
 /** How long an offered address waits for its request. */
 export const OFFER_MS = 60_000;
 /** How long an address stays away after a client found somebody else there. */
@@ -102,10 +110,19 @@ export interface Lease {
 /** A DHCP server. */
 export class DhcpServer {
   readonly #leases = new Map<number, Lease>();
-  readonly #options: ReadonlyMap<number, Uint8Array>;
+  #options: ReadonlyMap<number, Uint8Array>;
+  /** Domains that can be written. */
+  #search: readonly string[];
 
   constructor(readonly config: DhcpConfig) {
+    this.#search = namesOf(config.search);
     this.#options = optionsOf(config);
+  }
+
+  /** There are other name servers and domains now: clients hear of them when they renew. */
+  setNames(names: Pick<DhcpConfig, "nameServers" | "domain" | "search">): void {
+    this.#search = namesOf(names.search);
+    this.#options = optionsOf({ ...this.config, ...names });
   }
 
   /** Addresses that are leased, offered or declined. */
@@ -126,6 +143,7 @@ export class DhcpServer {
     const { options, ciaddr } = message;
     const server = dhcpAddrs(options, DHCP_OPTION_SERVER_ID)[0];
     const isForUs = server === undefined || server.equals(this.config.router);
+    if (!options.has(DHCP_OPTION_TYPE)) return this.#bootp(message, now);
     switch (dhcpType(message)) {
       case DHCP_DISCOVER:
         return this.#offer(message, now);
@@ -145,6 +163,28 @@ export class DhcpServer {
       default:
         return null;
     }
+  }
+
+  /** RFC 951 7.3, RFC 1534 2: a client that knows its address only wants options; a server with a name is another. */
+  #bootp(message: DhcpMessage, now: number): DhcpMessage | null {
+    const { chaddr, ciaddr, sname } = message;
+    if (sname !== "") return null;
+    if (!ciaddr.isUnspecified) return this.#bootpReply(message, IPV4_UNSPECIFIED);
+    const addr = this.#choose(chaddr.key, undefined, now);
+    if (addr === null) return null;
+    const isOld = this.#leases.get(addr.w3)?.expires === Infinity;
+    const forGood = [...this.#leases.values()].filter(({ expires }) => expires === Infinity);
+    if (!isOld && forGood.length >= BOOTP_MAX) return null;
+    this.#free(chaddr.key, () => true);
+    this.#leases.set(addr.w3, { addr, mac: chaddr.key, expires: Infinity, isOffer: false });
+    return this.#bootpReply(message, addr);
+  }
+
+  #bootpReply(message: DhcpMessage, yiaddr: IpAddr): DhcpMessage {
+    const { xid, broadcast, ciaddr, chaddr } = message;
+    const addrs = { ciaddr, yiaddr, siaddr: IPV4_UNSPECIFIED, giaddr: IPV4_UNSPECIFIED, chaddr };
+    const fields = { op: DHCP_BOOT_REPLY, hops: 0, xid, secs: 0, broadcast, sname: "", file: "" };
+    return this.#fitted({ ...fields, ...addrs, options: new Map(this.#wanted(message)) }, BOOTP_LEN);
   }
 
   #offer(message: DhcpMessage, now: number): DhcpMessage | null {
@@ -251,7 +291,8 @@ export class DhcpServer {
     if (!isNak) { for (const [code, bytes] of this.#wanted(message)) all.set(code, bytes); }
     const id = message.options.get(DHCP_OPTION_CLIENT_ID);
     if (id !== undefined) all.set(DHCP_OPTION_CLIENT_ID, id);
-    return fitted(
+    const asked = dhcpNumber(message.options, DHCP_OPTION_MAX_LEN) ?? 0;
+    return this.#fitted(
       {
         ...{ op: DHCP_BOOT_REPLY, hops: 0, xid: message.xid, secs: 0, broadcast: message.broadcast || isNak },
         ciaddr: dhcpType(message) === DHCP_DISCOVER || isNak ? IPV4_UNSPECIFIED : message.ciaddr,
@@ -261,9 +302,21 @@ export class DhcpServer {
         chaddr: message.chaddr,
         ...{ sname: "", file: "", options: all },
       },
-      dhcpNumber(message.options, DHCP_OPTION_MAX_LEN),
-      this.config.mtu,
+      Math.min(this.config.mtu, Math.max(LEN_MIN, asked)) - UDP_IP_HEADERS,
     );
+  }
+
+  /** `message` in `max` bytes: of the search list the first names, then without what a client can do without. */
+  #fitted(message: DhcpMessage, max: number): DhcpMessage {
+    const options = new Map(message.options);
+    const isTooLong = () => dhcpLen({ ...message, options }) > max;
+    for (let count = this.#search.length - 1; count >= 0 && options.has(DHCP_OPTION_DOMAIN_SEARCH); count--) {
+      if (!isTooLong()) break;
+      if (count === 0) options.delete(DHCP_OPTION_DOMAIN_SEARCH);
+      else options.set(DHCP_OPTION_DOMAIN_SEARCH, encodeDnsNames(this.#search.slice(0, count))!);
+    }
+    for (const code of DISPENSABLE) if (isTooLong()) options.delete(code);
+    return { ...message, options };
   }
 
   /** The options that the client listed, in its order (but the mask before the routers); all if it listed none. */
@@ -286,16 +339,8 @@ export class DhcpServer {
 
 /** What is left out first of a message that a client cannot take: names are of use, addresses are needed. */
 const DISPENSABLE = [
-  ...[DHCP_OPTION_DOMAIN_SEARCH, DHCP_OPTION_DOMAIN, DHCP_OPTION_HOST_NAME, DHCP_OPTION_MESSAGE, DHCP_OPTION_CLIENT_ID],
+  ...[DHCP_OPTION_DOMAIN, DHCP_OPTION_HOST_NAME, DHCP_OPTION_MESSAGE, DHCP_OPTION_CLIENT_ID],
 ];
-
-/** `message` in the length that its client and the link take: an IP packet of `asked` bytes, of 576 at least. */
-function fitted(message: DhcpMessage, asked: number | null, mtu: number): DhcpMessage {
-  const max = Math.min(mtu, Math.max(LEN_MIN, asked ?? 0)) - UDP_IP_HEADERS;
-  const options = new Map(message.options);
-  for (const code of DISPENSABLE) if (dhcpLen({ ...message, options }) > max) options.delete(code);
-  return { ...message, options };
-}
 
 /** Everything that a client can be told of its network. */
 function optionsOf(config: DhcpConfig): Map<number, Uint8Array> {
@@ -309,7 +354,12 @@ function optionsOf(config: DhcpConfig): Map<number, Uint8Array> {
   if (nameServers.length > 0) options.set(DHCP_OPTION_DNS_SERVERS, encodeDhcpAddrs(nameServers));
   if (hostName !== "") options.set(DHCP_OPTION_HOST_NAME, encodeDhcpText(hostName));
   if (domain !== "") options.set(DHCP_OPTION_DOMAIN, encodeDhcpText(domain));
-  const names = search.map(encodeDnsName).filter((bytes) => bytes !== null);
-  if (names.length > 0) options.set(DHCP_OPTION_DOMAIN_SEARCH, concatBytes(names));
+  const names = namesOf(search);
+  if (names.length > 0) options.set(DHCP_OPTION_DOMAIN_SEARCH, encodeDnsNames(names)!);
   return options;
+}
+
+/** Names that can be written: config refuses others, but this is no place to throw. */
+function namesOf(search: readonly string[]): string[] {
+  return search.filter((name) => encodeDnsName(name) !== null);
 }

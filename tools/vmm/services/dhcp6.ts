@@ -33,6 +33,8 @@ const ADDRESS_OPTIONS = [DHCP6_OPTION_IA_NA, 4, 25];
 const DUID_LL = 3;
 const HARDWARE_ETHERNET = 1;
 const OPTIONS_MAX = 64;
+/** Most bytes of domains: with all else the reply fits an MTU of 1280. */
+const DOMAINS_LEN_MAX = 1024;
 
 /** What it tells. */
 export interface Dhcp6Config {
@@ -75,9 +77,22 @@ export function answerDhcp6(config: Dhcp6Config, buf: Uint8Array, at: number, en
     nameServers.forEach((addr, i) => addr.put(addrs, i * IP_ADDR_LEN));
     parts.push(option(DHCP6_OPTION_DNS_SERVERS, addrs));
   }
-  const names = concatBytes(search.map(encodeDnsName).filter((bytes) => bytes !== null));
+  const names = domainList(search);
   if (names.length > 0 && wants(asked, DHCP6_OPTION_DOMAIN_LIST)) parts.push(option(DHCP6_OPTION_DOMAIN_LIST, names));
   return concatBytes(parts);
+}
+
+/** The domains, never compressed (RFC 8415 10): the first of them, if they are too many. */
+function domainList(search: readonly string[]): Uint8Array {
+  const list: Uint8Array[] = [];
+  let length = 0;
+  for (const name of search.map(encodeDnsName)) {
+    if (name === null) continue;
+    length += name.length;
+    if (length > DOMAINS_LEN_MAX) break;
+    list.push(name);
+  }
+  return concatBytes(list);
 }
 
 /** Whether the client listed the option, or listed nothing. */

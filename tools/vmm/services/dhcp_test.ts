@@ -7,6 +7,7 @@ import {
   DHCP_DECLINE,
   DHCP_DISCOVER,
   DHCP_INFORM,
+  DHCP_LEN_MIN,
   DHCP_NAK,
   DHCP_OFFER,
   DHCP_OPTION_DNS_SERVERS,
@@ -33,14 +34,14 @@ import {
   emitDhcp,
   encodeDhcpAddrs,
   encodeDhcpNumber,
-  encodeDhcpText,
   parseDhcp,
 } from "../../../kernel/wire/dhcp.ts";
+import { encodeDnsNames, parseDnsName } from "../../../kernel/wire/dns_name.ts";
 import { IPV4_UNSPECIFIED } from "../../../kernel/wire/ip_addr.ts";
 import { MacAddr } from "../../../kernel/wire/mac_addr.ts";
 import { fuzz } from "../../../tests/kit/fuzz.ts";
 import { ip } from "../../../tests/kit/ip_fixture.ts";
-import { DECLINED_MS, type DhcpConfig, DhcpServer, LEASES_MAX, OFFER_MS } from "./dhcp.ts";
+import { BOOTP_MAX, DECLINED_MS, type DhcpConfig, DhcpServer, LEASES_MAX, OFFER_MS } from "./dhcp.ts";
 
 const config: DhcpConfig = {
   router: ip("10.0.2.2"),
@@ -105,6 +106,7 @@ Deno.test("akaros 24: discover, offer, request, ack, with our server identifier,
     const times = [DHCP_OPTION_LEASE_TIME, DHCP_OPTION_RENEWAL_TIME, DHCP_OPTION_REBINDING_TIME, DHCP_OPTION_MTU];
     assertEquals(times.map((code) => dhcpNumber(answer.options, code)), [3600, 1800, 3150, 1400]);
     assertEquals(dhcpText(answer.options, DHCP_OPTION_HOST_NAME), "guest");
+    // `example.net` has nothing in common with `example.org` that a pointer could lead to.
     assertEquals(answer.options.get(DHCP_OPTION_DOMAIN_SEARCH)?.length, 26);
     assertEquals([answer.xid, `${answer.giaddr}`, `${answer.siaddr}`, answer.chaddr], [
       0xabcdef01,
@@ -129,11 +131,9 @@ Deno.test("The parameter list decides which options come, and in which order", (
 });
 
 Deno.test("A search list is written in pieces (RFC 3396, 3397), if the client takes so much", () => {
-  const search = Array.from({ length: 12 }, (_, i) => `department-${i}.office.example.org`);
+  const search = Array.from({ length: 30 }, (_, i) => `department-${i}.office.example.org`);
   const { say } = server({ search });
-  const encoded = new Uint8Array(
-    search.flatMap((name) => [...name.split(".").flatMap((label) => [label.length, ...encodeDhcpText(label)]), 0]),
-  );
+  const encoded = encodeDnsNames(search)!;
   const room = (size: number) => ({
     options: new Map([[DHCP_OPTION_TYPE, new Uint8Array([1])], [57, encodeDhcpNumber(size, 2)]]),
   });
@@ -148,7 +148,9 @@ Deno.test("A search list is written in pieces (RFC 3396, 3397), if the client ta
   // Who says nothing takes 576 bytes: addresses come before names.
   for (const small of [say(DHCP_DISCOVER)!, say(DHCP_DISCOVER, { fields: room(100) })!]) {
     assert(dhcpLen(small) <= 548);
-    assertEquals([small.options.has(DHCP_OPTION_DOMAIN_SEARCH), small.options.has(DHCP_OPTION_ROUTERS)], [false, true]);
+    assertEquals(small.options.has(DHCP_OPTION_ROUTERS), true);
+    const some = small.options.get(DHCP_OPTION_DOMAIN_SEARCH)!;
+    assert(some.length < encoded.length && some.length > 100, "the first names");
   }
 });
 
@@ -235,12 +237,56 @@ Deno.test("A full network has nothing to offer; leases that are over make room",
   assertEquals(told(say(DHCP_DISCOVER, { from: 999, now: 3_600_000 }))?.[0], DHCP_OFFER);
 });
 
-Deno.test("akaros 18: no type, unknown types, replies, relays: silence", () => {
+Deno.test("RFC 1534: a message without a type is BOOTP's: an address for good, no option of DHCP's, 300 bytes", () => {
+  const { dhcp, say } = server({ search: Array.from({ length: 20 }, (_, i) => `sub${i}.example.org`) });
+  const bootp = { options: new Map<number, Uint8Array>() };
+  const answer = say(0, { from: 1, fields: bootp })!;
+  assertEquals([answer.op, `${answer.yiaddr}`, dhcpLen(answer)], [2, "10.0.2.15", DHCP_LEN_MIN]);
+  assertEquals([...answer.options.keys()].filter((code) => code >= 50 && code <= 61), []);
+  assertEquals(dhcpAddrs(answer.options, DHCP_OPTION_ROUTERS).map(String), ["10.0.2.2"]);
+  assertEquals(`${say(0, { from: 1, fields: bootp, now: 1e12 })!.yiaddr}`, "10.0.2.15", "for good");
+  assertEquals(`${say(DHCP_DISCOVER, { from: 2, now: 1e12 })!.yiaddr}`, "10.0.2.16");
+  // Who knows its address wants options only; who wants another server gets nothing.
+  const known = say(0, { from: 3, fields: { ...bootp, ciaddr: ip("10.0.2.99") } })!;
+  assertEquals([`${known.yiaddr}`, `${known.ciaddr}`], ["0.0.0.0", "10.0.2.99"]);
+  assertEquals(say(0, { from: 4, fields: { ...bootp, sname: "other" } }), null);
+  for (let from = 10; from < 200; from++) say(0, { from, fields: bootp });
+  assertEquals(dhcp.leases.filter(({ expires }) => expires === Infinity).length, BOOTP_MAX);
+  assertEquals(told(say(DHCP_DISCOVER, { from: 999 }))?.[0], DHCP_OFFER);
+});
+
+Deno.test("Domains of any number: compressed, in pieces, and of too many the first (RFC 3397, RFC 3396)", () => {
+  const search = Array.from({ length: 200 }, (_, i) => `department-${i}.office.example.org`);
+  const { say } = server({ search });
+  for (const [room, least] of [[0, 8], [1500, 60]] as const) {
+    const options = new Map([[DHCP_OPTION_TYPE, new Uint8Array([1])], [57, encodeDhcpNumber(room, 2)]]);
+    const answer = say(DHCP_DISCOVER, { fields: { options } })!;
+    assert(dhcpLen(answer) <= Math.max(room, 576) - 28);
+    const bytes = answer.options.get(DHCP_OPTION_DOMAIN_SEARCH)!;
+    const names: string[] = [];
+    for (let at = 0; at < bytes.length;) {
+      const one = parseDnsName(bytes, at, bytes.length, 0)!;
+      names.push(one.name);
+      at = one.next;
+    }
+    assert(names.length >= least, `${names.length}`);
+    assertEquals(names, search.slice(0, names.length));
+  }
+});
+
+Deno.test("New name servers and domains are told from then on", () => {
+  const { dhcp, say } = server();
+  dhcp.setNames({ nameServers: [ip("192.0.2.1")], search: ["new.test"], domain: "new.test" });
+  const { options } = say(DHCP_DISCOVER)!;
+  assertEquals(dhcpAddrs(options, 6).map(String), ["192.0.2.1"]);
+  assertEquals([dhcpText(options, 15), options.get(DHCP_OPTION_DOMAIN_SEARCH)?.length], ["new.test", 10]);
+});
+
+Deno.test("akaros 18: unknown types, replies, relays: silence", () => {
   const { say } = server();
   for (const type of [0, 2, 5, 6, 9, 255]) assertEquals(say(type), null);
   assertEquals(say(DHCP_DISCOVER, { fields: { op: 2 } }), null);
   assertEquals(say(DHCP_DISCOVER, { fields: { giaddr: ip("10.0.0.1") } }), null);
-  assertEquals(say(DHCP_DISCOVER, { fields: { options: new Map() } }), null);
 });
 
 Deno.test("Whatever clients say, no two have one address, and every answer can be written and read", () => {

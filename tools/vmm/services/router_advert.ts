@@ -11,6 +11,7 @@ import { concatBytes, put16, put32 } from "../../../kernel/wire/bytes.ts";
 import { encodeDnsName } from "../../../kernel/wire/dns_name.ts";
 import { ICMP6_ROUTER_ADVERT } from "../../../kernel/wire/icmp6.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
+import { IPV6_HEADER_LEN } from "../../../kernel/wire/ipv6.ts";
 import type { MacAddr } from "../../../kernel/wire/mac_addr.ts";
 import { emitNd, ndLen, type RouterAdvert } from "../../../kernel/wire/nd.ts";
 
@@ -27,6 +28,8 @@ const INTERVAL_MAX_MS = 600_000;
 const INITIAL_COUNT = 3;
 const INITIAL_INTERVAL_MS = 16_000;
 const OPTION_DNSSL = 31;
+/** Length of an option in units of 8 bytes: one byte. */
+const UNITS_MAX = 255;
 
 /** What the link is. */
 export interface AdvertConfig {
@@ -51,14 +54,26 @@ export function routerAdvert({ mac, mtu, prefix, nameServers, search }: AdvertCo
   };
   const bytes = new Uint8Array(ndLen(advert));
   emitNd(advert, bytes, 0);
-  return concatBytes([bytes, searchOption(search)]);
+  return concatBytes([bytes, searchOption(search, mtu - IPV6_HEADER_LEN - bytes.length)]);
 }
 
-/** The domains to search (RFC 8106 5.2), padded to units of 8 bytes. */
-function searchOption(search: readonly string[]): Uint8Array {
-  const names = concatBytes(search.map(encodeDnsName).filter((bytes) => bytes !== null));
+/**
+ * The domains to search (RFC 8106 5.2), uncompressed, padded to units of 8 bytes: the first of them, as many as fit
+ * `room` bytes and one option, as an advertisement must not be cut (RFC 6980).
+ */
+function searchOption(search: readonly string[], room: number): Uint8Array {
+  const unitsMax = Math.min(UNITS_MAX, Math.floor(room / 8));
+  const fitting: Uint8Array[] = [];
+  let length = 0;
+  for (const name of search.map(encodeDnsName)) {
+    if (name === null) continue;
+    if (1 + Math.ceil((length + name.length) / 8) > unitsMax) break;
+    fitting.push(name);
+    length += name.length;
+  }
+  const names = concatBytes(fitting);
   const units = 1 + Math.ceil(names.length / 8);
-  if (names.length === 0 || units > 255) return new Uint8Array(0);
+  if (names.length === 0) return new Uint8Array(0);
   const option = new Uint8Array(units * 8);
   put16(option, 0, OPTION_DNSSL << 8 | units);
   put32(option, 4, LIFETIME_S);

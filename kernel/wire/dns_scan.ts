@@ -1,0 +1,66 @@
+/**
+ * What a relay has to know of a DNS message: its header, its one question, and its OPT record; nothing else is read.
+ *
+ * Path: services/dns → dns_scan → dns_name.
+ *
+ * `parseDns` refuses a message with any malformed record; a relay passes on what it does not understand (an update of
+ * RFC 2136 has A records without an address). So records are only walked over here: name, type, class, ttl, length.
+ *
+ * Limits: an OPT record is looked for in the additional section only (RFC 6891 6.1.1).
+ *
+ * @module
+ */
+
+import { get16, get32 } from "./bytes.ts";
+import { DNS_HEADER_LEN, type DnsFlags, type DnsQuestion, parseDnsFlags } from "./dns.ts";
+import { parseDnsName, sameDnsName } from "./dns_name.ts";
+import { DNS_TYPE_OPT, type DnsEdns, dnsEdnsOf } from "./dns_record.ts";
+
+const FIXED_LEN = 10;
+
+/** What was found. */
+export interface DnsScan {
+  readonly id: number;
+  readonly flags: DnsFlags;
+  readonly questionCount: number;
+  /** The first question; null if there is none. */
+  readonly question: DnsQuestion | null;
+  /** OPT records among the additionals: more than one is a format error (RFC 6891 6.1.1). */
+  readonly optCount: number;
+  readonly edns: DnsEdns | null;
+  /** Whether every record lies inside the message. */
+  readonly isWhole: boolean;
+}
+
+/** Looks at the message from `at` to `end`; null without a whole header. Bytes behind the last record are ignored. */
+export function scanDns(buf: Uint8Array, at: number, end: number): DnsScan | null {
+  if (end - at < DNS_HEADER_LEN) return null;
+  const count = (index: number) => get16(buf, at + 4 + 2 * index);
+  const found = { question: null as DnsQuestion | null, optCount: 0, edns: null as DnsEdns | null, isWhole: false };
+  const scan = { id: get16(buf, at), flags: parseDnsFlags(get16(buf, at + 2)), questionCount: count(0) };
+  let next = at + DNS_HEADER_LEN;
+  for (let i = 0; i < count(0); i++) {
+    const name = parseDnsName(buf, next, end, at);
+    if (name === null || end - name.next < 4) return { ...scan, ...found };
+    found.question ??= { name: name.name, type: get16(buf, name.next), class: get16(buf, name.next + 2) };
+    next = name.next + 4;
+  }
+  const records = count(1) + count(2) + count(3);
+  for (let i = 0; i < records; i++) {
+    const record = parseDnsName(buf, next, end, at);
+    if (record === null || end - record.next < FIXED_LEN) return { ...scan, ...found };
+    const { next: fixed } = record;
+    next = fixed + FIXED_LEN + get16(buf, fixed + 8);
+    if (next > end) return { ...scan, ...found };
+    if (i < count(1) + count(2) || get16(buf, fixed) !== DNS_TYPE_OPT || record.name !== ".") continue;
+    found.optCount++;
+    found.edns ??= dnsEdnsOf(get16(buf, fixed + 2), get32(buf, fixed + 4));
+  }
+  found.isWhole = true;
+  return { ...scan, ...found };
+}
+
+/** Whether an answer's question is the one that was asked; names differ in no more than case (RFC 4343). */
+export function sameDnsQuestion(a: DnsQuestion, b: DnsQuestion): boolean {
+  return a.type === b.type && a.class === b.class && sameDnsName(a.name, b.name);
+}
