@@ -60,6 +60,25 @@ machineTest("netd: forwards come and go by natctl, and by slirp4netns' API", net
   assertEquals((await ask({ execute: "fly" })).error.desc, "bad request: unknown execute");
 });
 
+machineTest(
+  "netd: a forward takes the port of a guest's open connection, which goes on",
+  netdNeeds("curl", "socat"),
+  async () => {
+    await using lab = await openNetdLab({ guestServers: true });
+    const served = lab.inWorld(["timeout", "15", "socat", "TCP-LISTEN:7007,reuseaddr", "EXEC:cat"]);
+    const words = "(sleep 1; echo one; sleep 5; echo two)";
+    const talk = `${words} | timeout 15 socat -t 2 - TCP:${WORLD}:7007,sourceport=8001`;
+    const heard = lab.inGuest(["sh", "-c", talk]);
+    const isOpen = async () => (await lab.natctl("maps", "tcp")).text.includes("!8001 world established");
+    for (let i = 0; i < 10 && !await isOpen(); i++);
+    assertEquals(await lab.natctl("add", "tcp:8001:8080"), { code: 0, text: `tcp:8001:8080 ${GUEST} 0 0\n` });
+    assertEquals(await lab.worldMust("curl", "-sS", "-m", "2", `http://${UPLINK}:8001/whoami`), PEER);
+    const listed = (await lab.natctl("maps", "tcp")).text;
+    assertMatch(listed, new RegExp(`^tcp ${GUEST}!8001 \\*!8001 world established `, "m"));
+    assertEquals([(await heard).text, (await served).code], ["one\ntwo\n", 0]);
+  },
+);
+
 machineTest("natctl: whom it cannot ask is named, a bad command line is status 2", netdNeeds(), async () => {
   const tries: [string[], number, string][] = [
     [["--socket", "/nowhere/api.sock", "list"], 1, "natctl: Cannot ask /nowhere/api.sock: No such file or directory"],

@@ -172,6 +172,9 @@ export class NatProgram {
 
   /** Runs one command as the control channel does. */
   command(text: string): string {
+    // What waits goes first: a packet must not find a port that changes hands without an owner: the host would
+    // reset a connection that a new forward is to carry.
+    this.#clock.jobs.run();
     return runNatCommand(this.nat, text, this.#clock.now());
   }
 
