@@ -40,7 +40,7 @@ export function fuzz(usual: number): FuzzParameters {
 
 /** As {@link fuzz}, for a property over {@link sequences}: `usual` steps in all. Each step that runs is a case. */
 export function fuzzSteps(usual: number): FuzzParameters {
-  return parameters(usual * 2 / STEPS_MAX, () => {});
+  return parameters(usual * 3 / STEPS_MAX, () => {});
 }
 
 /** Sequences of steps. */
