@@ -21,6 +21,9 @@ const USAGE = `Usage: deno task test [options]
 const PARTS = ["static", "unit", "stories", "machine"] as const;
 type Part = (typeof PARTS)[number];
 
+/** Where every property test starts: of AKARINO_SEED, or new each time; printed, so that a run can be repeated. */
+const SEED = Deno.env.get("AKARINO_SEED") ?? `${crypto.getRandomValues(new Uint32Array(1))[0]! >>> 1}`;
+
 /** A step that hangs is ended after this; a usual one takes seconds, unless property tests are multiplied. */
 const STEP_LIMIT_MS = Deno.env.has("AKARINO_FUZZ") ? 3_600_000 : 300_000;
 
@@ -106,7 +109,12 @@ async function runStep(step: Step): Promise<Outcome> {
     args: step.args,
     cwd: ROOT,
     // Many of the tools that machine tests use live in sbin.
-    env: { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", PATH: `${Deno.env.get("PATH") ?? ""}:/usr/sbin:/sbin` },
+    env: {
+      NO_COLOR: "1",
+      DENO_NO_UPDATE_CHECK: "1",
+      AKARINO_SEED: SEED,
+      PATH: `${Deno.env.get("PATH") ?? ""}:/usr/sbin:/sbin`,
+    },
     stdout: "piped",
     stderr: "piped",
     signal: AbortSignal.timeout(STEP_LIMIT_MS),
@@ -183,6 +191,7 @@ async function main(): Promise<number> {
     return options === USAGE ? 0 : 2;
   }
   const steps = planSteps(options.filter).filter((step) => options.only.includes(step.part));
+  console.log(`property tests start from AKARINO_SEED=${SEED}`);
   const sum = await runAll(steps, options.verbose);
   const tooFew = sum.cases < options.cases;
   console.log(`\n${sum.cases} property cases${tooFew ? `: fewer than the ${options.cases} asked for` : ""}`);

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { KernelError } from "../../kernel/error.ts";
-import { fuzz } from "../../tests/kit/fuzz.ts";
+import { fuzzSteps, sequences } from "../../tests/kit/fuzz.ts";
 import { GROUPS_MAX } from "./ether_conv.ts";
 import { Bench, frame, refusal } from "./kit_test.ts";
 import { NETIF_VERBS } from "./netif_ctl.ts";
@@ -80,19 +80,21 @@ Deno.test("any text in ctl throws nothing but KernelError and leaves the tables 
     fc.uint8Array({ maxLength: 100 }),
     fc.oneof(group, fc.tuple(verb, word).map((words) => words.join(" "))).map((line) => new TextEncoder().encode(line)),
   );
-  const bench = new Bench();
-  const { ctl, data, number } = bench.conv();
   fc.assert(
-    fc.property(text, (bytes) => {
-      try {
-        bench.dev.write(ctl, bytes, 0);
-      } catch (error) {
-        assert(error instanceof KernelError);
+    fc.property(sequences(text), (steps) => {
+      const bench = new Bench();
+      const { ctl, data, number } = bench.conv();
+      for (const bytes of steps) {
+        try {
+          bench.dev.write(ctl, bytes, 0);
+        } catch (error) {
+          assert(error instanceof KernelError);
+        }
+        assert(bench.dev.nic(0).convs[number]!.groups.size <= GROUPS_MAX);
+        assert(bench.dev.nic(0).promiscuous <= 1);
       }
-      assert(bench.dev.nic(0).convs[number]!.groups.size <= GROUPS_MAX);
-      assert(bench.dev.nic(0).promiscuous <= 1);
+      bench.count(data);
     }),
-    fuzz(1000),
+    fuzzSteps(1000),
   );
-  bench.count(data);
 });

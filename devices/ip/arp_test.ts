@@ -8,7 +8,7 @@ import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { MAC_BROADCAST, MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { etherDst } from "../../kernel/wire/ethernet.ts";
 import { refusal, refusalCode } from "../../tests/kit/dev.ts";
-import { fuzz } from "../../tests/kit/fuzz.ts";
+import { fuzz, fuzzSteps, sequences } from "../../tests/kit/fuzz.ts";
 import { ARP_LIFE_MS } from "./arp.ts";
 import { NEIGHBOR_DEFEND_MS, NEIGHBOR_HOLD_MAX, NEIGHBOR_RETRY_MS } from "./neighbor_table.ts";
 import { runArpCtl } from "./arp_ctl.ts";
@@ -335,16 +335,18 @@ Deno.test("ArpTable.ctl() of random words never throws anything but KernelError"
     fc.constantFrom("add", "del", "flush", "ether", "10.0.0.2", "10.0.0.1", "020000000002", "8.8.8.8", "fe80::1"),
     fc.string({ maxLength: 14 }),
   );
-  const at = host();
   fc.assert(
-    fc.property(fc.array(word, { maxLength: 5 }), (words) => {
-      try {
-        runArpCtl(at.stack, words);
-      } catch (error) {
-        if (!(error instanceof KernelError)) throw error;
+    fc.property(sequences(fc.array(word, { maxLength: 5 })), (steps) => {
+      const at = host();
+      for (const words of steps) {
+        try {
+          runArpCtl(at.stack, words);
+        } catch (error) {
+          if (!(error instanceof KernelError)) throw error;
+        }
+        at.stack.arp.format();
       }
-      at.stack.arp.format();
     }),
-    fuzz(500),
+    fuzzSteps(500),
   );
 });

@@ -2,10 +2,9 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import fc from "fast-check";
-import { Open } from "../../kernel/chan.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { refusal, refusalCode, writeText } from "../../tests/kit/dev.ts";
-import { fuzz } from "../../tests/kit/fuzz.ts";
+import { fuzzSteps, sequences } from "../../tests/kit/fuzz.ts";
 import { ipFixture, PEER, udpPacket, US } from "../../tests/kit/ip_fixture.ts";
 import { ConvState } from "./proto.ts";
 
@@ -181,23 +180,26 @@ Deno.test("Random and nearly right commands on ctl throw only KernelError and le
     )
       .map(([verb, args]) => new TextEncoder().encode([verb, ...args].join(" "))),
   );
-  const ip = ipFixture();
   fc.assert(
-    fc.property(fc.constantFrom("udp", "icmp", "raw"), fc.array(commands, { maxLength: 12 }), (proto, list) => {
-      const conv = ip.conv(proto);
-      for (const bytes of list) {
-        try {
-          writeText(conv.ctl, bytes);
-        } catch (error) {
-          assert(error instanceof KernelError);
+    fc.property(
+      sequences(fc.tuple(fc.constantFrom("udp", "icmp", "raw"), fc.array(commands, { maxLength: 12 }))),
+      (steps) => {
+        const ip = ipFixture();
+        for (const [proto, list] of steps) {
+          const conv = ip.conv(proto);
+          for (const bytes of list) {
+            try {
+              writeText(conv.ctl, bytes);
+            } catch (error) {
+              assert(error instanceof KernelError);
+            }
+            assert(conv.conv.entries.length <= 1);
+          }
+          conv.close();
+          assertEquals([conv.conv.space.table.length, conv.conv.space.ports.length], [0, 0]);
         }
-        assert(conv.conv.entries.length <= 1);
-      }
-      conv.close();
-      assertEquals([conv.conv.space.table.length, conv.conv.space.ports.length], [0, 0]);
-    }),
-    fuzz(150),
+      },
+    ),
+    fuzzSteps(150),
   );
-  const stats = ip.open("udp/stats", Open.Read);
-  ip.dev.close(stats);
 });

@@ -17,7 +17,7 @@ import {
 } from "../../kernel/wire/icmp.ts";
 import { parseIpv4 } from "../../kernel/wire/ipv4.ts";
 import { refusal, refusalCode } from "../../tests/kit/dev.ts";
-import { fuzz } from "../../tests/kit/fuzz.ts";
+import { fuzzSteps, sequences } from "../../tests/kit/fuzz.ts";
 import {
   echoPacket,
   icmpErrorPacket,
@@ -167,9 +167,6 @@ Deno.test("Defect 6: an error about an echo from a bypassed identifier comes to 
 });
 
 Deno.test("Random bytes as ICMP never throw and leave no queue above its limit", () => {
-  const ip = ipFixture();
-  const icmp = ip.conv("icmp", `connect ${PEER}!1 77`);
-  const bypassed = ip.conv("icmp", "bypass 1-50");
   const samples = [
     echoPacket({ id: 77, reply: true }),
     icmpErrorPacket({ type: ICMP_UNREACHABLE, code: 1, packet: echoPacket({ src: US, dst: PEER, id: 3 }) }),
@@ -183,34 +180,42 @@ Deno.test("Random bytes as ICMP never throw and leave no queue above its limit",
   );
   const random = fc.uint8Array({ maxLength: 80 }).map((payload) => ipPacket({ protocol: 1, payload }));
   fc.assert(
-    fc.property(fc.oneof(damaged, random), (packet) => {
-      ip.inject(packet);
-      ip.sent();
-      assert(icmp.conv.rq.length <= ICMP_QUEUE_LIMIT + 65536);
-      try {
-        icmp.read();
-        bypassed.read();
-      } catch (error) {
-        assert(error instanceof KernelError);
+    fc.property(sequences(fc.oneof(damaged, random)), (steps) => {
+      const ip = ipFixture();
+      const icmp = ip.conv("icmp", `connect ${PEER}!1 77`);
+      const bypassed = ip.conv("icmp", "bypass 1-50");
+      for (const packet of steps) {
+        ip.inject(packet);
+        ip.sent();
+        assert(icmp.conv.rq.length <= ICMP_QUEUE_LIMIT + 65536);
+        try {
+          icmp.read();
+          bypassed.read();
+        } catch (error) {
+          assert(error instanceof KernelError);
+        }
       }
     }),
-    fuzz(300),
+    fuzzSteps(300),
   );
 });
 
 Deno.test("Random bytes from the writer of a conversation or of a bypassed identifier throw only KernelError", () => {
-  const ip = ipFixture();
-  const convs = [ip.conv("icmp", `connect ${PEER}!1 77`), ip.conv("icmp", "bypass 1-50")];
   fc.assert(
-    fc.property(fc.constantFrom(...convs), fc.uint8Array({ maxLength: 80 }), fc.boolean(), (icmp, bytes, isEcho) => {
-      if (isEcho && bytes.length > 20) bytes[20] = ICMP_ECHO_REQUEST;
-      try {
-        icmp.send(bytes);
-      } catch (error) {
-        assert(error instanceof KernelError);
+    fc.property(sequences(fc.tuple(fc.nat(1), fc.uint8Array({ maxLength: 80 }), fc.boolean())), (steps) => {
+      const ip = ipFixture();
+      const convs = [ip.conv("icmp", `connect ${PEER}!1 77`), ip.conv("icmp", "bypass 1-50")];
+      for (const [which, bytes, isEcho] of steps) {
+        const icmp = convs[which]!;
+        if (isEcho && bytes.length > 20) bytes[20] = ICMP_ECHO_REQUEST;
+        try {
+          icmp.send(bytes);
+        } catch (error) {
+          assert(error instanceof KernelError);
+        }
+        for (const packet of ip.sent()) assertEquals(`${parseIpv4(packet, 0, packet.length)?.src}`, US);
       }
-      for (const packet of ip.sent()) assertEquals(`${parseIpv4(packet, 0, packet.length)?.src}`, US);
     }),
-    fuzz(200),
+    fuzzSteps(200),
   );
 });

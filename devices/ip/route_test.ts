@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { KernelError } from "../../kernel/error.ts";
 import { IpAddr, prefixMask } from "../../kernel/wire/ip_addr.ts";
 import { refusal, refusalCode } from "../../tests/kit/dev.ts";
-import { fuzz } from "../../tests/kit/fuzz.ts";
+import { fuzz, fuzzSteps, sequences } from "../../tests/kit/fuzz.ts";
 import { ip, TestHost } from "./link_kit_test.ts";
 import { RouteKind, RouteTable } from "./route.ts";
 
@@ -168,7 +168,6 @@ Deno.test("RouteTable.lookup() agrees with a search of all routes, whatever was 
 });
 
 Deno.test("RouteTable.ctl() of random words never throws anything but KernelError", () => {
-  const host = twoNets();
   const words = fc.array(
     fc.oneof(
       fc.constantFrom("add", "remove", "flush", "tag", "0", "/24", "/0", "10.0.0.9", "fe80::1", "::", "255.0.255.0"),
@@ -177,14 +176,17 @@ Deno.test("RouteTable.ctl() of random words never throws anything but KernelErro
     { maxLength: 6 },
   );
   fc.assert(
-    fc.property(words, (line) => {
-      try {
-        host.stack.routes.ctl(line, "none");
-      } catch (error) {
-        if (!(error instanceof KernelError)) throw error;
+    fc.property(sequences(words), (steps) => {
+      const host = twoNets();
+      for (const line of steps) {
+        try {
+          host.stack.routes.ctl(line, "none");
+        } catch (error) {
+          if (!(error instanceof KernelError)) throw error;
+        }
+        host.stack.routes.format();
       }
-      host.stack.routes.format();
     }),
-    fuzz(500),
+    fuzzSteps(500),
   );
 });

@@ -15,7 +15,7 @@ import {
 import { parseIpv4 } from "../../kernel/wire/ipv4.ts";
 import { parseUdp, udpChecksumOk } from "../../kernel/wire/udp.ts";
 import { refusal, refusalCode, writeText } from "../../tests/kit/dev.ts";
-import { fuzz } from "../../tests/kit/fuzz.ts";
+import { fuzzSteps, sequences } from "../../tests/kit/fuzz.ts";
 import {
   icmpErrorPacket,
   ip as addr,
@@ -261,8 +261,6 @@ Deno.test("A datagram from 0.0.0.0 makes no call", () => {
 });
 
 Deno.test("Random bytes as UDP never throw and never leave a queue above its limit", () => {
-  const ip = ipFixture();
-  const udp = ip.conv("udp", "headers", "announce 7");
   const sample = udpPacket({ dstPort: 7, payload: pattern(20) });
   const damaged = fc.array(fc.tuple(fc.nat(sample.length - 1), fc.nat(255)), { maxLength: 4 }).map((changes) => {
     const bytes = sample.slice();
@@ -271,29 +269,35 @@ Deno.test("Random bytes as UDP never throw and never leave a queue above its lim
   });
   const random = fc.uint8Array({ maxLength: 60 }).map((payload) => ipPacket({ protocol: 17, payload }));
   fc.assert(
-    fc.property(fc.oneof(damaged, random), (packet) => {
-      ip.inject(packet);
-      assert(udp.conv.rq.length <= UDP_QUEUE_LIMIT + 65536);
-      udp.read();
-      ip.sent();
+    fc.property(sequences(fc.oneof(damaged, random)), (steps) => {
+      const ip = ipFixture();
+      const udp = ip.conv("udp", "headers", "announce 7");
+      for (const packet of steps) {
+        ip.inject(packet);
+        assert(udp.conv.rq.length <= UDP_QUEUE_LIMIT + 65536);
+        udp.read();
+        ip.sent();
+      }
     }),
-    fuzz(300),
+    fuzzSteps(300),
   );
 });
 
 Deno.test("Random bytes from a writer in headers mode throw nothing but KernelError", () => {
-  const ip = ipFixture();
-  const udp = ip.conv("udp", "headers", "announce 7");
   fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 80 }), fc.boolean(), (bytes, toPeer) => {
-      if (toPeer && bytes.length >= 16) addr(PEER).put(bytes, 0);
-      try {
-        udp.send(bytes);
-      } catch (error) {
-        assert(error instanceof KernelError);
+    fc.property(sequences(fc.tuple(fc.uint8Array({ maxLength: 80 }), fc.boolean())), (steps) => {
+      const ip = ipFixture();
+      const udp = ip.conv("udp", "headers", "announce 7");
+      for (const [bytes, toPeer] of steps) {
+        if (toPeer && bytes.length >= 16) addr(PEER).put(bytes, 0);
+        try {
+          udp.send(bytes);
+        } catch (error) {
+          assert(error instanceof KernelError);
+        }
+        ip.sent();
       }
-      ip.sent();
     }),
-    fuzz(200),
+    fuzzSteps(200),
   );
 });

@@ -11,14 +11,15 @@
  *       for (const frame of steps) …
  *     }), fuzzSteps(1500));
  *
- * AKARINO_FUZZ multiplies the number of cases. AKARINO_SEED repeats a run: fast-check prints the seed when one fails.
+ * AKARINO_FUZZ multiplies the number of cases. AKARINO_SEED repeats a run: tests/main.ts takes a new one each time and
+ * prints it, and fast-check prints it when a property fails.
  *
  * @module
  */
 
 import fc from "fast-check";
 
-/** Most steps of a sequence: enough to fill the small tables of a test, and short enough to start afresh often. */
+/** Most steps of a usual sequence: enough to fill the small tables of a test, and soon started afresh. */
 const STEPS_MAX = 60;
 
 let total = 0;
@@ -39,13 +40,13 @@ export function fuzz(usual: number): FuzzParameters {
 }
 
 /** As {@link fuzz}, for a property over {@link sequences}: `usual` steps in all. Each step that runs is a case. */
-export function fuzzSteps(usual: number): FuzzParameters {
-  return parameters(usual * 2 / STEPS_MAX, () => {});
+export function fuzzSteps(usual: number, max: number = STEPS_MAX): FuzzParameters {
+  return parameters(usual * 3 / max, () => {});
 }
 
-/** Sequences of steps. */
-export function sequences<T>(step: fc.Arbitrary<T>): fc.Arbitrary<Steps<T>> {
-  return fc.array(step, { minLength: 1, maxLength: STEPS_MAX, size: "max" }).map((all) => new Steps(all));
+/** Sequences of at most `max` steps: more than usual where a limit is far, or a fresh start is dear. */
+export function sequences<T>(step: fc.Arbitrary<T>, max: number = STEPS_MAX): fc.Arbitrary<Steps<T>> {
+  return fc.array(step, { minLength: 1, maxLength: max, size: "max" }).map((all) => new Steps(all));
 }
 
 /** Steps, each counted when its turn comes. */

@@ -22,11 +22,14 @@ import { emitEthernet, ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { setIcmpChecksum } from "../../kernel/wire/icmp.ts";
 import { ipv4ChecksumOk, ipv4Dst, ipv4HeaderLen, ipv4Src, ipv4TotalLen } from "../../kernel/wire/ipv4.ts";
 import { setUdpChecksum } from "../../kernel/wire/udp.ts";
-import { fuzz } from "../kit/fuzz.ts";
+import { fuzzSteps, sequences } from "../kit/fuzz.ts";
 import { echoPacket, icmpErrorPacket, ip, ipPacket, pattern, PEER, udpPacket, US } from "../kit/ip_fixture.ts";
 import { advance, fixed, fragmentsOf, HOST_MAC, type Story, tell, type UserConv, WIRE_MAC } from "../kit/story.ts";
 import { damaged } from "../kit/wire.ts";
 import { overLimits } from "./limits.ts";
+
+/** Steps of one host: enough to fill its tables. */
+const LIFE = 500;
 
 /** Cases between two looks at all limits: often enough to name the culprit, seldom enough to cost little. */
 const LIMITS_EVERY = 32;
@@ -148,34 +151,38 @@ const REACHED = [
 ];
 
 Deno.test("no frame makes the host throw or exceed a limit", async () => {
-  await using story = await tell();
-  const { host, user } = story;
-  const convs = everyConv(story);
-  // Nobody reads some of them: their queues must hold.
-  const read = convs.filter((_, i) => i % 2 === 0);
-  let count = 0;
+  const reached = new Map<string, number>();
   const frames = fc.tuple(near(FRAMES), repairs, fc.oneof(fc.constant(0), fc.nat(500)));
-  fc.assert(
-    fc.property(frames, ([frame, repair, ms]) => {
-      const header = frame.subarray(0, ETHER_HEADER_LEN);
-      const bytes = concatBytes([header, repaired(frame.subarray(ETHER_HEADER_LEN), repair)]);
-      mayRefuse("FramePort.receive", () => {
-        host.port!.receive!(Block.from(bytes));
-        host.clock.jobs.run();
-        if (ms > 0) advance(host, ms);
-      });
-      if (++count % LIMITS_EVERY !== 0) return;
-      assertWithinLimits(story, "A frame");
-      for (const conv of read) mayRefuse("blockread", () => conv.bread());
-      story.wire.frames();
+  await fc.assert(
+    fc.asyncProperty(sequences(frames, LIFE), async (steps) => {
+      await using story = await tell();
+      const { host, user } = story;
+      const convs = everyConv(story);
+      // Nobody reads some of them: their queues must hold.
+      const read = convs.filter((_, i) => i % 2 === 0);
+      let count = 0;
+      for (const [frame, repair, ms] of steps) {
+        const header = frame.subarray(0, ETHER_HEADER_LEN);
+        const bytes = concatBytes([header, repaired(frame.subarray(ETHER_HEADER_LEN), repair)]);
+        mayRefuse("FramePort.receive", () => {
+          host.port!.receive!(Block.from(bytes));
+          host.clock.jobs.run();
+          if (ms > 0) advance(host, ms);
+        });
+        if (++count % LIMITS_EVERY !== 0) continue;
+        assertWithinLimits(story, "A frame");
+        for (const conv of read) mayRefuse("blockread", () => conv.bread());
+        story.wire.frames();
+      }
+      assertWithinLimits(story, "The last frame");
+      for (const counter of REACHED) {
+        const [proto, name] = counter.split(" ");
+        reached.set(counter, (reached.get(counter) ?? 0) + user.stat(proto!, name!));
+      }
     }),
-    fuzz(5000),
+    fuzzSteps(5000, LIFE),
   );
-  assertWithinLimits(story, "The last frame");
-  for (const counter of REACHED) {
-    const [proto, name] = counter.split(" ");
-    assert(user.stat(proto!, name!) > 0, `no frame got as far as ${counter}`);
-  }
+  for (const counter of REACHED) assert(reached.get(counter)! > 0, `no frame got as far as ${counter}`);
 });
 
 /** Every file below `dir` that `story`'s user may write, clone files included. */
@@ -254,20 +261,19 @@ async function fileWorld(): Promise<{ story: Story; files: string[] }> {
 }
 
 Deno.test("no bytes in any writable file of any device make the host throw or exceed a limit", async () => {
-  let { story, files } = await fileWorld();
-  for (const name of ["ctl", "data", "clone", "arp", "ndb", "iproute", "log", "efd", "sysname"]) {
-    assert(files.some((file) => file.endsWith(`/${name}`)), `the tree has a writable ${name}`);
-  }
-  let count = 0;
-  try {
-    await fc.assert(
-      fc.asyncProperty(fc.nat(999), contents, fc.boolean(), async (number, bytes, asBlock) => {
-        if (++count % HOST_LIFE === 0) {
-          await story.host.close();
-          ({ story, files } = await fileWorld());
-        }
-        const { user, wire, host } = story;
-        const { sys } = user.proc;
+  const writes = fc.tuple(fc.nat(999), contents, fc.boolean());
+  await fc.assert(
+    fc.asyncProperty(sequences(writes, HOST_LIFE), async (steps) => {
+      const { story, files } = await fileWorld();
+      await using _ = story;
+      for (const name of ["ctl", "data", "clone", "arp", "ndb", "iproute", "log", "efd", "sysname"]) {
+        assert(files.some((file) => file.endsWith(`/${name}`)), `the tree has a writable ${name}`);
+      }
+      const { user, wire, host } = story;
+      const { sys } = user.proc;
+      let count = 0;
+      for (const [number, bytes, asBlock] of steps) {
+        count++;
         const file = files[number % files.length]!;
         mayRefuse(file, () => {
           const fd = sys.open(file, Open.Write | Open.NonBlock);
@@ -278,13 +284,11 @@ Deno.test("no bytes in any writable file of any device make the host throw or ex
         });
         mayRefuse(`${file}, and then a packet,`, () => wire.inject(PACKETS[number % PACKETS.length]!));
         if (count % LIMITS_EVERY === 0) assertWithinLimits(story, file);
-      }),
-      fuzz(4000),
-    );
-    assertWithinLimits(story, "The last write");
-  } finally {
-    await story.host.close();
-  }
+      }
+      assertWithinLimits(story, "The last write");
+    }),
+    fuzzSteps(4000, HOST_LIFE),
+  );
 });
 
 /** Other ends than US, PEER and port 9: what a bypass writer of port 9, identifier 77 and protocol 47 may send. */
@@ -340,33 +344,35 @@ function assertHonest(packet: Uint8Array): void {
 }
 
 Deno.test("no block of a bypass writer is sent in another's name, or makes the host throw", async () => {
-  await using story = await tell();
-  const { user, wire, host } = story;
-  const convs = [["udp", "bypass 9"], ["icmp", "bypass 77"], ["raw", "bypass 47"]].map(([proto, command]) =>
-    user.conv(proto!, command!)
-  );
-  const plain = user.conv("udp", "headers", "announce 7");
   const settings = ["bypass-header kernel", "bypass-header keep", "offload on", "offload off"];
-  let count = 0;
   let sent = 0;
   const writes = fc.tuple(fc.nat(2), near(OUTGOING), repairs, metadata, fc.oneof(fc.constant(0), fc.nat(10)));
-  fc.assert(
-    fc.property(writes, ([number, bytes, repair, data, rare]) => {
-      const conv = convs[number]!;
-      if (rare >= 1 && rare <= settings.length) conv.command(settings[rare - 1]!);
-      const packet = repaired(bytes, repair);
-      mayRefuse(`blockwrite of ${conv.dir}`, () => user.proc.sys.blockwrite(conv.data, blockOf(packet, data)));
-      mayRefuse(`blockwrite of ${conv.dir}`, () => user.proc.sys.blockwrite(conv.data, packet));
-      if (rare === 10) advance(host, 200);
-      for (const one of wire.sent()) {
-        sent++;
-        assertHonest(one);
+  await fc.assert(
+    fc.asyncProperty(sequences(writes, LIFE), async (steps) => {
+      await using story = await tell();
+      const { user, wire, host } = story;
+      const claims = [["udp", "bypass 9"], ["icmp", "bypass 77"], ["raw", "bypass 47"]];
+      const convs = claims.map(([proto, command]) => user.conv(proto!, command!));
+      const plain = user.conv("udp", "headers", "announce 7");
+      let count = 0;
+      for (const [number, bytes, repair, data, rare] of steps) {
+        const conv = convs[number]!;
+        if (rare >= 1 && rare <= settings.length) conv.command(settings[rare - 1]!);
+        const packet = repaired(bytes, repair);
+        mayRefuse(`blockwrite of ${conv.dir}`, () => user.proc.sys.blockwrite(conv.data, blockOf(packet, data)));
+        mayRefuse(`blockwrite of ${conv.dir}`, () => user.proc.sys.blockwrite(conv.data, packet));
+        if (rare === 10) advance(host, 200);
+        for (const one of wire.sent()) {
+          sent++;
+          assertHonest(one);
+        }
+        if (++count % LIMITS_EVERY !== 0) continue;
+        assertWithinLimits(story, "A bypass writer");
+        for (const one of [...convs, plain]) while (one.bread() !== null);
       }
-      if (++count % LIMITS_EVERY !== 0) return;
       assertWithinLimits(story, "A bypass writer");
-      for (const one of [...convs, plain]) while (one.bread() !== null);
     }),
-    fuzz(5000),
+    fuzzSteps(5000, LIFE),
   );
   assert(sent > 100, `${sent} packets were sent at all`);
 });

@@ -18,7 +18,7 @@ import { IPV6_HEADER_LEN, ipv6Dst, ipv6NextHeader, ipv6Src, walkIpv6 } from "../
 import { emitNd, ndLen, type NdMessage } from "../../kernel/wire/nd.ts";
 import { setTcpChecksum } from "../../kernel/wire/tcp.ts";
 import { setUdpChecksum } from "../../kernel/wire/udp.ts";
-import { fuzz } from "../kit/fuzz.ts";
+import { fuzzSteps, sequences } from "../kit/fuzz.ts";
 import { ip, pattern } from "../kit/ip_fixture.ts";
 import { advance, type Story, type UserConv, WIRE_MAC } from "../kit/story.ts";
 import {
@@ -35,6 +35,9 @@ import {
 } from "../kit/story6.ts";
 import { damaged } from "../kit/wire.ts";
 import { overLimits } from "./limits.ts";
+
+/** Steps of one host: enough to fill its tables. */
+const LIFE = 500;
 
 /** Cases between two looks at all limits. */
 const LIMITS_EVERY = 32;
@@ -177,32 +180,37 @@ const REACHED = [
 ];
 
 Deno.test("no IPv6 packet makes the host throw or exceed a limit", async () => {
-  const { story, convs } = await everyConv();
-  await using _ = story;
-  const { host, user, wire } = story;
-  const read = convs.filter((_, i) => i % 2 === 0);
-  let count = 0;
+  const reached = new Map<string, number>();
   let learnt = 0;
-  fc.assert(
-    fc.property(fc.tuple(near([...PACKETS, ...malformed()]), fc.boolean(), fc.nat(400)), ([packet, repair, ms]) => {
-      if (count % 500 === 0) user.command("/net/ipifc/1/ctl", `iprouting ${count % 1000 === 0 ? "on" : "off"}`);
-      mayRefuse("A packet", () => {
-        inject6(wire, repair ? repaired(packet) : packet);
-        if (ms < 100) advance(host, ms);
-      });
-      learnt = Math.max(learnt, story.stack.adverts.size);
-      if (++count % LIMITS_EVERY !== 0) return;
-      assertEquals(overLimits(host), [], "A packet left something above its limit");
-      for (const conv of read) mayRefuse("blockread", () => conv.bread());
-      wire.frames();
+  const packets = fc.tuple(near([...PACKETS, ...malformed()]), fc.boolean(), fc.nat(400));
+  await fc.assert(
+    fc.asyncProperty(sequences(packets, LIFE), async (steps) => {
+      const { story, convs } = await everyConv();
+      await using _ = story;
+      const { host, user, wire } = story;
+      const read = convs.filter((_, i) => i % 2 === 0);
+      let count = 0;
+      for (const [packet, repair, ms] of steps) {
+        if (count % 100 === 0) user.command("/net/ipifc/1/ctl", `iprouting ${count % 200 === 0 ? "on" : "off"}`);
+        mayRefuse("A packet", () => {
+          inject6(wire, repair ? repaired(packet) : packet);
+          if (ms < 100) advance(host, ms);
+        });
+        learnt = Math.max(learnt, story.stack.adverts.size);
+        if (++count % LIMITS_EVERY !== 0) continue;
+        assertEquals(overLimits(host), [], "A packet left something above its limit");
+        for (const conv of read) mayRefuse("blockread", () => conv.bread());
+        wire.frames();
+      }
+      assertEquals(overLimits(host), []);
+      for (const counter of REACHED) {
+        const [proto, name] = counter.split(" ");
+        reached.set(counter, (reached.get(counter) ?? 0) + user.stat(proto!, name!));
+      }
     }),
-    fuzz(3000),
+    fuzzSteps(3000, LIFE),
   );
-  assertEquals(overLimits(host), []);
-  for (const counter of REACHED) {
-    const [proto, name] = counter.split(" ");
-    assert(user.stat(proto!, name!) > 0, `no packet got as far as ${counter}`);
-  }
+  for (const counter of REACHED) assert(reached.get(counter)! > 0, `no packet got as far as ${counter}`);
   assert(learnt > 0, "an advertisement was believed");
 });
 
@@ -237,23 +245,24 @@ function assertHonest(packet: Uint8Array): void {
 }
 
 Deno.test("no bytes of a bypass writer make the host throw, or send in another's name over IPv6", async () => {
-  await using story = await tell6();
-  const { user, wire, host } = story;
-  const convs = [user.conv("udp", "bypass 9"), user.conv("icmpv6", "bypass 77"), user.conv("raw", "bypass 47")];
   let sent = 0;
-  let count = 0;
-  fc.assert(
-    fc.property(fc.tuple(near(OUTGOING), fc.nat(2)), ([packet, which]) => {
-      mayRefuse("blockwrite", () => user.proc.sys.blockwrite(convs[which]!.data, packet));
-      for (const one of sent6(wire)) {
-        // Neighbour discovery is the kernel's own.
-        if (ipv6NextHeader(one, 0) === 58 && one[IPV6_HEADER_LEN]! >= 133) continue;
-        sent++;
-        assertHonest(one);
+  await fc.assert(
+    fc.asyncProperty(sequences(fc.tuple(near(OUTGOING), fc.nat(2)), LIFE), async (steps) => {
+      await using story = await tell6();
+      const { user, wire, host } = story;
+      const convs = [user.conv("udp", "bypass 9"), user.conv("icmpv6", "bypass 77"), user.conv("raw", "bypass 47")];
+      for (const [packet, which] of steps) {
+        mayRefuse("blockwrite", () => user.proc.sys.blockwrite(convs[which]!.data, packet));
+        for (const one of sent6(wire)) {
+          // Neighbour discovery is the kernel's own.
+          if (ipv6NextHeader(one, 0) === 58 && one[IPV6_HEADER_LEN]! >= 133) continue;
+          sent++;
+          assertHonest(one);
+        }
       }
-      if (++count % LIMITS_EVERY === 0) assertEquals(overLimits(host), []);
+      assertEquals(overLimits(host), []);
     }),
-    fuzz(1500),
+    fuzzSteps(1500, LIFE),
   );
   assert(sent > 50, `${sent} were sent`);
 });

@@ -9,7 +9,7 @@ import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { GUEST_CAPS } from "../../tools/vmm/nat/config.ts";
 import { endsOf, tcpPacket } from "../../tools/vmm/nat/kit_test.ts";
 import { BURST } from "../../tools/vmm/nat_program.ts";
-import { fuzz } from "../kit/fuzz.ts";
+import { fuzzSteps, sequences } from "../kit/fuzz.ts";
 import { echoPacket, icmpErrorPacket, ipPacket, pattern, udpPacket } from "../kit/ip_fixture.ts";
 import { advance, dataOf } from "../kit/story.ts";
 import { damaged } from "../kit/wire.ts";
@@ -170,10 +170,6 @@ Deno.test("head-to-head, uplink down for 5 s: the same maps go on when it is bac
 });
 
 Deno.test("Random frames of a guest and random packets of the network end nothing", async () => {
-  await using story = await tellNat({
-    forwards: ["udp:8053:53", "tcp:22:22"],
-    nat: { guestCaps: { udp: 8, icmp: 4 } },
-  });
   const outwards = fc.oneof(
     ...[
       udp({ payload: pattern(40) }),
@@ -183,23 +179,26 @@ Deno.test("Random frames of a guest and random packets of the network end nothin
       ipPacket({ src: GUEST, dst: REMOTE, moreFragments: true, payload: pattern(64) }),
     ].map(damaged),
   );
-  const wire = story.there.conv("raw", "bypass 99");
-  fc.assert(
-    fc.property(outwards, fc.uint8Array({ maxLength: 80 }), fc.nat(2000), (packet, frame, later) => {
-      story.guest.send(packet);
-      story.guest.sendFrame(frame);
-      advance(story.host, later);
-      story.guest.frames();
-      const { table } = story.program.nat;
-      assert(table.count(0) <= 8 && table.count(2) <= 4);
-      assertEquals(story.program.sockets.openCount, table.count() + 2);
+  const step = fc.tuple(outwards, fc.uint8Array({ maxLength: 80 }), fc.nat(2000));
+  const options = { forwards: ["udp:8053:53", "tcp:22:22"], nat: { guestCaps: { udp: 8, icmp: 4 } } };
+  await fc.assert(
+    fc.asyncProperty(sequences(step), async (steps) => {
+      await using story = await tellNat(options);
+      for (const [packet, frame, later] of steps) {
+        story.guest.send(packet);
+        story.guest.sendFrame(frame);
+        advance(story.host, later);
+        story.guest.frames();
+        const { table } = story.program.nat;
+        assert(table.count(0) <= 8 && table.count(2) <= 4);
+        assertEquals(story.program.sockets.openCount, table.count() + 2);
+      }
+      story.there.conv("udp", `connect ${HOST}!8053`).bwrite(pattern(3));
+      advance(story.host, 20);
+      assert(story.guest.packets().length >= 1);
     }),
-    fuzz(200),
+    fuzzSteps(200),
   );
-  wire.close();
-  story.there.conv("udp", `connect ${HOST}!8053`).bwrite(pattern(3));
-  advance(story.host, 20);
-  assert(story.guest.packets().length >= 1);
 });
 
 Deno.test("A forward that goes away while its packets come is gone at once, and another takes its place", async () => {

@@ -13,11 +13,14 @@ import { KernelError } from "../../kernel/error.ts";
 import { EventQueue } from "../../kernel/fd_tap.ts";
 import { FDS_MAX } from "../../kernel/fd_table.ts";
 import { AGAIN } from "../../kernel/sys.ts";
-import { fuzz } from "../kit/fuzz.ts";
+import { fuzzSteps, sequences } from "../kit/fuzz.ts";
 import { echoPacket, icmpErrorPacket, ipPacket, pattern, PEER, udpPacket, US } from "../kit/ip_fixture.ts";
 import { advance, errnoOf, type Story, tell, User } from "../kit/story.ts";
 import { damaged } from "../kit/wire.ts";
 import { overLimits } from "./limits.ts";
+
+/** Steps of one host: enough to fill its tables. */
+const LIFE = 500;
 
 /** Calls that one process lives for. */
 const PROC_LIFE = 200;
@@ -136,11 +139,7 @@ const CALLS: readonly ((user: User, c: Call) => unknown)[] = [
 ];
 
 Deno.test("no arguments make a system call throw anything but KernelError, or leave anything open", async () => {
-  let story: Story | null = null;
-  let user: User | null = null;
-  let count = 0;
-  const end = async () => {
-    if (story === null) return;
+  const end = async (story: Story) => {
     // All of them: descriptors may have been given to others.
     story.host.kernel.shutdown();
     advance(story.host, 3_600_000);
@@ -154,27 +153,23 @@ Deno.test("no arguments make a system call throw anything but KernelError, or le
     assertEquals(busy, []);
     await story.host.close();
   };
-  try {
-    await fc.assert(
-      fc.asyncProperty(calls, async (call) => {
-        if (count++ % PROC_LIFE === 0) {
-          await end();
-          story = await tell();
-          user = new User(story.host, count % 3 === 0 ? "alice" : "eve");
-        }
+  await fc.assert(
+    fc.asyncProperty(sequences(calls, PROC_LIFE), fc.constantFrom("alice", "eve", "eve"), async (steps, name) => {
+      const story = await tell();
+      const user = new User(story.host, name);
+      for (const call of steps) {
         const number = call.call % CALLS.length;
         try {
-          CALLS[number]!(user!, call);
+          CALLS[number]!(user, call);
         } catch (error) {
-          if (error instanceof KernelError) return;
+          if (error instanceof KernelError) continue;
           fail(`${CALLS[number]} threw what is no KernelError: ${error instanceof Error ? error.stack : error}`);
         }
-      }),
-      fuzz(6000),
-    );
-  } finally {
-    await end();
-  }
+      }
+      await end(story);
+    }),
+    fuzzSteps(6000, PROC_LIFE),
+  );
 });
 
 /** What a writer may try: packets, records, frames, too much, too little. */
@@ -226,30 +221,33 @@ function writableFds({ user }: Story): Map<string, number> {
 }
 
 Deno.test("a block that is refused, or for which there is no room, is its writer's as it was", async () => {
-  await using story = await tell();
-  const { sys } = story.user.proc;
-  const fds = [...writableFds(story)];
   const attempts = fc.oneof(...ATTEMPTS.flatMap((one) => [fc.constant(one), damaged(one)]));
-  fc.assert(
-    fc.property(fc.nat(999), attempts, fc.nat(40), (number, attempt, borrowed) => {
-      const bytes = LENGTHS[borrowed] === undefined ? attempt : LARGE.subarray(0, LENGTHS[borrowed]);
-      const [where, fd] = fds[number % fds.length]!;
-      const cut = Math.max(0, bytes.length - borrowed);
-      const block = Block.from(bytes.subarray(0, cut));
-      if (borrowed > 0) block.extents = [bytes.slice(cut)];
-      let outcome: unknown;
-      try {
-        outcome = sys.blockwrite(fd, block);
-      } catch (error) {
-        if (!(error instanceof KernelError)) throw error;
-        outcome = AGAIN;
+  const writes = fc.tuple(fc.nat(999), attempts, fc.nat(40));
+  await fc.assert(
+    fc.asyncProperty(sequences(writes, LIFE), async (steps) => {
+      await using story = await tell();
+      const { sys } = story.user.proc;
+      const fds = [...writableFds(story)];
+      for (const [number, attempt, borrowed] of steps) {
+        const bytes = LENGTHS[borrowed] === undefined ? attempt : LARGE.subarray(0, LENGTHS[borrowed]);
+        const [where, fd] = fds[number % fds.length]!;
+        const cut = Math.max(0, bytes.length - borrowed);
+        const block = Block.from(bytes.subarray(0, cut));
+        if (borrowed > 0) block.extents = [bytes.slice(cut)];
+        let outcome: unknown;
+        try {
+          outcome = sys.blockwrite(fd, block);
+        } catch (error) {
+          if (!(error instanceof KernelError)) throw error;
+          outcome = AGAIN;
+        }
+        if (outcome !== AGAIN) continue;
+        const same = block.length === bytes.length && block.bytes().every((byte, i) => byte === bytes[i]);
+        if (!same) fail(`A block that ${where} refused has changed: ${block.length} of ${bytes.length} bytes`);
+        assertEquals([block.segment, block.checksum], [0, 0]);
       }
-      if (outcome !== AGAIN) return;
-      const same = block.length === bytes.length && block.bytes().every((byte, i) => byte === bytes[i]);
-      if (!same) fail(`A block that ${where} refused has changed: ${block.length} of ${bytes.length} bytes`);
-      assertEquals([block.segment, block.checksum], [0, 0]);
     }),
-    fuzz(3000),
+    fuzzSteps(3000, LIFE),
   );
 });
 

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../../tests/kit/fuzz.ts";
+import { fuzzSteps, sequences } from "../../tests/kit/fuzz.ts";
 import { udpPacket } from "../../tests/kit/ip_fixture.ts";
 import { GUEST, natKit, REMOTE } from "./nat/kit_test.ts";
 import { MAPS_SHOWN_MAX, runNatCommand } from "./nat_control.ts";
@@ -28,7 +28,6 @@ Deno.test("stats counts refusals by reason", () => {
 });
 
 Deno.test("No text makes a command throw, and every answer says ok or why not", () => {
-  const { nat } = natKit();
   const words = fc.constantFrom(
     "add",
     "remove",
@@ -44,10 +43,13 @@ Deno.test("No text makes a command throw, and every answer says ok or why not", 
   );
   const texts = fc.oneof(fc.string(), fc.array(words, { maxLength: 4 }).map((parts) => parts.join(" ")));
   fc.assert(
-    fc.property(texts, (text) => {
-      const answer = runNatCommand(nat, text, 0);
-      assert(/^(ok\n|error: .+\n$|\{"ok":(true|false),)/.test(answer), answer);
+    fc.property(sequences(texts), (steps) => {
+      const { nat } = natKit();
+      for (const text of steps) {
+        const answer = runNatCommand(nat, text, 0);
+        assert(/^(ok\n|error: .+\n$|\{"ok":(true|false),)/.test(answer), answer);
+      }
     }),
-    fuzz(300),
+    fuzzSteps(300),
   );
 });

@@ -13,7 +13,7 @@ import { setIcmpChecksum } from "../../kernel/wire/icmp.ts";
 import { ipv4Dst, ipv4HeaderLen, ipv4Src, setIpv4Checksum } from "../../kernel/wire/ipv4.ts";
 import { setTcpChecksum, TCP_ACK, TCP_SYN } from "../../kernel/wire/tcp.ts";
 import { setUdpChecksum } from "../../kernel/wire/udp.ts";
-import { fuzz } from "../../tests/kit/fuzz.ts";
+import { fuzz, fuzzSteps, sequences } from "../../tests/kit/fuzz.ts";
 import { echoPacket, icmpErrorPacket, ip, ipPacket, pattern, udpPacket } from "../../tests/kit/ip_fixture.ts";
 import { damaged, u16 } from "../../tests/kit/wire.ts";
 import { FLOWS_MAX } from "./nat/map.ts";
@@ -223,71 +223,75 @@ function answerTo(packet: Uint8Array, ttl: number): Uint8Array {
 }
 
 Deno.test("Out and back are the naive translation: whole, owed, borrowed, in fragments, with options", () => {
-  const kit = openKit(1280);
   fc.assert(
-    fc.property(shapes, fc.boolean(), (shape, isOwedBack) => {
-      const packet = packetOf(shape);
-      const { real, local, hops, ...port } = realOf(packet);
-      const { block, map, reason } = send(kit, shape, packet);
-      assert(block !== null && map !== null, `Nothing was sent: ${reason}`);
-      const left = paid(block);
-      const mss = shape.kind === "syn" ? { mss: 1240 } : {};
-      const expected = rewritten(packet, { src: local, dst: real, srcPort: map.hostPort, hops, ...port, ...mss });
-      if (real === HOST) expected[8] = 64;
-      if (shape.how === "fragments") expected[6] = expected[7] = 0;
-      assertEquals(left, summed(expected));
-      assertSound(left);
-      // And back: what the other side makes of it, in the guest's names again.
-      const answer = answerTo(left, 77);
-      const canOwe = answer[9] === 6 || shape.kind === "udp";
-      const outcome = kit.back(isOwedBack && canOwe ? owed(answer) : answer.slice(), map);
-      if (answer.length > 1280) return;
-      assertEquals(outcome.reason, "none");
-      const names = { src: `${ipv4Dst(packet, 0)}`, dst: GUEST, hops: real === "127.0.0.1" || real === HOST ? 0 : 1 };
-      const own = answer[9] === 1 ? { srcPort: shape.srcPort } : { dstPort: shape.srcPort };
-      const number = real === HOST ? { ...own, srcPort: 53 } : own;
-      const seen = rewritten(answer, { ...names, ...number, ...mss });
-      const got = gotOf(outcome);
-      if (isOwedBack && canOwe && shape.kind !== "syn") {
-        const at = ipv4HeaderLen(got, 0);
-        const field = at + (got[9] === 6 ? 16 : 6);
-        const sum = pseudoSum(ipv4Src(got, 0), ipv4Dst(got, 0), got[9]!, got.length - at);
-        assertEquals(((got[field]! << 8) | got[field + 1]!) % 0xffff, sum % 0xffff);
-        summed(got);
+    fc.property(sequences(fc.tuple(shapes, fc.boolean())), (steps) => {
+      const kit = openKit(1280);
+      for (const [shape, isOwedBack] of steps) {
+        const packet = packetOf(shape);
+        const { real, local, hops, ...port } = realOf(packet);
+        const { block, map, reason } = send(kit, shape, packet);
+        assert(block !== null && map !== null, `Nothing was sent: ${reason}`);
+        const left = paid(block);
+        const mss = shape.kind === "syn" ? { mss: 1240 } : {};
+        const expected = rewritten(packet, { src: local, dst: real, srcPort: map.hostPort, hops, ...port, ...mss });
+        if (real === HOST) expected[8] = 64;
+        if (shape.how === "fragments") expected[6] = expected[7] = 0;
+        assertEquals(left, summed(expected));
+        assertSound(left);
+        // And back: what the other side makes of it, in the guest's names again.
+        const answer = answerTo(left, 77);
+        const canOwe = answer[9] === 6 || shape.kind === "udp";
+        const outcome = kit.back(isOwedBack && canOwe ? owed(answer) : answer.slice(), map);
+        if (answer.length > 1280) continue;
+        assertEquals(outcome.reason, "none");
+        const names = { src: `${ipv4Dst(packet, 0)}`, dst: GUEST, hops: real === "127.0.0.1" || real === HOST ? 0 : 1 };
+        const own = answer[9] === 1 ? { srcPort: shape.srcPort } : { dstPort: shape.srcPort };
+        const number = real === HOST ? { ...own, srcPort: 53 } : own;
+        const seen = rewritten(answer, { ...names, ...number, ...mss });
+        const got = gotOf(outcome);
+        if (isOwedBack && canOwe && shape.kind !== "syn") {
+          const at = ipv4HeaderLen(got, 0);
+          const field = at + (got[9] === 6 ? 16 : 6);
+          const sum = pseudoSum(ipv4Src(got, 0), ipv4Dst(got, 0), got[9]!, got.length - at);
+          assertEquals(((got[field]! << 8) | got[field + 1]!) % 0xffff, sum % 0xffff);
+          summed(got);
+        }
+        assertEquals(got, seen);
       }
-      assertEquals(got, seen);
     }),
-    fuzz(600),
+    fuzzSteps(600),
   );
 });
 
 Deno.test("Large answers are cut into pieces that are, put together, the naive translation", () => {
-  const kit = openKit(1280);
   fc.assert(
-    fc.property(shapes, fc.integer({ min: 1300, max: 65000 }), fc.boolean(), (shape, size, isOwed) => {
-      const packet = packetOf({ ...shape, kind: "udp", how: "whole", remote: REMOTE });
-      const { map } = sentOf(kit.out(packet));
-      const ends = { src: REMOTE, dst: HOST, srcPort: shape.dstPort, dstPort: map.hostPort };
-      const options = new Uint8Array(shape.options);
-      const answer = udpPacket({ ...ends, id: shape.id, options, ttl: 9, payload: pattern(size) });
-      const seen = rewritten(answer, { dst: GUEST, dstPort: shape.srcPort, hops: 1 });
-      const payload = seen.subarray(ipv4HeaderLen(seen, 0));
-      let at = 0;
-      for (const piece of kit.back(isOwed ? owed(answer) : answer, map).toGuest) {
-        assertSound(piece);
-        const part = piece.subarray(ipv4HeaderLen(piece, 0));
-        const offset = ((piece[6]! & 0x1f) << 8 | piece[7]!) * 8;
-        assertEquals([offset, piece.length <= 1280, piece[8]], [at, true, 8]);
-        assertEquals(part, payload.subarray(at, at + part.length));
-        // RFC 791 3.1: all options in the first piece, those with the highest bit in all.
-        const kept: readonly number[] = at === 0 || (shape.options[0] ?? 0) >= 128 ? shape.options : [];
-        assertEquals([...piece.subarray(20, piece.length - part.length)].slice(0, kept.length), [...kept]);
-        assertEquals(piece.length - part.length, 20 + Math.ceil(kept.length / 4) * 4);
-        at += part.length;
+    fc.property(sequences(fc.tuple(shapes, fc.integer({ min: 1300, max: 65000 }), fc.boolean())), (steps) => {
+      const kit = openKit(1280);
+      for (const [shape, size, isOwed] of steps) {
+        const packet = packetOf({ ...shape, kind: "udp", how: "whole", remote: REMOTE });
+        const { map } = sentOf(kit.out(packet));
+        const ends = { src: REMOTE, dst: HOST, srcPort: shape.dstPort, dstPort: map.hostPort };
+        const options = new Uint8Array(shape.options);
+        const answer = udpPacket({ ...ends, id: shape.id, options, ttl: 9, payload: pattern(size) });
+        const seen = rewritten(answer, { dst: GUEST, dstPort: shape.srcPort, hops: 1 });
+        const payload = seen.subarray(ipv4HeaderLen(seen, 0));
+        let at = 0;
+        for (const piece of kit.back(isOwed ? owed(answer) : answer, map).toGuest) {
+          assertSound(piece);
+          const part = piece.subarray(ipv4HeaderLen(piece, 0));
+          const offset = ((piece[6]! & 0x1f) << 8 | piece[7]!) * 8;
+          assertEquals([offset, piece.length <= 1280, piece[8]], [at, true, 8]);
+          assertEquals(part, payload.subarray(at, at + part.length));
+          // RFC 791 3.1: all options in the first piece, those with the highest bit in all.
+          const kept: readonly number[] = at === 0 || (shape.options[0] ?? 0) >= 128 ? shape.options : [];
+          assertEquals([...piece.subarray(20, piece.length - part.length)].slice(0, kept.length), [...kept]);
+          assertEquals(piece.length - part.length, 20 + Math.ceil(kept.length / 4) * 4);
+          at += part.length;
+        }
+        assertEquals(at, payload.length);
       }
-      assertEquals(at, payload.length);
     }),
-    fuzz(60),
+    fuzzSteps(60),
   );
 });
 
@@ -335,68 +339,72 @@ function quoted(packet: Uint8Array, extra: number): Uint8Array {
 }
 
 Deno.test("What an error quotes is to the guest the start of its own packet, to the remote of its own", () => {
-  const kit = openKit();
   const errors = fc.constantFrom([3, 0], [3, 1], [3, 3], [3, 4], [3, 13], [11, 0], [12, 0]);
   fc.assert(
-    fc.property(shapes, errors, fc.nat(600), fc.integer({ min: 2, max: 200 }), (shape, [type, code], extra, ttl) => {
-      const packet = packetOf({ ...shape, how: "whole", tcp: [] });
-      const { packet: left, map } = sentOf(kit.out(packet.slice()));
-      const { real, local } = realOf(packet);
-      const names = { type: type!, code: code!, rest: 1300 };
-      // Inward: a router on the way quotes what it got, some hops later.
-      const quote = quoted(rewritten(left, { hops: left[8]! - 1 }), extra);
-      const error = icmpErrorPacket({ ...names, packet: quote }, { src: "198.51.100.1", dst: local, ttl });
-      const got = gotOf(kit.error(error.slice(), map));
-      assertSound(got);
-      assertEquals([`${ipv4Src(got, 0)}`, `${ipv4Dst(got, 0)}`, got[8]], ["198.51.100.1", GUEST, ttl - 1]);
-      assertEquals(got.slice(20, 22), error.slice(20, 22));
-      const own = rewritten(packet, { hops: packet[8]! - 1 });
-      assertEquals(got.slice(28), own.slice(0, got.length - 28));
-      // Outward: the guest quotes what came to it.
-      if (!WORLD.includes(real) || packet[9] === 1) return;
-      const answer = answerTo(left, 50);
-      const came = gotOf(kit.back(answer.slice(), map));
-      const about = quoted(came, extra);
-      const { packet: told } = sentOf(
-        kit.out(icmpErrorPacket({ ...names, type: 3, packet: about }, { src: GUEST, dst: real, ttl })),
-      );
-      assertSound(told);
-      assertEquals([`${ipv4Src(told, 0)}`, `${ipv4Dst(told, 0)}`, told[8]], [HOST, real, ttl - 1]);
-      assertEquals(told.slice(28), rewritten(answer, { hops: 1 }).slice(0, told.length - 28));
+    fc.property(sequences(fc.tuple(shapes, errors, fc.nat(600), fc.integer({ min: 2, max: 200 }))), (steps) => {
+      const kit = openKit();
+      for (const [shape, [type, code], extra, ttl] of steps) {
+        const packet = packetOf({ ...shape, how: "whole", tcp: [] });
+        const { packet: left, map } = sentOf(kit.out(packet.slice()));
+        const { real, local } = realOf(packet);
+        const names = { type: type!, code: code!, rest: 1300 };
+        // Inward: a router on the way quotes what it got, some hops later.
+        const quote = quoted(rewritten(left, { hops: left[8]! - 1 }), extra);
+        const error = icmpErrorPacket({ ...names, packet: quote }, { src: "198.51.100.1", dst: local, ttl });
+        const got = gotOf(kit.error(error.slice(), map));
+        assertSound(got);
+        assertEquals([`${ipv4Src(got, 0)}`, `${ipv4Dst(got, 0)}`, got[8]], ["198.51.100.1", GUEST, ttl - 1]);
+        assertEquals(got.slice(20, 22), error.slice(20, 22));
+        const own = rewritten(packet, { hops: packet[8]! - 1 });
+        assertEquals(got.slice(28), own.slice(0, got.length - 28));
+        // Outward: the guest quotes what came to it.
+        if (!WORLD.includes(real) || packet[9] === 1) continue;
+        const answer = answerTo(left, 50);
+        const came = gotOf(kit.back(answer.slice(), map));
+        const about = quoted(came, extra);
+        const { packet: told } = sentOf(
+          kit.out(icmpErrorPacket({ ...names, type: 3, packet: about }, { src: GUEST, dst: real, ttl })),
+        );
+        assertSound(told);
+        assertEquals([`${ipv4Src(told, 0)}`, `${ipv4Dst(told, 0)}`, told[8]], [HOST, real, ttl - 1]);
+        assertEquals(told.slice(28), rewritten(answer, { hops: 1 }).slice(0, told.length - 28));
+      }
     }),
-    fuzz(400),
+    fuzzSteps(400),
   );
 });
 
 Deno.test("A hairpin is out and back at once: the other guest sees the naive translation of both", () => {
-  const kit = openKit();
   const other = "10.0.2.16";
-  const opened = (make: typeof udpPacket) =>
-    sentOf(kit.out(make({ src: other, dst: REMOTE, srcPort: 777, dstPort: 9 }))).map;
-  const targets = { udp: opened(udpPacket), tcp: opened(tcpPacket as typeof udpPacket) };
   fc.assert(
-    fc.property(shapes, (shape) => {
-      const kind = shape.kind === "echo" ? "udp" : shape.kind;
-      const target = targets[kind === "tcp" || kind === "syn" ? "tcp" : "udp"];
-      const how = shape.how === "owed" ? "whole" : shape.how;
-      const packet = rewritten(packetOf({ ...shape, kind, how, remote: REMOTE }), {
-        dst: HOST,
-        dstPort: target.hostPort,
-      });
-      const outcome = send(kit, { ...shape, kind, how }, packet);
-      assertEquals(outcome.reason, "none");
-      const source = kit.nat.table.find(kit.nat.table.guest(ip(GUEST).w3)!, {
-        ...{ proto: target.proto, guestPort: shape.srcPort, realm: 0, remoteWord: 0, remotePort: 0 },
-      })!;
-      const mss = kind === "syn" ? { mss: 1460 } : {};
-      const ends = { src: HOST, dst: other, srcPort: source.hostPort, dstPort: 777, hops: 1, ...mss };
-      const expected = rewritten(packet, ends);
-      if (how === "fragments") expected[6] = expected[7] = 0;
-      const got = gotOf(outcome);
-      assertEquals(got, summed(expected));
-      assertSound(got);
+    fc.property(sequences(shapes), (steps) => {
+      const kit = openKit();
+      const opened = (make: typeof udpPacket) =>
+        sentOf(kit.out(make({ src: other, dst: REMOTE, srcPort: 777, dstPort: 9 }))).map;
+      const targets = { udp: opened(udpPacket), tcp: opened(tcpPacket as typeof udpPacket) };
+      for (const shape of steps) {
+        const kind = shape.kind === "echo" ? "udp" : shape.kind;
+        const target = targets[kind === "tcp" || kind === "syn" ? "tcp" : "udp"];
+        const how = shape.how === "owed" ? "whole" : shape.how;
+        const packet = rewritten(packetOf({ ...shape, kind, how, remote: REMOTE }), {
+          dst: HOST,
+          dstPort: target.hostPort,
+        });
+        const outcome = send(kit, { ...shape, kind, how }, packet);
+        assertEquals(outcome.reason, "none");
+        const source = kit.nat.table.find(kit.nat.table.guest(ip(GUEST).w3)!, {
+          ...{ proto: target.proto, guestPort: shape.srcPort, realm: 0, remoteWord: 0, remotePort: 0 },
+        })!;
+        const mss = kind === "syn" ? { mss: 1460 } : {};
+        const ends = { src: HOST, dst: other, srcPort: source.hostPort, dstPort: 777, hops: 1, ...mss };
+        const expected = rewritten(packet, ends);
+        if (how === "fragments") expected[6] = expected[7] = 0;
+        const got = gotOf(outcome);
+        assertEquals(got, summed(expected));
+        assertSound(got);
+      }
     }),
-    fuzz(200),
+    fuzzSteps(200),
   );
 });
 
@@ -494,12 +502,6 @@ const frameOf = (packet: Uint8Array) => framed(packet).bytes().slice();
 
 Deno.test("No frame or packet of any shape, metadata or time throws, and nothing grows past its cap", () => {
   const guestCaps = { udp: 20, tcp: 20, icmp: 5 };
-  const kit = natKit({
-    ...{ guestCaps, totalCaps: { udp: 30, tcp: 30, icmp: 8 }, mapping: { tcp: "address" }, mtu: 1280 },
-    policy: { loopback: true },
-    zone: { printer: "10.0.0.9" },
-  });
-  const forwards = ["udp:100-200:100", "tcp:100:100", "udp:127.0.0.1:300:300"].map((spec) => kit.nat.addForward(spec));
   const fromGuest = { src: GUEST, dst: REMOTE };
   const reply = udpPacket({ src: REMOTE, dst: HOST, srcPort: 9, dstPort: 150, payload: pattern(9) });
   const outwards = spoiled([
@@ -522,19 +524,29 @@ Deno.test("No frame or packet of any shape, metadata or time throws, and nothing
     icmpErrorPacket({ type: 3, code: 4, packet: udpPacket({ src: HOST, dst: REMOTE, srcPort: 150 }) }, { dst: HOST }),
   ], 0);
   fc.assert(
-    fc.property(blocks(outwards), blocks(inwards), fc.nat(100_000), (outward, inward, later) => {
-      kit.now += later;
-      kit.nat.expire(kit.now);
-      const decision = translateOutbound(kit.nat, outward(), kit.now);
-      assert(decision.block === null || decision.map !== null, "A packet without a map");
-      for (const map of [...forwards.map((forward) => forward.map), ...kit.nat.table.maps()]) {
-        translateInbound(kit.nat, inward(), map, kit.now);
-        translateError(kit.nat, inward(), map, kit.now);
+    fc.property(sequences(fc.tuple(blocks(outwards), blocks(inwards), fc.nat(100_000))), (steps) => {
+      const kit = natKit({
+        ...{ guestCaps, totalCaps: { udp: 30, tcp: 30, icmp: 8 }, mapping: { tcp: "address" }, mtu: 1280 },
+        policy: { loopback: true },
+        zone: { printer: "10.0.0.9" },
+      });
+      const forwards = ["udp:100-200:100", "tcp:100:100", "udp:127.0.0.1:300:300"].map((spec) =>
+        kit.nat.addForward(spec)
+      );
+      for (const [outward, inward, later] of steps) {
+        kit.now += later;
+        kit.nat.expire(kit.now);
+        const decision = translateOutbound(kit.nat, outward(), kit.now);
+        assert(decision.block === null || decision.map !== null, "A packet without a map");
+        for (const map of [...forwards.map((forward) => forward.map), ...kit.nat.table.maps()]) {
+          translateInbound(kit.nat, inward(), map, kit.now);
+          translateError(kit.nat, inward(), map, kit.now);
+        }
+        kit.nat.takeFrames();
+        assertCaps(kit);
       }
-      kit.nat.takeFrames();
-      assertCaps(kit);
     }),
-    fuzz(400),
+    fuzzSteps(400),
   );
 });
 

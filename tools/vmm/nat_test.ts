@@ -6,7 +6,7 @@ import { KernelError } from "../../kernel/error.ts";
 import { setIcmpType } from "../../kernel/wire/icmp.ts";
 import { ipv4HeaderLen, setIpv4Checksum } from "../../kernel/wire/ipv4.ts";
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from "../../kernel/wire/tcp.ts";
-import { fuzz } from "../../tests/kit/fuzz.ts";
+import { fuzzSteps, sequences } from "../../tests/kit/fuzz.ts";
 import { echoPacket, icmpErrorPacket, ip, ipPacket, pattern, udpPacket } from "../../tests/kit/ip_fixture.ts";
 import { damaged, u16 } from "../../tests/kit/wire.ts";
 import { GUEST_CAPS } from "./nat/config.ts";
@@ -100,8 +100,6 @@ const somePayload = fc.uint8Array({ maxLength: 64 });
 
 Deno.test("Out and back is the identity on what the guest sees, and every checksum on the way is right", () => {
   const caps = { udp: 65536, tcp: 65536, icmp: 65536 };
-  const kit = natKit({ filtering: "endpoint", guestCaps: caps, totalCaps: caps });
-  kit.door.taken.add(5000);
   const echoes = fc.record({
     dst: remotes,
     srcPort: u16,
@@ -113,32 +111,33 @@ Deno.test("Out and back is the identity on what the guest sees, and every checks
     kind: fc.nat(2),
   });
   fc.assert(
-    fc.property(echoes, ({ dst, srcPort, dstPort, payload, ttl, tos, id, kind }) => {
-      const header = { src: GUEST, dst, ttl, tos, id };
-      const original = kind === 0
-        ? udpPacket({ ...header, srcPort, dstPort, payload })
-        : kind === 1
-        ? tcpPacket({ ...header, srcPort, dstPort, flags: TCP_ACK, data: payload })
-        : echoPacket({ ...header, id: srcPort, seq: dstPort, data: payload });
-      const { packet, map } = sentOf(kit.out(original));
-      assertSound(packet);
-      // The other side turns it round: what comes back must look to the guest like its own packet turned round.
-      const got = gotOf(kit.back(turned(packet), map));
-      assertSound(got);
-      const expected = turned(original);
-      expected[8] = got[8]!;
-      setIpv4Checksum(expected, 0, ipv4HeaderLen(expected, 0));
-      assertEquals(got, expected);
-      assertEquals(got[8], ttl - 2);
+    fc.property(sequences(echoes), (steps) => {
+      const kit = natKit({ filtering: "endpoint", guestCaps: caps, totalCaps: caps });
+      kit.door.taken.add(5000);
+      for (const { dst, srcPort, dstPort, payload, ttl, tos, id, kind } of steps) {
+        const header = { src: GUEST, dst, ttl, tos, id };
+        const original = kind === 0
+          ? udpPacket({ ...header, srcPort, dstPort, payload })
+          : kind === 1
+          ? tcpPacket({ ...header, srcPort, dstPort, flags: TCP_ACK, data: payload })
+          : echoPacket({ ...header, id: srcPort, seq: dstPort, data: payload });
+        const { packet, map } = sentOf(kit.out(original));
+        assertSound(packet);
+        // The other side turns it round: what comes back must look to the guest like its own packet turned round.
+        const got = gotOf(kit.back(turned(packet), map));
+        assertSound(got);
+        const expected = turned(original);
+        expected[8] = got[8]!;
+        setIpv4Checksum(expected, 0, ipv4HeaderLen(expected, 0));
+        assertEquals(got, expected);
+        assertEquals(got[8], ttl - 2);
+      }
     }),
-    fuzz(300),
+    fuzzSteps(300),
   );
 });
 
 Deno.test("No bytes of a guest or of the network throw, and no table grows past its cap", () => {
-  const kit = natKit({ guestCaps: { udp: 20, tcp: 20, icmp: 5 }, policy: { loopback: true } });
-  const { map } = kit.nat.addForward("udp:100-200:100");
-  const tcpMap = kit.nat.addForward("tcp:100:100").map;
   const samples = [
     udp({ payload: pattern(30) }),
     tcpPacket({ tcpOptions: { mss: 1460 } }),
@@ -156,27 +155,32 @@ Deno.test("No bytes of a guest or of the network throw, and no table grows past 
   const packets = fc.oneof(...samples.map(damaged), fc.uint8Array({ maxLength: 100 }));
   const both = fc.tuple(packets, fc.oneof(...inbound.map(damaged), packets), fc.boolean(), fc.nat(100_000));
   fc.assert(
-    fc.property(both, ([outwards, inwards, fix, later]) => {
-      kit.now += later;
-      kit.nat.expire(kit.now);
-      for (const bytes of [outwards, inwards]) {
-        if (fix && bytes.length >= 20 && ipv4HeaderLen(bytes, 0) <= bytes.length && ipv4HeaderLen(bytes, 0) >= 20) {
-          setIpv4Checksum(bytes, 0, ipv4HeaderLen(bytes, 0));
+    fc.property(sequences(both), (steps) => {
+      const kit = natKit({ guestCaps: { udp: 20, tcp: 20, icmp: 5 }, policy: { loopback: true } });
+      const { map } = kit.nat.addForward("udp:100-200:100");
+      const tcpMap = kit.nat.addForward("tcp:100:100").map;
+      for (const [outwards, inwards, fix, later] of steps) {
+        kit.now += later;
+        kit.nat.expire(kit.now);
+        for (const bytes of [outwards, inwards]) {
+          if (fix && bytes.length >= 20 && ipv4HeaderLen(bytes, 0) <= bytes.length && ipv4HeaderLen(bytes, 0) >= 20) {
+            setIpv4Checksum(bytes, 0, ipv4HeaderLen(bytes, 0));
+          }
         }
+        for (const outcome of [kit.out(outwards), kit.frame(outwards)]) {
+          if (outcome.block !== null && outcome.map === null) throw new Error("A packet without a map");
+        }
+        for (const one of [map, tcpMap, ...kit.nat.table.maps()]) {
+          kit.back(inwards, one);
+          kit.error(inwards, one);
+        }
+        const { table, reassembler } = kit.nat;
+        assert(table.count(0) <= 20 && table.count(1) <= 20 && table.count(2) <= 5);
+        assert([...table.guests].length <= 64 && reassembler.length <= 32 && reassembler.bytes <= 1 << 20);
+        assertEquals(kit.door.maps.size, table.count());
       }
-      for (const outcome of [kit.out(outwards), kit.frame(outwards)]) {
-        if (outcome.block !== null && outcome.map === null) throw new Error("A packet without a map");
-      }
-      for (const one of [map, tcpMap, ...kit.nat.table.maps()]) {
-        kit.back(inwards, one);
-        kit.error(inwards, one);
-      }
-      const { table, reassembler } = kit.nat;
-      assert(table.count(0) <= 20 && table.count(1) <= 20 && table.count(2) <= 5);
-      assert([...table.guests].length <= 64 && reassembler.length <= 32 && reassembler.bytes <= 1 << 20);
-      assertEquals(kit.door.maps.size, table.count());
     }),
-    fuzz(200),
+    fuzzSteps(200),
   );
 });
 

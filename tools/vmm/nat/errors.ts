@@ -154,7 +154,7 @@ function senderOf(nat: Nat, holder: NatMap, quoted: { port: number; real: IpAddr
   for (const map of holder.carried!.get(quoted.port) ?? []) {
     const word = calledBy(nat, map, quoted.real).w3;
     const isOwn = map.proto === MapProto.Tcp
-      ? map.isConnected(remoteKey(word, quoted.remotePort), TCP_ACK)
+      ? map.isConnected(remoteKey(word, portSeen(map, quoted.remotePort)), TCP_ACK)
       : map.remote(filterKey(nat, map.proto, word, quoted.remotePort)) !== null;
     if (isOwn) return map;
   }

@@ -129,7 +129,7 @@ function senderOf(six: Nat6, holder: NatMap, quoted: { port: number; real: IpAdd
   for (const map of holder.carried!.get(quoted.port) ?? []) {
     const word = six.keys.of(calledBy6(six, map, quoted.real));
     const isOwn = map.proto === MapProto.Tcp
-      ? map.isConnected(remoteKey(word, quoted.remotePort), TCP_ACK)
+      ? map.isConnected(remoteKey(word, map.realm === Realm.Dns ? DNS_PORT : quoted.remotePort), TCP_ACK)
       : map.remote(filterKey6(six, map.proto, word, quoted.remotePort)) !== null;
     if (isOwn) return map;
   }

@@ -39,7 +39,7 @@ import {
 import { encodeDnsNames, parseDnsName } from "../../../kernel/wire/dns_name.ts";
 import { IPV4_UNSPECIFIED } from "../../../kernel/wire/ip_addr.ts";
 import { MacAddr } from "../../../kernel/wire/mac_addr.ts";
-import { fuzz } from "../../../tests/kit/fuzz.ts";
+import { fuzzSteps, sequences } from "../../../tests/kit/fuzz.ts";
 import { ip } from "../../../tests/kit/ip_fixture.ts";
 import { BOOTP_MAX, DECLINED_MS, type DhcpConfig, DhcpServer, LEASES_MAX, OFFER_MS } from "./dhcp.ts";
 
@@ -290,7 +290,6 @@ Deno.test("akaros 18: unknown types, replies, relays: silence", () => {
 });
 
 Deno.test("Whatever clients say, no two have one address, and every answer can be written and read", () => {
-  const { dhcp, say } = server({ last: ip("10.0.2.20") });
   const step = fc.record({
     type: fc.nat(9),
     from: fc.nat(9),
@@ -298,24 +297,27 @@ Deno.test("Whatever clients say, no two have one address, and every answer can b
     ciaddr: fc.option(fc.integer({ min: 14, max: 22 }), { nil: undefined }),
     later: fc.nat(1_000_000),
   });
-  let now = 0;
   fc.assert(
-    fc.property(step, ({ type, from, wants, ciaddr, later }) => {
-      now += later;
-      const answer = say(type, {
-        from,
-        now,
-        ...(wants === undefined ? {} : { wants: `10.0.2.${wants}` }),
-        ...(ciaddr === undefined ? {} : { ciaddr: `10.0.2.${ciaddr}` }),
-      });
-      const held = dhcp.leases.filter((lease) => !lease.isOffer && lease.mac >= 0 && lease.expires > now);
-      assertEquals(new Set(held.map((lease) => lease.mac)).size, held.length);
-      if (answer === null) return;
-      const bytes = new Uint8Array(dhcpLen(answer));
-      emitDhcp(answer, bytes, 0);
-      assertEquals(parseDhcp(bytes, 0, bytes.length)?.options, answer.options);
+    fc.property(sequences(step), (steps) => {
+      const { dhcp, say } = server({ last: ip("10.0.2.20") });
+      let now = 0;
+      for (const { type, from, wants, ciaddr, later } of steps) {
+        now += later;
+        const answer = say(type, {
+          from,
+          now,
+          ...(wants === undefined ? {} : { wants: `10.0.2.${wants}` }),
+          ...(ciaddr === undefined ? {} : { ciaddr: `10.0.2.${ciaddr}` }),
+        });
+        const held = dhcp.leases.filter((lease) => !lease.isOffer && lease.mac >= 0 && lease.expires > now);
+        assertEquals(new Set(held.map((lease) => lease.mac)).size, held.length);
+        if (answer === null) continue;
+        const bytes = new Uint8Array(dhcpLen(answer));
+        emitDhcp(answer, bytes, 0);
+        assertEquals(parseDhcp(bytes, 0, bytes.length)?.options, answer.options);
+      }
     }),
-    fuzz(500),
+    fuzzSteps(500),
   );
 });
 
