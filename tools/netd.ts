@@ -10,7 +10,10 @@
 import { KernelError } from "../kernel/error.ts";
 import { Daemon, isHostError } from "./netd/daemon.ts";
 import { tellReady } from "./netd/life.ts";
-import { type NetdOptions, parseOptions, USAGE, UsageError } from "./netd/options.ts";
+import { NetdGiven } from "./netd/given.ts";
+import { NETD } from "./netd/option_table.ts";
+import { type NetdOptions, netdOptions } from "./netd/options.ts";
+import { runTool } from "./options/given.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 /** The second names the servers that systemd-resolved asks, which itself listens on the machine's loopback only. */
@@ -55,25 +58,17 @@ async function run(options: NetdOptions): Promise<void> {
 
 /** Runs the tool; its exit status. */
 export async function main(args: readonly string[]): Promise<number> {
-  try {
-    const options = parseOptions(args, nameServers);
-    if (options === null) {
-      console.log(USAGE.trimEnd());
+  return await runTool(NETD, () => new NetdGiven(args), async (given) => {
+    const options = netdOptions(given, nameServers);
+    try {
+      await run(options);
       return 0;
-    }
-    await run(options);
-    return 0;
-  } catch (error) {
-    if (error instanceof UsageError) {
-      console.error(`netd: ${error.message}\nTry "deno task netd --help".`);
-      return 2;
-    }
-    if (error instanceof KernelError || isHostError(error)) {
+    } catch (error) {
+      if (!(error instanceof KernelError || isHostError(error))) throw error;
       console.error(`netd: ${error.message}`);
       return 1;
     }
-    throw error;
-  }
+  });
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

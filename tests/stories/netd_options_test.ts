@@ -2,11 +2,17 @@
 
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { parseMacAddr } from "../../kernel/wire/mac_addr.ts";
-import { parseOptions, USAGE, UsageError } from "../../tools/netd/options.ts";
+import { NetdGiven } from "../../tools/netd/given.ts";
+import { NETD } from "../../tools/netd/option_table.ts";
+import { netdOptions } from "../../tools/netd/options.ts";
+import { UsageError } from "../../tools/options/given.ts";
+import { helpText } from "../../tools/options/option_table.ts";
 import { withoutLoopback } from "../../tools/netd/uplink.ts";
 import { SlirpApi } from "../../tools/netd/slirp_api.ts";
 
-const parse = (text: string) => parseOptions(text.split(" "), () => ["192.0.2.53"])!;
+const options = (args: readonly string[], machines: readonly string[]) =>
+  netdOptions(new NetdGiven(args), () => machines);
+const parse = (text: string) => options(text.split(" "), ["192.0.2.53"]);
 
 Deno.test("netd's defaults", () => {
   const { uplink, nat, guest, forwards, offload } = parse("--qemu /run/vm.sock");
@@ -44,14 +50,24 @@ Deno.test("netd opens the machine's loopback unless that is disabled, or all is 
 });
 
 Deno.test("netd asks the machine's name servers on loopback only if there are no others, and it is open", () => {
-  const servers = (machines: string[], ...args: string[]) =>
-    parseOptions(["--netns", "x", ...args], () => machines)!.nat;
+  const servers = (machines: string[], ...args: string[]) => options(["--netns", "x", ...args], machines).nat;
   assertEquals(servers(["127.0.0.53", "192.0.2.53"]).nameServers, ["192.0.2.53"]);
   assertEquals(servers(["127.0.0.53"]).nameServers, ["127.0.0.53"]);
   assertEquals(servers([]).nameServers, ["10.99.0.1"]);
   assertEquals(servers(["192.0.2.53"], "--dns", "127.0.0.1").nameServers, ["127.0.0.1"]);
   assertEquals(withoutLoopback(servers(["127.0.0.53"]), "10.99.0.1").nameServers, ["10.99.0.1"]);
   assertEquals(withoutLoopback(servers([]), "10.99.0.1").policy!.loopback, false);
+});
+
+Deno.test("netd's flags with a value are true or false by it", () => {
+  for (const no of ["no", "0", "off", "false"]) {
+    const got = parse(`--netns x --restrict=${no} --disable-host-loopback=${no} --no-offload=${no} -c=${no}`);
+    assertEquals([got.nat.policy!.restrict, got.nat.farLoopback, got.offload], [false, true, true], no);
+    assertEquals(got.guest.kind === "netns" && got.guest.configure, false, no);
+  }
+  assertEquals(parse("--netns x --restrict=yes").nat.policy!.restrict, true);
+  assertEquals(parse("--qemu x --configure=no").guest.kind, "qemu");
+  assertThrows(() => parse("--netns x --restrict=never"), UsageError, 'Bad value "never" for --restrict');
 });
 
 Deno.test("netd's peer is the network's first address that is not ours, unless told", () => {
@@ -86,8 +102,8 @@ Deno.test("netd names the option that is bad", () => {
     ["--nets a", /^Unknown option "--nets"$/],
   ];
   for (const [text, wanted] of bad) assertMatch(assertThrows(() => parse(text), UsageError, "", text).message, wanted);
-  assertEquals(parseOptions(["--help"], () => []), null);
-  for (const line of USAGE.split("\n")) assertEquals(line.length <= 120, true, line);
+  assertEquals(new NetdGiven(["--help"]).information, helpText(NETD).trimEnd());
+  for (const line of helpText(NETD).split("\n")) assertEquals(line.length <= 120, true, line);
 });
 
 Deno.test("slirp4netns' API: what makes no sense is answered in its words", () => {
@@ -125,7 +141,7 @@ Deno.test("slirp4netns' API: what makes no sense is answered in its words", () =
 });
 
 Deno.test("netd --ipv6: addresses of the uplink, of the guests' network, and name servers", () => {
-  const parse = (...args: string[]) => parseOptions(["--netns", "g", ...args], () => ["9.9.9.9"])!;
+  const parse = (...args: string[]) => options(["--netns", "g", ...args], ["9.9.9.9"]);
   const usual = parse("--ipv6");
   assertEquals(usual.uplink.v6, { address: "fd99::2/64", peer: "fd99::1/64", gateway: "fd99::1" });
   assertEquals(usual.nat.v6, { hostAddr: "fd99::2/64", uplinkMtu: 1500 });

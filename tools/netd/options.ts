@@ -14,9 +14,8 @@ import { natConfig, type NatOptions } from "../vmm/nat/config.ts";
 import type { V6Options } from "../vmm/nat6/config6.ts";
 import { parseForward } from "../vmm/nat_forward.ts";
 import { NatPolicy, type PolicyOptions } from "../vmm/nat_policy.ts";
-import { bad, checkAddr, Given, UsageError } from "./given.ts";
-
-export { UsageError } from "./given.ts";
+import { bad, UsageError } from "../options/given.ts";
+import { checkAddr, type NetdGiven } from "./given.ts";
 
 const FD_MAX = 1 << 20;
 
@@ -77,61 +76,8 @@ export interface NetdOptions {
 /** More than a second without sleep is for nobody. */
 const BUSY_POLL_MAX_MS = 1000;
 
-/** The text of `--help`. */
-export const USAGE = `usage: deno task netd (--qemu SOCKET | --netns NAME|PID|PATH) [options]
-
-User-mode networking for a guest, by rewriting packets: no connection ends here.
-
-  --qemu SOCKET             listen for QEMU: -netdev stream,id=n,server=off,addr.type=unix,addr.path=SOCKET
-  --netns NAME|PID|PATH     make an interface in that network namespace
-    --device NAME           its name (default tap0)
-    --macaddress MAC        its hardware address (default: Linux chooses)
-    -c, --configure         give it address and default route at once; else a DHCP client inside asks
-    --userns-path PATH      user namespace it is below, if only its owner may enter (default: that of PID)
-
-  --uplink tap|tun          device that leads to the world (default tap)
-    --uplink-device NAME    its name (default: Linux chooses)
-    --uplink-attach         use the device NAME, which is there and set up; needs no root if it is yours
-    --uplink-address A/L    our address on it (default 10.99.0.2/24)
-    --uplink-peer A/L       Linux' address on it (default: the first of that network)
-    --uplink-gateway A      where packets for the world go (default: the peer)
-    --uplink-netns NAME     namespace of Linux' side (default: where netd runs)
-    --uplink-mtu N          default 1500
-
-  -6, --ipv6                the guest has IPv6: addresses that it makes itself, a router and a name server
-    --uplink-address6 A/L   our address on the uplink (default fd99::2/64)
-    --uplink-peer6 A/L      Linux' address on it (default: the first of that network)
-    --uplink-gateway6 A     where packets for the IPv6 world go (default: the peer)
-    --cidr6 A/64            the guest's network (default fd00:0:0:2::/64: router ::2, name server ::3)
-
-  --cidr A/L                the guest's network (default 10.0.2.0/24: router .2, name server .3, guests from .15)
-  -m, --mtu N               MTU of the guest's link, told by DHCP (default 1500)
-  --dns A                   name server that the relay asks; repeatable (default: of /etc/resolv.conf, else the peer)
-  --disable-dns             no name server of netd's: DHCP tells those that the relay would ask
-  --search DOMAIN           told by DHCP; repeatable
-  --forward SPEC            tcp|udp:[addr:]hostport[-hostport]:guestport, or QEMU's hostfwd=; repeatable
-  --restrict                the guest reaches nothing but what --allow names
-  --allow RULE, --deny RULE [proto:]network[:port[-port]]; repeatable
-  --disable-host-loopback   the guest does not reach the machine that netd runs on: neither its 127.0.0.1 by the
-                            router's address, nor the peer's address
-
-  -a, --api-socket PATH     commands of natctl come here
-  -r, --ready-fd N          "1" is written there when all is set up
-  -e, --exit-fd N           netd ends when this pipe can be read: when its other end is closed
-  --one-off                 netd ends when QEMU disconnects
-  --no-offload              no unfinished checksums and uncut segments between guest and uplink
-  --busy-poll MS            look for packets so long after the last one without sleeping (default 0): takes a core
-                            while packets come, and answers a ping in two thirds of the time
-  --quiet                   print nothing but errors
-  --help                    print this
-
-Exit status: 0 after SIGINT, SIGTERM, or the guest's end; 1 if something cannot be had; 2 for a bad option.
-`;
-
-/** Reads the command line; null: help is wanted. Throws {@link UsageError}, which names what is wrong. */
-export function parseOptions(args: readonly string[], resolvConf: () => readonly string[]): NetdOptions | null {
-  const given = new Given(args);
-  if (given.flag("help")) return null;
+/** Makes sense of the command line. Throws UsageError, which names what is wrong. */
+export function netdOptions(given: NetdGiven, resolvConf: () => readonly string[]): NetdOptions {
   const guest = guestOf(given);
   const uplink = uplinkOf(given);
   return {
@@ -145,44 +91,44 @@ export function parseOptions(args: readonly string[], resolvConf: () => readonly
     exitFd: given.number("exit-fd", 0, FD_MAX),
     oneOff: given.flag("one-off"),
     offload: !given.flag("no-offload"),
-    busyPollMs: given.number("busy-poll", 0, BUSY_POLL_MAX_MS) ?? 0,
+    busyPollMs: given.number("busy-poll", 0, BUSY_POLL_MAX_MS)!,
     quiet: given.flag("quiet"),
   };
 }
 
-function guestOf(given: Given): GuestChoice {
+function guestOf(given: NetdGiven): GuestChoice {
   const path = given.text("qemu");
   const netns = given.text("netns");
   if ((path === null) === (netns === null)) throw new UsageError("Want one of --qemu and --netns");
   if (path !== null) {
     for (const name of ["device", "configure", "userns-path", "macaddress"]) {
-      if (given.flag(name) || given.text(name) !== null) throw new UsageError(`--${name} is for --netns`);
+      if (given.has(name)) throw new UsageError(`--${name} is for --netns`);
     }
     return { kind: "qemu", path };
   }
   if (given.flag("one-off")) throw new UsageError("--one-off is for --qemu");
   return {
     ...{ kind: "netns", netns: netns!, configure: given.flag("configure") },
-    device: given.text("device") ?? "tap0",
+    device: given.text("device")!,
     userns: given.text("userns-path"),
     mac: given.mac("macaddress"),
   };
 }
 
-function uplinkOf(given: Given): UplinkChoice {
-  const kind = given.text("uplink") ?? "tap";
+function uplinkOf(given: NetdGiven): UplinkChoice {
+  const kind = given.text("uplink")!;
   if (kind !== "tap" && kind !== "tun") throw bad("uplink", kind, "tap or tun");
   const attach = given.flag("uplink-attach");
   const device = given.text("uplink-device");
   if (attach && device === null) throw new UsageError("--uplink-attach wants --uplink-device NAME");
-  const address = given.network("uplink-address") ?? "10.99.0.2/24";
+  const address = given.network("uplink-address")!;
   const peer = given.network("uplink-peer");
   if (attach && peer !== null) throw new UsageError("--uplink-peer is not for --uplink-attach: the device is set up");
   const first = firstOf(address);
   const v6 = given.flag("ipv6") ? uplink6Of(given, attach) : null;
   if (v6 === null) {
     for (const name of ["uplink-address6", "uplink-peer6", "uplink-gateway6", "cidr6"]) {
-      if (given.text(name) !== null) throw new UsageError(`--${name} wants --ipv6`);
+      if (given.has(name)) throw new UsageError(`--${name} wants --ipv6`);
     }
   }
   const gateway = given.addr("uplink-gateway")?.toString() ?? (peer ?? first).split("/")[0]!;
@@ -190,12 +136,12 @@ function uplinkOf(given: Given): UplinkChoice {
     ...{ kind, device, attach, address, gateway, v6 },
     peer: attach ? null : peer ?? first,
     netns: given.text("uplink-netns"),
-    mtu: given.number("uplink-mtu", 576, 65521) ?? 1500,
+    mtu: given.number("uplink-mtu", 576, 65521)!,
   };
 }
 
-function uplink6Of(given: Given, attach: boolean): Uplink6Choice {
-  const address = given.network6("uplink-address6") ?? "fd99::2/64";
+function uplink6Of(given: NetdGiven, attach: boolean): Uplink6Choice {
+  const address = given.network6("uplink-address6")!;
   const peer = given.network6("uplink-peer6");
   if (attach && peer !== null) throw new UsageError("--uplink-peer6 is not for --uplink-attach: the device is set up");
   const [text = "", length = ""] = address.split("/");
@@ -216,7 +162,7 @@ function firstOf(address: string): string {
 }
 
 function natOf(
-  given: Given,
+  given: NetdGiven,
   uplink: UplinkChoice,
   guestMac: null | undefined,
   resolvConf: () => readonly string[],
@@ -255,7 +201,7 @@ function natOf(
 }
 
 /** The name servers that were asked for, IPv6 first. */
-function nameServersOf(given: Given): [string[], string[]] {
+function nameServersOf(given: NetdGiven): [string[], string[]] {
   const all = given.list("dns");
   const isOf6 = (text: string) => text.includes(":");
   const asked6 = all.filter(isOf6);
@@ -265,7 +211,7 @@ function nameServersOf(given: Given): [string[], string[]] {
 }
 
 /** IPv6 for the guest. */
-function v6Of(given: Given, uplink: UplinkChoice, nameServers: readonly string[], nat: NatOptions): V6Options {
+function v6Of(given: NetdGiven, uplink: UplinkChoice, nameServers: readonly string[], nat: NatOptions): V6Options {
   const cidr = given.network6("cidr6");
   const v6: V6Options = {
     ...{ hostAddr: uplink.v6!.address, uplinkMtu: uplink.mtu },
