@@ -7,6 +7,7 @@ import { NETD } from "../../tools/netd/option_table.ts";
 import { netdOptions } from "../../tools/netd/options.ts";
 import { UsageError } from "../../tools/options/given.ts";
 import { helpText } from "../../tools/options/option_table.ts";
+import { natConfig } from "../../tools/vmm/nat/config.ts";
 import { withoutLoopback } from "../../tools/netd/uplink.ts";
 import { SlirpApi } from "../../tools/netd/slirp_api.ts";
 
@@ -57,6 +58,32 @@ Deno.test("netd asks the machine's name servers on loopback only if there are no
   assertEquals(servers(["192.0.2.53"], "--dns", "127.0.0.1").nameServers, ["127.0.0.1"]);
   assertEquals(withoutLoopback(servers(["127.0.0.53"]), "10.99.0.1").nameServers, ["10.99.0.1"]);
   assertEquals(withoutLoopback(servers([]), "10.99.0.1").policy!.loopback, false);
+});
+
+Deno.test("netd's guest in a namespace is .100, if its network has that, and DHCP begins at .15", () => {
+  const guests = (text: string) => {
+    const { guest, firstLease } = natConfig(parse(text).nat);
+    return [`${guest}`, `${firstLease}`];
+  };
+  assertEquals(guests("--netns x --configure"), ["10.0.2.100", "10.0.2.15"]);
+  assertEquals(guests("--netns x"), ["10.0.2.100", "10.0.2.15"]);
+  assertEquals(guests("--netns x --cidr 192.168.7.128/25"), ["192.168.7.228", "192.168.7.143"]);
+  assertEquals(guests("--netns x --cidr 192.168.7.64/26"), ["192.168.7.79", "192.168.7.79"], "too small for .100");
+  assertEquals(guests("--netns x --cidr 192.168.7.64/28"), ["192.168.7.68", "192.168.7.68"], "and for .15");
+  assertEquals(guests("--netns x --cidr 172.16.0.0/12"), ["172.16.0.100", "172.16.0.15"]);
+  assertEquals(guests("--qemu x"), ["10.0.2.15", "10.0.2.15"]);
+});
+
+Deno.test("netd refuses a forward at an address that is not the host kernel's", () => {
+  for (const options of ["--netns x", "--netns x --disable-host-loopback", "--netns x -6"]) {
+    for (const addr of ["127.0.0.1", "10.99.0.1"]) {
+      const error = assertThrows(() => parse(`${options} --forward tcp:${addr}:8081:80`), UsageError);
+      assertMatch(error.message, new RegExp(`${addr} is no address of the host kernel, forwards are at 10.99.0.2$`));
+    }
+    assertEquals(parse(`${options} --forward tcp:10.99.0.2:8081:80`).forwards.length, 1);
+  }
+  assertThrows(() => parse("--netns x -6 --forward tcp:[::1]:80-[fd00:0:0:2::f]:80"), UsageError, "are at fd99::2");
+  assertEquals(parse("--netns x").nat.loopbackForwards, false, "nor may one come later");
 });
 
 Deno.test("netd's flags with a value are true or false by it", () => {
@@ -116,10 +143,15 @@ Deno.test("slirp4netns' API: what makes no sense is answered in its words", () =
   const request = (execute: unknown, args?: unknown) => api.answer(JSON.stringify({ execute, arguments: args }));
   const refused = (why: string) => `{"error":{"desc":"bad request: ${why}"}}`;
   assertEquals(request("add_hostfwd", good), '{"return":{"id":1}}');
-  assertEquals(asked, ["add udp:0.0.0.0:53-10.0.2.15:5353"]);
+  assertEquals(asked, ["add udp:0.0.0.0:53-:5353"], "for whoever is the guest");
   assertEquals(request("add_hostfwd", good), refused("add_hostfwd: Cannot forward it"));
   const entries = [{ id: 1, ...good, host_addr: "0.0.0.0", guest_addr: "10.0.2.15" }];
   assertEquals(JSON.parse(request("list_hostfwd")), { return: { entries }, entries });
+  asked.length = 0;
+  const empty = { ...good, host_addr: "", guest_addr: "" };
+  assertEquals(request("add_hostfwd", empty), '{"return":{"id":2}}', "an empty address is none");
+  assertEquals(request("add_hostfwd", { ...good, guest_addr: "10.0.2.77" }), refused("add_hostfwd: Cannot forward it"));
+  assertEquals(asked, ["add udp:0.0.0.0:53-:5353", "add udp:0.0.0.0:53-10.0.2.77:5353"]);
   const bad: [string, unknown][] = [
     ["proto", { ...good, proto: "sctp" }],
     ["host_addr", { ...good, host_addr: "a b" }],
@@ -132,7 +164,7 @@ Deno.test("slirp4netns' API: what makes no sense is answered in its words", () =
   for (const [name, args] of bad) {
     assertEquals(request("add_hostfwd", args), refused(`add_hostfwd: bad arguments.${name}`));
   }
-  for (const args of [{ id: 2 }, { id: "1" }, {}, undefined]) {
+  for (const args of [{ id: 9 }, { id: "1" }, {}, undefined]) {
     assertEquals(request("remove_hostfwd", args), refused("remove_hostfwd: bad arguments.id"));
   }
   for (const text of ["", "[", "{"]) assertEquals(api.answer(text), refused("cannot parse JSON"));

@@ -65,6 +65,7 @@ export class Daemon implements AsyncDisposable {
         forwards: options.forwards,
         offload: options.offload && guest.port.offloads.checksum,
       });
+      opened.onLeft(() => this.program.nat.guestsLeft());
       guest.port.receive = (frame) => this.program.fromGuest(frame);
       if (options.apiSocket !== null) {
         const command = (text: string) => this.program.command(text);
@@ -108,13 +109,13 @@ export class Daemon implements AsyncDisposable {
   /** What it is connected to and what is open, a line each. */
   describe(): string[] {
     const { uplink, apiSocket, disableHostLoopback } = this.#options;
-    const { subnet, prefix, router, dns, guest, mtu, nameServers } = this.program.nat.config;
+    const { subnet, prefix, router, dns, guest, firstLease, mtu, nameServers } = this.program.nat.config;
     const { v6 } = this.program.nat.config;
     const peer = uplink.peer === null ? "" : `, Linux is ${uplink.peer}`;
     return [
       `uplink ${uplink.kind} ${this.#uplink.name}: the host is ${uplink.address}${peer}, gateway ${uplink.gateway}`,
       `guest ${this.guest.name}: network ${subnet}/${prefix}, MTU ${mtu}, router ${router}, name server ${dns} ` +
-      `(asks ${nameServers.join(", ")}), first guest ${guest}`,
+      `(asks ${nameServers.join(", ")}), guest ${guest}, leases from ${firstLease}`,
       ...(v6 === null || uplink.v6 === null ? [] : [
         `IPv6: the host is ${uplink.v6.address}, gateway ${uplink.v6.gateway}; guests' network ${v6.subnet}/64, ` +
         `router ${v6.router}, name server ${v6.dns}`,

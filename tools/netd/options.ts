@@ -10,7 +10,7 @@ import { KernelError } from "../../kernel/error.ts";
 import { IpAddr, parseIpAddr, parseIpMask } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { IPV6_MTU_MIN } from "../../kernel/wire/ipv6.ts";
-import { natConfig, type NatOptions } from "../vmm/nat/config.ts";
+import { natConfig, type NatOptions, QEMU_GUEST, QEMU_SUBNET } from "../vmm/nat/config.ts";
 import type { V6Options } from "../vmm/nat6/config6.ts";
 import { parseForward } from "../vmm/nat_forward.ts";
 import { NatPolicy, type PolicyOptions } from "../vmm/nat_policy.ts";
@@ -18,6 +18,9 @@ import { bad, UsageError } from "../options/given.ts";
 import { checkAddr, type NetdGiven } from "./given.ts";
 
 const FD_MAX = 1 << 20;
+/** Host number of a guest that is given its address, as slirp4netns has it, and the longest prefix that has room for it. */
+const GIVEN_GUEST = 100;
+const GIVEN_GUEST_PREFIX_MAX = 25;
 
 /** Whom the network is for. */
 export type GuestChoice =
@@ -83,9 +86,9 @@ export function netdOptions(given: NetdGiven, resolvConf: () => readonly string[
   return {
     guest,
     uplink,
-    nat: natOf(given, uplink, guest.kind === "qemu" ? null : undefined, resolvConf),
+    nat: natOf(given, uplink, guest, resolvConf),
     disableHostLoopback: given.flag("disable-host-loopback"),
-    forwards: given.list("forward").map((spec) => checked("forward", spec, () => (parseForward(spec), spec))),
+    forwards: given.list("forward").map((spec) => forwardOf(spec, uplink)),
     apiSocket: given.text("api-socket"),
     readyFd: given.number("ready-fd", 0, FD_MAX),
     exitFd: given.number("exit-fd", 0, FD_MAX),
@@ -164,7 +167,7 @@ function firstOf(address: string): string {
 function natOf(
   given: NetdGiven,
   uplink: UplinkChoice,
-  guestMac: null | undefined,
+  guest: GuestChoice,
   resolvConf: () => readonly string[],
 ): NatOptions {
   const peer = uplink.peer?.split("/")[0] ?? uplink.gateway;
@@ -188,16 +191,29 @@ function natOf(
     search: given.list("search"),
     policy,
     farLoopback: !noLoopback,
-    ...(guestMac === undefined ? {} : { guestMac }),
+    loopbackForwards: false,
+    ...(guest.kind === "qemu" ? { guestMac: null } : {}),
   };
   if (given.flag("disable-dns")) nat.dns = null;
   const mtu = given.number("mtu", 576, 65521);
   if (mtu !== null) nat.mtu = mtu;
   const cidr = given.network("cidr");
   if (cidr !== null) nat.subnet = cidr;
+  if (guest.kind === "netns") Object.assign(nat, givenGuestOf(cidr ?? QEMU_SUBNET));
   if (uplink.v6 !== null) nat.v6 = v6Of(given, uplink, asked6, nat);
   checked(cidr === null ? "uplink-address" : "cidr", cidr ?? uplink.address, () => natConfig(nat));
   return nat;
+}
+
+/**
+ * Where users of slirp4netns expect the guest of a namespace, while DHCP gives addresses from .15 on: .100, if the
+ * network has it.
+ */
+function givenGuestOf(cidr: string): Pick<NatOptions, "guest" | "firstLease"> {
+  const [text = "", length = ""] = cidr.split("/");
+  if (Number(length) > GIVEN_GUEST_PREFIX_MAX || Number(length) < 1) return {};
+  const net = parseIpAddr(text)!.and(parseIpMask(`/${length}`, true)!);
+  return { guest: `${IpAddr.v4(net.w3 + GIVEN_GUEST)}`, firstLease: `${IpAddr.v4(net.w3 + QEMU_GUEST)}` };
 }
 
 /** The name servers that were asked for, IPv6 first. */
@@ -222,6 +238,15 @@ function v6Of(given: NetdGiven, uplink: UplinkChoice, nameServers: readonly stri
   checked(name, cidr ?? uplink.v6!.address, () => natConfig({ hostAddr: nat.hostAddr, v6 }));
   if ((nat.mtu ?? 1500) < IPV6_MTU_MIN) throw bad("mtu", `${nat.mtu}`, `at least ${IPV6_MTU_MIN} with --ipv6`);
   return v6;
+}
+
+/** A forward that can be: the host kernel's addresses are those of the uplink, and its loopback nobody reaches. */
+function forwardOf(spec: string, { address, v6 }: UplinkChoice): string {
+  const { bound } = checked("forward", spec, () => parseForward(spec));
+  const own = address.split("/")[0]!;
+  if (bound === null || (bound.isV4 ? bound.equals(parseIpAddr(own)!) : !bound.isLoopback)) return spec;
+  const at = bound.isV4 ? own : v6?.address.split("/")[0] ?? own;
+  throw bad("forward", spec, `${bound} is no address of the host kernel, forwards are at ${at}`);
 }
 
 /** What `read` makes of an option; what it refuses is a bad option. */

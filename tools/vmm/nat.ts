@@ -56,10 +56,12 @@ import type { Block } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { type Random, SeededRandom } from "../../kernel/random.ts";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { type NatConfig, natConfig, type NatOptions } from "./nat/config.ts";
 import { Counters, Reason } from "./nat/counters.ts";
 import { Decision } from "./nat/decision.ts";
 import { Reassembler } from "./nat/fragments.ts";
+import type { Guest } from "./nat/guest.ts";
 import { Limiter } from "./nat/limiter.ts";
 import { MAP_PROTO_NAMES, NatMap, Realm } from "./nat/map.ts";
 import { NatPacket } from "./nat/packet.ts";
@@ -123,6 +125,8 @@ export class Nat {
   macLo = 0;
   /** Forwards from the start that could not be had, and why; by their text. */
   readonly #refusedForwards = new Map<string, string>();
+  /** The guest that forwards lead to which name none. */
+  #main: Guest;
   /** Frames for guests that nobody has taken yet. */
   frames: Block[] = [];
 
@@ -138,7 +142,7 @@ export class Nat {
     this.relay = new DnsRelay(config.nameServers, zone, config.zoneName, zone6);
     const six = { policy: options.policy ?? {}, random, zone, zone6 };
     this.six = config.v6 === null ? null : new Nat6(this, { config: config.v6, ...six });
-    this.table.addGuest(config.guest, config.guestMac);
+    this.#main = this.table.addGuest(config.guest, config.guestMac)!;
   }
 
   /** The frames for guests since last asked. */
@@ -151,7 +155,30 @@ export class Nat {
   /** Whether another station than `mac` sends from the guest address `word`: it has maps that live. */
   #isInUse(word: number, mac: number): boolean {
     const guest = this.table.guest(word);
-    return guest !== null && guest.mac?.key !== mac && guest.counts.some((count) => count > 0);
+    if (guest === null || guest.mac === null || guest.mac.key === mac) return false;
+    return guest.counts.some((count) => count > 0);
+  }
+
+  /**
+   * The guest at `addr`, heard of from the station `mac`; null: too many. Forwards that name no guest follow to it if
+   * theirs has not been heard of, or with `isLease` if theirs is the same station, which has a new address.
+   */
+  meet(addr: IpAddr, mac: MacAddr, isLease = false): Guest | null {
+    const main = this.#main;
+    const known = main.mac;
+    const guest = this.table.addGuest(addr, mac);
+    if (guest === null || guest === main) return guest;
+    if (known === null || (isLease && known.equals(mac))) {
+      this.#main = guest;
+      this.forwards.follow(main, guest);
+    }
+    return guest;
+  }
+
+  /** The stations of the guests' link have gone: their leases pass on, and whoever comes next may have their addresses. */
+  guestsLeft(): void {
+    this.dhcp.vacate();
+    for (const guest of this.table.guests) guest.mac = null;
   }
 
   /** Whether a guest may have the address `word`. */
@@ -198,7 +225,8 @@ export class Nat {
   addForward(text: string): Forward {
     const asked = parseForward(text);
     this.forwards.requireFree(asked);
-    const addr = asked.guestAddr ?? this.config.guest;
+    this.#requireReach(asked);
+    const addr = asked.guestAddr ?? this.#main.addr;
     const isGuests = addr.isV4 ? this.mayBeGuest(addr.w3) : this.six?.mayBeGuest(addr) === true;
     if (!isGuests) throw new KernelError("EINVAL", `Cannot forward to ${addr}: no guest's address`);
     this.#requireNoMap(asked);
@@ -215,6 +243,17 @@ export class Nat {
     this.forwards.add(forward);
     this.#refusedForwards.delete(formatForward(asked));
     return forward;
+  }
+
+  /** EADDRNOTAVAIL: nobody reaches that address of the host. */
+  #requireReach(spec: ForwardSpec): void {
+    const { bound } = spec;
+    if (bound === null || !bound.isLoopback || this.config.loopbackForwards) return;
+    const own = bound.isV4 ? this.config.hostAddr : this.config.v6?.hostAddr ?? this.config.hostAddr;
+    throw new KernelError(
+      "EADDRNOTAVAIL",
+      `Cannot forward ${formatForward(spec)}: nobody reaches ${bound} of the host, forwards are at ${own}`,
+    );
   }
 
   /** EADDRINUSE names the guest whose map has one of the ports. */
@@ -302,7 +341,7 @@ function dhcpConfig(config: NatConfig) {
   const broadcast = subnet.or(IpAddr.v4(~mask.w3));
   return {
     ...{ router, mask, mtu, leaseSeconds, hostName, search, reservations },
-    first: guest,
+    first: config.firstLease,
     last: style === "real" ? guest : IpAddr.v4(broadcast.w3 - 1),
     taken: dns === null ? [router] : [router, dns],
     nameServers: dns === null ? config.nameServers : [dns],

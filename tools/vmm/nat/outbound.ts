@@ -112,7 +112,7 @@ function guestOf(nat: Nat): Guest | Reason {
   const mac = new MacAddr(macHi, macLo);
   if (mac.isGroup || mac.isZero) return Reason.Source;
   if (nat.dhcp.isAnothers(packet.src, mac.key, nat.now)) return Reason.Spoofed;
-  return table.addGuest(packet.srcAddr, mac) ?? Reason.Guests;
+  return nat.meet(packet.srcAddr, mac) ?? Reason.Guests;
 }
 
 /** The packet that was read, of `guest`, whole: where does it go? */
