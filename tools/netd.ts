@@ -10,6 +10,8 @@
 import { KernelError } from "../kernel/error.ts";
 import { Daemon, isHostError } from "./netd/daemon.ts";
 import { tellReady } from "./netd/life.ts";
+import { checkDescriptors } from "./netd/descriptors.ts";
+import { requireGuest } from "./netd/open_guest.ts";
 import { NetdGiven } from "./netd/given.ts";
 import { NETD } from "./netd/option_table.ts";
 import { type NetdOptions, netdOptions } from "./netd/options.ts";
@@ -44,6 +46,8 @@ async function run(options: NetdOptions): Promise<void> {
   const onSignal = () => signalled.resolve("");
   for (const signal of SIGNALS) Deno.addSignalListener(signal, onSignal);
   try {
+    requireGuest(options.guest);
+    checkDescriptors(options);
     await using daemon = await Daemon.start(options);
     for (const line of daemon.describe()) say(line);
     if (options.readyFd !== null) tellReady(options.readyFd);

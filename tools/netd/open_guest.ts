@@ -6,6 +6,7 @@
  * @module
  */
 
+import { openNetns, requireFile } from "../../devices/host/netns.ts";
 import { setUpNetns } from "../../devices/host/netns_setup.ts";
 import { openTap, type TapPort } from "../../devices/host/tun.ts";
 import { UnixListener } from "../../devices/host/unix_socket.ts";
@@ -32,6 +33,13 @@ export interface OpenedGuest {
   readonly onLeft: (left: () => void) => void;
   /** Has `ended` called with a reason when the guest is gone. Answers how to stop that. */
   readonly watch: (ended: (why: string) => void) => () => void;
+}
+
+/** Throws HostError unless the namespace is there that the guest is to be in: before anything is made for it. */
+export function requireGuest(choice: GuestChoice): void {
+  if (choice.kind === "qemu") return;
+  const { path } = openNetns(netnsOf(choice.netns));
+  requireFile(`Cannot open network namespace "${choice.netns}"`, path, "there is no such namespace or process");
 }
 
 /** Opens it, and has `loop` look after it. Throws HostError, with nothing left behind. */
