@@ -48,7 +48,7 @@ async function run(options: NetdOptions): Promise<void> {
   try {
     requireGuest(options.guest);
     checkDescriptors(options);
-    await using daemon = await Daemon.start(options);
+    await using daemon = await Daemon.start(options, (line) => console.error(`netd: warning: ${line}`));
     for (const line of daemon.describe()) say(line);
     if (options.readyFd !== null) tellReady(options.readyFd);
     say("ready");

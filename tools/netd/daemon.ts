@@ -20,6 +20,8 @@ import { ApiSocket } from "./api_socket.ts";
 import { ExitPipe, watch } from "./life.ts";
 import { type OpenedGuest, openGuest } from "./open_guest.ts";
 import type { NetdOptions } from "./options.ts";
+import { Machine } from "./machine.ts";
+import { type Finding, StartError } from "./start_checks.ts";
 import { addIpv6, openUplink, withoutLoopback } from "./uplink.ts";
 
 /**
@@ -81,9 +83,14 @@ export class Daemon implements AsyncDisposable {
     }
   }
 
-  /** Starts it. Throws HostError or KernelError, with nothing left behind. */
-  static async start(options: NetdOptions): Promise<Daemon> {
+  /**
+   * Starts it; `warn` takes a line for each thing that is likely not meant. Throws HostError, KernelError or StartError,
+   * with nothing left behind.
+   */
+  static async start(options: NetdOptions, warn: (line: string) => void = () => {}): Promise<Daemon> {
     const { offload, nat } = options;
+    const machine = new Machine(options);
+    report(machine.checkNetworks(), warn);
     const wantsLoopback = nat.farLoopback === true;
     const uplink = openUplink(options.uplink, { offload, localnet: wantsLoopback });
     let host: Host | null = null;
@@ -96,7 +103,10 @@ export class Daemon implements AsyncDisposable {
       host.reactor!.add(uplink);
       if (options.uplink.v6 !== null) await addIpv6(host, options.uplink.v6);
       const chosen = localnet ? options : { ...options, nat: withoutLoopback(nat, gateway) };
+      const checking = machine.checkMachine(uplink.name);
+      checking.catch(() => {});
       opened = await openGuest(chosen, host.reactor!);
+      report(await checking, warn);
       return new Daemon(chosen, host, uplink, opened);
     } catch (error) {
       await opened?.guest.close();
@@ -142,7 +152,14 @@ export class Daemon implements AsyncDisposable {
   }
 }
 
+/** Tells of the warnings; throws the first that is an error. */
+function report(findings: readonly Finding[], warn: (line: string) => void): void {
+  const wrong = findings.find(({ isError }) => isError);
+  if (wrong !== undefined) throw new StartError(wrong.text);
+  for (const { text } of findings) warn(text);
+}
+
 /** For {@link describe} callers: errors that are the machine's, not ours. */
 export function isHostError(error: unknown): error is Error {
-  return error instanceof HostError || error instanceof Deno.errors.NotCapable;
+  return error instanceof HostError || error instanceof StartError || error instanceof Deno.errors.NotCapable;
 }

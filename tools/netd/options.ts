@@ -15,6 +15,7 @@ import type { V6Options } from "../vmm/nat6/config6.ts";
 import { parseForward } from "../vmm/nat_forward.ts";
 import { NatPolicy, type PolicyOptions } from "../vmm/nat_policy.ts";
 import { bad, UsageError } from "../options/given.ts";
+import { checkEnds, checkGuestNetwork, checkServer, firstOf } from "./address_checks.ts";
 import { checkAddr, type NetdGiven } from "./given.ts";
 
 const FD_MAX = 1 << 20;
@@ -128,40 +129,32 @@ function uplinkOf(given: NetdGiven): UplinkChoice {
   const peer = given.network("uplink-peer");
   if (attach && peer !== null) throw new UsageError("--uplink-peer is not for --uplink-attach: the device is set up");
   const first = firstOf(address);
-  const v6 = given.flag("ipv6") ? uplink6Of(given, attach) : null;
+  const v6 = given.flag("ipv6") ? uplink6Of(given, attach, kind === "tun") : null;
   if (v6 === null) {
     for (const name of ["uplink-address6", "uplink-peer6", "uplink-gateway6", "cidr6"]) {
       if (given.has(name)) throw new UsageError(`--${name} wants --ipv6`);
     }
   }
   const gateway = given.addr("uplink-gateway")?.toString() ?? (peer ?? first).split("/")[0]!;
+  const ends = { address, gateway, peer: attach ? null : peer ?? first };
+  checkEnds("", ends, kind === "tun");
   return {
-    ...{ kind, device, attach, address, gateway, v6 },
-    peer: attach ? null : peer ?? first,
+    ...{ kind, device, attach, v6 },
+    ...ends,
     netns: given.text("uplink-netns"),
     mtu: given.number("uplink-mtu", 576, 65521)!,
   };
 }
 
-function uplink6Of(given: NetdGiven, attach: boolean): Uplink6Choice {
+function uplink6Of(given: NetdGiven, attach: boolean, isTun: boolean): Uplink6Choice {
   const address = given.network6("uplink-address6")!;
   const peer = given.network6("uplink-peer6");
   if (attach && peer !== null) throw new UsageError("--uplink-peer6 is not for --uplink-attach: the device is set up");
-  const [text = "", length = ""] = address.split("/");
-  const net = parseIpAddr(text)!.and(parseIpMask(`/${length}`, false)!);
-  const one = new IpAddr(net.w0, net.w1, net.w2, net.w3 + 1);
-  const first = one.equals(parseIpAddr(text)!) ? new IpAddr(net.w0, net.w1, net.w2, net.w3 + 2) : one;
-  const gateway = given.addr6("uplink-gateway6")?.toString() ?? (peer ?? `${first}`).split("/")[0]!;
-  return { address, gateway, peer: attach ? null : peer ?? `${first}/${length}` };
-}
-
-/** The first host address of the network of `address`, or the second if that is its own. */
-function firstOf(address: string): string {
-  const [text = "", length = ""] = address.split("/");
-  const own = parseIpAddr(text)!;
-  const net = own.and(parseIpMask(`/${length}`, true)!);
-  const first = IpAddr.v4(net.w3 + 1);
-  return `${first.equals(own) ? IpAddr.v4(net.w3 + 2) : first}/${length}`;
+  const first = firstOf(address);
+  const gateway = given.addr6("uplink-gateway6")?.toString() ?? (peer ?? first).split("/")[0]!;
+  const choice = { address, gateway, peer: attach ? null : peer ?? first };
+  checkEnds("6", choice, isTun);
+  return choice;
 }
 
 function natOf(
@@ -182,6 +175,8 @@ function natOf(
   const peer6 = uplink.v6?.peer?.split("/")[0] ?? uplink.v6?.gateway;
   if (noLoopback) policy.deny = [...deny, `*:${peer}:*`, ...(peer6 === undefined ? [] : [`*:[${peer6}]:*`])];
   const [asked6, asked] = nameServersOf(given);
+  for (const server of asked) checkServer(server, uplink.address, noLoopback);
+  for (const server of asked6) checkServer(server, uplink.v6!.address, noLoopback);
   const machines = resolvConf();
   const outside = machines.filter((addr) => !addr.startsWith("127."));
   const found = asked.length > 0 ? asked : outside.length > 0 ? outside : machines;
@@ -198,7 +193,7 @@ function natOf(
   const mtu = given.number("mtu", 576, 65521);
   if (mtu !== null) nat.mtu = mtu;
   const cidr = given.network("cidr");
-  if (cidr !== null) nat.subnet = cidr;
+  if (cidr !== null) nat.subnet = checkGuestNetwork("cidr", cidr);
   if (guest.kind === "netns") Object.assign(nat, givenGuestOf(cidr ?? QEMU_SUBNET));
   if (uplink.v6 !== null) nat.v6 = v6Of(given, uplink, asked6, nat);
   checked(cidr === null ? "uplink-address" : "cidr", cidr ?? uplink.address, () => natConfig(nat));
@@ -231,7 +226,7 @@ function v6Of(given: NetdGiven, uplink: UplinkChoice, nameServers: readonly stri
   const cidr = given.network6("cidr6");
   const v6: V6Options = {
     ...{ hostAddr: uplink.v6!.address, uplinkMtu: uplink.mtu },
-    ...(cidr === null ? {} : { subnet: cidr }),
+    ...(cidr === null ? {} : { subnet: checkGuestNetwork("cidr6", cidr) }),
     ...(nameServers.length === 0 ? {} : { nameServers }),
   };
   const name = cidr === null ? "uplink-address6" : "cidr6";
