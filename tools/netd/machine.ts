@@ -17,7 +17,7 @@ import { netnsOf } from "../vmm/guests/netns_guest.ts";
 import type { NetdOptions, UplinkChoice } from "./options.ts";
 import { checkMachine, checkNetworks, type FamilyFacts, type Finding, type MachineFacts } from "./start_checks.ts";
 
-/** Longer nobody waits for the rules. */
+/** Longest that the rules are waited for. */
 const RULES_LIMIT_MS = 1000;
 /** An address of the world (RFC 5737, RFC 3849): where the default route leads is asked by it; nothing is sent there. */
 const WORLD = { 4: parseIpAddr("203.0.113.1")!, 6: parseIpAddr("2001:db8::1")! };

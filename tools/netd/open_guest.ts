@@ -75,7 +75,7 @@ async function openNetnsGuest(choice: NetnsChoice, options: NetdOptions, loop: L
   const userns = usernsToEnter(choice);
   const guest = netnsGuest(userns === null ? { openTap, setUpNetns } : await below(userns, wanted), loop, wanted);
   try {
-    // Without an address of ours the guest is whoever is heard first.
+    // Without an address of ours the guest is the first station that is heard.
     const guestMac = configure ? MacAddr.at(guest.port.device.mac, 0) : null;
     const { port, path } = guest;
     const isWhole = () => !port.gone && isThere(path);

@@ -35,7 +35,7 @@ function machine(change: Partial<MachineFacts> & { four?: Partial<FamilyFacts>; 
   };
 }
 
-Deno.test("A network of the uplink that another interface has is an error that names a free one, in both versions", () => {
+Deno.test("A network of the uplink that another interface has is an error that names a free one", () => {
   const check = (args: string[], ...others: HostInterface[]) =>
     lines(checkNetworks({ uplink: uplinkOf(...args), cidr: "10.0.2.0/24", cidr6: null }, [LO, ETH, ...others]));
   assertEquals(check([]), []);

@@ -175,7 +175,7 @@ export class Nat {
     return guest;
   }
 
-  /** The stations of the guests' link have gone: their leases pass on, and whoever comes next may have their addresses. */
+  /** The stations of the guests' link have gone: the next may have their addresses. */
   guestsLeft(): void {
     this.dhcp.vacate();
     for (const guest of this.table.guests) guest.mac = null;
@@ -245,14 +245,16 @@ export class Nat {
     return forward;
   }
 
-  /** EADDRNOTAVAIL: nobody reaches that address of the host. */
+  /** EADDRNOTAVAIL: that address of the host cannot be reached from elsewhere. */
   #requireReach(spec: ForwardSpec): void {
     const { bound } = spec;
     if (bound === null || !bound.isLoopback || this.config.loopbackForwards) return;
     const own = bound.isV4 ? this.config.hostAddr : this.config.v6?.hostAddr ?? this.config.hostAddr;
     throw new KernelError(
       "EADDRNOTAVAIL",
-      `Cannot forward ${formatForward(spec)}: nobody reaches ${bound} of the host, forwards are at ${own}`,
+      `Cannot forward ${
+        formatForward(spec)
+      }: ${bound} of the host is not reached from elsewhere, forwards are at ${own}`,
     );
   }
 

@@ -1,4 +1,4 @@
-/** A forward that names no guest leads to the guest there is: by its lease, by what it says first, after another left. */
+/** A forward that names no guest leads to the guest there is: by its lease, by its first packet, after another left. */
 
 import { assertEquals, assertThrows } from "@std/assert";
 import { KernelError } from "../../kernel/error.ts";
@@ -97,7 +97,7 @@ Deno.test("A forward leads to the first that speaks, if its guest has never been
   assertEquals(target(given), { guest: "10.0.2.100", mac: `${GUEST_MAC}` }, "the station of a given guest is known");
 });
 
-Deno.test("A forward at the host's loopback is refused with its reason where nobody reaches that", () => {
+Deno.test("A forward at the host's loopback is refused with its reason where it is not reached", () => {
   const { nat } = natKit({ loopbackForwards: false });
   for (const addr of ["127.0.0.1", "127.9.9.9"]) {
     const error = assertThrows(() => nat.addForward(`tcp:${addr}:8081:80`), KernelError, "forwards are at 10.0.0.1");

@@ -97,7 +97,7 @@ export interface NatOptions {
   guest?: string;
   /** First address that DHCP gives. Default: the guest's. */
   firstLease?: string;
-  /** Whether a forward may be at an address of the host's loopback: false where nobody else reaches it. Default true. */
+  /** Whether a forward may be at an address of the host's loopback. Default true. */
   loopbackForwards?: boolean;
   /** Address that the NAT answers for as a name server; null: guests ask the host's servers themselves. */
   dns?: string | null;

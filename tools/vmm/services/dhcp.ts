@@ -120,7 +120,7 @@ export class DhcpServer {
     return lease !== undefined && !lease.isOffer && lease.mac >= 0 && lease.mac !== mac && lease.expires > now;
   }
 
-  /** The clients have gone: their addresses are free for whoever comes next. */
+  /** The clients have gone: their addresses are free for the next. */
   vacate(): void {
     for (const [word, lease] of this.#leases) if (lease.mac >= 0) this.#leases.delete(word);
   }
