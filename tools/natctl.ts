@@ -28,7 +28,7 @@ const NATCTL: ToolTable = {
     { name: "json", help: "the answer as JSON" },
   ]],
   takesWords: true,
-  after: "Exit status: 0 if it was done, 1 if it was refused or nobody listens, 2 for a bad option.",
+  after: "Exit status: 0 if it was done, 1 if it was refused or netd does not answer, 2 for a bad option.",
 };
 
 /** An answer that takes longer has none. */

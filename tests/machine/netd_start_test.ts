@@ -143,7 +143,7 @@ machineTest("netd names the option of a descriptor that cannot be what it is for
     /^2 netd: .* --exit-fd: a pipe or socket .* not a character dev/,
   );
   // Deno has its own from 3 on: none of them is taken for the caller's.
-  const own = await Promise.all([3, 5, 9].map((fd) => withFds("", "-r", `${fd}`)));
+  const own = await Promise.all([3, 5, 9].map((fd) => withFds(`${fd}<&-`, "-r", `${fd}`)));
   for (const text of own) {
     assertMatch(text, /^[12] netd: (?:.*one of Deno's own|Cannot use descriptor \d of --ready-fd)/);
   }

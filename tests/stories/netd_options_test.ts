@@ -143,7 +143,7 @@ Deno.test("slirp4netns' API: what makes no sense is answered in its words", () =
   const request = (execute: unknown, args?: unknown) => api.answer(JSON.stringify({ execute, arguments: args }));
   const refused = (why: string) => `{"error":{"desc":"bad request: ${why}"}}`;
   assertEquals(request("add_hostfwd", good), '{"return":{"id":1}}');
-  assertEquals(asked, ["add udp:0.0.0.0:53-:5353"], "for whoever is the guest");
+  assertEquals(asked, ["add udp:0.0.0.0:53-:5353"], "for the guest there is");
   assertEquals(request("add_hostfwd", good), refused("add_hostfwd: Cannot forward it"));
   const entries = [{ id: 1, ...good, host_addr: "0.0.0.0", guest_addr: "10.0.2.15" }];
   assertEquals(JSON.parse(request("list_hostfwd")), { return: { entries }, entries });

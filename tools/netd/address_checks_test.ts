@@ -48,7 +48,7 @@ Deno.test("The ends of an uplink that cannot be neighbours are refused, in both 
   for (const [why, run] of refused) assertThrows(run, UsageError, why);
 });
 
-Deno.test("Name servers and guests' networks that nobody has are refused", () => {
+Deno.test("Name servers and guests' networks that cannot be are refused", () => {
   for (const server of ["9.9.9.9", "127.0.0.53", "10.99.0.1"]) checkServer(server, "10.99.0.2/24", false);
   checkServer("2001:db8::53", "fd99::2/64", true);
   const refused: [string, string, boolean][] = [

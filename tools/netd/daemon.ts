@@ -84,8 +84,8 @@ export class Daemon implements AsyncDisposable {
   }
 
   /**
-   * Starts it; `warn` takes a line for each thing that is likely not meant. Throws HostError, KernelError or StartError,
-   * with nothing left behind.
+   * Starts it; `warn` takes a line for each thing that is likely not meant. Throws HostError, KernelError or
+   * StartError, with nothing left behind.
    */
   static async start(options: NetdOptions, warn: (line: string) => void = () => {}): Promise<Daemon> {
     const { offload, nat } = options;

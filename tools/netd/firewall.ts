@@ -57,7 +57,7 @@ export class Firewall {
     }
   }
 
-  /** The chain that drops the packet because nothing in it accepts it, as `ip filter FORWARD`; null: none surely does. */
+  /** The chain that drops the packet, as `ip filter FORWARD`; null: none surely does. */
   droppedBy(hook: Hook, packet: GuestPacket): string | null {
     for (const chain of this.#base(hook, packet, "filter")) {
       const end = this.#walk(chain, packet, 0);

@@ -19,7 +19,7 @@ import { checkMachine, checkNetworks, type FamilyFacts, type Finding, type Machi
 
 /** Longest that the rules are waited for. */
 const RULES_LIMIT_MS = 1000;
-/** An address of the world (RFC 5737, RFC 3849): where the default route leads is asked by it; nothing is sent there. */
+/** Addresses of the world (RFC 5737, RFC 3849) to ask the default route by; nothing is sent there. */
 const WORLD = { 4: parseIpAddr("203.0.113.1")!, 6: parseIpAddr("2001:db8::1")! };
 
 /** Looks at the machine while netd starts. */

@@ -19,7 +19,7 @@ import { checkEnds, checkGuestNetwork, checkServer, firstOf } from "./address_ch
 import { checkAddr, type NetdGiven } from "./given.ts";
 
 const FD_MAX = 1 << 20;
-/** Host number of a guest that is given its address, as slirp4netns has it, and the longest prefix that has room for it. */
+/** Host number of a guest that is given its address, as slirp4netns has it, and the longest prefix with room for it. */
 const GIVEN_GUEST = 100;
 const GIVEN_GUEST_PREFIX_MAX = 25;
 
@@ -235,7 +235,7 @@ function v6Of(given: NetdGiven, uplink: UplinkChoice, nameServers: readonly stri
   return v6;
 }
 
-/** A forward that can be: the host kernel's addresses are those of the uplink, and its loopback nobody reaches. */
+/** A forward that can be: one at the uplink's address, which is all that others reach of the host kernel. */
 function forwardOf(spec: string, { address, v6 }: UplinkChoice): string {
   const { bound } = checked("forward", spec, () => parseForward(spec));
   const own = address.split("/")[0]!;
