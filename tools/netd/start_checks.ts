@@ -129,7 +129,8 @@ function checkFamily(version: 4 | 6, ends: Ends, facts: MachineFacts, family: Fa
 function checkWay({ address }: Ends, { interfaces, uplink }: MachineFacts, { toHost }: FamilyFacts): Finding[] {
   const device = interfaces.find(({ name }) => name === uplink);
   const addr = parseIpAddr(address.split("/")[0]!)!;
-  if (device === undefined) return [];
+  // A device that is down has no routes: that it is down has been said.
+  if (device === undefined || !device.up) return [];
   const route = typeof toHost === "number" ? null : toHost;
   if (route?.kind === "local") {
     const owner = interfaces.find((one) => one.addresses.some((other) => other.addr.equals(addr)));
@@ -141,17 +142,18 @@ function checkWay({ address }: Ends, { interfaces, uplink }: MachineFacts, { toH
   // A part of a bridge: the machine itself need have no address in its network.
   if (device.master !== 0) return [];
   const own = device.addresses.find((one) => one.addr.isV4 === addr.isV4 && !one.addr.isLinkLocal);
-  const by = route === null ? "has no route to it" : `reaches it by "${nameOf(interfaces, route.device)}"`;
+  const by = route === null ? `has no route to ${addr}` : `reaches ${addr} by "${nameOf(interfaces, route.device)}"`;
   if (own === undefined) {
     const first = `${network(address, 1)}`;
     return [warning(
-      `this machine ${by}, as "${uplink}" has no address, so no answer comes back to ${addr}: ` +
+      `this machine ${by}, as "${uplink}" has no address, so no answer comes back: ` +
         `ip addr add ${first} dev ${uplink}`,
     )];
   }
   return [error(
     `Cannot use ${address} for the host kernel: this machine ${by}, not by "${uplink}", which has ` +
-      `${own.addr}/${own.prefix}. Use an address of that network`,
+      `${own.addr}/${own.prefix}. Give one of that network, if no other device has it, by ` +
+      `--uplink-address${addr.isV4 ? "" : "6"}`,
   )];
 }
 

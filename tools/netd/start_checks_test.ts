@@ -71,16 +71,19 @@ Deno.test("A way to the host kernel that does not lead by the uplink is an error
   const wrong = check(other, { four: { toHost: by(2) } });
   assertMatch(
     wrong[0]!,
-    /^error: Cannot use 10\.55\.0\.2\/24 .* reaches it by "eth0", not by "aka0", .* 10\.99\.0\.1\/24/,
+    /^error: Cannot use 10\.55\.0\.2\/24 .* reaches 10\.55\.0\.2 by "eth0", not by "aka0", .* 10\.99\.0\.1\/24/,
   );
-  assertMatch(check(other, { four: { toHost: 101 } })[0]!, /^error: .* this machine has no route to it, not by "aka0"/);
+  assertMatch(
+    check(other, { four: { toHost: 101 } })[0]!,
+    /^error: .* this machine has no route to 10\.55\.0\.2, not by "aka0"/,
+  );
   const own = { kind: "local" as const, device: 1, gateway: null };
   const ours = check([...ATTACH, "--uplink-address", "10.99.0.1/24"], { four: { toHost: own } });
   assertEquals(ours, ['error: Cannot use 10.99.0.1 for the host kernel: this machine has it itself, on "aka0"']);
   assertMatch(check(["-6"], { six: { toHost: by(2) } })[0]!, /^error: Cannot use fd99::2\/64 .* which has fd99::1\/64/);
   const bare = check(ATTACH, { interfaces: [LO, ETH, device(3, "aka0")], four: { toHost: by(2) } });
   assertMatch(bare[0]!, /^warning: .* "aka0" has no address.*: ip addr add 10\.99\.0\.1\/24 dev aka0$/);
-  const down = check(ATTACH, { interfaces: [LO, ETH, { ...AKA, up: false }] });
+  const down = check(ATTACH, { interfaces: [LO, ETH, { ...AKA, up: false }], four: { toHost: by(2) } });
   assertEquals(down, ['warning: "aka0" is down, so no packet passes: ip link set aka0 up']);
   const bridge = [LO, ETH, { ...device(3, "aka0"), master: 4 }, device(4, "br0", "10.99.0.1/24")];
   assertEquals(check(ATTACH, { interfaces: bridge, four: { toHost: by(4) } }), []);
