@@ -7,22 +7,38 @@
  * @module
  */
 
-import { parseArgs } from "@std/cli/parse-args";
+import { bad, Given, runTool } from "../tools/options/given.ts";
+import type { ToolTable } from "../tools/options/option_table.ts";
 import { importsOf, resolveImport } from "./kit/imports.ts";
 import { isPure, isTest, ROOT, typescriptFiles } from "./kit/tree.ts";
-
-const USAGE = `Usage: deno task test [options]
-  --only PART     static, unit, stories or machine; may be given more than once
-  --filter TEXT   only tests whose name contains TEXT (or matches /TEXT/); leaves out what is not a test
-  --cases N       fail unless property tests ran at least N cases (AKARINO_FUZZ multiplies them)
-  --verbose       show the output of every step
-  --help          this text`;
 
 const PARTS = ["static", "unit", "stories", "machine"] as const;
 type Part = (typeof PARTS)[number];
 
 /** Where every property test starts: of AKARINO_SEED, or new each time; printed, so that a run can be repeated. */
 const SEED = Deno.env.get("AKARINO_SEED") ?? `${crypto.getRandomValues(new Uint32Array(1))[0]! >>> 1}`;
+
+const TEST: ToolTable = {
+  name: "test",
+  command: "deno task test",
+  synopsis: "[options]",
+  about: "Every check of the checkout, in order.",
+  groups: [[
+    { name: "only", value: "PART", repeatable: true, help: `${PARTS.join(", ")}; may be given more than once` },
+    {
+      name: "filter",
+      value: "TEXT",
+      help: "only tests whose name contains TEXT (or matches /TEXT/); leaves out what is not a test",
+    },
+    {
+      name: "cases",
+      value: "N",
+      usual: "0",
+      help: "fail unless property tests ran at least N cases (AKARINO_FUZZ multiplies them)",
+    },
+    { name: "verbose", help: "show the output of every step" },
+  ]],
+};
 
 /** A step that hangs is ended after this; a usual one takes seconds, unless property tests are multiplied. */
 const STEP_LIMIT_MS = Deno.env.has("AKARINO_FUZZ") ? 3_600_000 : 300_000;
@@ -160,36 +176,21 @@ async function runAll(steps: readonly Step[], verbose: boolean): Promise<Tally> 
   return sum;
 }
 
-/** The options, or what is wrong with them. */
-function parseOptions(args: string[]): Options | string {
-  let problem: string | null = null;
-  const flags = parseArgs(args, {
-    boolean: ["help", "verbose"],
-    string: ["filter", "only", "cases"],
-    collect: ["only"],
-    default: { cases: "0" },
-    unknown: (arg) => {
-      problem ??= arg.startsWith("-") ? `Unknown option "${arg}"` : `Unexpected argument "${arg}"`;
-      return false;
-    },
-  });
-  if (flags.help) return USAGE;
-  if (problem !== null) return problem;
-  const only = PARTS.filter((part) => flags.only.length === 0 || flags.only.includes(part));
-  const stranger = flags.only.find((name) => !PARTS.some((part) => part === name));
-  if (stranger !== undefined) return `Unknown part "${stranger}" for --only: one of ${PARTS.join(", ")}`;
-  if (flags.filter === "") return "Option --filter needs a text";
-  if (!/^\d+$/.test(flags.cases)) return `Option --cases needs a number, not "${flags.cases}"`;
-  return { only, filter: flags.filter ?? null, cases: Number(flags.cases), verbose: flags.verbose };
+/** Makes sense of the command line. Throws UsageError. */
+function optionsOf(given: Given): Options {
+  const asked = given.list("only");
+  const stranger = asked.find((name) => !PARTS.some((part) => part === name));
+  if (stranger !== undefined) throw bad("only", stranger, `one of ${PARTS.join(", ")}`);
+  return {
+    only: PARTS.filter((part) => asked.length === 0 || asked.includes(part)),
+    filter: given.text("filter"),
+    cases: given.number("cases", 0, Number.MAX_SAFE_INTEGER)!,
+    verbose: given.flag("verbose"),
+  };
 }
 
-async function main(): Promise<number> {
-  const options = parseOptions(Deno.args);
-  if (typeof options === "string") {
-    if (options !== USAGE) console.error(`${options}\n`);
-    console.log(USAGE);
-    return options === USAGE ? 0 : 2;
-  }
+async function run(given: Given): Promise<number> {
+  const options = optionsOf(given);
   const steps = planSteps(options.filter).filter((step) => options.only.includes(step.part));
   console.log(`property tests start from AKARINO_SEED=${SEED}`);
   const sum = await runAll(steps, options.verbose);
@@ -200,4 +201,4 @@ async function main(): Promise<number> {
   return sum.failed > 0 ? 1 : 0;
 }
 
-Deno.exit(await main());
+Deno.exit(await runTool(TEST, () => new Given(TEST, Deno.args), run));

@@ -6,43 +6,33 @@
  * @module
  */
 
-import { parseArgs } from "@std/cli/parse-args";
 import { HostError } from "../devices/host/libc.ts";
 import { BENCHES } from "./bench/benches.ts";
 import { type Figure, figureLine } from "./bench/measure.ts";
+import { Given, runTool, UsageError } from "./options/given.ts";
+import type { ToolTable } from "./options/option_table.ts";
 
-const USAGE = `usage: deno task bench [options]
+const BENCH: ToolTable = {
+  name: "bench",
+  command: "deno task bench",
+  synopsis: "[options]",
+  about: "Median time of one operation, operations per second, and slowest round over fastest.",
+  groups: [[
+    { name: "only", value: "NAME[,NAME]", help: `some of: ${BENCHES.map((bench) => bench.name).join(", ")}` },
+    { name: "json", help: "print one JSON object" },
+  ]],
+};
 
-Median time of one operation, operations per second, and slowest round over fastest.
-
-  --only NAME[,NAME]  some of: ${BENCHES.map((bench) => bench.name).join(", ")}
-  --json              print one JSON object
-  --help              print this
-`;
-
-class UsageError extends Error {}
-
-function chosen(args: readonly string[]): { json: boolean; help: boolean; names: string[] } {
-  const parsed = parseArgs([...args], {
-    boolean: ["json", "help"],
-    string: ["only"],
-    unknown: (arg: string) => {
-      throw new UsageError(`Unknown option "${arg}"`);
-    },
-  });
-  const names = parsed.only === undefined ? BENCHES.map((bench) => bench.name) : parsed.only.split(",");
+function chosen(given: Given): { json: boolean; names: string[] } {
+  const names = given.text("only")?.split(",") ?? BENCHES.map((bench) => bench.name);
   for (const name of names) {
     if (!BENCHES.some((bench) => bench.name === name)) throw new UsageError(`No benchmark "${name}"`);
   }
-  return { json: parsed.json, help: parsed.help, names };
+  return { json: given.flag("json"), names };
 }
 
-async function main(args: readonly string[]): Promise<number> {
-  const { json, help, names } = chosen(args);
-  if (help) {
-    console.log(USAGE.trimEnd());
-    return 0;
-  }
+async function run(given: Given): Promise<number> {
+  const { json, names } = chosen(given);
   const figures: Figure[] = [];
   const skipped: Record<string, string> = {};
   for (const bench of BENCHES.filter((one) => names.includes(one.name))) {
@@ -61,12 +51,4 @@ async function main(args: readonly string[]): Promise<number> {
   return 0;
 }
 
-if (import.meta.main) {
-  try {
-    Deno.exit(await main(Deno.args));
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    console.error(`bench: ${error.message}\nTry "deno task bench --help".`);
-    Deno.exit(2);
-  }
-}
+if (import.meta.main) Deno.exit(await runTool(BENCH, () => new Given(BENCH, Deno.args), run));

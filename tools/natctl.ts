@@ -6,9 +6,14 @@
  * @module
  */
 
-import { parseArgs } from "@std/cli/parse-args";
+import { Given, runTool, UsageError } from "./options/given.ts";
+import type { ToolTable } from "./options/option_table.ts";
 
-const USAGE = `usage: deno task natctl --socket PATH [--json] COMMAND
+const NATCTL: ToolTable = {
+  name: "natctl",
+  command: "deno task natctl",
+  synopsis: "--socket PATH [--json] COMMAND",
+  about: `Asks a running netd.
 
   add SPEC          forward a port: tcp|udp:[addr:]hostport[-hostport]:guestport, or QEMU's hostfwd=
   remove SPEC       take a forward out, named as it was added
@@ -17,19 +22,18 @@ const USAGE = `usage: deno task natctl --socket PATH [--json] COMMAND
   stats             counters
   leases            addresses given by DHCP
   show              what guests reach, and what is exposed
-  help              what this NAT understands
-
-  --socket PATH     where netd listens (its --api-socket)
-  --json            the answer as JSON
-  --help            print this
-
-Exit status: 0 if it was done, 1 if it was refused or nobody listens, 2 for a bad option.
-`;
+  help              what this NAT understands`,
+  groups: [[
+    { name: "socket", value: "PATH", help: "where netd listens (its --api-socket)" },
+    { name: "json", help: "the answer as JSON" },
+  ]],
+  takesWords: true,
+  after: "Exit status: 0 if it was done, 1 if it was refused or netd does not answer, 2 for a bad option.",
+};
 
 /** An answer that takes longer has none. */
 const LIMIT_MS = 5000;
 
-class UsageError extends Error {}
 /** Nobody answers. */
 class SocketError extends Error {}
 
@@ -39,21 +43,14 @@ interface NatctlOptions {
   readonly command: string;
 }
 
-/** The options; null: help is wanted. */
-function parse(args: readonly string[]): NatctlOptions | null {
-  const flags = parseArgs([...args], {
-    boolean: ["json", "help"],
-    string: ["socket"],
-    unknown: (arg: string) => {
-      if (arg.startsWith("-")) throw new UsageError(`Unknown option "${arg}"`);
-    },
-  });
-  if (flags.help) return null;
-  if (flags.socket === undefined || flags.socket === "") throw new UsageError("Want --socket PATH");
-  const words = flags._.map(String);
+/** Makes sense of the command line. Throws UsageError. */
+function optionsOf(given: Given): NatctlOptions {
+  const socket = given.text("socket");
+  if (socket === null) throw new UsageError("Want --socket PATH");
+  const { words } = given;
   if (words.length === 0) throw new UsageError("Want a command");
   if (words.some((word) => /[\s'{]/.test(word))) throw new UsageError(`Bad command "${words.join(" ")}"`);
-  return { socket: flags.socket, json: flags.json, command: words.join(" ") };
+  return { socket, json: given.flag("json"), command: words.join(" ") };
 }
 
 /** Asks, and reads to the end. Throws {@link SocketError}. */
@@ -78,15 +75,9 @@ async function talk(socket: string, command: string): Promise<string> {
   return text;
 }
 
-/** Runs the tool; its exit status. */
-export async function main(args: readonly string[]): Promise<number> {
+/** Asks, and prints the answer; the exit status. */
+async function run({ socket, json, command }: NatctlOptions): Promise<number> {
   try {
-    const options = parse(args);
-    if (options === null) {
-      console.log(USAGE.trimEnd());
-      return 0;
-    }
-    const { socket, json, command } = options;
     const answer = (await ask(socket, json ? `json ${command}` : command)).trimEnd();
     const isOk = json ? answer.startsWith('{"ok":true') : answer === "ok" || answer.startsWith("ok\n");
     const text = json || !isOk ? answer : answer.slice("ok".length).trimStart();
@@ -94,14 +85,15 @@ export async function main(args: readonly string[]): Promise<number> {
     else if (text !== "") console.log(text);
     return isOk ? 0 : 1;
   } catch (error) {
-    if (error instanceof UsageError) {
-      console.error(`natctl: ${error.message}\nTry "deno task natctl --help".`);
-      return 2;
-    }
     if (!(error instanceof SocketError)) throw error;
     console.error(`natctl: ${error.message}`);
     return 1;
   }
+}
+
+/** Runs the tool; its exit status. */
+export async function main(args: readonly string[]): Promise<number> {
+  return await runTool(NATCTL, () => new Given(NATCTL, args), (given) => run(optionsOf(given)));
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

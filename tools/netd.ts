@@ -10,7 +10,12 @@
 import { KernelError } from "../kernel/error.ts";
 import { Daemon, isHostError } from "./netd/daemon.ts";
 import { tellReady } from "./netd/life.ts";
-import { type NetdOptions, parseOptions, USAGE, UsageError } from "./netd/options.ts";
+import { checkDescriptors } from "./netd/descriptors.ts";
+import { requireGuest } from "./netd/open_guest.ts";
+import { NetdGiven } from "./netd/given.ts";
+import { NETD } from "./netd/option_table.ts";
+import { type NetdOptions, netdOptions } from "./netd/options.ts";
+import { runTool } from "./options/given.ts";
 import { ResolvFiles } from "./netd/resolv_files.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
@@ -21,7 +26,9 @@ async function run(options: NetdOptions, files: ResolvFiles): Promise<void> {
   const onSignal = () => signalled.resolve("");
   for (const signal of SIGNALS) Deno.addSignalListener(signal, onSignal);
   try {
-    await using daemon = await Daemon.start(options);
+    requireGuest(options.guest);
+    checkDescriptors(options);
+    await using daemon = await Daemon.start(options, (line) => console.error(`netd: warning: ${line}`));
     daemon.say = say;
     for (const line of daemon.describe()) say(line);
     daemon.followNames(files, say);
@@ -37,26 +44,18 @@ async function run(options: NetdOptions, files: ResolvFiles): Promise<void> {
 
 /** Runs the tool; its exit status. */
 export async function main(args: readonly string[]): Promise<number> {
-  try {
+  return await runTool(NETD, () => new NetdGiven(args), async (given) => {
     const files = new ResolvFiles();
-    const options = parseOptions(args, () => files.read());
-    if (options === null) {
-      console.log(USAGE.trimEnd());
+    const options = netdOptions(given, () => files.read());
+    try {
+      await run(options, files);
       return 0;
-    }
-    await run(options, files);
-    return 0;
-  } catch (error) {
-    if (error instanceof UsageError) {
-      console.error(`netd: ${error.message}\nTry "deno task netd --help".`);
-      return 2;
-    }
-    if (error instanceof KernelError || isHostError(error)) {
+    } catch (error) {
+      if (!(error instanceof KernelError || isHostError(error))) throw error;
       console.error(`netd: ${error.message}`);
       return 1;
     }
-    throw error;
-  }
+  });
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -18,7 +18,8 @@ import { keep } from "./scenario/keep.ts";
 import { Patience } from "./scenario/patience.ts";
 import { linuxWorld } from "./scenario/linux_world.ts";
 import { memoryWorld } from "./scenario/memory_world.ts";
-import { parseOptions, type ScenarioOptions, USAGE, UsageError } from "./scenario/options.ts";
+import { Given, runTool } from "./options/given.ts";
+import { SCENARIO, type ScenarioOptions, scenarioOptions } from "./scenario/options.ts";
 import { runSteps, skippedLine, stepLine } from "./scenario/report.ts";
 import { notWorthTrying, scenarioSteps } from "./scenario/steps.ts";
 import { GuestFailed, Interrupted, within, type World } from "./scenario/world.ts";
@@ -156,24 +157,16 @@ function formatCounters(tables: Record<string, Record<string, number>>): string 
 }
 
 async function main(args: readonly string[]): Promise<number> {
-  try {
-    const options = parseOptions(args);
-    if (options.help) {
-      console.log(USAGE.trimEnd());
-      return 0;
-    }
-    return await run(options);
-  } catch (error) {
-    if (error instanceof UsageError) {
-      console.error(`scenario: ${error.message}\nTry "deno task scenario --help".`);
-      return 2;
-    }
-    if (error instanceof Error && FAILURES.some((one) => error instanceof one)) {
+  return await runTool(SCENARIO, () => new Given(SCENARIO, args), async (given) => {
+    const options = scenarioOptions(given);
+    try {
+      return await run(options);
+    } catch (error) {
+      if (!(error instanceof Error) || !FAILURES.some((one) => error instanceof one)) throw error;
       console.error(`scenario: ${error.message}`);
       return 1;
     }
-    throw error;
-  }
+  });
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -7,53 +7,34 @@
  * @module
  */
 
-import { parseArgs } from "@std/cli/parse-args";
+import { Given, runTool } from "./options/given.ts";
+import type { ToolTable } from "./options/option_table.ts";
 import { cacheFolder, setupGuest } from "./setup_guest/guest_files.ts";
 import { SetupError } from "./setup_guest/run.ts";
 
-const USAGE = `usage: deno run --allow-run --allow-read --allow-write --allow-env tools/setup_guest.ts [options]
-
-Makes the guest of the QEMU tests from Debian packages: the cloud kernel (linux-image-cloud-amd64) and an initramfs
+const SETUP_GUEST: ToolTable = {
+  name: "setup_guest",
+  command: "deno task setup-guest",
+  synopsis: "[options]",
+  about:
+    `Makes the guest of the QEMU tests from Debian packages: the cloud kernel (linux-image-cloud-amd64) and an initramfs
 with busybox (busybox-static), perl (perl-base, and the libraries it needs) and the virtio modules. Fetches 32 MB the
 first time, and nothing after that. Needs apt-get and dpkg-deb, but no root; nothing is installed, and nothing outside
-the cache folder is changed.
+the cache folder is changed.`,
+  groups: [[
+    { name: "refresh", help: "fetch the packages again, for a newer kernel" },
+    { name: "quiet", help: "only print the paths" },
+  ]],
+  after: `The cache folder is .cache in the checkout, or the environment's AKARINO_CACHE.
+Exit status: 0 if kernel and initramfs are there, 1 if they cannot be made, 2 for a bad option.`,
+};
 
-  --refresh     fetch the packages anew, for a newer kernel
-  --quiet       only print the paths
-  --help        print this
-
-The cache folder is .cache in the checkout, or the environment's AKARINO_CACHE.
-Exit status: 0 if kernel and initramfs are there, 1 if they cannot be made, 2 for a bad option.
-`;
-
-/** The options, or what is wrong with them. */
-function parse(args: readonly string[]): { refresh: boolean; quiet: boolean; help: boolean } | string {
-  let problem: string | null = null;
-  const flags = parseArgs([...args], {
-    boolean: ["refresh", "quiet", "help"],
-    unknown: (arg: string) => {
-      problem ??= arg.startsWith("-") ? `Unknown option "${arg}"` : `Unexpected argument "${arg}"`;
-      return false;
-    },
-  });
-  return problem ?? flags;
-}
-
-/** Runs the tool; its exit status. */
-export async function main(args: readonly string[]): Promise<number> {
-  const options = parse(args);
-  if (typeof options === "string") {
-    console.error(`setup_guest: ${options}\n\n${USAGE}`);
-    return 2;
-  }
-  if (options.help) {
-    console.log(USAGE);
-    return 0;
-  }
-  const say = (line: string) => options.quiet ? undefined : console.error(`setup_guest: ${line}`);
+/** Makes it; the exit status. */
+async function run(given: Given): Promise<number> {
+  const say = (line: string) => given.flag("quiet") ? undefined : console.error(`setup_guest: ${line}`);
   try {
     say(`cache folder ${cacheFolder()}`);
-    const { kernel, initrd, version } = await setupGuest({ refresh: options.refresh, say });
+    const { kernel, initrd, version } = await setupGuest({ refresh: given.flag("refresh"), say });
     say(`the guest is there: Linux ${version}`);
     console.log(`${kernel}\n${initrd}`);
     return 0;
@@ -62,6 +43,11 @@ export async function main(args: readonly string[]): Promise<number> {
     console.error(`setup_guest: ${error.message}`);
     return 1;
   }
+}
+
+/** Runs the tool; its exit status. */
+export async function main(args: readonly string[]): Promise<number> {
+  return await runTool(SETUP_GUEST, () => new Given(SETUP_GUEST, args), run);
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -11,7 +11,8 @@ import type { TapPort, TunPort } from "../devices/host/tun.ts";
 import { KernelError } from "../kernel/error.ts";
 import { boot, type Host } from "./boot.ts";
 import { startUtcpEcho, type UtcpEcho } from "./utcp/echo.ts";
-import { parseOptions, USAGE, UsageError, type UtcpOptions } from "./utcp/options.ts";
+import { Given, runTool } from "./options/given.ts";
+import { UTCP, type UtcpOptions, utcpOptions } from "./utcp/options.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
@@ -54,22 +55,18 @@ function summary(echo: UtcpEcho): string {
 }
 
 async function main(args: readonly string[]): Promise<number> {
-  try {
-    const options = parseOptions(args);
-    if (options === null) console.log(USAGE.trimEnd());
-    else await run(options);
-    return 0;
-  } catch (error) {
-    if (error instanceof UsageError) {
-      console.error(`utcp: ${error.message}\nTry "deno task utcp --help".`);
-      return 2;
-    }
-    if (error instanceof HostError || error instanceof KernelError || error instanceof Deno.errors.NotCapable) {
+  return await runTool(UTCP, () => new Given(UTCP, args), async (given) => {
+    const options = utcpOptions(given);
+    try {
+      await run(options);
+      return 0;
+    } catch (error) {
+      const isOurs = error instanceof HostError || error instanceof KernelError;
+      if (!isOurs && !(error instanceof Deno.errors.NotCapable)) throw error;
       console.error(`utcp: ${error.message}`);
       return 1;
     }
-    throw error;
-  }
+  });
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

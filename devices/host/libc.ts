@@ -130,6 +130,18 @@ const SYMBOLS = {
     // Runs on another thread. Safe because the reactor keeps both buffers, untouched, until its promise settles.
     nonblocking: true,
   },
+  // Variadic; its third argument is an int or nothing here, and travels as a named one does.
+  fcntl: { parameters: [/* int fd */ "i32", /* int cmd */ "i32", /* long arg */ "i64"], result: /* int */ "i32" },
+  statx: {
+    parameters: [
+      /* int dirfd */ "i32",
+      /* const char *pathname */ "buffer",
+      /* int flags */ "i32",
+      /* unsigned int mask */ "u32",
+      /* struct statx *statxbuf */ "buffer",
+    ],
+    result: /* int */ "i32",
+  },
   eventfd: { parameters: [/* unsigned int initval */ "u32", /* int flags */ "i32"], result: /* int */ "i32" },
   setns: { parameters: [/* int fd */ "i32", /* int nstype */ "i32"], result: /* int */ "i32" },
   unshare: { parameters: [/* int flags */ "i32"], result: /* int */ "i32" },

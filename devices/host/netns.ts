@@ -161,6 +161,15 @@ export function openNetns(nameOrPath: string): Netns {
   return new Netns(nameOrPath, nameOrPath.includes("/") ? nameOrPath : `${NETNS_DIR}/${nameOrPath}`, null);
 }
 
+/** Throws HostError if there is no such file, with `hint`; that it may not be opened is no reason. */
+export function requireFile(attempt: string, path: string, hint: string): void {
+  withLibc(() => {
+    const fd = libc().open(cString(path), O_RDONLY_CLOEXEC, 0);
+    if (fd >= 0) libc().close(fd);
+    else if (lastErrno() === ENOENT) throw new HostError(attempt, ENOENT, { hint });
+  });
+}
+
 /** Runs `work`, which takes this thread to another namespace, and brings the thread back. */
 function visit<T>(work: () => T): T {
   const home = openFile("Cannot open this thread's network namespace", OWN_NETNS);

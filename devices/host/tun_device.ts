@@ -23,6 +23,11 @@ export interface TunOptions {
   name?: string;
   /** Take the existing device of that name. Default: make a new one, and fail if the name is taken. */
   attach?: boolean;
+  /**
+   * Take a persistent device of that name that is there and that no program holds; else make one. Default: as
+   * `attach`.
+   */
+  take?: boolean;
   /** Whether the device stays when we close it. Default: a new one goes, an old one is as it was. */
   persist?: boolean;
   /** Addresses of Linux' side, such as `10.99.0.1/24`; one IPv4 address at most. */
@@ -152,16 +157,17 @@ function open(kind: "tun" | "tap", options: TapOptions, addresses: readonly stri
 
 /** TUNSETIFF: makes the interface, or takes it; returns its name. */
 function bindInterface(fd: number, kind: "tun" | "tap", options: TapOptions): string {
-  const { name = "", attach = false, offload = false } = options;
-  const attempt = `Cannot ${attach ? "attach to" : "create"} ${kind.toUpperCase()} device "${name}"`;
+  const { name = "", attach = false, take = false, offload = false } = options;
+  const what = name === "" ? `a ${kind.toUpperCase()} device` : `${kind.toUpperCase()} device "${name}"`;
+  const attempt = `Cannot ${attach ? "attach to" : "create"} ${what}`;
   if (attach) mustExist(attempt, name);
   const request = interfaceRequest(name);
   const flags = (kind === "tun" ? IFF_TUN : IFF_TAP) | IFF_NO_PI | (offload ? IFF_VNET_HDR : 0);
-  put16le(request, 16, flags | (attach ? 0 : IFF_TUN_EXCL));
+  put16le(request, 16, flags | (attach || take ? 0 : IFF_TUN_EXCL));
   call(attempt, libc().ioctl(fd, TUNSETIFF, request), {
-    ...NEEDS_ADMIN,
-    [EBUSY]: attach ? "another program holds it" : "the name is taken",
-    [EINVAL]: `there is an interface of that name that is no ${kind.toUpperCase()}`,
+    [EPERM]: attach ? "it belongs to another user" : NEEDS_ADMIN[EPERM]!,
+    [EBUSY]: attach || take ? "another program holds it" : "the name is taken",
+    [EINVAL]: `there is an interface of that name that is no ${kind.toUpperCase()}, or one of several queues`,
   });
   return new TextDecoder().decode(request.subarray(0, request.indexOf(0)));
 }

@@ -25,7 +25,9 @@ export const PEER = "10.99.0.1";
 export const WORLD = "198.51.100.1";
 /** An address of the world that nobody has. */
 export const DEAD = "10.99.0.77";
-export const GUEST = "10.0.2.15";
+/** The guest where netd gives it its address, and the first that DHCP gives. */
+export const GUEST = "10.0.2.100";
+export const LEASE = "10.0.2.15";
 export const ROUTER = "10.0.2.2";
 export const NAME_SERVER = "10.0.2.3";
 

@@ -18,7 +18,7 @@ machineTest("netd without root: a namespace of unshare -Urn on an uplink that is
   assertMatch(status, /^Uid:\t65534\t65534\t65534\t65534$/m);
   assertMatch(status, /^CapEff:\t0+$/m);
   const device = await lab.guestMust("ip", "addr", "show", "dev", "tap0");
-  assertMatch(device, /mtu 1400 [^]* 02:00:00:00:00:77 [^]* inet 10\.0\.2\.15\/24 /);
+  assertMatch(device, /mtu 1400 [^]* 02:00:00:00:00:77 [^]* inet 10\.0\.2\.100\/24 /);
   assertStringIncludes(await lab.guestMust("ping", "-c", "1", WORLD), "1 received");
   assertEquals(await lab.guestMust("curl", "-sS", `http://${WORLD}:8080/whoami`), UPLINK);
   assertEquals((await lab.guestMust("curl", "-sS", `http://${WORLD}:8080/bytes/3000000`)).length > 0, true);

@@ -3,14 +3,20 @@
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { KernelError } from "../../kernel/error.ts";
 import { parseMacAddr } from "../../kernel/wire/mac_addr.ts";
-import { parseOptions, USAGE, UsageError } from "../../tools/netd/options.ts";
-import { parseResolvConf } from "../../tools/netd/resolv_conf.ts";
+import { NetdGiven } from "../../tools/netd/given.ts";
+import { NETD } from "../../tools/netd/option_table.ts";
+import { netdOptions } from "../../tools/netd/options.ts";
+import { parseResolvConf, type ResolvConf } from "../../tools/netd/resolv_conf.ts";
+import { UsageError } from "../../tools/options/given.ts";
+import { helpText } from "../../tools/options/option_table.ts";
+import { natConfig } from "../../tools/vmm/nat/config.ts";
 import { withoutLoopback } from "../../tools/netd/uplink.ts";
 import { SlirpApi } from "../../tools/netd/slirp_api.ts";
 
-/** What a machine with these name servers has. */
+/** The resolv.conf of a machine with these name servers. */
 const resolvConf = (...addrs: string[]) => parseResolvConf(addrs.map((addr) => `nameserver ${addr}`).join("\n"));
-const parse = (text: string) => parseOptions(text.split(" "), () => resolvConf("192.0.2.53"))!;
+const options = (args: readonly string[], conf: () => ResolvConf) => netdOptions(new NetdGiven(args), conf);
+const parse = (text: string) => options(text.split(" "), () => resolvConf("192.0.2.53"));
 
 Deno.test("netd's defaults", () => {
   const { uplink, nat, guest, forwards, offload } = parse("--qemu /run/vm.sock");
@@ -49,7 +55,7 @@ Deno.test("netd opens the machine's loopback unless that is disabled, or all is 
 
 Deno.test("netd asks the machine's name servers on loopback only if there are no others, and it is open", () => {
   const servers = (machines: string[], ...args: string[]) =>
-    parseOptions(["--netns", "x", ...args], () => resolvConf(...machines))!.nat;
+    options(["--netns", "x", ...args], () => resolvConf(...machines)).nat;
   assertEquals(servers(["127.0.0.53", "192.0.2.53"]).nameServers, ["192.0.2.53"]);
   assertEquals(servers(["127.0.0.53"]).nameServers, ["127.0.0.53"]);
   assertEquals(servers([]).nameServers, ["10.99.0.1"]);
@@ -60,24 +66,61 @@ Deno.test("netd asks the machine's name servers on loopback only if there are no
 
 Deno.test("netd takes servers of both versions, patience and domains from resolv.conf; --dns and --search win", () => {
   const conf = parseResolvConf("nameserver 2001:db8::53\nnameserver 192.0.2.53\nsearch a.test\noptions timeout:1");
-  const options = (...args: string[]) => parseOptions(["--netns", "x", ...args], () => conf)!;
-  const { nat, names } = options("--ipv6");
+  const given = (...args: string[]) => options(["--netns", "x", ...args], () => conf);
+  const { nat, names } = given("--ipv6");
   assertEquals(nat.nameServers, ["2001:db8::53", "192.0.2.53"]);
   assertEquals([nat.search, nat.dnsPatience, names.isFixed], [["a.test"], { timeoutMs: 1000, attempts: 2 }, false]);
-  const { nat: nat4, names: names4 } = options("--search", "b.test");
+  const { nat: nat4, names: names4 } = given("--search", "b.test");
   assertEquals([nat4.nameServers, nat4.search, names4.isSearchFixed], [["192.0.2.53"], ["b.test"], true]);
   assertMatch(names4.notes.join(), /2001:db8::53 is passed over: it wants --ipv6/);
   const order = ["2001:db8::9", "192.0.2.9", "2001:db8::8"];
-  assertEquals(options("--ipv6", ...order.flatMap((one) => ["--dns", one])).nat.nameServers, order);
+  assertEquals(given("--ipv6", ...order.flatMap((one) => ["--dns", one])).nat.nameServers, order);
 });
 
 Deno.test("resolv.conf that cannot be read is an error only without --dns", () => {
   const broken = () => {
     throw new KernelError("EFAIL", "it is a directory");
   };
-  assertThrows(() => parseOptions(["--netns", "x"], broken), KernelError, "it is a directory");
-  const { nat, names } = parseOptions(["--netns", "x", "--dns", "192.0.2.9"], broken)!;
+  assertThrows(() => options(["--netns", "x"], broken), KernelError, "it is a directory");
+  const { nat, names } = options(["--netns", "x", "--dns", "192.0.2.9"], broken);
   assertEquals([nat.nameServers, names.isFixed], [["192.0.2.9"], true]);
+});
+
+Deno.test("netd's guest in a namespace is .100, if its network has that, and DHCP begins at .15", () => {
+  const guests = (text: string) => {
+    const { guest, firstLease } = natConfig(parse(text).nat);
+    return [`${guest}`, `${firstLease}`];
+  };
+  assertEquals(guests("--netns x --configure"), ["10.0.2.100", "10.0.2.15"]);
+  assertEquals(guests("--netns x"), ["10.0.2.100", "10.0.2.15"]);
+  assertEquals(guests("--netns x --cidr 192.168.7.128/25"), ["192.168.7.228", "192.168.7.143"]);
+  assertEquals(guests("--netns x --cidr 192.168.7.64/26"), ["192.168.7.79", "192.168.7.79"], "too small for .100");
+  assertEquals(guests("--netns x --cidr 192.168.7.64/28"), ["192.168.7.68", "192.168.7.68"], "and for .15");
+  assertEquals(guests("--netns x --cidr 172.16.0.0/12"), ["172.16.0.100", "172.16.0.15"]);
+  assertEquals(guests("--qemu x"), ["10.0.2.15", "10.0.2.15"]);
+});
+
+Deno.test("netd refuses a forward at an address that is not the host kernel's", () => {
+  for (const options of ["--netns x", "--netns x --disable-host-loopback", "--netns x -6"]) {
+    for (const addr of ["127.0.0.1", "10.99.0.1"]) {
+      const error = assertThrows(() => parse(`${options} --forward tcp:${addr}:8081:80`), UsageError);
+      assertMatch(error.message, new RegExp(`${addr} is no address of the host kernel, forwards are at 10.99.0.2$`));
+    }
+    assertEquals(parse(`${options} --forward tcp:10.99.0.2:8081:80`).forwards.length, 1);
+  }
+  assertThrows(() => parse("--netns x -6 --forward tcp:[::1]:80-[fd00:0:0:2::f]:80"), UsageError, "are at fd99::2");
+  assertEquals(parse("--netns x").nat.loopbackForwards, false, "nor may one come later");
+});
+
+Deno.test("netd's flags with a value are true or false by it", () => {
+  for (const no of ["no", "0", "off", "false"]) {
+    const got = parse(`--netns x --restrict=${no} --disable-host-loopback=${no} --no-offload=${no} -c=${no}`);
+    assertEquals([got.nat.policy!.restrict, got.nat.farLoopback, got.offload], [false, true, true], no);
+    assertEquals(got.guest.kind === "netns" && got.guest.configure, false, no);
+  }
+  assertEquals(parse("--netns x --restrict=yes").nat.policy!.restrict, true);
+  assertEquals(parse("--qemu x --configure=no").guest.kind, "qemu");
+  assertThrows(() => parse("--netns x --restrict=never"), UsageError, 'Bad value "never" for --restrict');
 });
 
 Deno.test("netd's peer is the network's first address that is not ours, unless told", () => {
@@ -114,8 +157,8 @@ Deno.test("netd names the option that is bad", () => {
     ["--nets a", /^Unknown option "--nets"$/],
   ];
   for (const [text, wanted] of bad) assertMatch(assertThrows(() => parse(text), UsageError, "", text).message, wanted);
-  assertEquals(parseOptions(["--help"], resolvConf), null);
-  for (const line of USAGE.split("\n")) assertEquals(line.length <= 120, true, line);
+  assertEquals(new NetdGiven(["--help"]).information, helpText(NETD).trimEnd());
+  for (const line of helpText(NETD).split("\n")) assertEquals(line.length <= 120, true, line);
 });
 
 Deno.test("slirp4netns' API: what makes no sense is answered in its words", () => {
@@ -128,10 +171,15 @@ Deno.test("slirp4netns' API: what makes no sense is answered in its words", () =
   const request = (execute: unknown, args?: unknown) => api.answer(JSON.stringify({ execute, arguments: args }));
   const refused = (why: string) => `{"error":{"desc":"bad request: ${why}"}}`;
   assertEquals(request("add_hostfwd", good), '{"return":{"id":1}}');
-  assertEquals(asked, ["add udp:0.0.0.0:53-10.0.2.15:5353"]);
+  assertEquals(asked, ["add udp:0.0.0.0:53-:5353"], "for the guest there is");
   assertEquals(request("add_hostfwd", good), refused("add_hostfwd: Cannot forward it"));
   const entries = [{ id: 1, ...good, host_addr: "0.0.0.0", guest_addr: "10.0.2.15" }];
   assertEquals(JSON.parse(request("list_hostfwd")), { return: { entries }, entries });
+  asked.length = 0;
+  const empty = { ...good, host_addr: "", guest_addr: "" };
+  assertEquals(request("add_hostfwd", empty), '{"return":{"id":2}}', "an empty address is none");
+  assertEquals(request("add_hostfwd", { ...good, guest_addr: "10.0.2.77" }), refused("add_hostfwd: Cannot forward it"));
+  assertEquals(asked, ["add udp:0.0.0.0:53-:5353", "add udp:0.0.0.0:53-10.0.2.77:5353"]);
   const bad: [string, unknown][] = [
     ["proto", { ...good, proto: "sctp" }],
     ["host_addr", { ...good, host_addr: "a b" }],
@@ -144,7 +192,7 @@ Deno.test("slirp4netns' API: what makes no sense is answered in its words", () =
   for (const [name, args] of bad) {
     assertEquals(request("add_hostfwd", args), refused(`add_hostfwd: bad arguments.${name}`));
   }
-  for (const args of [{ id: 2 }, { id: "1" }, {}, undefined]) {
+  for (const args of [{ id: 9 }, { id: "1" }, {}, undefined]) {
     assertEquals(request("remove_hostfwd", args), refused("remove_hostfwd: bad arguments.id"));
   }
   for (const text of ["", "[", "{"]) assertEquals(api.answer(text), refused("cannot parse JSON"));
@@ -153,12 +201,11 @@ Deno.test("slirp4netns' API: what makes no sense is answered in its words", () =
 });
 
 Deno.test("netd --ipv6: addresses of the uplink, of the guests' network, and name servers", () => {
-  const parse = (...args: string[]) => parseOptions(["--netns", "g", ...args], () => resolvConf("9.9.9.9"))!;
+  const parse = (...args: string[]) => options(["--netns", "g", ...args], () => resolvConf("9.9.9.9"));
   const usual = parse("--ipv6");
   assertEquals(usual.uplink.v6, { address: "fd99::2/64", peer: "fd99::1/64", gateway: "fd99::1" });
   assertEquals(usual.nat.v6, { hostAddr: "fd99::2/64" });
   assertEquals(parse("-6").uplink.v6, parse("--enable-ipv6").uplink.v6);
-  assertEquals(parse("-6").uplink.v6, usual.uplink.v6);
   assertEquals(parse().nat.v6, undefined);
   const all = ["--uplink-address6", "2001:db8::1/48", "--uplink-gateway6", "2001:db8::9", "--cidr6", "fd12::/64"];
   const { uplink, nat } = parse("--ipv6", ...all, "--dns", "2001:db8::53", "--disable-host-loopback");

@@ -7,7 +7,12 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { counters } from "../../tools/scenario/counters.ts";
 import { memoryWorld } from "../../tools/scenario/memory_world.ts";
-import { parseOptions, type ScenarioOptions, USAGE, UsageError } from "../../tools/scenario/options.ts";
+import { Given, UsageError } from "../../tools/options/given.ts";
+import { helpText } from "../../tools/options/option_table.ts";
+import { SCENARIO, type ScenarioOptions, scenarioOptions } from "../../tools/scenario/options.ts";
+
+const USAGE = helpText(SCENARIO);
+const parseOptions = (args: string[]) => scenarioOptions(new Given(SCENARIO, args));
 import { runSteps, type StepResult } from "../../tools/scenario/report.ts";
 import { scenarioSteps, UDP_SIZES } from "../../tools/scenario/steps.ts";
 import { Interrupted, TimedOut } from "../../tools/scenario/world.ts";
@@ -18,7 +23,7 @@ Deno.test("parseOptions() reads every option, in both forms, and has defaults", 
     guest: "model",
     style: "qemu",
     ...{ forwards: [], seed: 1, faults: {}, pcap: null, snaplen: 262_144, keep: 0 },
-    ...{ json: false, verbose: false, help: false },
+    ...{ json: false, verbose: false },
   };
   assertEquals(parseOptions([]), defaults);
   for (const wire of ["auto", "memory", "tap", "tun"] as const) {
@@ -26,7 +31,8 @@ Deno.test("parseOptions() reads every option, in both forms, and has defaults", 
     assertEquals(parseOptions([`--wire=${wire}`]), { ...defaults, wire });
   }
   assertEquals(parseOptions(["--seed", "42", "--pcap", "a b.pcapng"]), { ...defaults, seed: 42, pcap: "a b.pcapng" });
-  assertEquals(parseOptions(["--json", "--verbose", "--help"]), { ...defaults, json: true, verbose: true, help: true });
+  assertEquals(parseOptions(["--json", "--verbose"]), { ...defaults, json: true, verbose: true });
+  assertEquals(parseOptions(["--json=no", "--verbose=0"]), defaults);
   assertEquals(parseOptions(["--seed", "0"]).seed, 0);
   const faults = ["--loss=0.1", "--delay", "5", "--jitter=2.5", "--reorder=1", "--duplicate=0", "--corrupt=0.01"];
   assertEquals(parseOptions(["--wire=memory", ...faults]).faults, {
@@ -43,16 +49,17 @@ Deno.test("parseOptions() names what it cannot understand", () => {
   assertEquals(said("-x"), 'Unknown option "-x"');
   assertStringIncludes(said("memory"), '"memory"');
   assertEquals(said("--wire", "wifi"), 'Bad value "wifi" for --wire: one of auto, memory, tap, tun');
-  assertStringIncludes(said("--wire"), "for --wire");
+  assertEquals(said("--wire"), "No value after --wire");
   for (const seed of ["one", "1.5", "0x10", "1e3", "9007199254740993"]) {
     assertEquals(said("--seed", seed), `Bad value "${seed}" for --seed: a whole number that is not negative`);
   }
   assertStringIncludes(said("--seed=-1"), 'Bad value "-1" for --seed');
-  assertStringIncludes(said("--seed"), "for --seed");
+  assertEquals(said("--seed"), "No value after --seed");
   assertEquals(said("--guest", "vm"), 'Bad value "vm" for --guest: one of model, netns, qemu');
   assertEquals(said("--style", "slirp"), 'Bad value "slirp" for --style: one of qemu, real');
   for (const name of ["loss", "reorder", "duplicate", "corrupt"]) {
-    for (const value of ["1.1", "-1", "x", ""]) {
+    assertEquals(said("--wire=memory", `--${name}=`), `No value after --${name}`);
+    for (const value of ["1.1", "-1", "x"]) {
       assertEquals(
         said("--wire=memory", `--${name}=${value}`),
         `Bad value "${value}" for --${name}: a number of 0 to 1`,
@@ -66,8 +73,8 @@ Deno.test("parseOptions() names what it cannot understand", () => {
   assertStringIncludes(said("--loss=0.5"), "--wire memory");
   assertStringIncludes(said("--wire=memory", "--guest=netns"), "--guest netns");
   assertStringIncludes(said("--forward", "nonsense"), 'Bad value "nonsense" for --forward');
-  assertEquals(said("--pcap"), "No file name after --pcap");
-  assertEquals(said("--pcap", "--json"), "No file name after --pcap");
+  assertEquals(said("--pcap"), "No value after --pcap");
+  assertEquals(said("--pcap", "--json"), "No value after --pcap");
 });
 
 const NAMES = [

@@ -23,6 +23,8 @@ import { type OpenedGuest, openGuest } from "./open_guest.ts";
 import type { NetdOptions } from "./options.ts";
 import { type ResolvConf, usableServers } from "./resolv_conf.ts";
 import { followResolvConf, type ResolvFiles } from "./resolv_files.ts";
+import { Machine } from "./machine.ts";
+import { type Finding, StartError } from "./start_checks.ts";
 import { addIpv6, openUplink, withoutLoopback } from "./uplink.ts";
 
 /**
@@ -71,6 +73,7 @@ export class Daemon implements AsyncDisposable {
         say: (line) => this.say(line),
         offload: options.offload && guest.port.offloads.checksum,
       });
+      opened.onLeft(() => this.program.nat.guestsLeft());
       guest.port.receive = (frame) => this.program.fromGuest(frame);
       if (options.apiSocket !== null) {
         const command = (text: string) => this.program.command(text);
@@ -86,9 +89,14 @@ export class Daemon implements AsyncDisposable {
     }
   }
 
-  /** Starts it. Throws HostError or KernelError, with nothing left behind. */
-  static async start(options: NetdOptions): Promise<Daemon> {
+  /**
+   * Starts it; `warn` takes a line for each thing that is likely not meant. Throws HostError, KernelError or
+   * StartError, with nothing left behind.
+   */
+  static async start(options: NetdOptions, warn: (line: string) => void = () => {}): Promise<Daemon> {
     const { offload, nat } = options;
+    const machine = new Machine(options);
+    report(machine.checkNetworks(), warn);
     const wantsLoopback = nat.farLoopback === true;
     const uplink = openUplink(options.uplink, { offload, localnet: wantsLoopback });
     let host: Host | null = null;
@@ -101,7 +109,10 @@ export class Daemon implements AsyncDisposable {
       host.reactor!.add(uplink);
       if (options.uplink.v6 !== null) await addIpv6(host, options.uplink.v6);
       const chosen = localnet ? options : { ...options, nat: withoutLoopback(nat, gateway) };
+      const checking = machine.checkMachine(uplink.name);
+      checking.catch(() => {});
       opened = await openGuest(chosen, host.reactor!);
+      report(await checking, warn);
       return new Daemon(chosen, host, uplink, opened);
     } catch (error) {
       await opened?.guest.close();
@@ -114,13 +125,13 @@ export class Daemon implements AsyncDisposable {
   /** What it is connected to and what is open, a line each. */
   describe(): string[] {
     const { uplink, apiSocket, disableHostLoopback } = this.#options;
-    const { subnet, prefix, router, dns, guest, mtu, nameServers } = this.program.nat.config;
+    const { subnet, prefix, router, dns, guest, firstLease, mtu, nameServers } = this.program.nat.config;
     const { v6 } = this.program.nat.config;
     const peer = uplink.peer === null ? "" : `, Linux is ${uplink.peer}`;
     return [
       `uplink ${uplink.kind} ${this.#uplink.name}: the host is ${uplink.address}${peer}, gateway ${uplink.gateway}`,
       `guest ${this.guest.name}: network ${subnet}/${prefix}, MTU ${mtu}, router ${router}, name server ${dns} ` +
-      `(asks ${nameServers.join(", ")}), first guest ${guest}`,
+      `(asks ${nameServers.join(", ")}), guest ${guest}, leases from ${firstLease}`,
       ...(v6 === null || uplink.v6 === null ? [] : [
         `IPv6: the host is ${uplink.v6.address}, gateway ${uplink.v6.gateway}; guests' network ${v6.subnet}/64, ` +
         `router ${v6.router}, name server ${v6.dns}`,
@@ -164,7 +175,14 @@ export class Daemon implements AsyncDisposable {
   }
 }
 
+/** Tells of the warnings; throws the first that is an error. */
+function report(findings: readonly Finding[], warn: (line: string) => void): void {
+  const wrong = findings.find(({ isError }) => isError);
+  if (wrong !== undefined) throw new StartError(wrong.text);
+  for (const { text } of findings) warn(text);
+}
+
 /** For {@link describe} callers: errors that are the machine's, not ours. */
 export function isHostError(error: unknown): error is Error {
-  return error instanceof HostError || error instanceof Deno.errors.NotCapable;
+  return error instanceof HostError || error instanceof StartError || error instanceof Deno.errors.NotCapable;
 }

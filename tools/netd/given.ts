@@ -1,82 +1,21 @@
 /**
- * What was given on netd's command line, by name and kind; nothing has a default here.
+ * What was given on netd's command line: its kinds of values beside those that every tool has.
  *
- * Path: options → given.
+ * Path: netd → given → options/given, option_table; options reads it.
  *
  * @module
  */
 
-import { parseArgs } from "@std/cli/parse-args";
 import { type IpAddr, parseIpAddr, parseIpMask } from "../../kernel/wire/ip_addr.ts";
 import { type MacAddr, parseMacAddr } from "../../kernel/wire/mac_addr.ts";
+import { bad, Given } from "../options/given.ts";
+import { NETD } from "./option_table.ts";
 
-/** A command line that cannot be understood: exit 2. */
-export class UsageError extends Error {
-  override readonly name = "UsageError";
-}
-
-const STRINGS = [
-  ...["qemu", "netns", "device", "uplink", "uplink-device", "uplink-address", "uplink-peer", "uplink-gateway"],
-  ...["uplink-netns", "uplink-mtu", "cidr", "mtu", "dns", "search", "forward", "allow", "deny", "api-socket"],
-  ...["uplink-address6", "uplink-peer6", "uplink-gateway6", "cidr6", "busy-poll"],
-  ...["ready-fd", "exit-fd", "userns-path", "macaddress"],
-];
-const LISTS = ["dns", "search", "forward", "allow", "deny"];
-const FLAGS = [
-  ...["configure", "uplink-attach", "restrict", "disable-host-loopback", "one-off", "no-offload", "quiet", "help"],
-  ...["disable-dns", "ipv6"],
-];
-/** Short names, as slirp4netns has them. */
-const ALIASES = {
-  c: "configure",
-  e: "exit-fd",
-  r: "ready-fd",
-  m: "mtu",
-  a: "api-socket",
-  h: "help",
-  6: "ipv6",
-  "enable-ipv6": "ipv6",
-};
-
-/** Reads what was given; nothing has a default here. */
-export class Given {
-  readonly #values: Record<string, unknown>;
-
+/** The options of netd, with its kinds of values. */
+export class NetdGiven extends Given {
+  /** Reads `args`. Throws UsageError. */
   constructor(args: readonly string[]) {
-    this.#values = parseArgs([...args], {
-      boolean: FLAGS,
-      string: STRINGS,
-      collect: LISTS,
-      alias: ALIASES,
-      unknown: (arg: string) => {
-        throw new UsageError(arg.startsWith("-") ? `Unknown option "${arg}"` : `Unexpected argument "${arg}"`);
-      },
-    }) as Record<string, unknown>;
-  }
-
-  flag(name: string): boolean {
-    return this.#values[name] === true;
-  }
-
-  text(name: string): string | null {
-    const value = this.#values[name];
-    if (typeof value !== "string") return null;
-    if (value === "") throw new UsageError(`No value after --${name}`);
-    return value;
-  }
-
-  list(name: string): string[] {
-    const values = (this.#values[name] ?? []) as string[];
-    if (values.includes("")) throw new UsageError(`No value after --${name}`);
-    return values;
-  }
-
-  number(name: string, min: number, max: number): number | null {
-    const text = this.text(name);
-    if (text === null) return null;
-    const value = Number(text);
-    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
-    throw bad(name, text, `a whole number of ${min} to ${max}`);
+    super(NETD, args);
   }
 
   /** An IPv4 address. */
@@ -123,11 +62,6 @@ export class Given {
     checkAddr(name, addr);
     return text;
   }
-}
-
-/** The error for a value that cannot be used. */
-export function bad(name: string, value: string, wanted: string): UsageError {
-  return new UsageError(`Bad value "${value}" for --${name}: ${wanted}`);
 }
 
 /** The IPv4 address that `text` spells. Throws {@link UsageError}. */

@@ -38,19 +38,21 @@ export function usernsToEnter({ netns, userns }: GuestPlace): string | null {
 
 /** Opens the interface from within the user namespace at `userns`, sets up the rest there, and takes it over. */
 export async function openBelow(userns: string, request: TapRequest, gateway?: string): Promise<TapPort> {
-  const { name, netns, mtu, address, offload, mac } = request;
+  const { name, netns, mtu, address, offload, take, mac } = request;
+  const { path } = openNetns(netns);
   const asked: OpenerRequest = {
     tap: {
       ...{ name, mtu },
       ...(address === undefined ? {} : { address }),
       ...(offload === undefined ? {} : { offload }),
+      ...(take === undefined ? {} : { take }),
       ...(mac === undefined ? {} : { mac: [...mac] }),
     },
     ...(gateway === undefined ? {} : { gateway }),
   };
   const program = [Deno.execPath(), "run", "--no-prompt", "--no-check", "--allow-ffi", OPENER, JSON.stringify(asked)];
   const child = new Deno.Command("nsenter", {
-    args: ["--preserve-credentials", `--user=${userns}`, `--net=${netns}`, ...program],
+    args: ["--preserve-credentials", `--user=${userns}`, `--net=${path}`, ...program],
     stdin: "piped",
     stdout: "piped",
     stderr: "piped",

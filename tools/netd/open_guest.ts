@@ -6,6 +6,7 @@
  * @module
  */
 
+import { openNetns, requireFile } from "../../devices/host/netns.ts";
 import { setUpNetns } from "../../devices/host/netns_setup.ts";
 import { openTap, type TapPort } from "../../devices/host/tun.ts";
 import { UnixListener } from "../../devices/host/unix_socket.ts";
@@ -20,13 +21,25 @@ import { openBelow, usernsToEnter } from "./guest_tap.ts";
 import { isThere, watch } from "./life.ts";
 import type { GuestChoice, NetdOptions } from "./options.ts";
 
+/** Last word of the IPv6 address that `--configure` gives: ::f. */
+const GIVEN_GUEST6 = 0xf;
+
 /** A guest, and what follows from it. */
 export interface OpenedGuest {
   readonly guest: Guest;
   /** What the NAT is told: its hardware address, if that is known. */
   readonly nat: NatOptions;
+  /** Has `left` called whenever the guest goes and another may come. */
+  readonly onLeft: (left: () => void) => void;
   /** Has `ended` called with a reason when the guest is gone. Answers how to stop that. */
   readonly watch: (ended: (why: string) => void) => () => void;
+}
+
+/** Throws HostError unless the namespace is there that the guest is to be in: before anything is made for it. */
+export function requireGuest(choice: GuestChoice): void {
+  if (choice.kind === "qemu") return;
+  const { path } = openNetns(netnsOf(choice.netns));
+  requireFile(`Cannot open network namespace "${choice.netns}"`, path, "there is no such namespace or process");
 }
 
 /** Opens it, and has `loop` look after it. Throws HostError, with nothing left behind. */
@@ -37,13 +50,16 @@ export async function openGuest(options: NetdOptions, loop: Loop): Promise<Opene
 
 function openQemu(path: string, { nat, oneOff }: NetdOptions, loop: Loop): OpenedGuest {
   const port = new QemuStreamPort(new UnixListener(path), { mtu: nat.mtu ?? 1500 });
+  let left = () => {};
   const watchLink = (ended: (why: string) => void) => {
     port.onLink = (up) => {
-      if (!up && oneOff) ended("the machine has left");
+      if (up) return;
+      left();
+      if (oneOff) ended("the machine has left");
     };
     return () => void (port.onLink = null);
   };
-  return { guest: qemuGuest(port, loop), nat, watch: watchLink };
+  return { guest: qemuGuest(port, loop), nat, watch: watchLink, onLeft: (listener) => void (left = listener) };
 }
 
 type NetnsChoice = Extract<GuestChoice, { kind: "netns" }>;
@@ -52,19 +68,20 @@ async function openNetnsGuest(choice: NetnsChoice, options: NetdOptions, loop: L
   const { nat, offload } = options;
   const { device, configure, mac } = choice;
   const wanted: NetnsGuestOptions = {
-    ...{ netns: choice.netns, device, mtu: nat.mtu ?? 1500, offload },
+    ...{ netns: choice.netns, device, mtu: nat.mtu ?? 1500, offload, take: true },
     ...(mac === null ? {} : { mac: bytesOf(mac) }),
     ...(configure ? addressesOf(nat) : {}),
   };
   const userns = usernsToEnter(choice);
   const guest = netnsGuest(userns === null ? { openTap, setUpNetns } : await below(userns, wanted), loop, wanted);
   try {
-    const guestMac = MacAddr.at(guest.port.device.mac, 0);
+    // Without an address of ours the guest is the first station that is heard.
+    const guestMac = configure ? MacAddr.at(guest.port.device.mac, 0) : null;
     const { port, path } = guest;
     const isWhole = () => !port.gone && isThere(path);
     const why = () => `the guest's ${isThere(path) ? `interface ${port.name}` : "namespace"} is gone`;
     const watchGuest = (ended: (why: string) => void) => watch(isWhole, () => ended(why()));
-    return { guest, nat: { ...nat, guestMac }, watch: watchGuest };
+    return { guest, nat: { ...nat, guestMac }, watch: watchGuest, onLeft: () => {} };
   } catch (error) {
     guest.close().catch(() => {});
     throw error;
@@ -85,7 +102,7 @@ function addressesOf(nat: NatOptions): { address: string | string[]; gateway: st
   if (v6 === null) return { address, gateway: `${router}` };
   // Its default route comes with the router's advertisement.
   const { subnet } = v6;
-  return { address: [address, `${new IpAddr(subnet.w0, subnet.w1, 0, guest.w3 & 0xff)}/64`], gateway: `${router}` };
+  return { address: [address, `${new IpAddr(subnet.w0, subnet.w1, 0, GIVEN_GUEST6)}/64`], gateway: `${router}` };
 }
 
 function bytesOf(mac: MacAddr): Uint8Array {

@@ -10,17 +10,20 @@ import { KernelError } from "../../kernel/error.ts";
 import { IpAddr, parseIpAddr, parseIpMask } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { IPV6_MTU_MIN } from "../../kernel/wire/ipv6.ts";
-import { natConfig, type NatOptions } from "../vmm/nat/config.ts";
+import { natConfig, type NatOptions, QEMU_GUEST, QEMU_SUBNET } from "../vmm/nat/config.ts";
 import type { V6Options } from "../vmm/nat6/config6.ts";
 import type { DnsPatience } from "../vmm/services/dns_servers.ts";
 import { parseForward } from "../vmm/nat_forward.ts";
 import { NatPolicy, type PolicyOptions } from "../vmm/nat_policy.ts";
-import { bad, checkAddr, Given, UsageError } from "./given.ts";
 import { type NameRules, NO_RESOLV_CONF, type ResolvConf, usableServers } from "./resolv_conf.ts";
-
-export { UsageError } from "./given.ts";
+import { bad, UsageError } from "../options/given.ts";
+import { checkEnds, checkGuestNetwork, checkServer, firstOf } from "./address_checks.ts";
+import { checkAddr, type NetdGiven } from "./given.ts";
 
 const FD_MAX = 1 << 20;
+/** Host number of a guest that is given its address, as slirp4netns has it, and the longest prefix with room for it. */
+const GIVEN_GUEST = 100;
+const GIVEN_GUEST_PREFIX_MAX = 25;
 
 /** Whom the network is for. */
 export type GuestChoice =
@@ -93,151 +96,89 @@ export interface NetdOptions {
 /** More than a second without sleep is for nobody. */
 const BUSY_POLL_MAX_MS = 1000;
 
-/** The text of `--help`. */
-export const USAGE = `usage: deno task netd (--qemu SOCKET | --netns NAME|PID|PATH) [options]
-
-User-mode networking for a guest, by rewriting packets: no connection ends here.
-
-  --qemu SOCKET             listen for QEMU: -netdev stream,id=n,server=off,addr.type=unix,addr.path=SOCKET
-  --netns NAME|PID|PATH     make an interface in that network namespace
-    --device NAME           its name (default tap0)
-    --macaddress MAC        its hardware address (default: Linux chooses)
-    -c, --configure         give it address and default route at once; else a DHCP client inside asks
-    --userns-path PATH      user namespace it is below, if only its owner may enter (default: that of PID)
-
-  --uplink tap|tun          device that leads to the world (default tap)
-    --uplink-device NAME    its name (default: Linux chooses)
-    --uplink-attach         use the device NAME, which is there and set up; needs no root if it is yours
-    --uplink-address A/L    our address on it (default 10.99.0.2/24)
-    --uplink-peer A/L       Linux' address on it (default: the first of that network)
-    --uplink-gateway A      where packets for the world go (default: the peer)
-    --uplink-netns NAME     namespace of Linux' side (default: where netd runs)
-    --uplink-mtu N          default 1500
-
-  -6, --ipv6                the guest has IPv6: addresses that it makes itself, a router and a name server
-    --uplink-address6 A/L   our address on the uplink (default fd99::2/64)
-    --uplink-peer6 A/L      Linux' address on it (default: the first of that network)
-    --uplink-gateway6 A     where packets for the IPv6 world go (default: the peer)
-    --cidr6 A/64            the guest's network (default fd00:0:0:2::/64: router ::2, name server ::3)
-
-  --cidr A/L                the guest's network (default 10.0.2.0/24: router .2, name server .3, guests from .15)
-  -m, --mtu N               MTU of the guest's link, told by DHCP (default 1500)
-  --dns A                   name server that the relay asks, the first first; repeatable (default: those of
-                            /etc/resolv.conf, which is followed, else the peer)
-  --disable-dns             no name server of netd's: DHCP tells those that the relay would ask
-  --search DOMAIN           told by DHCP and router advertisements; repeatable (default: of /etc/resolv.conf)
-  --forward SPEC            tcp|udp:[addr:]hostport[-hostport]:guestport, or QEMU's hostfwd=; repeatable
-  --restrict                the guest reaches nothing but what --allow names
-  --allow RULE, --deny RULE [proto:]network[:port[-port]]; repeatable
-  --disable-host-loopback   the guest does not reach the machine that netd runs on: neither its 127.0.0.1 by the
-                            router's address, nor the peer's address
-
-  -a, --api-socket PATH     commands of natctl come here
-  -r, --ready-fd N          "1" is written there when all is set up
-  -e, --exit-fd N           netd ends when this pipe can be read: when its other end is closed
-  --one-off                 netd ends when QEMU disconnects
-  --no-offload              no unfinished checksums and uncut segments between guest and uplink
-  --busy-poll MS            look for packets so long after the last one without sleeping (default 0): takes a core
-                            while packets come, and answers a ping in two thirds of the time
-  --quiet                   print nothing but errors
-  --help                    print this
-
-Exit status: 0 after SIGINT, SIGTERM, or the guest's end; 1 if something cannot be had; 2 for a bad option.
-`;
-
-/** Reads the command line; null: help is wanted. Throws {@link UsageError}, which names what is wrong. */
-export function parseOptions(args: readonly string[], resolvConf: () => ResolvConf): NetdOptions | null {
-  const given = new Given(args);
-  if (given.flag("help")) return null;
+/** Makes sense of the command line. Throws UsageError, which names what is wrong. */
+export function netdOptions(given: NetdGiven, resolvConf: () => ResolvConf): NetdOptions {
   const guest = guestOf(given);
   const uplink = uplinkOf(given);
   const names = namesOf(given, uplink, resolvConf);
   return {
     guest,
     uplink,
-    nat: natOf(given, uplink, guest.kind === "qemu" ? null : undefined, names),
+    nat: natOf(given, uplink, guest, names),
     names,
     disableHostLoopback: given.flag("disable-host-loopback"),
-    forwards: given.list("forward").map((spec) => checked("forward", spec, () => (parseForward(spec), spec))),
+    forwards: given.list("forward").map((spec) => forwardOf(spec, uplink)),
     apiSocket: given.text("api-socket"),
     readyFd: given.number("ready-fd", 0, FD_MAX),
     exitFd: given.number("exit-fd", 0, FD_MAX),
     oneOff: given.flag("one-off"),
     offload: !given.flag("no-offload"),
-    busyPollMs: given.number("busy-poll", 0, BUSY_POLL_MAX_MS) ?? 0,
+    busyPollMs: given.number("busy-poll", 0, BUSY_POLL_MAX_MS)!,
     quiet: given.flag("quiet"),
   };
 }
 
-function guestOf(given: Given): GuestChoice {
+function guestOf(given: NetdGiven): GuestChoice {
   const path = given.text("qemu");
   const netns = given.text("netns");
   if ((path === null) === (netns === null)) throw new UsageError("Want one of --qemu and --netns");
   if (path !== null) {
     for (const name of ["device", "configure", "userns-path", "macaddress"]) {
-      if (given.flag(name) || given.text(name) !== null) throw new UsageError(`--${name} is for --netns`);
+      if (given.has(name)) throw new UsageError(`--${name} is for --netns`);
     }
     return { kind: "qemu", path };
   }
   if (given.flag("one-off")) throw new UsageError("--one-off is for --qemu");
   return {
     ...{ kind: "netns", netns: netns!, configure: given.flag("configure") },
-    device: given.text("device") ?? "tap0",
+    device: given.text("device")!,
     userns: given.text("userns-path"),
     mac: given.mac("macaddress"),
   };
 }
 
-function uplinkOf(given: Given): UplinkChoice {
-  const kind = given.text("uplink") ?? "tap";
+function uplinkOf(given: NetdGiven): UplinkChoice {
+  const kind = given.text("uplink")!;
   if (kind !== "tap" && kind !== "tun") throw bad("uplink", kind, "tap or tun");
   const attach = given.flag("uplink-attach");
   const device = given.text("uplink-device");
   if (attach && device === null) throw new UsageError("--uplink-attach wants --uplink-device NAME");
-  const address = given.network("uplink-address") ?? "10.99.0.2/24";
+  const address = given.network("uplink-address")!;
   const peer = given.network("uplink-peer");
   if (attach && peer !== null) throw new UsageError("--uplink-peer is not for --uplink-attach: the device is set up");
   const first = firstOf(address);
-  const v6 = given.flag("ipv6") ? uplink6Of(given, attach) : null;
+  const v6 = given.flag("ipv6") ? uplink6Of(given, attach, kind === "tun") : null;
   if (v6 === null) {
     for (const name of ["uplink-address6", "uplink-peer6", "uplink-gateway6", "cidr6"]) {
-      if (given.text(name) !== null) throw new UsageError(`--${name} wants --ipv6`);
+      if (given.has(name)) throw new UsageError(`--${name} wants --ipv6`);
     }
   }
   const gateway = given.addr("uplink-gateway")?.toString() ?? (peer ?? first).split("/")[0]!;
+  const ends = { address, gateway, peer: attach ? null : peer ?? first };
+  checkEnds("", ends, kind === "tun");
   return {
-    ...{ kind, device, attach, address, gateway, v6 },
-    peer: attach ? null : peer ?? first,
+    ...{ kind, device, attach, v6 },
+    ...ends,
     netns: given.text("uplink-netns"),
-    mtu: given.number("uplink-mtu", 576, 65521) ?? 1500,
+    mtu: given.number("uplink-mtu", 576, 65521)!,
   };
 }
 
-function uplink6Of(given: Given, attach: boolean): Uplink6Choice {
-  const address = given.network6("uplink-address6") ?? "fd99::2/64";
+function uplink6Of(given: NetdGiven, attach: boolean, isTun: boolean): Uplink6Choice {
+  const address = given.network6("uplink-address6")!;
   const peer = given.network6("uplink-peer6");
   if (attach && peer !== null) throw new UsageError("--uplink-peer6 is not for --uplink-attach: the device is set up");
-  const [text = "", length = ""] = address.split("/");
-  const net = parseIpAddr(text)!.and(parseIpMask(`/${length}`, false)!);
-  const one = new IpAddr(net.w0, net.w1, net.w2, net.w3 + 1);
-  const first = one.equals(parseIpAddr(text)!) ? new IpAddr(net.w0, net.w1, net.w2, net.w3 + 2) : one;
-  const gateway = given.addr6("uplink-gateway6")?.toString() ?? (peer ?? `${first}`).split("/")[0]!;
-  return { address, gateway, peer: attach ? null : peer ?? `${first}/${length}` };
-}
-
-/** The first host address of the network of `address`, or the second if that is its own. */
-function firstOf(address: string): string {
-  const [text = "", length = ""] = address.split("/");
-  const own = parseIpAddr(text)!;
-  const net = own.and(parseIpMask(`/${length}`, true)!);
-  const first = IpAddr.v4(net.w3 + 1);
-  return `${first.equals(own) ? IpAddr.v4(net.w3 + 2) : first}/${length}`;
+  const first = firstOf(address);
+  const gateway = given.addr6("uplink-gateway6")?.toString() ?? (peer ?? first).split("/")[0]!;
+  const choice = { address, gateway, peer: attach ? null : peer ?? first };
+  checkEnds("6", choice, isTun);
+  return choice;
 }
 
 function natOf(
-  given: Given,
+  given: NetdGiven,
   uplink: UplinkChoice,
-  guestMac: null | undefined,
+  guest: GuestChoice,
   names: NameChoice,
 ): NatOptions {
   const peer = uplink.peer?.split("/")[0] ?? uplink.gateway;
@@ -259,20 +200,22 @@ function natOf(
     policy,
     farLoopback: !noLoopback,
     farPeer: peer,
-    ...(guestMac === undefined ? {} : { guestMac }),
+    loopbackForwards: false,
+    ...(guest.kind === "qemu" ? { guestMac: null } : {}),
   };
   if (given.flag("disable-dns")) nat.dns = null;
   const mtu = given.number("mtu", 576, 65521);
   if (mtu !== null) nat.mtu = mtu;
   const cidr = given.network("cidr");
-  if (cidr !== null) nat.subnet = cidr;
+  if (cidr !== null) nat.subnet = checkGuestNetwork("cidr", cidr);
+  if (guest.kind === "netns") Object.assign(nat, givenGuestOf(cidr ?? QEMU_SUBNET));
   if (uplink.v6 !== null) nat.v6 = v6Of(given, uplink, nat);
   checked(cidr === null ? "uplink-address" : "cidr", cidr ?? uplink.address, () => natConfig(nat));
   return nat;
 }
 
 /** Names: those of --dns and --search; the machine's resolv.conf is read only if there is no --dns. */
-function namesOf(given: Given, uplink: UplinkChoice, resolvConf: () => ResolvConf): NameChoice {
+function namesOf(given: NetdGiven, uplink: UplinkChoice, resolvConf: () => ResolvConf): NameChoice {
   const asked = given.list("dns").map((text) => {
     const isOf6 = text.includes(":");
     if (!isOf6) return checkAddr("dns", text).toString();
@@ -280,11 +223,15 @@ function namesOf(given: Given, uplink: UplinkChoice, resolvConf: () => ResolvCon
     if (!given.flag("ipv6")) throw bad("dns", text, "an IPv4 address, or --ipv6");
     return text;
   });
+  const noLoopback = given.flag("disable-host-loopback");
+  for (const server of asked) {
+    checkServer(server, server.includes(":") ? uplink.v6!.address : uplink.address, noLoopback);
+  }
   const search = given.list("search");
   for (const text of search) checked("search", text, () => natConfig({ hostAddr: uplink.address, search: [text] }));
   const rules: NameRules = {
     hasIpv6: uplink.v6 !== null,
-    hasLoopback: !given.flag("disable-host-loopback"),
+    hasLoopback: !noLoopback,
     peer: uplink.peer?.split("/")[0] ?? uplink.gateway,
   };
   const isFixed = asked.length > 0;
@@ -296,17 +243,37 @@ function namesOf(given: Given, uplink: UplinkChoice, resolvConf: () => ResolvCon
   };
 }
 
+/**
+ * Where users of slirp4netns expect the guest of a namespace, while DHCP gives addresses from .15 on: .100, if the
+ * network has it.
+ */
+function givenGuestOf(cidr: string): Pick<NatOptions, "guest" | "firstLease"> {
+  const [text = "", length = ""] = cidr.split("/");
+  if (Number(length) > GIVEN_GUEST_PREFIX_MAX || Number(length) < 1) return {};
+  const net = parseIpAddr(text)!.and(parseIpMask(`/${length}`, true)!);
+  return { guest: `${IpAddr.v4(net.w3 + GIVEN_GUEST)}`, firstLease: `${IpAddr.v4(net.w3 + QEMU_GUEST)}` };
+}
+
 /** IPv6 for the guest. */
-function v6Of(given: Given, uplink: UplinkChoice, nat: NatOptions): V6Options {
+function v6Of(given: NetdGiven, uplink: UplinkChoice, nat: NatOptions): V6Options {
   const cidr = given.network6("cidr6");
   const v6: V6Options = {
     hostAddr: uplink.v6!.address,
-    ...(cidr === null ? {} : { subnet: cidr }),
+    ...(cidr === null ? {} : { subnet: checkGuestNetwork("cidr6", cidr) }),
   };
   const name = cidr === null ? "uplink-address6" : "cidr6";
   checked(name, cidr ?? uplink.v6!.address, () => natConfig({ hostAddr: nat.hostAddr, v6 }));
   if ((nat.mtu ?? 1500) < IPV6_MTU_MIN) throw bad("mtu", `${nat.mtu}`, `at least ${IPV6_MTU_MIN} with --ipv6`);
   return v6;
+}
+
+/** A forward that can be: one at the uplink's address, which is all that others reach of the host kernel. */
+function forwardOf(spec: string, { address, v6 }: UplinkChoice): string {
+  const { bound } = checked("forward", spec, () => parseForward(spec));
+  const own = address.split("/")[0]!;
+  if (bound === null || (bound.isV4 ? bound.equals(parseIpAddr(own)!) : !bound.isLoopback)) return spec;
+  const at = bound.isV4 ? own : v6?.address.split("/")[0] ?? own;
+  throw bad("forward", spec, `${bound} is no address of the host kernel, forwards are at ${at}`);
 }
 
 /** What `read` makes of an option; what it refuses is a bad option. */

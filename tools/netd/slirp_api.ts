@@ -63,7 +63,11 @@ export class SlirpApi {
   }
 
   #add(args: Fields): { id: number } {
-    const { proto, host_addr = "0.0.0.0", host_port, guest_addr = this.#guestAddr, guest_port } = args;
+    const { proto, host_port, guest_port } = args;
+    // slirp4netns takes an empty address for none. The guest without one may have another by the time of a connection.
+    const isGiven = args.guest_addr !== undefined && args.guest_addr !== "";
+    const host_addr = args.host_addr === "" ? "0.0.0.0" : args.host_addr ?? "0.0.0.0";
+    const guest_addr = isGiven ? args.guest_addr : this.#guestAddr;
     const entry = {
       id: this.#lastId + 1,
       proto: checked("add_hostfwd", "proto", proto, proto === "tcp" || proto === "udp") as string,
@@ -72,7 +76,7 @@ export class SlirpApi {
       guest_addr: checked("add_hostfwd", "guest_addr", guest_addr, isAddr(guest_addr)) as string,
       guest_port: checked("add_hostfwd", "guest_port", guest_port, isPort(guest_port)) as number,
     };
-    this.#nat("add", entry);
+    this.#nat("add", { ...entry, guest_addr: isGiven ? entry.guest_addr : "" });
     this.#entries.set(++this.#lastId, entry);
     return { id: entry.id };
   }

@@ -16,7 +16,9 @@ import type { TapRequest } from "../vmm/guests/netns_guest.ts";
 
 /** What is to be opened. */
 export interface OpenerRequest {
-  readonly tap: Pick<TapRequest, "name" | "mtu" | "address" | "offload"> & { readonly mac?: readonly number[] };
+  readonly tap: Pick<TapRequest, "name" | "mtu" | "address" | "offload" | "take"> & {
+    readonly mac?: readonly number[];
+  };
   readonly gateway?: string;
 }
 

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { EACCES, EPERM, HostError } from "../../devices/host/libc.ts";
 import { openTap, openTun, type TapOptions, type TapPort, type TunPort } from "../../devices/host/tun.ts";
 import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { NatOptions } from "../vmm/nat/config.ts";
@@ -35,7 +36,17 @@ export function openUplink(choice: UplinkChoice, { offload, localnet }: UplinkNe
     options.mtu = mtu;
     options.address = v6 === null ? peer! : [peer!, v6.peer!];
   }
-  return kind === "tap" ? openTap(options) : openTun(options);
+  try {
+    return kind === "tap" ? openTap(options) : openTun(options);
+  } catch (error) {
+    const isRefused = error instanceof HostError && !attach && (error.errno === EPERM || error.errno === EACCES);
+    if (!isRefused) throw error;
+    const device = `a ${kind.toUpperCase()} device${choice.device === null ? "" : ` "${choice.device}"`}`;
+    throw new HostError(`Cannot make the uplink, ${device}`, error.errno, {
+      hint: "needs root or CAP_NET_ADMIN on this machine, or a device that root has made for you: " +
+        "--uplink-attach --uplink-device NAME, see netd(1)",
+    });
+  }
 }
 
 /** What the NAT is told where the machine's loopback cannot be reached: no way there, and no name server there. */

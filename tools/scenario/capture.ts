@@ -25,7 +25,8 @@ import {
 import type { Host } from "../boot.ts";
 import type { PortObserver } from "../port_tap.ts";
 import type { NatObserver } from "../vmm/nat_observer.ts";
-import { SNAPLEN_MAX, UsageError } from "./options.ts";
+import { UsageError } from "../options/given.ts";
+import { SNAPLEN_MAX } from "./options.ts";
 
 const IPV4_SRC_AT = 12;
 

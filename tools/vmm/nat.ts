@@ -57,6 +57,7 @@ import type { Block } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { type Random, SeededRandom } from "../../kernel/random.ts";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { type NatConfig, natConfig, type NatOptions } from "./nat/config.ts";
 import { Counters, Reason } from "./nat/counters.ts";
 import { Decision } from "./nat/decision.ts";
@@ -66,6 +67,7 @@ import { LimitReport } from "./nat/limit_report.ts";
 import { Limiter } from "./nat/limiter.ts";
 import { MAP_PROTO_NAMES, MapClass, NatMap, Realm } from "./nat/map.ts";
 import { NatPacket } from "./nat/packet.ts";
+import { dhcpConfig, type HostNames, namesFor, zone6Of, zoneOf } from "./nat/service_config.ts";
 import { NatTable } from "./nat/table.ts";
 import { carry, Fate, fateOf, uncarry } from "./nat/takeover.ts";
 import { Way } from "./nat/way.ts";
@@ -75,7 +77,7 @@ import { advertise } from "./nat6/link6.ts";
 import { Nat6 } from "./nat6/nat6.ts";
 import { DhcpServer } from "./services/dhcp.ts";
 import { DnsRelay } from "./services/dns.ts";
-import { type DnsPatience, DnsServers } from "./services/dns_servers.ts";
+import { DnsServers } from "./services/dns_servers.ts";
 import { DnsZone } from "./services/dns_zone.ts";
 
 export { translateOutbound } from "./nat/outbound.ts";
@@ -107,13 +109,6 @@ export interface NatDoor {
 export interface NameDoor {
   readonly addr: IpAddr;
   readonly port: number;
-}
-
-/** What a resolv.conf says; without `search` that stays as it is. */
-export interface HostNames {
-  readonly nameServers: readonly IpAddr[];
-  readonly patience: DnsPatience;
-  readonly search?: readonly string[];
 }
 
 /** One NAT: the guests of one link. Not shared, nothing global. */
@@ -148,6 +143,8 @@ export class Nat {
   macLo = 0;
   /** Forwards from the start that could not be had, and why; by their text. */
   readonly #refusedForwards = new Map<string, string>();
+  /** The guest that forwards lead to which name none. */
+  #main: Guest;
   /** Frames for guests that nobody has taken yet. */
   frames: Block[] = [];
 
@@ -162,7 +159,7 @@ export class Nat {
     const zone = new DnsZone(zoneOf(config), config.zoneName, zone6Of(config));
     this.relay = new DnsRelay({ zone, servers: new DnsServers(config.nameServers, options.dnsPatience), random });
     this.six = config.v6 === null ? null : new Nat6(this, { config: config.v6, policy: options.policy ?? {}, random });
-    this.table.addGuest(config.guest, config.guestMac);
+    this.#main = this.table.addGuest(config.guest, config.guestMac)!;
   }
 
   /** The host has other name servers now, and other domains to search. Guests hear of it when they ask again. */
@@ -190,7 +187,30 @@ export class Nat {
   /** Whether another station than `mac` sends from the guest address `word`: it has maps that live. */
   #isInUse(word: number, mac: number): boolean {
     const guest = this.table.guest(word);
-    return guest !== null && guest.mac?.key !== mac && guest.counts.some((count) => count > 0);
+    if (guest === null || guest.mac === null || guest.mac.key === mac) return false;
+    return guest.counts.some((count) => count > 0);
+  }
+
+  /**
+   * The guest at `addr`, heard of from the station `mac`; null: too many. Forwards that name no guest follow to it if
+   * theirs has not been heard of, or with `isLease` if theirs is the same station, which has a new address.
+   */
+  meet(addr: IpAddr, mac: MacAddr, isLease = false): Guest | null {
+    const main = this.#main;
+    const known = main.mac;
+    const guest = this.table.addGuest(addr, mac);
+    if (guest === null || guest === main) return guest;
+    if (known === null || (isLease && known.equals(mac))) {
+      this.#main = guest;
+      this.forwards.follow(main, guest);
+    }
+    return guest;
+  }
+
+  /** The stations of the guests' link have gone: the next may have their addresses. */
+  guestsLeft(): void {
+    this.dhcp.vacate();
+    for (const guest of this.table.guests) guest.mac = null;
   }
 
   /** Whether a guest may have the address `word`. */
@@ -237,7 +257,8 @@ export class Nat {
   addForward(text: string): Forward {
     const asked = parseForward(text);
     this.forwards.requireFree(asked);
-    const addr = asked.guestAddr ?? this.config.guest;
+    this.#requireReach(asked);
+    const addr = asked.guestAddr ?? this.#main.addr;
     const isGuests = addr.isV4 ? this.mayBeGuest(addr.w3) : this.six?.mayBeGuest(addr) === true;
     if (!isGuests) throw new KernelError("EINVAL", `Cannot forward to ${addr}: no guest's address`);
     const guest = this.table.addGuest(addr, null, addr.isV4 ? addr.w3 : this.six!.keys.ofGuest(addr));
@@ -252,6 +273,19 @@ export class Nat {
     this.forwards.add(forward);
     this.#refusedForwards.delete(formatForward(asked));
     return forward;
+  }
+
+  /** EADDRNOTAVAIL: that address of the host cannot be reached from elsewhere. */
+  #requireReach(spec: ForwardSpec): void {
+    const { bound } = spec;
+    if (bound === null || !bound.isLoopback || this.config.loopbackForwards) return;
+    const own = bound.isV4 ? this.config.hostAddr : this.config.v6?.hostAddr ?? this.config.hostAddr;
+    throw new KernelError(
+      "EADDRNOTAVAIL",
+      `Cannot forward ${
+        formatForward(spec)
+      }: ${bound} of the host is not reached from elsewhere, forwards are at ${own}`,
+    );
   }
 
   /** Claims a forward's host ports, taking them from guests' maps (see nat/takeover). EADDRINUSE: another has one. */
@@ -370,44 +404,4 @@ export class Nat {
     lines.push(...this.#refusedForwards.values());
     return lines;
   }
-}
-
-function dhcpConfig(config: NatConfig) {
-  const { style, router, guest, dns, mask, subnet, mtu, leaseSeconds, hostName, reservations } = config;
-  const broadcast = subnet.or(IpAddr.v4(~mask.w3));
-  return {
-    ...{ router, mask, mtu, leaseSeconds, hostName, reservations },
-    first: guest,
-    last: style === "real" ? guest : IpAddr.v4(broadcast.w3 - 1),
-    taken: dns === null ? [router] : [router, dns],
-    ...namesFor(config, config.nameServers, config.search),
-  };
-}
-
-/** What DHCP tells of names: our name server, or the host's of IPv4. */
-function namesFor({ dns }: NatConfig, nameServers: readonly IpAddr[], search: readonly string[]) {
-  return {
-    nameServers: dns === null ? nameServers.filter((addr) => addr.isV4) : [dns],
-    search,
-    domain: search[0] ?? "",
-  };
-}
-
-/** The names that are always there, and those of the options, below the zone's name. */
-function zoneOf(config: NatConfig): Map<string, IpAddr> {
-  const { zoneName, router, guest, dns, hostName } = config;
-  const names = new Map<string, IpAddr>();
-  if (dns === null) return names;
-  const put = (name: string, addr: IpAddr) => names.set(name.endsWith(zoneName) ? name : `${name}.${zoneName}`, addr);
-  put("gateway", router);
-  put("dns", dns);
-  if (hostName !== "") put(hostName.toLowerCase(), guest);
-  for (const [name, addr] of config.zone) put(name, addr);
-  return names;
-}
-
-/** As {@link zoneOf}, the IPv6 addresses of the names that are always there. */
-function zone6Of({ v6, zoneName }: NatConfig): Map<string, IpAddr> {
-  if (v6 === null || v6.dns === null) return new Map();
-  return new Map([[`gateway.${zoneName}`, v6.router], [`dns.${zoneName}`, v6.dns]]);
 }

@@ -42,7 +42,7 @@ export interface ForwardSpec {
   /** 0: any that is free. */
   readonly hostPort: number;
   readonly count: number;
-  /** Null: the first guest. */
+  /** Null: the guest, whatever its address is by then. */
   readonly guestAddr: IpAddr | null;
   readonly guestPort: number;
 }
@@ -143,7 +143,30 @@ export class ForwardTable {
     const { spec, map } = forward;
     this.#forwards.push(forward);
     this.#ports += spec.count;
-    for (let i = 0; i < spec.count; i++) groupFor(map.guest, spec.proto << 16 | (spec.guestPort + i)).maps.push(map);
+    this.#enter(map);
+  }
+
+  /** Leads the forwards to `from` that name no guest to `to`. */
+  follow(from: Guest, to: Guest): void {
+    for (const { spec, map } of this.#forwards) {
+      if (spec.guestAddr !== null || map.guest !== from) continue;
+      this.#leave(map);
+      map.guest = to;
+      this.#enter(map);
+    }
+  }
+
+  #enter(map: NatMap): void {
+    for (let i = 0; i < map.count; i++) groupFor(map.guest, map.proto << 16 | (map.guestPort + i)).maps.push(map);
+  }
+
+  #leave(map: NatMap): void {
+    for (let i = 0; i < map.count; i++) {
+      const key = map.proto << 16 | (map.guestPort + i);
+      const group = map.guest.forwards.get(key)!;
+      group.remove(map);
+      if (group.maps.length === 0) map.guest.forwards.delete(key);
+    }
   }
 
   /** Takes out the forward that `spec` names by its host ports; ENOENT if there is none. */
@@ -154,14 +177,8 @@ export class ForwardTable {
     );
     if (at < 0) throw new KernelError("ENOENT", `No forward of ${PROTO_WORDS[spec.proto]} port ${spec.hostPort}`);
     const forward = this.#forwards.splice(at, 1)[0]!;
-    const { map } = forward;
     this.#ports -= forward.spec.count;
-    for (let i = 0; i < forward.spec.count; i++) {
-      const key = map.proto << 16 | (map.guestPort + i);
-      const group = map.guest.forwards.get(key)!;
-      group.remove(map);
-      if (group.maps.length === 0) map.guest.forwards.delete(key);
-    }
+    this.#leave(forward.map);
     return forward;
   }
 }

@@ -25,6 +25,8 @@ export interface NetnsGuestOptions {
   device?: string;
   /** Bytes of IP packet on it. Default 1500. */
   mtu?: number;
+  /** Take a persistent TAP of that name that is there and that no program holds; else make one. Default false. */
+  take?: boolean;
   /** Its hardware address, 6 bytes. Default: Linux chooses. */
   mac?: Uint8Array;
   /** Hardware address of our end, 6 bytes. Default: a random one. */
@@ -53,6 +55,7 @@ export interface TapRequest {
   netns: string;
   mtu: number;
   queueLength?: number;
+  take?: boolean;
   mac?: Uint8Array;
   portMac?: Uint8Array;
   address?: string | readonly string[];
@@ -108,8 +111,9 @@ export function netnsGuest<Tap extends TapEnd>(
 
 /** The options as the device's maker wants them; what is not given is left out. */
 export function tapRequest(options: NetnsGuestOptions, device: string = "tap0"): TapRequest {
-  const { mac, portMac, address, offload, pool } = options;
+  const { take, mac, portMac, address, offload, pool } = options;
   const wanted: TapRequest = { name: device, netns: netnsOf(options.netns ?? "new"), mtu: options.mtu ?? 1500 };
+  if (take !== undefined) wanted.take = take;
   if (mac !== undefined) wanted.mac = mac;
   if (portMac !== undefined) wanted.portMac = portMac;
   if (address !== undefined) wanted.address = address;

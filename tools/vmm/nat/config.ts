@@ -37,10 +37,11 @@ export const GUEST_MACS: Readonly<Record<Style, MacAddr>> = {
 };
 
 /** Network of the qemu style, and the last bytes of who is in it (QEMU `-netdev user`). */
-const QEMU_SUBNET = "10.0.2.0/24";
+export const QEMU_SUBNET = "10.0.2.0/24";
 const QEMU_ROUTER = 2;
 const QEMU_DNS = 3;
-const QEMU_GUEST = 15;
+/** The first guest. */
+export const QEMU_GUEST = 15;
 
 /** Smallest MTU: what every host takes (RFC 791 3.1). */
 export const GUEST_MTU_MIN = 576;
@@ -106,8 +107,12 @@ export interface NatOptions {
   /** qemu style: the guest's network. real style: the host's, such as `10.0.0.0/24`. */
   subnet?: string;
   router?: string;
-  /** First address that guests get. */
+  /** The guest that a forward leads to unless it names one, until another is heard of: see `Nat.meet`. */
   guest?: string;
+  /** First address that DHCP gives. Default: the guest's. */
+  firstLease?: string;
+  /** Whether a forward may be at an address of the host's loopback. Default true. */
+  loopbackForwards?: boolean;
   /** Address that the NAT answers for as a name server; null: guests ask the host's servers themselves. */
   dns?: string | null;
   /** The servers that answer, of either version of IP: those of the host, the first to be asked first. */
@@ -168,6 +173,8 @@ export interface NatConfig {
   readonly prefix: number;
   readonly router: IpAddr;
   readonly guest: IpAddr;
+  readonly firstLease: IpAddr;
+  readonly loopbackForwards: boolean;
   readonly dns: IpAddr | null;
   readonly nameServers: readonly IpAddr[];
   /** The host's address when it talks to the loopback: that itself, unless it is another machine's. */
@@ -217,6 +224,7 @@ export function natConfig(options: NatOptions): NatConfig {
     hostWords: new Set(hostAddrs.map(({ w3 }) => w3)),
     broadcasts: new Set([...hostTexts, `${link.subnet}/${link.prefix}`].flatMap(broadcastsOf)),
     ...link,
+    loopbackForwards: options.loopbackForwards ?? true,
     nameServers: (options.nameServers ?? []).map(nameServer),
     loopbackFrom: options.farLoopback === true ? hostAddr : IPV4_LOOPBACK,
     farPeer: options.farLoopback === true && options.farPeer !== undefined
@@ -263,7 +271,7 @@ function byProto(option: DependenceOption | undefined, usual: Dependence): Depen
   return MAP_PROTO_NAMES.map((name) => typeof option === "string" ? option : option?.[name] ?? usual);
 }
 
-type Addresses = Pick<NatConfig, "subnet" | "mask" | "prefix" | "router" | "guest" | "dns">;
+type Addresses = Pick<NatConfig, "subnet" | "mask" | "prefix" | "router" | "guest" | "firstLease" | "dns">;
 
 /** Who is who on the guest's link. */
 function addresses(options: NatOptions, style: Style, hostAddr: IpAddr): Addresses {
@@ -281,15 +289,16 @@ function addresses(options: NatOptions, style: Style, hostAddr: IpAddr): Address
   const pick = (text: string | undefined, number: number) => text === undefined ? at(number) : addr(text, "guest link");
   const router = pick(options.router, QEMU_ROUTER);
   const guest = style === "real" ? hostAddr : pick(options.guest, prefix > 27 ? 4 : QEMU_GUEST);
+  const firstLease = options.firstLease === undefined ? guest : addr(options.firstLease, "first lease");
   const ownDns = options.dns === undefined ? (style === "qemu" ? at(QEMU_DNS) : null) : null;
   const dns = typeof options.dns === "string" ? addr(options.dns, "guest link") : ownDns;
-  for (const one of [router, guest, ...(dns === null || style === "real" ? [] : [dns])]) {
+  for (const one of [router, guest, firstLease, ...(dns === null || style === "real" ? [] : [dns])]) {
     if (!one.sameNet(subnet, mask)) throw new KernelError("EINVAL", `Cannot use ${one}: not in ${subnet}/${length}`);
   }
   if (router.equals(guest) || (dns !== null && (dns.equals(guest) || dns.equals(router)))) {
     throw new KernelError("EINVAL", "Cannot use one address for two of guest, router and name server");
   }
-  return { subnet, mask, prefix, router, guest, dns };
+  return { subnet, mask, prefix, router, guest, firstLease, dns };
 }
 
 /** The words of the network and of the broadcast address of `addr/length`; none without a length. */

@@ -123,7 +123,7 @@ function learn(nat: Nat, packet: ArpPacket): boolean {
   const sender = arpSender(packet);
   if (sender === null || !nat.mayBeGuest(sender.addr.w3)) return true;
   if (!isFrom(nat, sender.mac) || nat.dhcp.isAnothers(sender.addr.w3, sender.mac.key, nat.now)) return false;
-  nat.table.addGuest(sender.addr, sender.mac);
+  nat.meet(sender.addr, sender.mac);
   return true;
 }
 
@@ -145,7 +145,7 @@ export function dhcpPacket(nat: Nat, block: Block): Decision {
   counters.dhcp++;
   const type = dhcpType(answer);
   if ((type === DHCP_ACK || type === 0) && !answer.yiaddr.isUnspecified) {
-    nat.table.addGuest(answer.yiaddr, answer.chaddr);
+    nat.meet(answer.yiaddr, answer.chaddr, true);
   }
   sendDhcp(nat, answer);
   return decision.set(Verdict.Service, Reason.None, null, null);

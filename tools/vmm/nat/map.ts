@@ -134,7 +134,8 @@ export class NatMap {
 
   /** `remoteWord` and `remotePort` are 0 unless mapping depends on them. */
   constructor(
-    readonly guest: Guest,
+    /** Of a forward it changes when that follows the guest. */
+    public guest: Guest,
     readonly proto: MapProto,
     readonly guestPort: number,
     readonly realm: Realm,

@@ -113,7 +113,7 @@ function guestOf(nat: Nat): Guest | Reason {
   const mac = new MacAddr(macHi, macLo);
   if (mac.isGroup || mac.isZero) return Reason.Source;
   if (nat.dhcp.isAnothers(packet.src, mac.key, nat.now)) return Reason.Spoofed;
-  const added = table.addGuest(packet.srcAddr, mac);
+  const added = nat.meet(packet.srcAddr, mac);
   if (added !== null) return added;
   nat.limits.note(nat.now, null, null);
   return Reason.Guests;

@@ -2,7 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import { TCP_ACK, TCP_FIN, TCP_SYN } from "../../../kernel/wire/tcp.ts";
-import { echoPacket, icmpErrorPacket, ip, pattern, udpPacket } from "../../../tests/kit/ip_fixture.ts";
+import { icmpErrorPacket, ip, pattern, udpPacket } from "../../../tests/kit/ip_fixture.ts";
 import { Guest } from "./guest.ts";
 import { DNS, endsOf, gotOf, GUEST, HOST, type NatKit, natKit, REMOTE, ROUTER, sentOf, tcpPacket } from "./kit_test.ts";
 import { MapProto, NatMap, Realm } from "./map.ts";

@@ -137,6 +137,11 @@ export class DhcpServer {
     return lease !== undefined && !lease.isOffer && lease.mac >= 0 && lease.mac !== mac && lease.expires > now;
   }
 
+  /** The clients have gone: their addresses are free for the next. */
+  vacate(): void {
+    for (const [word, lease] of this.#leases) if (lease.mac >= 0) this.#leases.delete(word);
+  }
+
   /** The answer to `message`, or null if it gets none. */
   answer(message: DhcpMessage, now: number): DhcpMessage | null {
     if (message.op !== DHCP_BOOT_REQUEST || !message.giaddr.isUnspecified || message.chaddr.isGroup) return null;

@@ -1,0 +1,28 @@
+/** Linux' answers of interfaces, addresses and routes, in a namespace made for the purpose. */
+
+import { assertEquals } from "@std/assert";
+import { ip } from "../../tests/kit/ip_fixture.ts";
+import { machineTest } from "../../tests/kit/skip.ts";
+import { openTap } from "./tun.ts";
+import { hostInterfaces, hostRoute } from "./rtnetlink.ts";
+import { readSysctl } from "./sysctl.ts";
+
+machineTest("rtnetlink and sysctl answer of the namespace that is visited", ["root", "tun", "netns"], () => {
+  using tap = openTap({ netns: "new", name: "rt0", address: ["10.98.7.1/24", "fd98::1/64"] });
+  tap.netns!.run(() => {
+    const [lo, rt0] = ["lo", "rt0"].map((name) => hostInterfaces().find((one) => one.name === name)!);
+    assertEquals([rt0!.name, rt0!.up, rt0!.master], ["rt0", true, 0]);
+    const texts = rt0!.addresses.map(({ addr, prefix }) => `${addr}/${prefix}`);
+    assertEquals(["10.98.7.1/24", "fd98::1/64"].map((text) => texts.includes(text)), [true, true], `${texts}`);
+    assertEquals(lo!.addresses.map(({ addr, prefix }) => `${addr}/${prefix}`), ["127.0.0.1/8", "::1/128"]);
+    const unicast = { kind: "unicast", device: rt0!.index, gateway: null };
+    for (const to of ["10.98.7.2", "fd98::2"]) assertEquals(hostRoute({ to: ip(to) }), unicast as never, to);
+    const own = hostRoute({ to: ip("10.98.7.1") });
+    assertEquals(typeof own === "number" ? own : own.kind, "local");
+    for (const to of ["203.0.113.1", "2001:db8::1"]) assertEquals(hostRoute({ to: ip(to) }), 101, `ENETUNREACH ${to}`);
+    const incoming = { from: ip("10.98.7.2"), device: rt0!.index };
+    assertEquals(typeof hostRoute({ to: ip("203.0.113.1"), incoming }), "number", "there is no way on");
+    assertEquals(readSysctl("net/ipv4/conf/rt0/forwarding"), "0");
+    assertEquals(readSysctl("net/ipv4/conf/none/forwarding"), null);
+  });
+});

@@ -1,0 +1,108 @@
+/**
+ * The facts of the machine that netd starts on: interfaces, routes, settings, and the firewall's rules.
+ *
+ * Path: daemon → machine → devices/host/rtnetlink, sysctl, nft(8); start_checks judges what is found.
+ *
+ * All but the rules is asked by system calls, in well under a millisecond. The rules take a program, which runs beside
+ * the rest of the start; without it, or the right to ask, nothing is said of them.
+ *
+ * @module
+ */
+
+import { openNetns } from "../../devices/host/netns.ts";
+import { type HostInterface, hostInterfaces, hostRoute } from "../../devices/host/rtnetlink.ts";
+import { readSysctl } from "../../devices/host/sysctl.ts";
+import { type IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
+import { netnsOf } from "../vmm/guests/netns_guest.ts";
+import type { NetdOptions, UplinkChoice } from "./options.ts";
+import { checkMachine, checkNetworks, type FamilyFacts, type Finding, type MachineFacts } from "./start_checks.ts";
+
+/** Longest that the rules are waited for. */
+const RULES_LIMIT_MS = 1000;
+/** Addresses of the world (RFC 5737, RFC 3849) to ask the default route by; nothing is sent there. */
+const WORLD = { 4: parseIpAddr("203.0.113.1")!, 6: parseIpAddr("2001:db8::1")! };
+
+/** Looks at the machine while netd starts. */
+export class Machine {
+  readonly #options: NetdOptions;
+  readonly #rules: Promise<string | null>;
+
+  /** Begins to look. */
+  constructor(options: NetdOptions) {
+    this.#options = options;
+    this.#rules = readRules(options.uplink);
+  }
+
+  /** Before the uplink is made: whether its networks are free. Throws HostError. */
+  checkNetworks(): Finding[] {
+    const { uplink, nat } = this.#options;
+    const cidr6 = uplink.v6 === null ? null : nat.v6?.subnet ?? null;
+    return checkNetworks({ uplink, cidr: nat.subnet ?? "10.0.2.0/24", cidr6 }, inside(uplink, hostInterfaces));
+  }
+
+  /** When the uplink `name` is there: whether packets come and go. Throws HostError. */
+  async checkMachine(name: string): Promise<Finding[]> {
+    const { uplink, nat } = this.#options;
+    const rules = await this.#rules;
+    const servers = nat.nameServers ?? [];
+    const facts = inside(uplink, (): MachineFacts => {
+      const interfaces = hostInterfaces();
+      const device = interfaces.find((one) => one.name === name);
+      const family = (version: 4 | 6, address: string, servers: readonly string[]) =>
+        familyFacts(version, { address, servers, device: device ?? null });
+      return {
+        ...{ interfaces, uplink: name, rules },
+        v4: family(4, uplink.address, servers.filter((text) => !text.includes(":"))),
+        v6: uplink.v6 === null ? null : family(6, uplink.v6.address, servers.filter((text) => text.includes(":"))),
+      };
+    });
+    return checkMachine(uplink, facts);
+  }
+}
+
+interface Asked {
+  readonly address: string;
+  readonly servers: readonly string[];
+  readonly device: HostInterface | null;
+}
+
+function familyFacts(version: 4 | 6, { address, servers, device }: Asked): FamilyFacts {
+  const from = parseIpAddr(address.split("/")[0]!)!;
+  const to = (addr: IpAddr) => hostRoute({ to: addr });
+  const toWorld = to(WORLD[version]);
+  const path = version === 4 ? `net/ipv4/conf/${device?.name}/forwarding` : "net/ipv6/conf/all/forwarding";
+  const forwards = readSysctl(path);
+  const incoming = device === null ? null : { from, device: device.index };
+  return {
+    toHost: to(from),
+    toWorld,
+    fromHost: typeof toWorld === "number" || incoming === null ? null : hostRoute({ to: WORLD[version], incoming }),
+    forwards: forwards === null ? null : forwards !== "0",
+    lostServers: servers.filter((server) => typeof to(parseIpAddr(server)!) === "number"),
+  };
+}
+
+/** Runs `work`, which must not await, where Linux' side of the uplink is. */
+function inside<T>({ netns }: UplinkChoice, work: () => T): T {
+  return netns === null ? work() : openNetns(netnsOf(netns)).run(work);
+}
+
+/** The rules where Linux' side of the uplink is; null: they cannot be had. */
+async function readRules({ netns }: UplinkChoice): Promise<string | null> {
+  const { state } = Deno.permissions.querySync({ name: "run", command: "nsenter" });
+  if (state !== "granted") return null;
+  const place = netns === null ? [] : [`--net=${openNetns(netnsOf(netns)).path}`];
+  try {
+    const { success, stdout } = await new Deno.Command("nsenter", {
+      args: [...place, "nft", "-j", "list", "ruleset"],
+      stdin: "null",
+      stderr: "null",
+      signal: AbortSignal.timeout(RULES_LIMIT_MS),
+    }).output();
+    return success ? new TextDecoder().decode(stdout) : null;
+  } catch (error) {
+    // Without the programs nothing can be said.
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotCapable) return null;
+    throw error;
+  }
+}
