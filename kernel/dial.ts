@@ -89,9 +89,11 @@ export async function bypass(proc: Proc, address: string, options: DialOptions =
 }
 
 /** Waits for a call on an announced conversation and takes it. */
-export async function listen(proc: Proc, conv: Conversation, options: DialOptions = {}): Promise<Conversation> {
-  const ctl = await proc.open(`${conv.dir}/listen`, Open.ReadWrite | (options.flags ?? 0) & Open.NonBlock);
-  return await opened(proc, conv.dir.slice(0, conv.dir.lastIndexOf("/")), ctl, options.ctl ?? [], options);
+export function listen(proc: Proc, conv: Conversation, options: DialOptions = {}): Promise<Conversation> {
+  return proc.compound(async () => {
+    const ctl = await proc.open(`${conv.dir}/listen`, Open.ReadWrite | (options.flags ?? 0) & Open.NonBlock);
+    return await opened(proc, conv.dir.slice(0, conv.dir.lastIndexOf("/")), ctl, options.ctl ?? [], options);
+  });
 }
 
 /** Closes both descriptors. */

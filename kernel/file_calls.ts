@@ -30,6 +30,7 @@ export function chanFor(proc: Proc, fd: number, access: number): Chan {
 /** Call 102. Answers the lowest free descriptor. */
 export function openat(proc: Proc, from: number, path: string, flags: number, mode: number): OrWait<number> {
   checkOpenFlags(flags);
+  if (proc.hasEnded) throw new KernelError("EINTR", `Cannot open "${path}": process ${proc.pid} has ended`);
   const chan = openOrCreate(proc, directoryOf(proc, from), path, flags, mode);
   if (chan instanceof Rendez) return chan;
   try {
@@ -94,8 +95,9 @@ function walkInDevice(base: Chan, path: string): Chan {
   return walked.chan;
 }
 
-/** Call 103. */
+/** Call 103. Of a process that has ended, nothing is left to close: its cleanup code may come late. */
 export function close(proc: Proc, fd: number): void {
+  if (proc.hasEnded && !proc.fds.has(fd)) return;
   const entry = proc.fds.remove(fd);
   proc.abortSleepers(fd, () => new KernelError("EBADF", `Descriptor ${fd} was closed`));
   if (entry.tap !== null) entry.chan.dev.tapfd(entry.chan, entry.tap, "remove");

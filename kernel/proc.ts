@@ -34,6 +34,21 @@ export interface ProcOptions {
   trace?: TraceSink;
 }
 
+/** A call of the awaiting face that is under way. */
+interface PendingCall<T> {
+  readonly call: number;
+  readonly args: readonly unknown[];
+  /** The descriptor that it sleeps on; -1: none, {@link Proc.abortSleepers} does not find it. */
+  readonly fd: number;
+  readonly isNonBlock: () => boolean;
+  /** One attempt. */
+  readonly work: () => OrWait<T>;
+  /** Whether it writes a trace line of its own. */
+  readonly traced: boolean;
+  /** What the caller awaits. */
+  done: Promise<T> | null;
+}
+
 /** One process. */
 export class Proc {
   /** The calls that never sleep. */
@@ -50,7 +65,10 @@ export class Proc {
   trace: TraceSink | null;
   /** What stopped the last tap_fds after its first request, or null. */
   lastError: KernelError | null = null;
-  #sleepers: Map<Sleeper, number> = new Map();
+  #hasEnded = false;
+  #sleepers: Map<Sleeper, PendingCall<unknown>> = new Map();
+  /** What {@link compound} has under way. */
+  #compounds: Set<{ done: Promise<unknown> | null }> = new Set();
 
   /** For {@link Kernel.spawn}. */
   constructor(
@@ -73,8 +91,9 @@ export class Proc {
   /** Call 102. EAGAIN where O_NONBLOCK would have to sleep (`listen` without a call). */
   openat(from: number, path: string, flags: number = Open.Read, mode = 0o660): Promise<number> {
     const isNonBlock = () => (flags & Open.NonBlock) !== 0;
+    const args = [from, path, flags, mode];
     const work = () => calls.openat(this, from, path, flags, mode);
-    return this.#sleep(Syscall.openat, [from, path, flags, mode], -1, isNonBlock, work);
+    return this.#start({ call: Syscall.openat, args, fd: -1, isNonBlock, work, traced: true, done: null });
   }
 
   /** Call 103. Calls that sleep on it end with EBADF. */
@@ -89,19 +108,30 @@ export class Proc {
   }
 
   /** Call 101: how many bytes; sleeps while there is no room, and after a `connect` until it is made. */
-  async write(fd: number, bytes: Uint8Array | string): Promise<number> {
+  write(fd: number, bytes: Uint8Array | string): Promise<number> {
+    return this.compound(() => this.#write(fd, bytes));
+  }
+
+  async #write(fd: number, bytes: Uint8Array | string): Promise<number> {
     const data = typeof bytes === "string" ? encoder.encode(bytes) : bytes;
     const count = await this.#onFd(Syscall.write, [fd, bytes], fd, () => calls.write(this, fd, data));
     try {
-      await this.#onFd(Syscall.write, [fd, bytes], fd, () => {
-        const { chan } = this.fds.get(fd);
-        return chan.dev.settle(chan, chan.nonBlock) ?? 0;
-      }, false);
+      await this.#settle(fd, [fd, bytes]);
     } catch (error) {
-      // Every byte was taken: who is interrupted in the wait that follows is told so.
+      // Every byte was taken: an interruption of the wait that follows changes nothing of that.
       if (!(error instanceof KernelError) || (error.code !== "EINTR" && error.code !== "EBADF")) throw error;
     }
     return count;
+  }
+
+  /** Waits for what a write to a ctl file began, such as a connection. */
+  #settle(fd: number, args: readonly unknown[]): Promise<number> {
+    const isNonBlock = () => this.fds.get(fd).chan.nonBlock;
+    const work = () => {
+      const { chan } = this.fds.get(fd);
+      return chan.dev.settle(chan, chan.nonBlock) ?? 0;
+    };
+    return this.#start({ call: Syscall.write, args, fd, isNonBlock, work, traced: false, done: null });
   }
 
   /** Call 127: exactly one block, or null at the end. EMSGSIZE: longer than `max`, stays queued. */
@@ -126,10 +156,13 @@ export class Proc {
 
   /** The blocks of `fd`, one after another, until its end, until it is closed, or until the process ends. */
   async *blocks(fd: number): AsyncGenerator<Block, void, void> {
-    while (this.fds.has(fd)) {
+    if (!this.fds.has(fd)) return;
+    const { chan } = this.fds.get(fd);
+    const isOpen = () => this.fds.has(fd) && this.fds.get(fd).chan === chan;
+    while (isOpen()) {
       const block = await this.blockread(fd).catch((error) => {
-        // Closed while we slept; an abort alone is told.
-        if (error instanceof KernelError && !this.fds.has(fd)) return null;
+        // The descriptor was closed while the call slept. An abort leaves it open, and is thrown.
+        if (error instanceof KernelError && !isOpen()) return null;
         throw error;
       });
       if (block === null) return;
@@ -138,13 +171,8 @@ export class Proc {
   }
 
   /** Opens `path`, reads it to the end, closes it: for text files. */
-  async readText(path: string): Promise<string> {
-    const fd = await this.open(path, Open.Read);
-    try {
-      return decoder.decode(await this.#readAll(fd));
-    } finally {
-      this.sys.close(fd);
-    }
+  readText(path: string): Promise<string> {
+    return this.#withFile(path, Open.Read, async (fd) => decoder.decode(await this.#readAll(fd)));
   }
 
   async #readAll(fd: number): Promise<Uint8Array> {
@@ -163,33 +191,66 @@ export class Proc {
   }
 
   /** Opens `path`, writes `text` in one write, closes it: for ctl files. */
-  async writeText(path: string, text: string): Promise<void> {
-    const fd = await this.open(path, Open.Write);
-    try {
-      await this.write(fd, text);
-    } finally {
-      this.sys.close(fd);
-    }
+  writeText(path: string, text: string): Promise<void> {
+    return this.#withFile(path, Open.Write, async (fd) => void await this.write(fd, text));
+  }
+
+  #withFile<T>(path: string, flags: number, work: (fd: number) => Promise<T>): Promise<T> {
+    return this.compound(async () => {
+      const fd = await this.open(path, flags);
+      try {
+        return await work(fd);
+      } finally {
+        this.sys.close(fd);
+      }
+    });
   }
 
   /** Connects to `proto!host!port`. */
   dial(address: string, options: DialOptions = {}): Promise<Conversation> {
-    return dial(this, address, options);
+    return this.compound(() => dial(this, address, options));
   }
 
   /** Announces `proto!host!port`: calls arrive at its `listen`. */
   announce(address: string, options: DialOptions = {}): Promise<Conversation> {
-    return announce(this, address, options);
+    return this.compound(() => announce(this, address, options));
   }
 
   /** Claims `proto!host!port`, `proto!*!*`, or a range: its data file carries whole IP packets. */
   bypass(address: string, options: DialOptions = {}): Promise<Conversation> {
-    return bypass(this, address, options);
+    return this.compound(() => bypass(this, address, options));
   }
 
-  /** Ends the process: sleeping calls are aborted, descriptors closed. */
+  /**
+   * Does `work`, which makes several calls, as if it were one call: if the process ends meanwhile, the promise rejects,
+   * and that is no unhandled rejection where the program does not await it.
+   */
+  compound<T>(work: () => Promise<T>): Promise<T> {
+    const pending: { done: Promise<T> | null } = { done: null };
+    this.#compounds.add(pending);
+    const run = async () => {
+      try {
+        return await work();
+      } finally {
+        this.#compounds.delete(pending);
+      }
+    };
+    return pending.done = run();
+  }
+
+  /** Whether {@link exit} was called: its descriptors are closed, and it opens no others. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /** Ends the process: calls that sleep reject with EINTR to their callers, descriptors are closed. */
   exit(): void {
-    for (const sleeper of [...this.#sleepers.keys()]) sleeper.abort();
+    this.#hasEnded = true;
+    for (const { done } of this.#compounds) done?.catch(ignore);
+    for (const [sleeper, { done }] of [...this.#sleepers]) {
+      done?.catch(ignore);
+      sleeper.abort(new KernelError("EINTR", `Process ${this.pid} (${this.name}) ended while the call slept`));
+    }
     for (const fd of this.fds.numbers()) this.sys.close(fd);
     this.kernel.procs.delete(this.pid);
   }
@@ -197,8 +258,8 @@ export class Proc {
   /** Ends calls that sleep on `fd` with `reason` (default EINTR); how many. */
   abortSleepers(fd: number, reason?: () => KernelError): number {
     let count = 0;
-    for (const [sleeper, sleepsOn] of [...this.#sleepers]) {
-      if (sleepsOn !== fd) continue;
+    for (const [sleeper, pending] of [...this.#sleepers]) {
+      if (pending.fd !== fd) continue;
       sleeper.abort(reason?.());
       count++;
     }
@@ -216,31 +277,32 @@ export class Proc {
     if (error instanceof KernelError) this.traceCall(call, args, error);
   }
 
-  #onFd<T>(call: number, args: readonly unknown[], fd: number, work: () => OrWait<T>, traced = true): Promise<T> {
+  #onFd<T>(call: number, args: readonly unknown[], fd: number, work: () => OrWait<T>): Promise<T> {
     const isNonBlock = () => this.fds.get(fd).chan.nonBlock;
-    return this.#sleep(call, args, fd, isNonBlock, work, traced);
+    return this.#start({ call, args, fd, isNonBlock, work, traced: true, done: null });
   }
 
-  /** Does `work` until it needs not sleep any more. */
-  async #sleep<T>(
-    call: number,
-    args: readonly unknown[],
-    fd: number,
-    isNonBlock: () => boolean,
-    work: () => OrWait<T>,
-    traced = true,
-  ): Promise<T> {
+  #start<T>(pending: PendingCall<T>): Promise<T> {
+    const done = pending.done = this.#attempt(pending);
+    // A job of the first attempt may have ended the process.
+    if (this.#hasEnded) done.catch(ignore);
+    return done;
+  }
+
+  /** Makes attempts until one needs not sleep. */
+  async #attempt<T>(pending: PendingCall<T>): Promise<T> {
+    const { call, args, work } = pending;
     try {
       while (true) {
         this.kernel.current = this;
         const result = work();
         if (!(result instanceof Rendez)) {
           this.kernel.clock.jobs.run();
-          if (traced) this.traceCall(call, args, result);
+          if (pending.traced) this.traceCall(call, args, result);
           return result;
         }
-        if (isNonBlock()) throw new KernelError("EAGAIN", "Nothing there now");
-        await this.#sleepAt(result, fd);
+        if (pending.isNonBlock()) throw new KernelError("EAGAIN", "Nothing there now");
+        await this.#sleepAt(result, pending);
       }
     } catch (error) {
       this.failed(call, args, error);
@@ -248,10 +310,10 @@ export class Proc {
     }
   }
 
-  async #sleepAt(rendez: Rendez, fd: number): Promise<void> {
+  async #sleepAt(rendez: Rendez, pending: PendingCall<unknown>): Promise<void> {
     // Asleep before the jobs run: one of them may bring what the call waits for.
     const sleeper = rendez.sleep();
-    this.#sleepers.set(sleeper, fd);
+    this.#sleepers.set(sleeper, pending);
     try {
       this.kernel.clock.jobs.run();
       await sleeper.done;
@@ -260,3 +322,5 @@ export class Proc {
     }
   }
 }
+
+function ignore(): void {}

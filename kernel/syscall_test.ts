@@ -241,6 +241,24 @@ Deno.test("blocks ends without an error when its process ends, or its descriptor
   }
 });
 
+Deno.test("blocks ends when its descriptor is closed and the number is another file's by then", async () => {
+  const p = proc();
+  const fd = await p.open("#mem/q", Open.Read);
+  const blocks = p.blocks(fd);
+  const next = blocks.next();
+  p.sys.close(fd);
+  assertEquals(p.sys.open("#mem/a", Open.Read), fd);
+  assertEquals((await next).done, true);
+});
+
+Deno.test("a process that has ended opens nothing", async () => {
+  const p = proc();
+  p.exit();
+  assertEquals(errnoOf(() => p.sys.open("#mem/a")), "EINTR");
+  assertEquals(await errnoOfAsync(p.open("#mem/a")), "EINTR");
+  assertEquals(p.fds.size, 0);
+});
+
 Deno.test("a tap sends an edge once; with level it also tells what was ready before", () => {
   const { sys } = proc();
   const queue = new EventQueue();

@@ -176,7 +176,7 @@ export class Host {
    * be, ETIMEDOUT if it gets no address.
    */
   guest(options: GuestOptions = {}): Promise<Guest> {
-    return addGuest(this, this.#cidr, options);
+    return this.#streamsProc().compound(() => addGuest(this, this.#cidr, options));
   }
 
   /** Ends all of it: every host of the world, its wire, its loop. */
