@@ -60,14 +60,17 @@ import { type NatConfig, natConfig, type NatOptions } from "./nat/config.ts";
 import { Counters, Reason } from "./nat/counters.ts";
 import { Decision } from "./nat/decision.ts";
 import { Reassembler } from "./nat/fragments.ts";
+import type { Guest } from "./nat/guest.ts";
 import { Limiter } from "./nat/limiter.ts";
+import { askGuest, toGuest } from "./nat/link.ts";
 import { MAP_PROTO_NAMES, NatMap, Realm } from "./nat/map.ts";
 import { NatPacket } from "./nat/packet.ts";
 import { NatTable } from "./nat/table.ts";
+import { UnresolvedGuests } from "./nat/unresolved.ts";
 import { Way } from "./nat/way.ts";
 import { formatForward, type Forward, type ForwardSpec, ForwardTable, parseForward } from "./nat_forward.ts";
 import { NatPolicy } from "./nat_policy.ts";
-import { advertise } from "./nat6/link6.ts";
+import { advertise, askGuest6, toGuest6 } from "./nat6/link6.ts";
 import { Nat6 } from "./nat6/nat6.ts";
 import { DhcpServer } from "./services/dhcp.ts";
 import { DnsRelay } from "./services/dns.ts";
@@ -86,8 +89,6 @@ export { type Counters, Reason } from "./nat/counters.ts";
 /** ICMP errors a second, and at once (RFC 1812 4.3.2.8; Linux lets 1000 through). */
 const ERRORS_PER_SECOND = 100;
 const ERRORS_BURST = 50;
-/** ARP requests a second for guests that have not been heard of. */
-const ARPS_PER_SECOND = 1;
 
 /** Who gets the host's ports: system calls in earnest, a table in tests. */
 export interface NatDoor {
@@ -110,7 +111,11 @@ export class Nat {
   /** The IPv6 side; null: guests have none. */
   readonly six: Nat6 | null;
   readonly errorLimiter: Limiter = new Limiter(ERRORS_PER_SECOND, ERRORS_BURST);
-  readonly arpLimiter: Limiter = new Limiter(ARPS_PER_SECOND, 1);
+  /** Guests whose hardware address is asked for, and what waits for it. */
+  readonly unresolved: UnresolvedGuests = new UnresolvedGuests({
+    ask: (guest) => guest.addr.isV4 ? askGuest(this, guest) : askGuest6(this.six!, guest),
+    dropped: () => void this.counters.refuse(Reason.NoMac),
+  });
   /** Whether filtering depends on remotes at all, by MapProto. */
   readonly filters: readonly boolean[];
   /** For the translation: the packet that is looked at, its way, what becomes of it; overwritten by the next. */
@@ -138,7 +143,15 @@ export class Nat {
     this.relay = new DnsRelay(config.nameServers, zone, config.zoneName, zone6);
     const six = { policy: options.policy ?? {}, random, zone, zone6 };
     this.six = config.v6 === null ? null : new Nat6(this, { config: config.v6, ...six });
+    this.table.onResolved = (guest) => this.#sendHeld(guest);
     this.table.addGuest(config.guest, config.guestMac);
+  }
+
+  #sendHeld(guest: Guest): void {
+    for (const block of this.unresolved.release(guest)) {
+      if (guest.addr.isV4) toGuest(this, block, guest);
+      else toGuest6(this.six!, block, guest);
+    }
   }
 
   /** The frames for guests since last asked. */
@@ -256,21 +269,24 @@ export class Nat {
       this.door.close(map);
     }
     for (let lost = this.reassembler.expire(now); lost > 0; lost--) this.counters.refuse(Reason.FragmentTimeout);
+    this.unresolved.expire(now);
     if (this.six !== null) advertise(this.six, now);
   }
 
   /** When {@link expire} has something to do, if nothing happens until then; Infinity: never. */
   nextExpiry(): number {
-    return Math.min(this.table.nextExpiry(), this.reassembler.nextExpiry(), this.six?.adverts.next ?? Infinity);
+    const soon = Math.min(this.table.nextExpiry(), this.reassembler.nextExpiry(), this.unresolved.deadline);
+    return Math.min(soon, this.six?.adverts.next ?? Infinity);
   }
 
   /** As {@link nextExpiry} but for advertisements, at once: perhaps too early, never too late. */
   get nextDeadline(): number {
-    return Math.min(this.table.deadline, this.reassembler.nextExpiry());
+    return Math.min(this.table.deadline, this.reassembler.nextExpiry(), this.unresolved.deadline);
   }
 
   /** Ends all maps and forwards. */
   shutdown(): void {
+    this.unresolved.clear();
     for (const map of [...this.table.maps()]) this.close(map);
     for (const { spec, map } of [...this.forwards.list]) {
       this.forwards.remove(spec);

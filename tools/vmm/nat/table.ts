@@ -42,6 +42,8 @@ const VICTIMS: readonly (readonly MapClass[])[] = [
 export class NatTable {
   /** No map is over before this time; {@link nextExpiry} makes it exact. */
   deadline = Infinity;
+  /** Called when a guest that was known gets its hardware address, or another one. */
+  onResolved: (guest: Guest) => void = () => {};
   readonly #guests = new Map<number, Guest>();
   readonly #maps = new Map<number, NatMap>();
   /** Maps of the world by protocol and host port: for hairpins. */
@@ -89,7 +91,10 @@ export class NatTable {
   addGuest(addr: IpAddr, mac: MacAddr | null, key: number = addr.w3): Guest | null {
     const known = this.#guests.get(key);
     if (known !== undefined) {
-      if (mac !== null && known.mac?.equals(mac) !== true) known.mac = mac;
+      if (mac !== null && known.mac?.equals(mac) !== true) {
+        known.mac = mac;
+        this.onResolved(known);
+      }
       return known;
     }
     if (this.#guests.size >= GUESTS_MAX && !this.#forgetGuest()) return null;

@@ -46,7 +46,7 @@ import { Way6 } from "./way6.ts";
 
 /** Most addresses of one station: Linux makes 16 by default (max_addresses). */
 export const ADDRS_MAX = 16;
-/** Answers to routers' solicitations, and questions for neighbours, a second. */
+/** Answers to routers' solicitations a second. */
 const SOLICITS_PER_SECOND = 10;
 const SOLICITS_BURST = 10;
 
