@@ -121,6 +121,7 @@ Deno.test("directionProblems() lets every room import what DESIGN section 3 lets
   assertEquals(directions("devices/ip/arp_test.ts", 'import "@std/assert"; import "fast-check";'), []);
   assertEquals(directions("devices/ip/arp_test.ts", 'import "../../tests/kit/peer.ts";'), []);
   assertEquals(directions("tools/std/bytes.ts", 'import "npm:deno-std@1.4.0/bytes/mod.js";'), []);
+  assertEquals(directions("tests/kit/netd.ts", 'import "@std/assert";'), []);
 });
 
 Deno.test("directionProblems() catches an import against the direction, types and dynamic imports included", () => {
@@ -139,6 +140,8 @@ Deno.test("directionProblems() catches an import against the direction, types an
   no("kernel/block_test.ts", 'import "../devices/pipe.ts";', "devices/pipe.ts (devices/pipe)");
   no("kernel/block_test.ts", 'import "npm:left-pad";', '"npm:left-pad"');
   no("tools/bench.ts", 'import "node:fs";', '"node:fs"');
+  no("tools/bench.ts", 'import fc from "fast-check";', '"fast-check"');
+  no("tools/bench.ts", 'import "@std/assert";', '"@std/assert"');
 });
 
 Deno.test("cycleProblems() names the cycle of value imports, and lets types go round", () => {
