@@ -8,7 +8,7 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
-import { importsOf, resolveImport } from "./kit/imports.ts";
+import { importsOf, resolveImport } from "./kit/check/imports.ts";
 import { isPure, isTest, ROOT, typescriptFiles } from "./kit/tree.ts";
 
 const USAGE = `Usage: deno task test [options]
@@ -92,7 +92,7 @@ function planSteps(filter: string | null): Step[] {
 
 /** The part a test file belongs to: `machine` if it asks for one (tests/kit/skip.ts) or tests what drives one. */
 function partOf(path: string): Part {
-  if (path === "tests/tidy_test.ts") return "static";
+  if (path === "tests/tidy_test.ts" || path.startsWith("tests/kit/check/")) return "static";
   const imports = importsOf(Deno.readTextFileSync(`${ROOT}/${path}`)).map((one) => resolveImport(path, one.specifier));
   if (path.startsWith("devices/host/") || imports.includes("tests/kit/skip.ts")) return "machine";
   return path.startsWith("tests/") ? "stories" : "unit";
