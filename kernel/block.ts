@@ -1,7 +1,7 @@
 /**
  * Block: one packet or chunk of bytes, moved between layers and never shared.
  *
- * Path: between every two layers of the packet's way.
+ * Path: host, queue → block (it travels between every two layers of the packet's way).
  *
  * ```
  *   base          rp            wp          lim

@@ -1,7 +1,7 @@
 /**
  * Jobs: work that must wait its turn, so that no layer calls itself through another and no step needs to await.
  *
- * Path: loopback_medium, netif, cable → job → what they do next.
+ * Path: time, loopback_queue, cable → job.
  *
  * A Job is made once, by who owns the work, and waked as often as there is some: waking one that already waits is free.
  *

@@ -1,7 +1,7 @@
 /**
- * Proc: a process: its descriptors, its namespace, and the system calls that may sleep.
+ * Proc: a process with its system calls that may sleep; {@link ProcState} is the rest of it.
  *
- * Path: user program → proc → file_calls → dev; what it must wait for is a Rendez.
+ * Path: user program → proc → file_calls → dev; proc → rendez (what a call must wait for), dial.
  *
  * Each call is `await`ed and sleeps until it can be done, unless the descriptor is O_NONBLOCK: then EAGAIN is thrown.
  * The same calls without sleeping are in {@link Proc.sys}.
@@ -10,78 +10,35 @@
  */
 
 import type { Block } from "./block.ts";
-import { Open } from "./chan.ts";
-import type { OrWait } from "./dev.ts";
 import { announce, bypass, type Conversation, dial, type DialOptions } from "./dial.ts";
 import { KernelError } from "./error.ts";
-import { FdTable } from "./fd_table.ts";
 import * as calls from "./file_calls.ts";
-import type { Kernel } from "./kernel.ts";
-import type { Namespace } from "./namespace.ts";
-import { Rendez, type Sleeper } from "./rendez.ts";
+import { ProcState, type SleepingCall } from "./proc_state.ts";
+import { Open } from "./qid.ts";
+import { type OrWait, Rendez } from "./rendez.ts";
 import { BLOCKREAD_MAX, Sys } from "./sys.ts";
 import { AT_CWD, Syscall } from "./syscall_table.ts";
-import { traceLine, type TraceSink } from "./trace.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** How a process is made. */
-export interface ProcOptions {
-  /** Default `eve`. */
-  user?: string;
-  /** Takes a line for every system call. */
-  trace?: TraceSink;
-}
-
 /** A call of the awaiting face that is under way. */
-interface PendingCall<T> {
+interface PendingCall<T> extends SleepingCall {
   readonly call: number;
   readonly args: readonly unknown[];
-  /** The descriptor that it sleeps on; -1: none, {@link Proc.abortSleepers} does not find it. */
-  readonly fd: number;
   readonly isNonBlock: () => boolean;
   /** One attempt. */
   readonly work: () => OrWait<T>;
   /** Whether it writes a trace line of its own. */
   readonly traced: boolean;
-  /** What the caller awaits. */
-  done: Promise<T> | null;
 }
 
 /** One process. */
-export class Proc {
+export class Proc extends ProcState {
   /** The calls that never sleep. */
-  readonly sys: Sys;
-  /** Its descriptors. */
-  readonly fds: FdTable = new FdTable();
-  /** Whose it is. */
-  readonly user: string;
-  /** Absolute text of the working directory. */
-  cwd = "/";
-  /** Permission bits that new files do not get. */
-  umask = 0o002;
-  /** Takes a line for every system call; null: none. */
-  trace: TraceSink | null;
-  /** What stopped the last tap_fds after its first request, or null. */
-  lastError: KernelError | null = null;
-  #hasEnded = false;
-  #sleepers: Map<Sleeper, PendingCall<unknown>> = new Map();
+  readonly sys: Sys = new Sys(this);
   /** What {@link compound} has under way. */
   #compounds: Set<{ done: Promise<unknown> | null }> = new Set();
-
-  /** For {@link Kernel.spawn}. */
-  constructor(
-    readonly kernel: Kernel,
-    readonly pid: number,
-    readonly name: string,
-    readonly ns: Namespace,
-    options: ProcOptions = {},
-  ) {
-    this.user = options.user ?? "eve";
-    this.trace = options.trace ?? null;
-    this.sys = new Sys(this);
-  }
 
   /** Call 102 with the working directory: the lowest free descriptor. */
   open(path: string, flags: number = Open.Read, mode = 0o660): Promise<number> {
@@ -238,43 +195,16 @@ export class Proc {
     return pending.done = run();
   }
 
-  /** Whether {@link exit} was called: its descriptors are closed, and it opens no others. */
-  get hasEnded(): boolean {
-    return this.#hasEnded;
-  }
-
   /** Ends the process: calls that sleep reject with EINTR to their callers, descriptors are closed. */
   exit(): void {
-    this.#hasEnded = true;
+    this.hasEnded = true;
     for (const { done } of this.#compounds) done?.catch(ignore);
-    for (const [sleeper, { done }] of [...this.#sleepers]) {
+    for (const [sleeper, { done }] of [...this.sleepers]) {
       done?.catch(ignore);
       sleeper.abort(new KernelError("EINTR", `Process ${this.pid} (${this.name}) ended while the call slept`));
     }
     for (const fd of this.fds.numbers()) this.sys.close(fd);
     this.kernel.procs.delete(this.pid);
-  }
-
-  /** Ends calls that sleep on `fd` with `reason` (default EINTR); how many. */
-  abortSleepers(fd: number, reason?: () => KernelError): number {
-    let count = 0;
-    for (const [sleeper, pending] of [...this.#sleepers]) {
-      if (pending.fd !== fd) continue;
-      sleeper.abort(reason?.());
-      count++;
-    }
-    return count;
-  }
-
-  /** For the faces: writes a trace line. */
-  traceCall(call: number, args: readonly unknown[], outcome: unknown): void {
-    if (this.trace === null) return;
-    this.trace(traceLine({ now: this.kernel.clock.now(), pid: this.pid, name: this.name }, call, args, outcome));
-  }
-
-  /** For the faces: traces a refusal. */
-  failed(call: number, args: readonly unknown[], error: unknown): void {
-    if (error instanceof KernelError) this.traceCall(call, args, error);
   }
 
   #onFd<T>(call: number, args: readonly unknown[], fd: number, work: () => OrWait<T>): Promise<T> {
@@ -285,7 +215,7 @@ export class Proc {
   #start<T>(pending: PendingCall<T>): Promise<T> {
     const done = pending.done = this.#attempt(pending);
     // A job of the first attempt may have ended the process.
-    if (this.#hasEnded) done.catch(ignore);
+    if (this.hasEnded) done.catch(ignore);
     return done;
   }
 
@@ -313,12 +243,12 @@ export class Proc {
   async #sleepAt(rendez: Rendez, pending: PendingCall<unknown>): Promise<void> {
     // Asleep before the jobs run: one of them may bring what the call waits for.
     const sleeper = rendez.sleep();
-    this.#sleepers.set(sleeper, pending);
+    this.sleepers.set(sleeper, pending);
     try {
       this.kernel.clock.jobs.run();
       await sleeper.done;
     } finally {
-      this.#sleepers.delete(sleeper);
+      this.sleepers.delete(sleeper);
     }
   }
 }

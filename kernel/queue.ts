@@ -1,7 +1,7 @@
 /**
  * Queue: blocks between two layers, with a limit, flow control or drop-on-overflow, hang-up, and readiness edges.
  *
- * Path: netif, conv, pipe → queue → syscall (and back).
+ * Path: conv, dev_pipe → queue → queue_file.
  *
  * A message queue keeps each block whole; a byte queue may split the first one. Nothing here sleeps: an answer is `ok`,
  * `full`, `empty` or `closed`, and {@link Queue.readable} and {@link Queue.writable} are where a system call waits.

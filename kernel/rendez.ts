@@ -1,7 +1,7 @@
 /**
  * Rendez: the place where a system call sleeps (Plan 9's rendezvous point).
  *
- * Path: queue, conv, event queue → rendez ← syscall (the only one that sleeps).
+ * Path: queue, fd_tap → rendez ← proc (the only one that sleeps).
  *
  * Below the system-call layer nobody sleeps: an operation that would have to answers with the Rendez to sleep at, and
  * is called again after a wakeup. Wakeups may be spurious, as everywhere.
@@ -69,3 +69,6 @@ export class Rendez {
     this.#sleepers = this.#sleepers.filter((other) => other !== sleeper);
   }
 }
+
+/** A value now, or where to wait for one. */
+export type OrWait<T> = T | Rendez;

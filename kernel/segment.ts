@@ -1,7 +1,7 @@
 /**
  * What a block still owes when its link cannot pay: the transport checksum, and the cutting of a large segment.
  *
- * Path: ipifc, ip_output (fragments), bypass (readers who know no offload), ether, cable, captures → segment.
+ * Path: ip_output, bypass, ether, cable, capture → segment → block.
  *
  * Cutting follows what a network card does. Every piece gets the headers of the whole; then: IPv4 total length and
  * identification (one more each) or IPv6 payload length; TCP sequence number, with CWR on the first piece only (RFC

@@ -1,16 +1,16 @@
 /** System calls through both faces, over a small device of files in memory. */
 
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
+import { type MemDev, testKernel } from "../tests/kit/test_kernel.ts";
 import { Block } from "./block.ts";
-import { Open } from "./chan.ts";
 import { DIRENT_LEN, direntName } from "./dirent.ts";
 import { KernelError } from "./error.ts";
 import { EventQueue, TapEvent } from "./fd_tap.ts";
 import { Job } from "./job.ts";
 import type { Proc } from "./proc.ts";
+import { Open } from "./qid.ts";
 import { AGAIN } from "./sys.ts";
 import { AT_CWD, Fcntl, Seek, Tap } from "./syscall_table.ts";
-import { type MemDev, testKernel } from "../tests/kit/test_kernel.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const bytes = (s: string) => new TextEncoder().encode(s);

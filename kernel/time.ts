@@ -1,7 +1,7 @@
 /**
  * Time as a parameter: one clock interface for simulated and real time, with timers that are made once and armed often.
  *
- * Path: everybody who waits → time → the driver (a test, a simulation, or the host's loop) that lets time pass.
+ * Path: kernel, host/clock → time → job.
  *
  * Times are milliseconds as a double: `now` is monotonic from the clock's start, `wall` is since 1970 and may jump.
  * Deadlines that fall together run in the order in which they were armed, so a simulation is reproducible.

@@ -6,9 +6,9 @@
  * @module
  */
 
+import { ConsDev } from "../devices/cons/dev_cons.ts";
 import { Cable, type CableOptions } from "../devices/ether/cable.ts";
 import { EtherDev } from "../devices/ether/dev_ether.ts";
-import { ConsDev } from "../devices/cons/dev_cons.ts";
 import { EventfdDev } from "../devices/eventfd/dev_eventfd.ts";
 import { HostRandom, RealClock } from "../devices/host/clock.ts";
 import { MemoryDriver } from "../devices/host/memory_driver.ts";
@@ -19,13 +19,14 @@ import { PipeDev } from "../devices/pipe/dev_pipe.ts";
 import { RootDev } from "../devices/root/dev_root.ts";
 import { SrvDev } from "../devices/srv/dev_srv.ts";
 import { BlockPool } from "../kernel/block.ts";
-import { Open } from "../kernel/chan.ts";
 import type { DialOptions } from "../kernel/dial.ts";
 import { KernelError } from "../kernel/error.ts";
 import type { FramePort, PacketPort } from "../kernel/host.ts";
 import { Kernel } from "../kernel/kernel.ts";
 import { Mount } from "../kernel/namespace.ts";
-import type { Proc, ProcOptions } from "../kernel/proc.ts";
+import type { Proc } from "../kernel/proc.ts";
+import type { ProcOptions } from "../kernel/proc_state.ts";
+import { Open } from "../kernel/qid.ts";
 import { type Random, SeededRandom } from "../kernel/random.ts";
 import { type Clock, VirtualClock } from "../kernel/time.ts";
 import { addGuest, type Guest, type GuestOptions } from "./guest.ts";

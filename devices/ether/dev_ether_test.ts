@@ -1,10 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { Block, BlockPool, Checksum, Segment } from "../../kernel/block.ts";
-import { type Chan, EVE, Open } from "../../kernel/chan.ts";
+import type { Chan } from "../../kernel/chan.ts";
 import { ChanCtl } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { EventQueue, FdTap, TapEvent } from "../../kernel/fd_tap.ts";
+import { EVE, Open } from "../../kernel/qid.ts";
 import { SeededRandom } from "../../kernel/random.ts";
 import { Rendez } from "../../kernel/rendez.ts";
 import { VirtualClock } from "../../kernel/time.ts";

@@ -2,9 +2,10 @@
 
 import { assert, assertThrows } from "@std/assert";
 import { Block, BlockPool } from "../../kernel/block.ts";
-import { type Chan, Open } from "../../kernel/chan.ts";
+import type { Chan } from "../../kernel/chan.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { type FramePort, NO_OFFLOADS, type PortOffloads } from "../../kernel/host.ts";
+import { Open } from "../../kernel/qid.ts";
 import { Rendez } from "../../kernel/rendez.ts";
 import { VirtualClock } from "../../kernel/time.ts";
 import { emitEthernet } from "../../kernel/wire/ethernet.ts";

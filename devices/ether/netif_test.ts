@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { DirMode, EVE, Open } from "../../kernel/chan.ts";
+import { DirMode, EVE, Open } from "../../kernel/qid.ts";
 import { ALL_OFFLOADS, Bench, frame } from "./kit_test.ts";
 import { netifId, NetifKind, netifKind, netifPath } from "./netif.ts";
 

@@ -3,9 +3,9 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import fc from "fast-check";
 import { Block, Checksum, Segment } from "../../kernel/block.ts";
-import { Open } from "../../kernel/chan.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
+import { Open } from "../../kernel/qid.ts";
 import { QUEUE_BLOCKS_MAX } from "../../kernel/queue.ts";
 import { Rendez } from "../../kernel/rendez.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";

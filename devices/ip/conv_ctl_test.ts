@@ -2,8 +2,8 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import fc from "fast-check";
-import { Open } from "../../kernel/chan.ts";
 import { KernelError } from "../../kernel/error.ts";
+import { Open } from "../../kernel/qid.ts";
 import { refusal, refusalCode, writeText } from "../../tests/kit/dev.ts";
 import { fuzz } from "../../tests/kit/fuzz.ts";
 import { ipFixture, PEER, udpPacket, US } from "../../tests/kit/ip_fixture.ts";

@@ -11,8 +11,8 @@
  */
 
 import { KernelError } from "../../kernel/error.ts";
-import { EVE } from "../../kernel/chan.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
+import { EVE } from "../../kernel/qid.ts";
 import { IP_UNSPECIFIED } from "../../kernel/wire/ip_addr.ts";
 import { undoBypass } from "./bypass.ts";
 import { Conv, CONV_PERM, NETWORK_USER } from "./conv.ts";

@@ -10,8 +10,7 @@
  */
 
 import type { Block } from "../../kernel/block.ts";
-import type { OrWait } from "../../kernel/dev.ts";
-import type { Rendez } from "../../kernel/rendez.ts";
+import type { OrWait, Rendez } from "../../kernel/rendez.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { Conv } from "./conv.ts";
 import type { InputPacket } from "./packet.ts";

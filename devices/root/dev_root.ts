@@ -10,9 +10,10 @@
  * @module
  */
 
-import { Chan, type Dir, QidType } from "../../kernel/chan.ts";
+import { Chan } from "../../kernel/chan.ts";
 import { Dev, makeDir } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
+import { type Dir, QidType } from "../../kernel/qid.ts";
 
 /** The directories unless told otherwise. */
 export const ROOT_NAMES: readonly string[] = ["bin", "dev", "env", "mnt", "net", "proc", "srv", "tmp"];

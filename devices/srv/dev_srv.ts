@@ -14,10 +14,11 @@
  * @module
  */
 
-import { Chan, type Dir, DirMode, EVE, Open, QidType } from "../../kernel/chan.ts";
+import { Chan } from "../../kernel/chan.ts";
 import { ctlText, parseNumber, shown, splitWords } from "../../kernel/ctl.ts";
 import { Dev, makeDir } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
+import { type Dir, DirMode, EVE, Open, QidType } from "../../kernel/qid.ts";
 
 /** Most names: far more than services, few enough that listing them is quick. */
 export const SRV_NAMES_MAX = 1024;

@@ -10,14 +10,14 @@ import type { Problem } from "./imports.ts";
 
 /** Today's counts. */
 export const CEILINGS = {
-  filesInCircles: 79,
-  pathNames: 355,
-  pathEdges: 180,
+  filesInCircles: 70,
+  pathNames: 327,
+  pathEdges: 169,
   unusedExports: 163,
   testOnlyExports: 78,
-  longParameterLists: 33,
+  longParameterLists: 32,
   kitsNamedTest: 5,
-  dialectWords: 607,
+  dialectWords: 606,
 };
 
 /** Fails if there are more problems than the ceiling `name` lets there be, and lists them. */
