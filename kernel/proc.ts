@@ -31,6 +31,8 @@ interface PendingCall<T> extends SleepingCall {
   readonly work: () => OrWait<T>;
   /** Whether it writes a trace line of its own. */
   readonly traced: boolean;
+  /** The result all the same if the wait is interrupted, such as a count of bytes that were taken; null: none. */
+  readonly interrupted?: () => T | null;
 }
 
 /** One process. */
@@ -66,29 +68,23 @@ export class Proc extends ProcState {
 
   /** Call 101: how many bytes; sleeps while there is no room, and after a `connect` until it is made. */
   write(fd: number, bytes: Uint8Array | string): Promise<number> {
-    return this.compound(() => this.#write(fd, bytes));
-  }
-
-  async #write(fd: number, bytes: Uint8Array | string): Promise<number> {
     const data = typeof bytes === "string" ? encoder.encode(bytes) : bytes;
-    const count = await this.#onFd(Syscall.write, [fd, bytes], fd, () => calls.write(this, fd, data));
-    try {
-      await this.#settle(fd, [fd, bytes]);
-    } catch (error) {
-      // Every byte was taken: an interruption of the wait that follows changes nothing of that.
-      if (!(error instanceof KernelError) || (error.code !== "EINTR" && error.code !== "EBADF")) throw error;
-    }
-    return count;
-  }
-
-  /** Waits for what a write to a ctl file began, such as a connection. */
-  #settle(fd: number, args: readonly unknown[]): Promise<number> {
-    const isNonBlock = () => this.fds.get(fd).chan.nonBlock;
+    const args = [fd, bytes];
+    let taken: number | null = null;
     const work = () => {
+      if (taken === null) {
+        const count = calls.write(this, fd, data);
+        if (count instanceof Rendez) return count;
+        this.kernel.clock.jobs.run();
+        this.traceCall(Syscall.write, args, count);
+        taken = count;
+      }
       const { chan } = this.fds.get(fd);
-      return chan.dev.settle(chan, chan.nonBlock) ?? 0;
+      return chan.dev.settle(chan, chan.nonBlock) ?? taken;
     };
-    return this.#start({ call: Syscall.write, args, fd, isNonBlock, work, traced: false, done: null });
+    const isNonBlock = () => this.fds.get(fd).chan.nonBlock;
+    const interrupted = () => taken;
+    return this.#start({ call: Syscall.write, args, fd, isNonBlock, work, traced: false, interrupted, done: null });
   }
 
   /** Call 127: exactly one block, or null at the end. EMSGSIZE: longer than `max`, stays queued. */
@@ -235,6 +231,9 @@ export class Proc extends ProcState {
         await this.#sleepAt(result, pending);
       }
     } catch (error) {
+      const isInterruption = error instanceof KernelError && (error.code === "EINTR" || error.code === "EBADF");
+      const result = isInterruption ? pending.interrupted?.() ?? null : null;
+      if (result !== null) return result;
       this.failed(call, args, error);
       throw error;
     }
