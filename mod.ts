@@ -16,8 +16,8 @@
  * @module
  */
 
-export { boot, type BootOptions, Host, type Wire } from "./tools/boot.ts";
-export { Guest, type GuestOptions } from "./tools/guest.ts";
+export { boot, type BootOptions, type Guest, Host, type Wire } from "./tools/boot.ts";
+export { type GuestHost, GuestOf, type GuestOptions } from "./tools/guest.ts";
 export type { Direction, PortObserver } from "./tools/port_tap.ts";
 export { type StreamAddr, StreamConn, StreamListener } from "./tools/streams.ts";
 export { swapEnds } from "./tools/swap_ends.ts";
@@ -40,6 +40,7 @@ export {
 export { Errno, type ErrnoName, KernelError } from "./kernel/error.ts";
 export { type FdEntry, FdTable } from "./kernel/fd_table.ts";
 export { type FramePort, NO_OFFLOADS, type PacketPort, type Port, type PortOffloads } from "./kernel/host.ts";
+export type { HeapEntry } from "./kernel/heap.ts";
 export { Job, JobQueue } from "./kernel/job.ts";
 export { Kernel, type KernelOptions } from "./kernel/kernel.ts";
 export { Mount, Namespace } from "./kernel/namespace.ts";
@@ -76,4 +77,4 @@ export {
 } from "./devices/host/tun.ts";
 export { Cable, type CableDirection, type CableOptions } from "./devices/ether/cable.ts";
 export type { CableCounters, CableFaults } from "./devices/ether/cable_faults.ts";
-export { CablePort, type CablePortOptions } from "./devices/ether/cable_port.ts";
+export { type CableCore, CablePort, type CablePortOptions } from "./devices/ether/cable_port.ts";

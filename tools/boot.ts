@@ -1,7 +1,7 @@
 /**
  * Boot: a kernel with its devices, on a wire, with an address: what every tool, story and script starts from.
  *
- * Path: mod.ts, tools, stories → boot → kernel, devices; the clock is driven by a reactor (real wires) or in memory.
+ * Path: mod.ts, scenario → boot → kernel, reactor (drives real wires), memory_driver; boot → guest, streams.
  *
  * @module
  */
@@ -29,7 +29,7 @@ import type { ProcOptions } from "../kernel/proc_state.ts";
 import { Open } from "../kernel/qid.ts";
 import { type Random, SeededRandom } from "../kernel/random.ts";
 import { type Clock, VirtualClock } from "../kernel/time.ts";
-import { addGuest, type Guest, type GuestOptions } from "./guest.ts";
+import { addGuest, type GuestOf, type GuestOptions } from "./guest.ts";
 import { type PortObserver, tapPort } from "./port_tap.ts";
 import { announceStream, dialStream, type StreamConn, type StreamListener } from "./streams.ts";
 
@@ -177,7 +177,7 @@ export class Host {
    * be, ETIMEDOUT if it gets no address.
    */
   guest(options: GuestOptions = {}): Promise<Guest> {
-    return this.#streamsProc().compound(() => addGuest(this, this.#cidr, options));
+    return this.#streamsProc().compound(() => addGuest<Host>(this, this.#cidr, options));
   }
 
   /** Ends all of it: every host of the world, its wire, its loop. */
@@ -194,6 +194,9 @@ export class Host {
     await this.close();
   }
 }
+
+/** A guest of a host, and a host itself. */
+export type Guest = GuestOf<Host>;
 
 /** Starts a host. Throws HostError where a TAP or TUN cannot be had, KernelError for a bad address. */
 export async function boot(options: BootOptions = {}): Promise<Host> {

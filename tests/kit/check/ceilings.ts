@@ -10,14 +10,14 @@ import type { Problem } from "./imports.ts";
 
 /** Today's counts. */
 export const CEILINGS = {
-  filesInCircles: 70,
-  pathNames: 327,
-  pathEdges: 169,
+  filesInCircles: 60,
+  pathNames: 316,
+  pathEdges: 166,
   unusedExports: 163,
   testOnlyExports: 78,
   longParameterLists: 32,
   kitsNamedTest: 5,
-  dialectWords: 606,
+  dialectWords: 603,
 };
 
 /** Fails if there are more problems than the ceiling `name` lets there be, and lists them. */
