@@ -20,9 +20,9 @@
 import { type Block, Checksum, Segment } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { NO_OFFLOADS, type PortOffloads } from "../../kernel/host.ts";
+import { finishChecksum } from "../../kernel/inet/segment.ts";
 import { Job } from "../../kernel/job.ts";
 import type { Random } from "../../kernel/random.ts";
-import { finishChecksum } from "../../kernel/segment.ts";
 import type { Clock, Timer } from "../../kernel/time.ts";
 import { ETHER_HEADER_LEN, ETHER_MTU, VLAN_TAG_LEN } from "../../kernel/wire/ethernet.ts";
 import { MAC_ADDR_LEN } from "../../kernel/wire/mac_addr.ts";

@@ -17,6 +17,7 @@
 import { type Block, type BlockPool, Segment } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
 import type { FramePort } from "../../kernel/host.ts";
+import { finishChecksum } from "../../kernel/inet/segment.ts";
 import { Job } from "../../kernel/job.ts";
 import { Queue } from "../../kernel/queue.ts";
 import type { Clock } from "../../kernel/time.ts";
@@ -24,7 +25,6 @@ import { get16, getWord, put16, put32 } from "../../kernel/wire/bytes.ts";
 import { ETH_ZLEN, ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { EtherConv, GROUPS_MAX, TYPE_NONE } from "./ether_conv.ts";
-import { finishChecksum } from "../../kernel/segment.ts";
 import { portCuts } from "./offload.ts";
 
 /** Conversations of one NIC (Akaros). */

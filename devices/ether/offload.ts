@@ -8,7 +8,7 @@
 
 import { type Block, Checksum, Segment } from "../../kernel/block.ts";
 import type { PortOffloads } from "../../kernel/host.ts";
-import { finishChecksum } from "../../kernel/segment.ts";
+import { finishChecksum } from "../../kernel/inet/segment.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 
 /** Whether the metadata of a frame stays inside it: what a user wrote there is not to be believed. */

@@ -25,8 +25,8 @@
 import { type Block, Checksum, Segment } from "../../kernel/block.ts";
 import { type ErrnoName, KernelError } from "../../kernel/error.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
+import { cutSegments, finishChecksum } from "../../kernel/inet/segment.ts";
 import type { Queue } from "../../kernel/queue.ts";
-import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
 import { ICMP_HEADER_LEN, ICMP_QUOTE_TRANSPORT_MIN } from "../../kernel/wire/icmp.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_ICMP, IP_PROTO_ICMP6, IP_PROTO_TCP, IP_PROTO_UDP } from "../../kernel/wire/ip_proto.ts";

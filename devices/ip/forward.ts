@@ -11,9 +11,9 @@
  */
 
 import { Segment } from "../../kernel/block.ts";
-import { pieceLength } from "../../kernel/segment.ts";
-import { IPV4_HEADER_LEN, ipv4DontFragment, ipv4IsFragment, ipv4Ttl, setIpv4Ttl } from "../../kernel/wire/ipv4.ts";
+import { pieceLength } from "../../kernel/inet/segment.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import { IPV4_HEADER_LEN, ipv4DontFragment, ipv4IsFragment, ipv4Ttl, setIpv4Ttl } from "../../kernel/wire/ipv4.ts";
 import { fragmentsFor } from "./fragment.ts";
 import { IcmpFault } from "./icmp_errors.ts";
 import type { IpStack } from "./ip_stack.ts";

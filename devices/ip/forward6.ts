@@ -10,7 +10,7 @@
  */
 
 import { type Block, Segment } from "../../kernel/block.ts";
-import { pieceLength } from "../../kernel/segment.ts";
+import { pieceLength } from "../../kernel/inet/segment.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { ipv6HopLimit, setIpv6HopLimit } from "../../kernel/wire/ipv6.ts";
 import { extensionFault } from "./extensions6.ts";

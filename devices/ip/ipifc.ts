@@ -15,13 +15,13 @@
 import { type Block, Checksum, Segment } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
 import type { PortOffloads } from "../../kernel/host.ts";
-import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
+import { cutSegments, finishChecksum } from "../../kernel/inet/segment.ts";
 import { formatMask, type IpAddr, prefixMask } from "../../kernel/wire/ip_addr.ts";
 import { IPV4_HEADER_LEN, ipv4TotalLen } from "../../kernel/wire/ipv4.ts";
 import { IPV6_HEADER_LEN, IPV6_MTU_MIN, ipv6PayloadLen } from "../../kernel/wire/ipv6.ts";
 import type { Conv } from "./conv.ts";
-import { Iplifc, type IplifcFields } from "./iplifc.ts";
 import type { IpStack } from "./ip_stack.ts";
+import { Iplifc, type IplifcFields } from "./iplifc.ts";
 import { LOOPBACK_OFFLOADS, LoopbackQueue } from "./loopback_queue.ts";
 import type { Link, Medium } from "./medium.ts";
 import type { Cast } from "./packet.ts";

@@ -8,8 +8,8 @@
 
 import type { Block } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
+import { wholeBytes } from "../../kernel/inet/segment.ts";
 import { Open } from "../../kernel/qid.ts";
-import { wholeBytes } from "../../kernel/segment.ts";
 import type { Clock } from "../../kernel/time.ts";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import {

@@ -6,7 +6,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { Block, BlockPool, Checksum, Segment } from "../../kernel/block.ts";
-import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
+import { cutSegments, finishChecksum } from "../../kernel/inet/segment.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";
 import { pseudoSum } from "../../kernel/wire/checksum.ts";
 import { setIcmpChecksum } from "../../kernel/wire/icmp.ts";
@@ -16,7 +16,7 @@ import { setUdpChecksum } from "../../kernel/wire/udp.ts";
 import { fuzz } from "../../tests/kit/fuzz.ts";
 import { echoPacket, icmpErrorPacket, ip, ipPacket, pattern, udpPacket } from "../../tests/kit/ip_fixture.ts";
 import { damaged, u16 } from "../../tests/kit/wire.ts";
-import { FLOWS_MAX, PINHOLES_MAX } from "./nat/map.ts";
+import { translateError, translateInbound, translateOutbound } from "./nat.ts";
 import {
   assertSound,
   DNS,
@@ -31,8 +31,8 @@ import {
   sentOf,
   tcpPacket,
 } from "./nat/kit_test.ts";
+import { FLOWS_MAX, PINHOLES_MAX } from "./nat/map.ts";
 import { GUESTS_MAX } from "./nat/table.ts";
-import { translateError, translateInbound, translateOutbound } from "./nat.ts";
 import { REMOTES_MAX } from "./nat_forward.ts";
 
 // --- the naive translation
