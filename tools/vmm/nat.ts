@@ -54,6 +54,7 @@
 
 import type { Block } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
+import { TokenBucket } from "../../kernel/inet/token_bucket.ts";
 import { type Random, SeededRandom } from "../../kernel/random.ts";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { type NatConfig, natConfig, type NatOptions } from "./nat/config.ts";
@@ -61,17 +62,16 @@ import { Counters, Reason } from "./nat/counters.ts";
 import { Decision } from "./nat/decision.ts";
 import { Reassembler } from "./nat/fragments.ts";
 import type { Guest } from "./nat/guest.ts";
-import { Limiter } from "./nat/limiter.ts";
 import { askGuest, toGuest } from "./nat/link.ts";
 import { MAP_PROTO_NAMES, NatMap, Realm } from "./nat/map.ts";
 import { NatPacket } from "./nat/packet.ts";
 import { NatTable } from "./nat/table.ts";
 import { UnresolvedGuests } from "./nat/unresolved.ts";
 import { Way } from "./nat/way.ts";
-import { formatForward, type Forward, type ForwardSpec, ForwardTable, parseForward } from "./nat_forward.ts";
-import { NatPolicy } from "./nat_policy.ts";
 import { advertise, askGuest6, toGuest6 } from "./nat6/link6.ts";
 import { Nat6 } from "./nat6/nat6.ts";
+import { formatForward, type Forward, type ForwardSpec, ForwardTable, parseForward } from "./nat_forward.ts";
+import { NatPolicy } from "./nat_policy.ts";
 import { DhcpServer } from "./services/dhcp.ts";
 import { DnsRelay } from "./services/dns.ts";
 
@@ -110,7 +110,7 @@ export class Nat {
   readonly relay: DnsRelay;
   /** The IPv6 side; null: guests have none. */
   readonly six: Nat6 | null;
-  readonly errorLimiter: Limiter = new Limiter(ERRORS_PER_SECOND, ERRORS_BURST);
+  readonly errorLimiter: TokenBucket = new TokenBucket(ERRORS_PER_SECOND, ERRORS_BURST);
   /** Guests whose hardware address is asked for, and what waits for it. */
   readonly unresolved: UnresolvedGuests = new UnresolvedGuests({
     ask: (guest) => guest.addr.isV4 ? askGuest(this, guest) : askGuest6(this.six!, guest),

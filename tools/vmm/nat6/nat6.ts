@@ -30,11 +30,11 @@
  * @module
  */
 
+import { TokenBucket } from "../../../kernel/inet/token_bucket.ts";
 import type { Random } from "../../../kernel/random.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
-import type { Guest } from "../nat/guest.ts";
-import { Limiter } from "../nat/limiter.ts";
 import type { Nat } from "../nat.ts";
+import type { Guest } from "../nat/guest.ts";
 import type { PolicyOptions } from "../nat_policy.ts";
 import { DnsRelay } from "../services/dns.ts";
 import { AdvertTimer } from "../services/router_advert.ts";
@@ -67,7 +67,7 @@ export class Nat6 {
   readonly relay: DnsRelay;
   readonly keys: AddrKey;
   readonly adverts: AdvertTimer;
-  readonly solicitLimiter: Limiter = new Limiter(SOLICITS_PER_SECOND, SOLICITS_BURST);
+  readonly solicitLimiter: TokenBucket = new TokenBucket(SOLICITS_PER_SECOND, SOLICITS_BURST);
   /** For the translation: the packet that is looked at, and its way; overwritten by the next. */
   readonly packet: Packet6 = new Packet6();
   readonly way: Way6 = new Way6();
