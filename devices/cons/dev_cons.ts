@@ -1,7 +1,7 @@
 /**
  * #cons: the console, and the small files that tell a program where it runs.
  *
- * Path: syscall → dev_cons → the sinks and sources it was made with.
+ * Path: dev → dev_cons → log_ring.
  *
  * ```
  * #cons         0555

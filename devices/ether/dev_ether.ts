@@ -1,7 +1,7 @@
 /**
  * EtherDev, the device `#ether`: network interfaces as files. `#ether.N` is NIC N; netif.ts shows its tree.
  *
- * Path: syscall → dev_ether → ether output → FramePort; FramePort → ether → conversation queue → dev_ether → syscall.
+ * Path: dev → dev_ether → netif, ether → host.
  *
  * The data file carries one frame a message, from the destination address to the last byte of payload, without checksum
  * sequence. A byte write gets our address as its source; a block write is sent as it is, so that a bridge can be

@@ -1,7 +1,7 @@
 /**
  * EtherController: one NIC; which conversations get a frame, and what becomes of a frame that is sent (Akaros `ether`).
  *
- * Path: FramePort.receive → ether etherInput → ether_conv queue; dev_ether write → ether output → FramePort.transmit.
+ * Path: host → ether → ether_conv, offload; dev_ether → ether.
  *
  * A conversation gets a frame if it wants its type, and if the frame is for us (our address, broadcast, a group that
  * somebody here joined) or the conversation is promiscuous. What we send to ourselves, to all, or while somebody is

@@ -1,7 +1,7 @@
 /**
  * What a block still owes, the transport checksum or its cutting: checked, or settled in software.
  *
- * Path: dev_ether, ether, cable → offload → wire/checksum.
+ * Path: ether, ether_conv → offload → inet/segment.
  *
  * @module
  */

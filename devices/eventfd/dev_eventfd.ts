@@ -1,7 +1,7 @@
 /**
  * #eventfd: a counter to wait for. Every attach makes a new one; the spec `sem` makes a semaphore.
  *
- * Path: syscall → dev_eventfd; its taps wake event loops.
+ * Path: dev → dev_eventfd → fd_tap.
  *
  * ```
  * #eventfd      0555

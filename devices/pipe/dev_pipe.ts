@@ -1,7 +1,7 @@
 /**
  * #pipe: two queues between two ends. Every attach makes a new pipe.
  *
- * Path: writer's syscall → dev_pipe → queue → reader's syscall.
+ * Path: dev → dev_pipe → queue.
  *
  * ```
  * #pipe         0555

@@ -1,7 +1,7 @@
 /**
  * #root: the directory that names start from: empty directories to bind other devices onto.
  *
- * Path: namespace → dev_root (what is bound onto its directories is found by the namespace).
+ * Path: dev → dev_root (what is bound onto its directories is found by the namespace).
  *
  * ```
  * /  bin dev env mnt net proc srv tmp      0555, eve

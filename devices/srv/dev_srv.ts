@@ -1,7 +1,7 @@
 /**
  * #srv: a board where a process posts an open descriptor under a name, and others open the very same one.
  *
- * Path: syscall → dev_srv → the posted chan (which then is the caller's; the board is out of the way).
+ * Path: dev → dev_srv (an opened chan is then the caller's: the board is out of the way).
  *
  * ```
  * #srv          0777

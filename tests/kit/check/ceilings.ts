@@ -11,8 +11,8 @@ import type { Problem } from "./imports.ts";
 /** Today's counts. */
 export const CEILINGS = {
   filesInCircles: 60,
-  pathNames: 316,
-  pathEdges: 164,
+  pathNames: 275,
+  pathEdges: 149,
   unusedExports: 163,
   testOnlyExports: 77,
   longParameterLists: 32,
