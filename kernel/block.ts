@@ -25,7 +25,7 @@ export const BLOCK_MAX = 65536;
 
 /** State of a transport checksum inside a block. */
 export const Checksum = {
-  /** It is in the packet, nobody has looked at it. */
+  /** It is in the packet and has not been checked. */
   None: 0,
   /** It was looked at, or the packet never left this machine: it need not be looked at again. */
   Verified: 1,

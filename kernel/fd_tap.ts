@@ -128,7 +128,7 @@ export class TapList {
     return this.#taps.length;
   }
 
-  /** Does what `tapfd` was told, see there; the file can fire the bits `supported`. */
+  /** Carries out `command`; the file can fire the bits `supported`. */
   apply(tap: FdTap, command: TapCommand, supported: number): void {
     if (command === "remove") this.remove(tap);
     else if (command === "add") this.add(tap, supported);

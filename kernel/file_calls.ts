@@ -86,7 +86,7 @@ function walkFrom(proc: ProcState, base: Chan | null, path: string, flags: numbe
   }
 }
 
-/** A name below a descriptor: never by attaching anew, since #pipe makes a new pipe at every attach. */
+/** A name below a descriptor: never by attaching again, since #pipe makes a new pipe at every attach. */
 function walkInDevice(base: Chan, path: string): Chan {
   const names = path.split("/").filter((name) => name !== "" && name !== ".");
   const walked = base.dev.walk(base, names);
@@ -140,7 +140,7 @@ export function blockread(proc: ProcState, fd: number, max: number): OrWait<Bloc
   return chan.dev.bread(chan, max);
 }
 
-/** Call 128: all or nothing; answers the block's length. A Uint8Array is copied, a Block is given away. */
+/** Call 128: all or nothing; answers the block's length. A Uint8Array is copied, a Block taken over. */
 export function blockwrite(proc: ProcState, fd: number, data: Block | Uint8Array): OrWait<number> {
   const chan = chanFor(proc, fd, Open.Write);
   if (data instanceof Block) return chan.dev.bwrite(chan, data);

@@ -3,7 +3,7 @@
  *
  * Path: queue, fd_tap → rendez ← proc (the only one that sleeps).
  *
- * Below the system-call layer nobody sleeps: an operation that would have to answers with the Rendez to sleep at, and
+ * Below the system-call layer nothing sleeps: an operation that would have to answers with the Rendez to sleep at, and
  * is called again after a wakeup. Wakeups may be spurious, as everywhere.
  *
  * @module

@@ -221,7 +221,7 @@ Deno.test("blocks iterates until the end of the file", async () => {
   assertEquals(seen, ["1", "22"]);
 });
 
-Deno.test("a call whose own jobs bring what it waits for is waked by them", async () => {
+Deno.test("a call whose own jobs bring what it waits for is woken by them", async () => {
   const kernel = testKernel();
   const p = kernel.spawn("sleeper");
   const fd = p.sys.open("#mem/q", Open.ReadWrite) as number;

@@ -30,7 +30,7 @@ export interface GuestOptions {
   deny?: readonly string[];
   /** Whether the router's address leads to services of the host's loopback. Default false. */
   loopback?: boolean;
-  /** Whom the NAT's name server asks. Default: nobody, it knows its own names only. */
+  /** The servers that the NAT's name server asks. Default: none; it knows its own names only. */
   nameServers?: readonly string[];
   /** Bytes of IP packet on the guest's link. Default 1500. */
   mtu?: number;

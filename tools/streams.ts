@@ -116,7 +116,7 @@ export class StreamConn {
     this.#command(`nodelay ${on ? "on" : "off"}`);
   }
 
-  /** Whether an idle connection is probed, and ended when nobody answers. */
+  /** Whether an idle connection is probed, and ended when it does not answer. */
   setKeepAlive(on = true): void {
     this.#command(on ? "keepalive" : "keepalive off");
   }
@@ -165,7 +165,7 @@ export class StreamConn {
     if (cancelled) this.#discard();
   }
 
-  /** What nobody wants is taken all the same: left unread it would make the close a reset. */
+  /** Unwanted bytes are taken all the same: left unread it would make the close a reset. */
   #discard(): void {
     this.#command("shutdown rd");
     const buf = new Uint8Array(CHUNK_MAX);
@@ -233,7 +233,7 @@ export class StreamListener implements AsyncIterable<StreamConn> {
   close(): void {
     if (!this.#isOpen) return;
     this.#isClosed = true;
-    // The last close of the conversation wakes whoever sleeps at its `listen`.
+    // The last close of the conversation wakes the calls that sleep at its `listen`.
     hangUp(this.#proc, this.#conv);
   }
 
