@@ -16,26 +16,43 @@
  * @module
  */
 
-export { boot, type BootOptions, Host, type Wire } from "./tools/boot.ts";
-export { Guest, type GuestOptions } from "./tools/guest.ts";
+export { boot, type BootOptions, type Guest, Host, type Wire } from "./tools/boot.ts";
+export { type GuestHost, GuestOf, type GuestOptions } from "./tools/guest.ts";
 export type { Direction, PortObserver } from "./tools/port_tap.ts";
 export { type StreamAddr, StreamConn, StreamListener } from "./tools/streams.ts";
 export { swapEnds } from "./tools/swap_ends.ts";
 
 export { Block, BlockPool, Checksum, Segment } from "./kernel/block.ts";
-export { Chan, type Dir, DirMode, Open, type Qid, QidType } from "./kernel/chan.ts";
-export { Dev, type DevEnv, type OrWait, type TapCommand, type Walked } from "./kernel/dev.ts";
-export { type Conversation, type DialOptions, getPort, hangUp, listen, netMkAddr } from "./kernel/dial.ts";
+export { Chan, type Files, type Walked } from "./kernel/chan.ts";
+export { type Dir, DirMode, Open, type Qid, QidType } from "./kernel/qid.ts";
+export { Dev, type DevEnv } from "./kernel/dev.ts";
+export { type OrWait, Rendez, Sleeper } from "./kernel/rendez.ts";
+export { type Event, EventQueue, type EventSink, FdTap, type TapCommand, TapEvent } from "./kernel/fd_tap.ts";
+export {
+  type Conversation,
+  type Dialler,
+  type DialOptions,
+  getPort,
+  hangUp,
+  listen,
+  netMkAddr,
+} from "./kernel/dial.ts";
 export { Errno, type ErrnoName, KernelError } from "./kernel/error.ts";
-export { type Event, EventQueue, type EventSink, FdTap, TapEvent } from "./kernel/fd_tap.ts";
 export { type FdEntry, FdTable } from "./kernel/fd_table.ts";
 export { type FramePort, NO_OFFLOADS, type PacketPort, type Port, type PortOffloads } from "./kernel/host.ts";
+export type { HeapEntry } from "./kernel/heap.ts";
 export { Job, JobQueue } from "./kernel/job.ts";
 export { Kernel, type KernelOptions } from "./kernel/kernel.ts";
 export { Mount, Namespace } from "./kernel/namespace.ts";
-export { Proc, type ProcOptions } from "./kernel/proc.ts";
+export { Proc } from "./kernel/proc.ts";
+export {
+  type ProcKernel,
+  type ProcOptions,
+  type ProcStart,
+  ProcState,
+  type SleepingCall,
+} from "./kernel/proc_state.ts";
 export { Random, SeededRandom } from "./kernel/random.ts";
-export { Rendez, Sleeper } from "./kernel/rendez.ts";
 export { AGAIN, type Again, Sys } from "./kernel/sys.ts";
 export { AT_CWD, Fcntl, Seek, Syscall, type SyscallName, Tap } from "./kernel/syscall_table.ts";
 export type { DupRequest, TapRequest } from "./kernel/tap_calls.ts";
@@ -60,4 +77,4 @@ export {
 } from "./devices/host/tun.ts";
 export { Cable, type CableDirection, type CableOptions } from "./devices/ether/cable.ts";
 export type { CableCounters, CableFaults } from "./devices/ether/cable_faults.ts";
-export { CablePort, type CablePortOptions } from "./devices/ether/cable_port.ts";
+export { type CableCore, CablePort, type CablePortOptions } from "./devices/ether/cable_port.ts";

@@ -1,7 +1,7 @@
 /**
  * Our own mistakes: a broken invariant stops the program. Never for bytes that a guest, a user or a network sent.
  *
- * Path: everywhere → assert; nothing catches it.
+ * Path: everywhere → assert (nothing catches it).
  *
  * @module
  */

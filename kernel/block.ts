@@ -1,7 +1,7 @@
 /**
  * Block: one packet or chunk of bytes, moved between layers and never shared.
  *
- * Path: between every two layers of the packet's way.
+ * Path: host, queue → block (it travels between every two layers of the packet's way).
  *
  * ```
  *   base          rp            wp          lim
@@ -25,7 +25,7 @@ export const BLOCK_MAX = 65536;
 
 /** State of a transport checksum inside a block. */
 export const Checksum = {
-  /** It is in the packet, nobody has looked at it. */
+  /** It is in the packet and has not been checked. */
   None: 0,
   /** It was looked at, or the packet never left this machine: it need not be looked at again. */
   Verified: 1,

@@ -1,96 +1,74 @@
 /**
- * Chan, Qid and Dir: an open (or merely walked-to) file, its identity, and its directory record.
+ * Chan and Files: an open (or merely walked-to) file, and what may be done with it. Each names the other: a chan says
+ * whose file it is, and every operation takes a chan. `Dev` implements the operations.
  *
- * Path: namespace → chan → dev; fd_table holds chans.
+ * Path: namespace, fd_table → chan ← dev.
  *
  * @module
  */
 
-import type { Dev } from "./dev.ts";
+import type { Block } from "./block.ts";
+import type { FdTap, TapCommand } from "./fd_tap.ts";
+import { type Dir, isDir, Open, type Qid } from "./qid.ts";
+import type { OrWait, Rendez } from "./rendez.ts";
 
-/** Type bits of a {@link Qid}. */
-export const QidType = {
-  File: 0x00,
-  Symlink: 0x02,
-  Auth: 0x08,
-  Mount: 0x10,
-  Excl: 0x20,
-  Append: 0x40,
-  Dir: 0x80,
-} as const;
-
-/** A file's identity on its device. */
-export interface Qid {
-  /** Unique per file of a device instance; devices build it from the file's kind and number. Below 2^53. */
-  readonly path: number;
-  /** Changes when the contents do. */
-  readonly vers: number;
-  /** Bits of {@link QidType}. */
-  readonly type: number;
+/** How far a walk came: all names found if `chan` is there. */
+export interface Walked {
+  /** How many of the names were found. */
+  readonly found: number;
+  /** Where the last name led; null if one was not found. */
+  readonly chan: Chan | null;
 }
 
-/** Bits of {@link Dir.mode} above the nine permission bits. */
-export const DirMode = {
-  Dir: 0x80000000,
-  Append: 0x40000000,
-  Excl: 0x20000000,
-  Mount: 0x10000000,
-  /** A write would be taken now. */
-  Writable: 0x08000000,
-  /** A read would find something now. */
-  Readable: 0x04000000,
-  Symlink: 0x02000000,
-} as const;
-
-/** A directory record: what stat tells. */
-export interface Dir {
-  /** Which file it is. */
-  readonly qid: Qid;
-  /** Its last name. */
+/** The files of a device: what the kernel does with each. A row of Plan 9's device table. */
+export interface Files {
+  /** Its name after `#`. */
   readonly name: string;
-  /** Permission bits 0777 and bits of {@link DirMode}; unsigned. */
-  readonly mode: number;
-  /** Bytes; of a queue's file, those queued. */
-  readonly length: number;
-  /** Its owner. */
-  readonly uid: string;
-  /** Its group. */
-  readonly gid: string;
-  /** Milliseconds since 1970. */
-  readonly atimeMs: number;
-  /** Milliseconds since 1970. */
-  readonly mtimeMs: number;
+  /** A chan for the root of the instance that `spec` names (the text after the first dot). */
+  attach(spec: string, user: string): Chan;
+  /** The entry `name` of directory `dir`, or null. `..` gives the parent; of the root, the root. */
+  lookup(dir: Chan, name: string): Dir | null;
+  /** All entries of directory `dir`, in listing order. */
+  list(dir: Chan): Dir[];
+  /** The record of the file itself. */
+  stat(chan: Chan): Dir;
+  /** Walks `names` from `from`, which stays as it is. */
+  walk(from: Chan, names: readonly string[]): Walked;
+  /** Opens `chan` in place, or answers another chan (clone, listen and posted files do). */
+  open(chan: Chan, flags: number, user: string): OrWait<Chan>;
+  /** Makes the file `name` in `dir` and opens it. */
+  create(dir: Chan, name: string, flags: number, mode: number, user: string): Chan;
+  /** The last reference is gone; `chan.opened` tells whether it was ever opened. */
+  close(chan: Chan): void;
+  /** Reads into `buf`; how many bytes, 0 at the end. Files with a queue do not look at `offset`. */
+  read(chan: Chan, buf: Uint8Array, offset: number): OrWait<number>;
+  /** Writes; answers how many bytes were taken. */
+  write(chan: Chan, bytes: Uint8Array, offset: number): OrWait<number>;
+  /**
+   * What a sleeping writer waits for after its write was taken (room in a pipe, a connection made), or null. With
+   * `nonBlock` nothing may be waited for: EINPROGRESS is thrown where that matters.
+   */
+  settle(chan: Chan, nonBlock: boolean): Rendez | null;
+  /** One block of at most `max` bytes; null at the end. */
+  bread(chan: Chan, max: number): OrWait<Block | null>;
+  /** One block, whole or not at all; answers its length. On anything but success the block is still the caller's. */
+  bwrite(chan: Chan, block: Block): OrWait<number>;
+  /** Removes the file. */
+  remove(chan: Chan, user: string): void;
+  /** Gives the file another name. */
+  rename(chan: Chan, name: string, user: string): void;
+  /** Changes parts of the file's record. */
+  wstat(chan: Chan, change: Partial<Dir>, user: string): void;
+  /** Adds, removes or changes a tap; answers the level found (bits of TapEvent). ENOSYS: the file has no taps. */
+  tapfd(chan: Chan, tap: FdTap, command: TapCommand): number;
+  /** Control of one chan, see {@link ChanCtl}; `arg` are the new flags for SetFlags. EINVAL: not supported. */
+  chanCtl(chan: Chan, op: number, arg: number): number;
 }
-
-/** Flags of open, Akaros' numbers. Read-only is 1, not 0: without an access bit an fd can neither read nor write. */
-export const Open = {
-  Read: 1,
-  Write: 2,
-  ReadWrite: 3,
-  Exec: 4,
-  AccessMask: 7,
-  Create: 0o100,
-  Excl: 0o200,
-  Trunc: 0o1000,
-  Append: 0o2000,
-  NonBlock: 0o4000,
-  Path: 0o100000,
-  Directory: 0o200000,
-  NoFollow: 0o400000,
-  CloseOnExec: 0o2000000,
-  RemoveOnClose: 0o4000000,
-} as const;
-
-/** The flags that stay on the chan, shared by all descriptors of it. */
-export const CHAN_FLAGS = Open.CloseOnExec | Open.RemoveOnClose | Open.Append | Open.NonBlock | Open.Path;
-
-/** The user who owns the machine: what only the owner may do needs this name (Plan 9's eve). */
-export const EVE = "eve";
 
 /** A file that was walked to, and perhaps opened. */
 export class Chan {
   /** The device that it is a file of. */
-  readonly dev: Dev;
+  readonly dev: Files;
   /** Which of the device's files it is. */
   qid: Qid;
   /** Which instance of the device: stack number, pipe number, NIC. */
@@ -115,7 +93,7 @@ export class Chan {
   refs = 1;
 
   /** For devices: a file that was reached by `path`; default `#NAME` of the device. */
-  constructor(dev: Dev, qid: Qid, options: { instance?: number; path?: string; aux?: unknown } = {}) {
+  constructor(dev: Files, qid: Qid, options: { instance?: number; path?: string; aux?: unknown } = {}) {
     this.dev = dev;
     this.qid = qid;
     this.instance = options.instance ?? 0;
@@ -125,7 +103,7 @@ export class Chan {
 
   /** Whether it is a directory. */
   get isDir(): boolean {
-    return (this.qid.type & QidType.Dir) !== 0;
+    return isDir(this.qid);
   }
 
   /** Whether calls on it must not sleep (O_NONBLOCK). */

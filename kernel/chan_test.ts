@@ -1,6 +1,7 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
-import { Chan, CHAN_FLAGS, DirMode, Open, QidType } from "./chan.ts";
+import { Chan } from "./chan.ts";
 import { Dev, makeDir } from "./dev.ts";
+import { CHAN_FLAGS, DirMode, Open, QidType } from "./qid.ts";
 
 /** A device with one file that counts closes. */
 class CountingDev extends Dev {

@@ -1,7 +1,7 @@
 /**
  * Ctl files: one command a write, in words; a table says which verbs there are and how many arguments each takes.
  *
- * Path: a device's write of its ctl file → ctl → the verb's `run`.
+ * Path: netif_ctl, conv_ctl → ctl → error.
  *
  * White space separates words. Inside single quotes everything is itself, and a doubled quote is one quote; quotes may
  * begin and end inside a word (Plan 9's tokenize). A newline may end the command; NULs after it are dropped, for

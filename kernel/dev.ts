@@ -1,7 +1,7 @@
 /**
  * Dev: a row of the device table. Every device is a file tree that answers these operations.
  *
- * Path: syscall, namespace → dev → the device's own files.
+ * Path: file_calls, kernel → dev → chan.
  *
  * Nothing here sleeps. An operation that would have to wait answers with the {@link Rendez} to wait at and has changed
  * nothing; the system-call layer calls it again after a wakeup. What a user did wrong is thrown as a KernelError.
@@ -13,15 +13,13 @@
  */
 
 import { Block, BLOCK_MAX, type BlockPool } from "./block.ts";
-import { type Chan, type Dir, DirMode, EVE, Open, QidType } from "./chan.ts";
+import type { Chan, Files, Walked } from "./chan.ts";
 import { KernelError } from "./error.ts";
-import type { FdTap } from "./fd_tap.ts";
+import type { FdTap, TapCommand } from "./fd_tap.ts";
+import { CHAN_FLAGS, type Dir, DirMode, EVE, Open, QidType } from "./qid.ts";
 import type { Random } from "./random.ts";
-import { Rendez } from "./rendez.ts";
+import { type OrWait, Rendez } from "./rendez.ts";
 import type { Clock } from "./time.ts";
-
-/** A value now, or where to wait for one. */
-export type OrWait<T> = T | Rendez;
 
 /** What the kernel lends to its devices. */
 export interface DevEnv {
@@ -35,17 +33,6 @@ export interface DevEnv {
   open(path: string, flags: number): Chan;
 }
 
-/** How far a walk came: all names found if `chan` is there. */
-export interface Walked {
-  /** How many of the names were found. */
-  readonly found: number;
-  /** Where the last name led; null if one was not found. */
-  readonly chan: Chan | null;
-}
-
-/** What `tapfd` is to do. */
-export type TapCommand = "add" | "remove" | "modify";
-
 /** Operations of `chanCtl`; numbers are fcntl's. */
 export const ChanCtl = { SetFlags: 1000, Sync: 1001, Debug: 1002 } as const;
 
@@ -53,7 +40,7 @@ const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 
 /** A device. */
-export abstract class Dev {
+export abstract class Dev implements Files {
   /** Its name after `#`. */
   abstract readonly name: string;
   /** Where {@link bread} reads to, before it knows how much there is. */
@@ -174,7 +161,7 @@ export abstract class Dev {
   /** Marks `chan` open with `flags`. */
   protected markOpen(chan: Chan, flags: number): Chan {
     chan.mode = flags & Open.AccessMask;
-    chan.flags = flags & (Open.CloseOnExec | Open.RemoveOnClose | Open.Append | Open.NonBlock | Open.Path);
+    chan.flags = flags & CHAN_FLAGS;
     chan.opened = true;
     chan.offset = 0;
     return chan;

@@ -1,10 +1,11 @@
 import { assertEquals, assertNotStrictEquals, assertStrictEquals } from "@std/assert";
 import { now, readText, refusal, refusalCode, testEnv, walkTo, watch, writeText } from "../tests/kit/dev.ts";
 import { Block } from "./block.ts";
-import { Chan, type Dir, DirMode, EVE, Open, QidType } from "./chan.ts";
-import { ChanCtl, Dev, makeDir, type OrWait, readBytes, textOf } from "./dev.ts";
-import { Rendez } from "./rendez.ts";
+import { Chan } from "./chan.ts";
+import { ChanCtl, Dev, makeDir, readBytes, textOf } from "./dev.ts";
 import { TapEvent } from "./fd_tap.ts";
+import { type Dir, DirMode, EVE, Open, QidType } from "./qid.ts";
+import { type OrWait, Rendez } from "./rendez.ts";
 
 /** A device of two levels: `a/`, which holds `deep`, and the file `text`. */
 class TestDev extends Dev {

@@ -1,7 +1,7 @@
 /**
  * Dialling: the helper library over `/net` (Akaros iplib): dial strings, and the dance of clone, ctl and data.
  *
- * Path: user program → dial → system calls on /net/proto/*.
+ * Path: user program, proc → dial → sys.
  *
  * A dial string is `[netdir/]proto!host!service`. If the directory has a connection server `cs`, it translates; if not,
  * `proto` is the directory and the rest is written to ctl as it is.
@@ -9,12 +9,28 @@
  * @module
  */
 
-import { Open } from "./chan.ts";
 import { KernelError } from "./error.ts";
-import type { Proc } from "./proc.ts";
+import { Open } from "./qid.ts";
+import type { Sys } from "./sys.ts";
 
 /** Directory of the network's files unless the dial string names another. */
 export const NET_DIR = "/net";
+
+/** What a process must be able to do to dial; `Proc` is one. */
+export interface Dialler {
+  /** The calls that never sleep. */
+  readonly sys: Sys;
+  /** Opens a file. */
+  open(path: string, flags?: number): Promise<number>;
+  /** Reads some bytes. */
+  read(fd: number, buf: Uint8Array): Promise<number>;
+  /** Writes, and waits for what that began. */
+  write(fd: number, bytes: Uint8Array | string): Promise<number>;
+  /** Reads a text file. */
+  readText(path: string): Promise<string>;
+  /** Makes one call of several. */
+  compound<T>(work: () => Promise<T>): Promise<T>;
+}
 
 /** Options of dial, announce and bypass. */
 export interface DialOptions {
@@ -70,50 +86,52 @@ export function netMkAddr(address: string, defaultNet: string, defaultService: s
 }
 
 /** Connects; returns when the other side has answered, if the protocol knows such a thing. */
-export async function dial(proc: Proc, address: string, options: DialOptions = {}): Promise<Conversation> {
+export async function dial(proc: Dialler, address: string, options: DialOptions = {}): Promise<Conversation> {
   const { netDir, proto, rest } = await translate(proc, address);
   const local = options.local === undefined ? "" : ` ${options.local}`;
   return await converse(proc, `${netDir}/${proto}`, `connect ${rest}${local}`, options);
 }
 
 /** Announces a local end. */
-export async function announce(proc: Proc, address: string, options: DialOptions = {}): Promise<Conversation> {
+export async function announce(proc: Dialler, address: string, options: DialOptions = {}): Promise<Conversation> {
   const { netDir, proto, rest } = parseDialString(address);
   return await converse(proc, `${netDir}/${proto}`, `announce ${rest}`, options);
 }
 
 /** Claims a local end for whole IP packets. */
-export async function bypass(proc: Proc, address: string, options: DialOptions = {}): Promise<Conversation> {
+export async function bypass(proc: Dialler, address: string, options: DialOptions = {}): Promise<Conversation> {
   const { netDir, proto, rest } = parseDialString(address);
   return await converse(proc, `${netDir}/${proto}`, `bypass ${rest}`, options);
 }
 
 /** Waits for a call on an announced conversation and takes it. */
-export async function listen(proc: Proc, conv: Conversation, options: DialOptions = {}): Promise<Conversation> {
-  const ctl = await proc.open(`${conv.dir}/listen`, Open.ReadWrite | (options.flags ?? 0) & Open.NonBlock);
-  return await opened(proc, conv.dir.slice(0, conv.dir.lastIndexOf("/")), ctl, options.ctl ?? [], options);
+export function listen(proc: Dialler, conv: Conversation, options: DialOptions = {}): Promise<Conversation> {
+  return proc.compound(async () => {
+    const ctl = await proc.open(`${conv.dir}/listen`, Open.ReadWrite | (options.flags ?? 0) & Open.NonBlock);
+    return await opened(proc, conv.dir.slice(0, conv.dir.lastIndexOf("/")), ctl, options.ctl ?? [], options);
+  });
 }
 
 /** Closes both descriptors. */
-export function hangUp(proc: Proc, conv: Conversation): void {
+export function hangUp(proc: Dialler, conv: Conversation): void {
   proc.sys.close(conv.data);
   proc.sys.close(conv.ctl);
 }
 
 /** The port after the last `!` of a conversation's `local` or `remote` file. */
-export async function getPort(proc: Proc, dir: string, end: "local" | "remote"): Promise<number> {
+export async function getPort(proc: Dialler, dir: string, end: "local" | "remote"): Promise<number> {
   const text = await proc.readText(`${dir}/${end}`);
   return parseInt(text.slice(text.lastIndexOf("!") + 1), 10);
 }
 
-async function converse(proc: Proc, protoDir: string, command: string, options: DialOptions): Promise<Conversation> {
+async function converse(proc: Dialler, protoDir: string, command: string, options: DialOptions): Promise<Conversation> {
   const ctl = await proc.open(`${protoDir}/clone`, Open.ReadWrite);
   return await opened(proc, protoDir, ctl, [...options.setup ?? [], command, ...options.ctl ?? []], options);
 }
 
 /** Learns the number behind a ctl descriptor, writes `commands` to it, and opens its data file. */
 async function opened(
-  proc: Proc,
+  proc: Dialler,
   protoDir: string,
   ctl: number,
   commands: readonly string[],
@@ -133,7 +151,7 @@ async function opened(
 }
 
 /** Asks `cs`, if there is one; numbers need no translation. */
-async function translate(proc: Proc, address: string): Promise<DialString> {
+async function translate(proc: Dialler, address: string): Promise<DialString> {
   const parsed = parseDialString(address);
   const isNumeric = /^[0-9a-fA-F:.*]+(!\d+)?(!r)?$/.test(parsed.rest);
   if (isNumeric) return parsed;

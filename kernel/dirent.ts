@@ -1,7 +1,7 @@
 /**
  * Reading a directory: one record of fixed size per read, as Akaros' kdirent; unions are read one member after another.
  *
- * Path: file_calls.read → dirent → dev.list.
+ * Path: file_calls → dirent → chan.
  *
  * ```
  *   0 inode u64 · 8 offset i64 · 16 record length u16 · 18 name, NUL-terminated, 256 bytes      (little-endian)
@@ -10,8 +10,9 @@
  * @module
  */
 
-import type { Chan, Dir } from "./chan.ts";
+import type { Chan } from "./chan.ts";
 import { KernelError } from "./error.ts";
+import type { Dir } from "./qid.ts";
 
 /** Bytes of one record. */
 export const DIRENT_LEN = 274;

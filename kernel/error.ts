@@ -1,7 +1,7 @@
 /**
  * What a user's mistake becomes: an errno and a text, thrown where it is found and caught at the system-call edge.
  *
- * Path: every device and kernel file → error → syscall (which turns it into errno and errstr).
+ * Path: everywhere → error → user program.
  *
  * Numbers 1 to 131 are Linux'; those from 132 are Akaros' own (its `errno.h`), of which EFAIL is the refusal of a
  * device that has nothing more precise to say: its text says what was wrong.

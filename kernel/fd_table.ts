@@ -1,7 +1,7 @@
 /**
  * The descriptors of a process: lowest free number first; flags of the descriptor apart from those of its chan.
  *
- * Path: syscall → fd_table → chan.
+ * Path: proc_state → fd_table → chan.
  *
  * @module
  */

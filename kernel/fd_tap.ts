@@ -1,7 +1,7 @@
 /**
  * FD taps: interest in a descriptor, and the event queue where what happened lands (Akaros `fdtap`).
  *
- * Path: queue, conv → TapList → FdTap → EventQueue → user program.
+ * Path: tap_calls, queue → fd_tap → user program.
  *
  * Taps are edge-triggered: after an event, read or write until EAGAIN. Beyond Akaros: ids are 32 bits wide and more,
  * the filter can be modified in place, RDHUP is known, and adding a tap tells the level that it finds.
@@ -9,7 +9,6 @@
  * @module
  */
 
-import type { TapCommand } from "./dev.ts";
 import { KernelError } from "./error.ts";
 import { Rendez } from "./rendez.ts";
 
@@ -27,6 +26,9 @@ export const TapEvent = {
   Hangup: 0x200,
   RdHup: 0x400,
 } as const;
+
+/** What `tapfd` is to do. */
+export type TapCommand = "add" | "remove" | "modify";
 
 /** One event: whose tap it was, what happened, and the tap's own data. */
 export interface Event {
@@ -127,7 +129,7 @@ export class TapList {
     return this.#taps?.length ?? 0;
   }
 
-  /** Does what `tapfd` was told, see there; the file can fire the bits `supported`. */
+  /** Carries out `command`; the file can fire the bits `supported`. */
   apply(tap: FdTap, command: TapCommand, supported: number): void {
     if (command === "remove") this.remove(tap);
     else if (command === "add") this.add(tap, supported);

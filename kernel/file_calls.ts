@@ -1,7 +1,7 @@
 /**
  * What the system calls on files do: one implementation, which neither sleeps nor allocates a promise.
  *
- * Path: sys, proc → file_calls → fd_table, namespace → dev.
+ * Path: sys, proc → file_calls → proc_state (its descriptors and names), dev.
  *
  * A call that would sleep answers the Rendez to wait at, having changed nothing; both faces call the same function
  * again.
@@ -10,16 +10,17 @@
  */
 
 import { Block } from "./block.ts";
-import { type Chan, CHAN_FLAGS, type Dir, Open } from "./chan.ts";
-import { type OrWait, permits } from "./dev.ts";
-import { KernelError } from "./error.ts";
-import type { Proc } from "./proc.ts";
-import { Rendez } from "./rendez.ts";
-import { AT_CWD, Fcntl, Seek } from "./syscall_table.ts";
+import type { Chan } from "./chan.ts";
+import { ChanCtl, permits } from "./dev.ts";
 import { direntRead } from "./dirent.ts";
+import { KernelError } from "./error.ts";
+import type { ProcState } from "./proc_state.ts";
+import { CHAN_FLAGS, type Dir, DirMode, Open } from "./qid.ts";
+import { type OrWait, Rendez } from "./rendez.ts";
+import { AT_CWD, Fcntl, Seek } from "./syscall_table.ts";
 
 /** A chan of `proc` open for `access` (a bit of {@link Open}); EBADF otherwise. */
-export function chanFor(proc: Proc, fd: number, access: number): Chan {
+export function chanFor(proc: ProcState, fd: number, access: number): Chan {
   const { chan } = proc.fds.get(fd);
   if ((chan.mode & access) === 0) {
     throw new KernelError("EBADF", `Descriptor ${fd} is not open for ${access === Open.Read ? "reading" : "writing"}`);
@@ -28,8 +29,9 @@ export function chanFor(proc: Proc, fd: number, access: number): Chan {
 }
 
 /** Call 102. Answers the lowest free descriptor. */
-export function openat(proc: Proc, from: number, path: string, flags: number, mode: number): OrWait<number> {
+export function openat(proc: ProcState, from: number, path: string, flags: number, mode: number): OrWait<number> {
   checkOpenFlags(flags);
+  if (proc.hasEnded) throw new KernelError("EINTR", `Cannot open "${path}": process ${proc.pid} has ended`);
   const chan = openOrCreate(proc, directoryOf(proc, from), path, flags, mode);
   if (chan instanceof Rendez) return chan;
   try {
@@ -50,14 +52,14 @@ function checkOpenFlags(flags: number): void {
 }
 
 /** The directory that relative names start from; null: the working directory. */
-function directoryOf(proc: Proc, from: number): Chan | null {
+function directoryOf(proc: ProcState, from: number): Chan | null {
   if (from === AT_CWD) return null;
   const { chan } = proc.fds.get(from);
   if ((chan.flags & Open.Path) === 0) throw new KernelError("EINVAL", `Descriptor ${from} is not open with O_PATH`);
   return chan;
 }
 
-function openOrCreate(proc: Proc, base: Chan | null, path: string, flags: number, mode: number): OrWait<Chan> {
+function openOrCreate(proc: ProcState, base: Chan | null, path: string, flags: number, mode: number): OrWait<Chan> {
   const cwd = base?.path ?? proc.cwd;
   const chan = walkFrom(proc, base, path, flags);
   if (chan === null) {
@@ -72,7 +74,7 @@ function openOrCreate(proc: Proc, base: Chan | null, path: string, flags: number
 }
 
 /** The file, or null if it is to be created. */
-function walkFrom(proc: Proc, base: Chan | null, path: string, flags: number): Chan | null {
+function walkFrom(proc: ProcState, base: Chan | null, path: string, flags: number): Chan | null {
   try {
     const isBelow = base !== null && base.path.startsWith("#") && !path.startsWith("/") && !path.startsWith("#");
     if (isBelow) return walkInDevice(base, path);
@@ -84,7 +86,7 @@ function walkFrom(proc: Proc, base: Chan | null, path: string, flags: number): C
   }
 }
 
-/** A name below a descriptor: never by attaching anew, since #pipe makes a new pipe at every attach. */
+/** A name below a descriptor: never by attaching again, since #pipe makes a new pipe at every attach. */
 function walkInDevice(base: Chan, path: string): Chan {
   const names = path.split("/").filter((name) => name !== "" && name !== ".");
   const walked = base.dev.walk(base, names);
@@ -94,8 +96,9 @@ function walkInDevice(base: Chan, path: string): Chan {
   return walked.chan;
 }
 
-/** Call 103. */
-export function close(proc: Proc, fd: number): void {
+/** Call 103. Of a process that has ended, nothing is left to close: its cleanup code may come late. */
+export function close(proc: ProcState, fd: number): void {
+  if (proc.hasEnded && !proc.fds.has(fd)) return;
   const entry = proc.fds.remove(fd);
   proc.abortSleepers(fd, () => new KernelError("EBADF", `Descriptor ${fd} was closed`));
   if (entry.tap !== null) entry.chan.dev.tapfd(entry.chan, entry.tap, "remove");
@@ -103,7 +106,7 @@ export function close(proc: Proc, fd: number): void {
 }
 
 /** Call 100. Of a directory: one record of fixed size. */
-export function read(proc: Proc, fd: number, buf: Uint8Array): OrWait<number> {
+export function read(proc: ProcState, fd: number, buf: Uint8Array): OrWait<number> {
   const chan = chanFor(proc, fd, Open.Read);
   if (chan.isDir) return direntRead(chan, buf);
   const count = chan.dev.read(chan, buf, chan.offset);
@@ -112,7 +115,7 @@ export function read(proc: Proc, fd: number, buf: Uint8Array): OrWait<number> {
 }
 
 /** Call 101. */
-export function write(proc: Proc, fd: number, bytes: Uint8Array): OrWait<number> {
+export function write(proc: ProcState, fd: number, bytes: Uint8Array): OrWait<number> {
   const chan = chanFor(proc, fd, Open.Write);
   if (chan.isDir) throw new KernelError("EISDIR", `Cannot write "${chan.path}": it is a directory`);
   if ((chan.flags & Open.Append) !== 0) chan.offset = chan.dev.stat(chan).length;
@@ -122,7 +125,7 @@ export function write(proc: Proc, fd: number, bytes: Uint8Array): OrWait<number>
 }
 
 /** The chan to read blocks of at most `max` bytes from. EISDIR: a directory has none; EINVAL: `max` is no length. */
-function blockSource(proc: Proc, fd: number, max: number): Chan {
+function blockSource(proc: ProcState, fd: number, max: number): Chan {
   const chan = chanFor(proc, fd, Open.Read);
   if (chan.isDir) throw new KernelError("EISDIR", `Cannot read a block of "${chan.path}": it is a directory`);
   if (max !== Infinity && (max < 0 || !Number.isInteger(max))) {
@@ -132,13 +135,13 @@ function blockSource(proc: Proc, fd: number, max: number): Chan {
 }
 
 /** Call 127: exactly one block; null at the end. */
-export function blockread(proc: Proc, fd: number, max: number): OrWait<Block | null> {
+export function blockread(proc: ProcState, fd: number, max: number): OrWait<Block | null> {
   const chan = blockSource(proc, fd, max);
   return chan.dev.bread(chan, max);
 }
 
-/** Call 128: all or nothing; answers the block's length. A Uint8Array is copied, a Block is given away. */
-export function blockwrite(proc: Proc, fd: number, data: Block | Uint8Array): OrWait<number> {
+/** Call 128: all or nothing; answers the block's length. A Uint8Array is copied, a Block taken over. */
+export function blockwrite(proc: ProcState, fd: number, data: Block | Uint8Array): OrWait<number> {
   const chan = chanFor(proc, fd, Open.Write);
   if (data instanceof Block) return chan.dev.bwrite(chan, data);
   const block = proc.kernel.blocks.from(data);
@@ -153,7 +156,7 @@ export function blockwrite(proc: Proc, fd: number, data: Block | Uint8Array): Or
 }
 
 /** Call 129: one to `count` blocks; null at the end. */
-export function blockreadv(proc: Proc, fd: number, count: number, max: number): OrWait<Block[] | null> {
+export function blockreadv(proc: ProcState, fd: number, count: number, max: number): OrWait<Block[] | null> {
   const chan = blockSource(proc, fd, max);
   if (!(count >= 1)) throw new KernelError("EINVAL", `Cannot read ${count} blocks`);
   const first = chan.dev.bread(chan, max);
@@ -173,7 +176,7 @@ export function blockreadv(proc: Proc, fd: number, count: number, max: number): 
 }
 
 /** Call 130: how many blocks were taken, each whole; an error only if it met the first. */
-export function blockwritev(proc: Proc, fd: number, blocks: readonly (Block | Uint8Array)[]): OrWait<number> {
+export function blockwritev(proc: ProcState, fd: number, blocks: readonly (Block | Uint8Array)[]): OrWait<number> {
   let taken = 0;
   for (const block of blocks) {
     try {
@@ -189,19 +192,19 @@ export function blockwritev(proc: Proc, fd: number, blocks: readonly (Block | Ui
 }
 
 /** Call 104. */
-export function fstat(proc: Proc, fd: number): Dir {
+export function fstat(proc: ProcState, fd: number): Dir {
   const { chan } = proc.fds.get(fd);
   return chan.dev.stat(chan);
 }
 
 /** Calls 105 and 106: no device here has symbolic links, so they are one. */
-export function stat(proc: Proc, path: string): Dir {
+export function stat(proc: ProcState, path: string): Dir {
   const chan = proc.ns.walk(path, proc.cwd, proc.user);
   return chan.dev.stat(chan);
 }
 
 /** Call 107. */
-export function fcntl(proc: Proc, fd: number, command: number, arg: number): number {
+export function fcntl(proc: ProcState, fd: number, command: number, arg: number): number {
   const entry = proc.fds.get(fd);
   const { chan } = entry;
   switch (command) {
@@ -223,7 +226,7 @@ export function fcntl(proc: Proc, fd: number, command: number, arg: number): num
     case Fcntl.Sync:
       return 0;
   }
-  if (command >= Fcntl.ChanCtl) return chan.dev.chanCtl(chan, command, arg);
+  if (command >= ChanCtl.SetFlags) return chan.dev.chanCtl(chan, command, arg);
   throw new KernelError("EINVAL", `Cannot fcntl descriptor ${fd}: no command ${command}`);
 }
 
@@ -234,13 +237,13 @@ function setFlags(chan: Chan, flags: number): number {
   if (((wanted ^ chan.flags) & fixed) !== 0) {
     throw new KernelError("EINVAL", `Cannot change CLOEXEC, REMCLO or PATH of the open file "${chan.path}"`);
   }
-  chan.dev.chanCtl(chan, Fcntl.ChanCtl, wanted);
+  chan.dev.chanCtl(chan, ChanCtl.SetFlags, wanted);
   chan.flags = wanted;
   return 0;
 }
 
 /** Call 111: answers the new offset. */
-export function llseek(proc: Proc, fd: number, offset: number, whence: number): number {
+export function llseek(proc: ProcState, fd: number, offset: number, whence: number): number {
   const { chan } = proc.fds.get(fd);
   const base = whence === Seek.Set ? 0 : whence === Seek.Current ? chan.offset : chan.dev.stat(chan).length;
   const to = base + offset;
@@ -250,50 +253,49 @@ export function llseek(proc: Proc, fd: number, offset: number, whence: number): 
 }
 
 /** Calls 113 and 119: one operation. */
-export function unlink(proc: Proc, path: string): void {
+export function unlink(proc: ProcState, path: string): void {
   const chan = proc.ns.walk(path, proc.cwd, proc.user);
   chan.dev.remove(chan, proc.user);
 }
 
 /** Call 123. */
-export function rename(proc: Proc, path: string, to: string): void {
+export function rename(proc: ProcState, path: string, to: string): void {
   const chan = proc.ns.walk(path, proc.cwd, proc.user);
   const target = proc.ns.absolute(to, proc.cwd);
   chan.dev.rename(chan, target.slice(target.lastIndexOf("/") + 1), proc.user);
 }
 
 /** Call 118. */
-export function mkdir(proc: Proc, path: string, mode: number): void {
+export function mkdir(proc: ProcState, path: string, mode: number): void {
   if (walkFrom(proc, null, path, Open.Create) !== null) {
     throw new KernelError("EEXIST", `Cannot create "${path}": it exists`);
   }
   const { dir, name } = proc.ns.createIn(path, proc.cwd, proc.user);
-  const DMDIR = 0x80000000;
-  dir.dev.create(dir, name, Open.Read, (DMDIR | (mode & ~proc.umask)) >>> 0, proc.user).release();
+  dir.dev.create(dir, name, Open.Read, (DirMode.Dir | (mode & ~proc.umask)) >>> 0, proc.user).release();
 }
 
 /** Call 108: ENOENT or EACCES, or nothing. `mode`: 4 read, 2 write, 1 execute. */
-export function access(proc: Proc, path: string, mode: number): void {
+export function access(proc: ProcState, path: string, mode: number): void {
   if (!permits(stat(proc, path), proc.user, mode)) {
     throw new KernelError("EACCES", `${proc.user} may not access "${path}"`);
   }
 }
 
 /** Call 116 and 124: names of `proc` start from there. */
-export function chdir(proc: Proc, path: string): void {
+export function chdir(proc: ProcState, path: string): void {
   const chan = proc.ns.walk(path, proc.cwd, proc.user);
   if (!chan.isDir) throw new KernelError("ENOTDIR", `Cannot change to "${path}": not a directory`);
   proc.cwd = proc.ns.absolute(path, proc.cwd);
 }
 
 /** Call 145: answers the mount id. */
-export function nbind(proc: Proc, source: string, onto: string, flags: number): number {
+export function nbind(proc: ProcState, source: string, onto: string, flags: number): number {
   const { ns, cwd, user } = proc;
   return ns.bind(ns.walk(source, cwd, user), ns.mountTarget(onto, cwd, user), flags);
 }
 
 /** Call 147: with a source, that one; without, all. */
-export function nunmount(proc: Proc, source: string | null, onto: string): void {
+export function nunmount(proc: ProcState, source: string | null, onto: string): void {
   const { ns, cwd, user } = proc;
   ns.unmount(source === null ? null : ns.walk(source, cwd, user), ns.mountTarget(onto, cwd, user));
 }

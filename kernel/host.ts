@@ -34,11 +34,11 @@ export interface Port {
   /** Whether the other end is there. */
   readonly link: boolean;
   /**
-   * Takes a block (given away) and sends it. False: it could not be sent now and is gone; the caller counts it.
+   * Takes over a block and sends it. False: it could not be sent now and was freed; the caller counts it.
    * Never throws for what is in the block.
    */
   transmit(block: Block): boolean;
-  /** Called by the port with each received block (given away). Set by whoever uses the port. */
+  /** Called by the port with each received block, which it hands over. The user of the port sets it. */
   receive: ((block: Block) => void) | null;
   /** Closes the port; nothing is received after it. */
   close(): void;

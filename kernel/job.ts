@@ -1,9 +1,9 @@
 /**
  * Jobs: work that must wait its turn, so that no layer calls itself through another and no step needs to await.
  *
- * Path: loopback_medium, netif, cable → job → what they do next.
+ * Path: time, loopback_queue, cable → job.
  *
- * A Job is made once, by who owns the work, and waked as often as there is some: waking one that already waits is free.
+ * The owner of the work makes a Job once and wakes it whenever there is some: waking one that already waits is free.
  *
  * @module
  */
@@ -17,7 +17,7 @@ export class Job {
   #queue: JobQueue;
   #work: () => void;
 
-  /** A job of `queue`; `work` runs once for each time that it was waked. */
+  /** A job of `queue`; `work` runs once for each time that it was woken. */
   constructor(queue: JobQueue, work: () => void) {
     this.#queue = queue;
     this.#work = work;
@@ -37,7 +37,7 @@ export class Job {
   }
 }
 
-/** Jobs in the order in which they were waked. */
+/** Jobs in the order in which they were woken. */
 export class JobQueue {
   #waiting: Job[] = [];
   #running = false;

@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { Job, JobQueue, JOBS_PER_RUN_MAX } from "./job.ts";
 
-Deno.test("JobQueue.run() does jobs in the order in which they were waked", () => {
+Deno.test("JobQueue.run() does jobs in the order in which they were woken", () => {
   const queue = new JobQueue();
   const done: string[] = [];
   const a = new Job(queue, () => done.push("a"));

@@ -1,17 +1,19 @@
 /**
  * Kernel: one machine: its devices, processes and namespace over a clock. Many live side by side; nothing is global.
  *
- * Path: mod.ts, tools, tests → kernel → everything.
+ * Path: boot → kernel → proc, namespace, dev.
  *
  * @module
  */
 
 import { BlockPool } from "./block.ts";
-import { type Chan, EVE } from "./chan.ts";
+import type { Chan } from "./chan.ts";
 import type { Dev, DevEnv } from "./dev.ts";
 import { KernelError } from "./error.ts";
 import { Namespace } from "./namespace.ts";
-import { Proc, type ProcOptions } from "./proc.ts";
+import { Proc } from "./proc.ts";
+import type { ProcKernel, ProcOptions } from "./proc_state.ts";
+import { EVE } from "./qid.ts";
 import type { Random } from "./random.ts";
 import { Rendez } from "./rendez.ts";
 import type { Clock } from "./time.ts";
@@ -33,7 +35,7 @@ export interface KernelOptions {
 }
 
 /** One kernel. */
-export class Kernel implements DevEnv {
+export class Kernel implements DevEnv, ProcKernel {
   /** Time, timers and jobs. */
   readonly clock: Clock;
   /** Whatever is random. */
@@ -89,8 +91,8 @@ export class Kernel implements DevEnv {
     const { parent } = options;
     const user = options.user ?? parent?.user ?? EVE;
     const trace = options.trace ?? this.trace;
-    const how = trace === null ? { user } : { user, trace };
-    const proc = new Proc(this, ++this.#lastPid, name, parent?.ns ?? this.namespace, how);
+    const ns = parent?.ns ?? this.namespace;
+    const proc = new Proc({ kernel: this, pid: ++this.#lastPid, name, ns, user, ...trace === null ? {} : { trace } });
     if (parent !== undefined) {
       proc.cwd = parent.cwd;
       proc.umask = parent.umask;

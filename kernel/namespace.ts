@@ -1,7 +1,7 @@
 /**
  * Namespace: names to chans; binds, unions and mounts. Children of a process share its namespace (Plan 9's Pgrp).
  *
- * Path: syscall → namespace → dev.walk.
+ * Path: proc_state, kernel → namespace → chan.
  *
  * A name is `/…` (from the root), `#device.spec/…` (a device's own tree; such a path never crosses a mount point), or
  * relative to the working directory. `.` and `..` of the first two kinds are resolved in the text, so that `..`

@@ -1,10 +1,10 @@
 /** Names, binds and unions. */
 
 import { assertEquals, assertThrows } from "@std/assert";
-import { Open } from "./chan.ts";
+import { testKernel } from "../tests/kit/test_kernel.ts";
 import { KernelError } from "./error.ts";
 import { Mount } from "./namespace.ts";
-import { testKernel } from "../tests/kit/test_kernel.ts";
+import { Open } from "./qid.ts";
 
 const bytes = (s: string) => new TextEncoder().encode(s);
 

@@ -1,7 +1,7 @@
 /**
- * Proc: a process: its descriptors, its namespace, and the system calls that may sleep.
+ * Proc: a process with its system calls that may sleep; {@link ProcState} is the rest of it.
  *
- * Path: user program → proc → file_calls → dev; what it must wait for is a Rendez.
+ * Path: user program → proc → file_calls → dev; proc → rendez (what a call must wait for), dial.
  *
  * Each call is `await`ed and sleeps until it can be done, unless the descriptor is O_NONBLOCK: then EAGAIN is thrown.
  * The same calls without sleeping are in {@link Proc.sys}.
@@ -10,60 +10,37 @@
  */
 
 import type { Block } from "./block.ts";
-import { Open } from "./chan.ts";
-import type { OrWait } from "./dev.ts";
 import { announce, bypass, type Conversation, dial, type DialOptions } from "./dial.ts";
 import { KernelError } from "./error.ts";
-import { FdTable } from "./fd_table.ts";
 import * as calls from "./file_calls.ts";
-import type { Kernel } from "./kernel.ts";
-import type { Namespace } from "./namespace.ts";
-import { Rendez, type Sleeper } from "./rendez.ts";
+import { ProcState, type SleepingCall } from "./proc_state.ts";
+import { Open } from "./qid.ts";
+import { type OrWait, Rendez } from "./rendez.ts";
 import { BLOCKREAD_MAX, Sys } from "./sys.ts";
 import { AT_CWD, Syscall } from "./syscall_table.ts";
-import { traceLine, type TraceSink } from "./trace.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** How a process is made. */
-export interface ProcOptions {
-  /** Default `eve`. */
-  user?: string;
-  /** Takes a line for every system call. */
-  trace?: TraceSink;
+/** A call of the awaiting face that is under way. */
+interface PendingCall<T> extends SleepingCall {
+  readonly call: number;
+  readonly args: readonly unknown[];
+  readonly isNonBlock: () => boolean;
+  /** One attempt. */
+  readonly work: () => OrWait<T>;
+  /** Whether it writes a trace line of its own. */
+  readonly traced: boolean;
+  /** The result all the same if the wait is interrupted, such as a count of bytes that were taken; null: none. */
+  readonly interrupted?: () => T | null;
 }
 
 /** One process. */
-export class Proc {
+export class Proc extends ProcState {
   /** The calls that never sleep. */
-  readonly sys: Sys;
-  /** Its descriptors. */
-  readonly fds: FdTable = new FdTable();
-  /** Whose it is. */
-  readonly user: string;
-  /** Absolute text of the working directory. */
-  cwd = "/";
-  /** Permission bits that new files do not get. */
-  umask = 0o002;
-  /** Takes a line for every system call; null: none. */
-  trace: TraceSink | null;
-  /** What stopped the last tap_fds after its first request, or null. */
-  lastError: KernelError | null = null;
-  #sleepers: Map<Sleeper, number> = new Map();
-
-  /** For {@link Kernel.spawn}. */
-  constructor(
-    readonly kernel: Kernel,
-    readonly pid: number,
-    readonly name: string,
-    readonly ns: Namespace,
-    options: ProcOptions = {},
-  ) {
-    this.user = options.user ?? "eve";
-    this.trace = options.trace ?? null;
-    this.sys = new Sys(this);
-  }
+  readonly sys: Sys = new Sys(this);
+  /** What {@link compound} has under way. */
+  #compounds: Set<{ done: Promise<unknown> | null }> = new Set();
 
   /** Call 102 with the working directory: the lowest free descriptor. */
   open(path: string, flags: number = Open.Read, mode = 0o660): Promise<number> {
@@ -73,8 +50,9 @@ export class Proc {
   /** Call 102. EAGAIN where O_NONBLOCK would have to sleep (`listen` without a call). */
   openat(from: number, path: string, flags: number = Open.Read, mode = 0o660): Promise<number> {
     const isNonBlock = () => (flags & Open.NonBlock) !== 0;
+    const args = [from, path, flags, mode];
     const work = () => calls.openat(this, from, path, flags, mode);
-    return this.#sleep(Syscall.openat, [from, path, flags, mode], -1, isNonBlock, work);
+    return this.#start({ call: Syscall.openat, args, fd: -1, isNonBlock, work, traced: true, done: null });
   }
 
   /** Call 103. Calls that sleep on it end with EBADF. */
@@ -89,19 +67,24 @@ export class Proc {
   }
 
   /** Call 101: how many bytes; sleeps while there is no room, and after a `connect` until it is made. */
-  async write(fd: number, bytes: Uint8Array | string): Promise<number> {
+  write(fd: number, bytes: Uint8Array | string): Promise<number> {
     const data = typeof bytes === "string" ? encoder.encode(bytes) : bytes;
-    const count = await this.#onFd(Syscall.write, [fd, bytes], fd, () => calls.write(this, fd, data));
-    try {
-      await this.#onFd(Syscall.write, [fd, bytes], fd, () => {
-        const { chan } = this.fds.get(fd);
-        return chan.dev.settle(chan, chan.nonBlock) ?? 0;
-      }, false);
-    } catch (error) {
-      // Every byte was taken: who is interrupted in the wait that follows is told so.
-      if (!(error instanceof KernelError) || (error.code !== "EINTR" && error.code !== "EBADF")) throw error;
-    }
-    return count;
+    const args = [fd, bytes];
+    let taken: number | null = null;
+    const work = () => {
+      if (taken === null) {
+        const count = calls.write(this, fd, data);
+        if (count instanceof Rendez) return count;
+        this.kernel.clock.jobs.run();
+        this.traceCall(Syscall.write, args, count);
+        taken = count;
+      }
+      const { chan } = this.fds.get(fd);
+      return chan.dev.settle(chan, chan.nonBlock) ?? taken;
+    };
+    const isNonBlock = () => this.fds.get(fd).chan.nonBlock;
+    const interrupted = () => taken;
+    return this.#start({ call: Syscall.write, args, fd, isNonBlock, work, traced: false, interrupted, done: null });
   }
 
   /** Call 127: exactly one block, or null at the end. EMSGSIZE: longer than `max`, stays queued. */
@@ -109,7 +92,7 @@ export class Proc {
     return this.#onFd(Syscall.blockread, [fd, max], fd, () => calls.blockread(this, fd, max));
   }
 
-  /** Call 128: all of it, as one message; answers its length. A Block is given away. */
+  /** Call 128: all of it, as one message; answers its length. A Block is the device's from now on. */
   blockwrite(fd: number, data: Block | Uint8Array): Promise<number> {
     return this.#onFd(Syscall.blockwrite, [fd, data], fd, () => calls.blockwrite(this, fd, data));
   }
@@ -126,10 +109,13 @@ export class Proc {
 
   /** The blocks of `fd`, one after another, until its end, until it is closed, or until the process ends. */
   async *blocks(fd: number): AsyncGenerator<Block, void, void> {
-    while (this.fds.has(fd)) {
+    if (!this.fds.has(fd)) return;
+    const { chan } = this.fds.get(fd);
+    const isOpen = () => this.fds.has(fd) && this.fds.get(fd).chan === chan;
+    while (isOpen()) {
       const block = await this.blockread(fd).catch((error) => {
-        // Closed while we slept; an abort alone is told.
-        if (error instanceof KernelError && !this.fds.has(fd)) return null;
+        // The descriptor was closed while the call slept. An abort leaves it open, and is thrown.
+        if (error instanceof KernelError && !isOpen()) return null;
         throw error;
       });
       if (block === null) return;
@@ -138,13 +124,8 @@ export class Proc {
   }
 
   /** Opens `path`, reads it to the end, closes it: for text files. */
-  async readText(path: string): Promise<string> {
-    const fd = await this.open(path, Open.Read);
-    try {
-      return decoder.decode(await this.#readAll(fd));
-    } finally {
-      this.sys.close(fd);
-    }
+  readText(path: string): Promise<string> {
+    return this.#withFile(path, Open.Read, async (fd) => decoder.decode(await this.#readAll(fd)));
   }
 
   async #readAll(fd: number): Promise<Uint8Array> {
@@ -163,100 +144,112 @@ export class Proc {
   }
 
   /** Opens `path`, writes `text` in one write, closes it: for ctl files. */
-  async writeText(path: string, text: string): Promise<void> {
-    const fd = await this.open(path, Open.Write);
-    try {
-      await this.write(fd, text);
-    } finally {
-      this.sys.close(fd);
-    }
+  writeText(path: string, text: string): Promise<void> {
+    return this.#withFile(path, Open.Write, async (fd) => void await this.write(fd, text));
+  }
+
+  #withFile<T>(path: string, flags: number, work: (fd: number) => Promise<T>): Promise<T> {
+    return this.compound(async () => {
+      const fd = await this.open(path, flags);
+      try {
+        return await work(fd);
+      } finally {
+        this.sys.close(fd);
+      }
+    });
   }
 
   /** Connects to `proto!host!port`. */
   dial(address: string, options: DialOptions = {}): Promise<Conversation> {
-    return dial(this, address, options);
+    return this.compound(() => dial(this, address, options));
   }
 
   /** Announces `proto!host!port`: calls arrive at its `listen`. */
   announce(address: string, options: DialOptions = {}): Promise<Conversation> {
-    return announce(this, address, options);
+    return this.compound(() => announce(this, address, options));
   }
 
   /** Claims `proto!host!port`, `proto!*!*`, or a range: its data file carries whole IP packets. */
   bypass(address: string, options: DialOptions = {}): Promise<Conversation> {
-    return bypass(this, address, options);
+    return this.compound(() => bypass(this, address, options));
   }
 
-  /** Ends the process: sleeping calls are aborted, descriptors closed. */
+  /**
+   * Does `work`, which makes several calls, as if it were one call: if the process ends meanwhile, the promise rejects,
+   * and that is no unhandled rejection where the program does not await it.
+   */
+  compound<T>(work: () => Promise<T>): Promise<T> {
+    const pending: { done: Promise<T> | null } = { done: null };
+    this.#compounds.add(pending);
+    const run = async () => {
+      try {
+        return await work();
+      } finally {
+        this.#compounds.delete(pending);
+      }
+    };
+    return pending.done = run();
+  }
+
+  /** Ends the process: calls that sleep reject with EINTR to their callers, descriptors are closed. */
   exit(): void {
-    for (const sleeper of [...this.#sleepers.keys()]) sleeper.abort();
+    this.hasEnded = true;
+    for (const { done } of this.#compounds) done?.catch(ignore);
+    for (const [sleeper, { done }] of [...this.sleepers]) {
+      done?.catch(ignore);
+      sleeper.abort(new KernelError("EINTR", `Process ${this.pid} (${this.name}) ended while the call slept`));
+    }
     for (const fd of this.fds.numbers()) this.sys.close(fd);
     this.kernel.procs.delete(this.pid);
   }
 
-  /** Ends calls that sleep on `fd` with `reason` (default EINTR); how many. */
-  abortSleepers(fd: number, reason?: () => KernelError): number {
-    let count = 0;
-    for (const [sleeper, sleepsOn] of [...this.#sleepers]) {
-      if (sleepsOn !== fd) continue;
-      sleeper.abort(reason?.());
-      count++;
-    }
-    return count;
-  }
-
-  /** For the faces: writes a trace line. */
-  traceCall(call: number, args: readonly unknown[], outcome: unknown): void {
-    if (this.trace === null) return;
-    this.trace(traceLine({ now: this.kernel.clock.now(), pid: this.pid, name: this.name }, call, args, outcome));
-  }
-
-  /** For the faces: traces a refusal. */
-  failed(call: number, args: readonly unknown[], error: unknown): void {
-    if (error instanceof KernelError) this.traceCall(call, args, error);
-  }
-
-  #onFd<T>(call: number, args: readonly unknown[], fd: number, work: () => OrWait<T>, traced = true): Promise<T> {
+  #onFd<T>(call: number, args: readonly unknown[], fd: number, work: () => OrWait<T>): Promise<T> {
     const isNonBlock = () => this.fds.get(fd).chan.nonBlock;
-    return this.#sleep(call, args, fd, isNonBlock, work, traced);
+    return this.#start({ call, args, fd, isNonBlock, work, traced: true, done: null });
   }
 
-  /** Does `work` until it needs not sleep any more. */
-  async #sleep<T>(
-    call: number,
-    args: readonly unknown[],
-    fd: number,
-    isNonBlock: () => boolean,
-    work: () => OrWait<T>,
-    traced = true,
-  ): Promise<T> {
+  #start<T>(pending: PendingCall<T>): Promise<T> {
+    const done = pending.done = this.#attempt(pending);
+    // A job of the first attempt may have ended the process.
+    if (this.hasEnded) done.catch(ignore);
+    return done;
+  }
+
+  /** Makes attempts until one needs not sleep. */
+  async #attempt<T>(pending: PendingCall<T>): Promise<T> {
+    const { call, args, work } = pending;
     try {
       while (true) {
         this.kernel.current = this;
         const result = work();
         if (!(result instanceof Rendez)) {
           this.kernel.clock.jobs.run();
-          if (traced) this.traceCall(call, args, result);
+          if (pending.traced) this.traceCall(call, args, result);
           return result;
         }
-        if (isNonBlock()) throw new KernelError("EAGAIN", "Nothing there now");
-        await this.#sleepAt(result, fd);
+        if (pending.isNonBlock()) throw new KernelError("EAGAIN", "Nothing there now");
+        await this.#sleepAt(result, pending);
       }
     } catch (error) {
+      const isInterruption = error instanceof KernelError && (error.code === "EINTR" || error.code === "EBADF");
+      const result = isInterruption ? pending.interrupted?.() ?? null : null;
+      if (result !== null) return result;
       this.failed(call, args, error);
       throw error;
     }
   }
 
-  async #sleepAt(rendez: Rendez, fd: number): Promise<void> {
+  async #sleepAt(rendez: Rendez, pending: PendingCall<unknown>): Promise<void> {
     // Asleep before the jobs run: one of them may bring what the call waits for.
     const sleeper = rendez.sleep();
-    this.#sleepers.set(sleeper, fd);
+    this.sleepers.set(sleeper, pending);
     try {
       this.kernel.clock.jobs.run();
       await sleeper.done;
     } finally {
-      this.#sleepers.delete(sleeper);
+      this.sleepers.delete(sleeper);
     }
   }
 }
+
+function ignore(): void {}

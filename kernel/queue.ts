@@ -1,7 +1,7 @@
 /**
  * Queue: blocks between two layers, with a limit, flow control or drop-on-overflow, hang-up, and readiness edges.
  *
- * Path: netif, conv, pipe → queue → syscall (and back).
+ * Path: conv, dev_pipe → queue → queue_file.
  *
  * A message queue keeps each block whole; a byte queue may split the first one. Nothing here sleeps: an answer is `ok`,
  * `full`, `empty` or `closed`, and {@link Queue.readable} and {@link Queue.writable} are where a system call waits.
@@ -35,7 +35,7 @@ export interface QueueOptions {
   dropOverflow?: boolean;
   /** Most blocks. Default {@link QUEUE_BLOCKS_MAX}. */
   limitBlocks?: number;
-  /** There is output: called after each block that is added (and by whoever makes room). */
+  /** There is output: called after each block that is added (and when room is made). */
   kick?: (() => void) | null;
   /** A bypass queue: called with each block instead of storing it; may throw, and the writer sees it. */
   bypass?: ((block: Block) => void) | null;
@@ -53,7 +53,7 @@ export class Queue {
   drops = 0;
   /** Blocks taken in since it was made. */
   blocksIn = 0;
-  /** Reads that found the end, for whoever answers them. */
+  /** Reads that found the end, for the device that answers them. */
   eofReads = 0;
   readonly message: boolean;
   #head: Block | null = null;
@@ -125,7 +125,7 @@ export class Queue {
       (this.#closed ? TapEvent.Hangup : 0);
   }
 
-  /** Enqueues or drops: the block is gone either way. For whoever cannot wait (packets from below). */
+  /** Enqueues or drops: the block is gone either way. For callers that cannot wait (packets from below). */
   pass(block: Block): PutResult {
     const result = this.#put(block);
     if (result !== "ok") {
@@ -158,7 +158,7 @@ export class Queue {
   }
 
   #append(block: Block): void {
-    if (this.#coalesce && block.wp === block.rp) return block.free(); // Never seen: so it wakes nobody either.
+    if (this.#coalesce && block.wp === block.rp) return block.free(); // Never seen, so it wakes no reader.
     const wasEmpty = this.#head === null;
     block.next = null;
     if (wasEmpty) this.#head = block;
@@ -268,7 +268,7 @@ export class Queue {
   }
 
   #roomAgain(): void {
-    if (this.#full || this.#closed) return; // Writers of a closed queue were waked when it closed.
+    if (this.#full || this.#closed) return; // Writers of a closed queue were woken when it closed.
     this.writable.wakeup();
     this.onEdge?.(TapEvent.Writable);
   }

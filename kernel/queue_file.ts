@@ -1,15 +1,15 @@
 /**
  * The four ways to move data through a file that has a queue behind it, with Akaros' errors; shared by all devices.
  *
- * Path: pipe, netif, dev_ip → queue_file → queue.
+ * Path: dev_pipe, dev_ip → queue_file → queue.
  *
  * @module
  */
 
 import type { Block, BlockPool } from "./block.ts";
-import type { OrWait } from "./dev.ts";
 import { KernelError } from "./error.ts";
 import type { Queue } from "./queue.ts";
+import type { OrWait } from "./rendez.ts";
 
 /** Reads of a closed queue that still answer 0 before they become EPIPE (Akaros qio). */
 export const EOF_READS_MAX = 3;

@@ -231,7 +231,7 @@ Deno.test("edges: readable when the first block comes, writable when a read, a f
   assertEquals(edges.slice(3), [Readable, Writable]);
 });
 
-Deno.test("sleepers: readers are waked by the first block, writers by room, both by the end", async () => {
+Deno.test("sleepers: readers are woken by the first block, writers by room, both by the end", async () => {
   const queue = new Queue({ limit: 1 });
   const reader = queue.readable.sleep();
   queue.bwrite(block(1, 2));

@@ -1,7 +1,7 @@
 /**
  * Randomness as a parameter: a seeded generator for simulations, and the interface that a host's real one fills.
  *
- * Path: ports, ids, initial sequence numbers, cable faults → random.
+ * Path: kernel, cable, ports → random.
  *
  * @module
  */

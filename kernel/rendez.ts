@@ -1,9 +1,9 @@
 /**
  * Rendez: the place where a system call sleeps (Plan 9's rendezvous point).
  *
- * Path: queue, conv, event queue → rendez ← syscall (the only one that sleeps).
+ * Path: queue, fd_tap → rendez ← proc (the only one that sleeps).
  *
- * Below the system-call layer nobody sleeps: an operation that would have to answers with the Rendez to sleep at, and
+ * Below the system-call layer nothing sleeps: an operation that would have to answers with the Rendez to sleep at, and
  * is called again after a wakeup. Wakeups may be spurious, as everywhere.
  *
  * @module
@@ -72,3 +72,6 @@ export class Rendez {
     this.#sleepers = left.length === 0 ? null : left;
   }
 }
+
+/** A value now, or where to wait for one. */
+export type OrWait<T> = T | Rendez;

@@ -1,9 +1,9 @@
 /**
  * The face of the system calls that never sleeps and never allocates a promise: what hot paths and fd taps use.
  *
- * Path: user program → sys → file_calls, tap_calls → dev.
+ * Path: user program → sys → file_calls, tap_calls.
  *
- * Where the awaiting face ({@link Proc}) would sleep, a call here answers {@link AGAIN}, having changed nothing.
+ * Where the awaiting face (`Proc`) would sleep, a call here answers {@link AGAIN}, having changed nothing.
  * Every other refusal is thrown as a KernelError. On the way out of a call the jobs that it caused are run, so a
  * packet that was written has crossed the whole stack when the call returns.
  *
@@ -11,14 +11,12 @@
  */
 
 import type { Block } from "./block.ts";
-import type { Dir } from "./chan.ts";
-import { Open } from "./chan.ts";
-import type { OrWait } from "./dev.ts";
 import { listDir } from "./dirent.ts";
 import { KernelError } from "./error.ts";
 import * as calls from "./file_calls.ts";
-import type { Proc } from "./proc.ts";
-import { Rendez } from "./rendez.ts";
+import type { ProcState } from "./proc_state.ts";
+import { type Dir, Open } from "./qid.ts";
+import { type OrWait, Rendez } from "./rendez.ts";
 import { AT_CWD, Seek, Syscall } from "./syscall_table.ts";
 import { dupFdsTo, type DupRequest, tapFd, type TapRequest } from "./tap_calls.ts";
 
@@ -32,10 +30,10 @@ export const BLOCKREAD_MAX = 1 << 17;
 
 /** System calls of one process that never sleep. */
 export class Sys {
-  readonly #proc: Proc;
+  readonly #proc: ProcState;
 
-  /** For {@link Proc}. */
-  constructor(proc: Proc) {
+  /** For `Proc`. */
+  constructor(proc: ProcState) {
     this.#proc = proc;
   }
 
@@ -303,7 +301,7 @@ export class Sys {
     }
   }
 
-  #enter(): Proc {
+  #enter(): ProcState {
     return this.#proc.kernel.current = this.#proc;
   }
 

@@ -66,7 +66,6 @@ export const Fcntl = {
   SetFl: 4,
   Sync: 101,
   Advise: 102,
-  ChanCtl: 1000,
 } as const;
 
 /** `openat` and its like: paths are relative to the working directory. */

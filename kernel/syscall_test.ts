@@ -1,16 +1,16 @@
 /** System calls through both faces, over a small device of files in memory. */
 
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
+import { type MemDev, testKernel } from "../tests/kit/test_kernel.ts";
 import { Block } from "./block.ts";
-import { Open } from "./chan.ts";
 import { DIRENT_LEN, direntName } from "./dirent.ts";
 import { KernelError } from "./error.ts";
 import { EventQueue, TapEvent } from "./fd_tap.ts";
 import { Job } from "./job.ts";
 import type { Proc } from "./proc.ts";
+import { Open } from "./qid.ts";
 import { AGAIN } from "./sys.ts";
 import { AT_CWD, Fcntl, Seek, Tap } from "./syscall_table.ts";
-import { type MemDev, testKernel } from "../tests/kit/test_kernel.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const bytes = (s: string) => new TextEncoder().encode(s);
@@ -221,7 +221,7 @@ Deno.test("blocks iterates until the end of the file", async () => {
   assertEquals(seen, ["1", "22"]);
 });
 
-Deno.test("a call whose own jobs bring what it waits for is waked by them", async () => {
+Deno.test("a call whose own jobs bring what it waits for is woken by them", async () => {
   const kernel = testKernel();
   const p = kernel.spawn("sleeper");
   const fd = p.sys.open("#mem/q", Open.ReadWrite) as number;
@@ -239,6 +239,24 @@ Deno.test("blocks ends without an error when its process ends, or its descriptor
     end(p, fd);
     assertEquals(await reading, []);
   }
+});
+
+Deno.test("blocks ends when its descriptor is closed and the number is another file's by then", async () => {
+  const p = proc();
+  const fd = await p.open("#mem/q", Open.Read);
+  const blocks = p.blocks(fd);
+  const next = blocks.next();
+  p.sys.close(fd);
+  assertEquals(p.sys.open("#mem/a", Open.Read), fd);
+  assertEquals((await next).done, true);
+});
+
+Deno.test("a process that has ended opens nothing", async () => {
+  const p = proc();
+  p.exit();
+  assertEquals(errnoOf(() => p.sys.open("#mem/a")), "EINTR");
+  assertEquals(await errnoOfAsync(p.open("#mem/a")), "EINTR");
+  assertEquals(p.fds.size, 0);
 });
 
 Deno.test("a tap sends an edge once; with level it also tells what was ready before", () => {

@@ -1,7 +1,7 @@
 /**
  * The system calls on taps and on other processes' descriptors.
  *
- * Path: sys → tap_calls → dev.tapfd.
+ * Path: sys → tap_calls → fd_tap, proc_state.
  *
  * @module
  */
@@ -9,7 +9,7 @@
 import { KernelError } from "./error.ts";
 import { isDescriptor } from "./fd_table.ts";
 import { type EventQueue, FdTap } from "./fd_tap.ts";
-import type { Proc } from "./proc.ts";
+import type { ProcState } from "./proc_state.ts";
 import { Tap } from "./syscall_table.ts";
 
 /** One request of tap_fds. */
@@ -34,7 +34,7 @@ export interface TapRequest {
  * Call 126, one request: EBUSY for a second tap on an fd, EBADF for none to remove, ENOSYS if the file has no such
  * tap.
  */
-export function tapFd(proc: Proc, request: TapRequest): void {
+export function tapFd(proc: ProcState, request: TapRequest): void {
   const entry = proc.fds.get(request.fd);
   const { chan } = entry;
   switch (request.command) {
@@ -80,7 +80,7 @@ export interface DupRequest {
 }
 
 /** Call 125: how many of `map` succeeded; a number that the child uses already fails and is never closed. */
-export function dupFdsTo(proc: Proc, pid: number, map: readonly DupRequest[]): number {
+export function dupFdsTo(proc: ProcState, pid: number, map: readonly DupRequest[]): number {
   const child = proc.kernel.procs.get(pid);
   if (child === undefined) throw new KernelError("ENOENT", `No process ${pid}`);
   let done = 0;

@@ -1,7 +1,7 @@
 /**
  * Time as a parameter: one clock interface for simulated and real time, with timers that are made once and armed often.
  *
- * Path: everybody who waits → time → the driver (a test, a simulation, or the host's loop) that lets time pass.
+ * Path: kernel, host/clock → time → heap, job.
  *
  * Times are milliseconds as a double: `now` is monotonic from the clock's start, `wall` is since 1970 and may jump.
  * Deadlines that fall together run in the order in which they were armed, so a simulation is reproducible.
@@ -10,10 +10,11 @@
  */
 
 import { assert } from "./assert.ts";
+import { DeadlineHeap, type HeapEntry } from "./heap.ts";
 import { JobQueue } from "./job.ts";
 
 /** Something to do at a time: armed, armed again, disarmed; made once per owner. */
-export class Timer {
+export class Timer implements HeapEntry {
   /** For the clock: place in the heap, -1 when not armed. */
   heapIndex: number = -1;
   /** For the clock: order of arming, to settle equal deadlines. */
@@ -54,10 +55,9 @@ export class Timer {
 export abstract class Clock {
   /** Work that is due now. */
   readonly jobs: JobQueue = new JobQueue();
-  /** Called when the next deadline becomes earlier, so that a sleeping driver can be waked. */
+  /** Called when the next deadline becomes earlier, so that a sleeping driver can be woken. */
   onEarlier: (() => void) | null = null;
-  #heap: Timer[] = [];
-  #order = 0;
+  #heap: DeadlineHeap<Timer> = new DeadlineHeap();
 
   /** Monotonic milliseconds since the clock started. */
   abstract now(): number;
@@ -71,24 +71,23 @@ export abstract class Clock {
 
   /** The earliest deadline in milliseconds of this clock, or Infinity. */
   nextDeadline(): number {
-    return this.#heap.length === 0 ? Infinity : this.#heap[0]!.deadlineMs;
+    return this.#heap.nextMs;
   }
 
   /** How many timers are armed: what a leak test counts. */
   get timerCount(): number {
-    return this.#heap.length;
+    return this.#heap.size;
   }
 
   /** Runs every timer whose deadline has come; returns how many. */
   expire(): number {
     let done = 0;
     const now = this.now();
-    // A timer that arms itself anew for now must not keep the loop: only what was armed before this call runs.
-    const order = this.#order;
-    while (this.#heap.length > 0) {
-      const first = this.#heap[0]!;
+    // A timer that arms itself again for now must not keep the loop: only what was armed before this call runs.
+    const order = this.#heap.lastOrder;
+    for (let first = this.#heap.first; first !== null; first = this.#heap.first) {
       if (first.deadlineMs > now || first.order > order) break;
-      this.disarm(first);
+      this.#heap.remove(first);
       first.expire();
       done++;
     }
@@ -100,61 +99,14 @@ export abstract class Clock {
     assert(deadlineMs < Infinity, "a deadline is a finite time");
     this.disarm(timer);
     timer.deadlineMs = deadlineMs;
-    timer.order = ++this.#order;
-    timer.heapIndex = this.#heap.length;
-    this.#heap.push(timer);
-    this.#siftUp(timer);
+    this.#heap.add(timer);
     if (timer.heapIndex === 0 && this.onEarlier !== null) this.onEarlier();
   }
 
   /** For {@link Timer}: takes it out of the heap. */
   disarm(timer: Timer): void {
-    const at = timer.heapIndex;
-    if (at < 0) return;
-    assert(this.#heap[at] === timer, "timer is where the heap says it is");
-    const last = this.#heap.pop()!;
-    timer.heapIndex = -1;
-    if (last === timer) return;
-    this.#heap[at] = last;
-    last.heapIndex = at;
-    this.#siftUp(last);
-    this.#siftDown(last);
+    if (timer.heapIndex >= 0) this.#heap.remove(timer);
   }
-
-  #siftUp(timer: Timer): void {
-    let at = timer.heapIndex;
-    while (at > 0) {
-      const parentAt = (at - 1) >> 1;
-      const parent = this.#heap[parentAt]!;
-      if (!earlier(timer, parent)) break;
-      this.#place(parent, at);
-      at = parentAt;
-    }
-    this.#place(timer, at);
-  }
-
-  #siftDown(timer: Timer): void {
-    let at = timer.heapIndex;
-    while (true) {
-      let childAt = 2 * at + 1;
-      if (childAt >= this.#heap.length) break;
-      if (childAt + 1 < this.#heap.length && earlier(this.#heap[childAt + 1]!, this.#heap[childAt]!)) childAt++;
-      const child = this.#heap[childAt]!;
-      if (!earlier(child, timer)) break;
-      this.#place(child, at);
-      at = childAt;
-    }
-    this.#place(timer, at);
-  }
-
-  #place(timer: Timer, at: number): void {
-    this.#heap[at] = timer;
-    timer.heapIndex = at;
-  }
-}
-
-function earlier(a: Timer, b: Timer): boolean {
-  return a.deadlineMs < b.deadlineMs || (a.deadlineMs === b.deadlineMs && a.order < b.order);
 }
 
 /** Wall time at which a simulation starts unless told otherwise: 2026-01-01 00:00 UTC. */

@@ -1,7 +1,7 @@
 /**
  * A process's trace of system calls, one line a call: time, process, number, name, arguments, result or errno.
  *
- * Path: sys, proc → trace → whoever switched it on.
+ * Path: proc_state → trace → user program.
  *
  * `12.345678 4 echo 127 blockread(3, 65536) = block[46]` · the time is milliseconds of the kernel's clock.
  *

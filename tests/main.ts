@@ -9,7 +9,7 @@
 
 import { bad, Given, runTool } from "../tools/options/given.ts";
 import type { ToolTable } from "../tools/options/option_table.ts";
-import { importsOf, resolveImport } from "./kit/imports.ts";
+import { importsOf, resolveImport } from "./kit/check/imports.ts";
 import { isPure, isTest, ROOT, typescriptFiles } from "./kit/tree.ts";
 
 const PARTS = ["static", "unit", "stories", "machine"] as const;
@@ -50,6 +50,9 @@ interface Options {
   verbose: boolean;
 }
 
+/** The packages of tests; programs have a file of their own, so that they fetch no others (see deno.json). */
+const LOCK = ["--lock=.ci/test.lock", "--frozen"];
+
 /** One deno to run. */
 interface Step {
   part: Part;
@@ -80,7 +83,7 @@ function planSteps(filter: string | null): Step[] {
   if (filter === null) {
     add("static", "format", ["fmt", "--check"], ["."]);
     add("static", "lint", ["lint"], ["."]);
-    add("static", "types", ["check", "--quiet"], ["."]);
+    add("static", "types", ["check", "--quiet", ...LOCK], ["."]);
     add(
       "static",
       "pure rooms know no Deno",
@@ -91,7 +94,7 @@ function planSteps(filter: string | null): Step[] {
   }
   const tests = files.filter(isTest);
   const test = (part: Part, title: string, flags: string[], isIt = (path: string) => partOf(path) === part) => {
-    const args = ["test", "--no-check", "--no-prompt", ...flags];
+    const args = ["test", "--no-check", "--no-prompt", ...LOCK, ...flags];
     add(part, title, filter === null ? args : [...args, "--filter", filter], tests.filter(isIt));
   };
   const pure = ["--allow-read=.", "--allow-env=AKARINO_FUZZ,AKARINO_SEED"];
@@ -108,7 +111,7 @@ function planSteps(filter: string | null): Step[] {
 
 /** The part a test file belongs to: `machine` if it asks for one (tests/kit/skip.ts) or tests what drives one. */
 function partOf(path: string): Part {
-  if (path === "tests/tidy_test.ts") return "static";
+  if (path === "tests/tidy_test.ts" || path.startsWith("tests/kit/check/")) return "static";
   const imports = importsOf(Deno.readTextFileSync(`${ROOT}/${path}`)).map((one) => resolveImport(path, one.specifier));
   if (path.startsWith("devices/host/") || imports.includes("tests/kit/skip.ts")) return "machine";
   return path.startsWith("tests/") ? "stories" : "unit";

@@ -7,11 +7,18 @@
 
 import { assertEquals, fail } from "@std/assert";
 import fc from "fast-check";
-import { cycleProblems, directionProblems, importsOf, type Problem } from "./kit/imports.ts";
+import { assertCeiling } from "./kit/check/ceilings.ts";
+import { circleProblems } from "./kit/check/circles.ts";
+import { exportProblems } from "./kit/check/exports.ts";
+import { cycleProblems, directionProblems, importsOf, type Problem } from "./kit/check/imports.ts";
+import { kitProblems } from "./kit/check/kits.ts";
+import { parameterProblems } from "./kit/check/params.ts";
+import { pathProblems } from "./kit/check/path_lines.ts";
 import { missing } from "./kit/skip.ts";
-import { tidyProblems, untestedProblems } from "./kit/tidy.ts";
-import { tokenize } from "./kit/tokens.ts";
-import { isPure, roomOf, type Source, sources } from "./kit/tree.ts";
+import { tidyProblems, untestedProblems } from "./kit/check/tidy.ts";
+import { tokenize } from "./kit/check/tokens.ts";
+import { wordProblems } from "./kit/check/words.ts";
+import { documents, entryPoints, isPure, roomOf, type Source, sources } from "./kit/tree.ts";
 
 const HEADER = "/**\n * A file.\n *\n * Path: here → there.\n */\n";
 
@@ -96,6 +103,9 @@ export {};
 Deno.test("roomOf() and isPure() know the rooms", () => {
   const rooms: Record<string, string> = {
     "kernel/wire/ipv4.ts": "wire",
+    "kernel/inet/segment.ts": "inet",
+    "tools/nat/outbound.ts": "nat",
+    "tools/uplink/demux.ts": "uplink",
     "kernel/block.ts": "kernel",
     "devices/ip/tcp/input.ts": "devices/ip",
     "devices/root.ts": "devices/root",
@@ -114,6 +124,10 @@ Deno.test("roomOf() and isPure() know the rooms", () => {
 
 Deno.test("directionProblems() lets every room import what DESIGN section 3 lets it", () => {
   assertEquals(directions("kernel/wire/udp.ts", 'import "./checksum.ts";'), []);
+  assertEquals(directions("kernel/inet/segment.ts", 'import "../wire/udp.ts"; import "../block.ts";'), []);
+  assertEquals(directions("kernel/tap.ts", 'import "./inet/segment.ts";'), []);
+  assertEquals(directions("tools/uplink/demux.ts", 'import "../../kernel/inet/segment.ts";'), []);
+  assertEquals(directions("tools/vmm/vm.ts", 'import "../nat/nat.ts"; import "../../kernel/proc.ts";'), []);
   assertEquals(directions("kernel/queue.ts", 'import "./wire/udp.ts"; import "./block.ts"; import "@std/bytes";'), []);
   assertEquals(directions("devices/ip/tcp/input.ts", 'import "../conv.ts"; import "../../../kernel/block.ts";'), []);
   assertEquals(directions("tools/vmm/nat.ts", 'import "../../kernel/wire/udp.ts"; import "./virtio_net.ts";'), []);
@@ -121,6 +135,7 @@ Deno.test("directionProblems() lets every room import what DESIGN section 3 lets
   assertEquals(directions("devices/ip/arp_test.ts", 'import "@std/assert"; import "fast-check";'), []);
   assertEquals(directions("devices/ip/arp_test.ts", 'import "../../tests/kit/peer.ts";'), []);
   assertEquals(directions("tools/std/bytes.ts", 'import "npm:deno-std@1.4.0/bytes/mod.js";'), []);
+  assertEquals(directions("tests/kit/netd.ts", 'import "@std/assert";'), []);
 });
 
 Deno.test("directionProblems() catches an import against the direction, types and dynamic imports included", () => {
@@ -128,6 +143,11 @@ Deno.test("directionProblems() catches an import against the direction, types an
     assertEquals(directions(path, code), [`Room ${roomOf(path)} may not import ${what}`]);
   no("kernel/wire/udp.ts", 'import "../block.ts";', "kernel/block.ts (kernel)");
   no("kernel/wire/udp.ts", 'import "@std/bytes";', '"@std/bytes"');
+  no("kernel/wire/udp.ts", 'import "../inet/segment.ts";', "kernel/inet/segment.ts (inet)");
+  no("kernel/inet/segment.ts", 'import "../queue.ts";', "kernel/queue.ts (kernel)");
+  no("tools/nat/nat.ts", 'import "../vmm/vm.ts";', "tools/vmm/vm.ts (vmm)");
+  no("tools/nat/nat.ts", 'import "../../devices/ip/arp.ts";', "devices/ip/arp.ts (devices/ip)");
+  no("tools/uplink/demux.ts", 'import "../nat/nat.ts";', "tools/nat/nat.ts (nat)");
   no("kernel/syscall.ts", 'import type { X } from "../devices/pipe.ts";', "devices/pipe.ts (devices/pipe)");
   no("devices/ether/ether.ts", 'import "../ip/arp.ts";', "devices/ip/arp.ts (devices/ip)");
   no("devices/ether/ether.ts", 'await import("../host/tun.ts");', "devices/host/tun.ts (devices/host)");
@@ -139,6 +159,8 @@ Deno.test("directionProblems() catches an import against the direction, types an
   no("kernel/block_test.ts", 'import "../devices/pipe.ts";', "devices/pipe.ts (devices/pipe)");
   no("kernel/block_test.ts", 'import "npm:left-pad";', '"npm:left-pad"');
   no("tools/bench.ts", 'import "node:fs";', '"node:fs"');
+  no("tools/bench.ts", 'import fc from "fast-check";', '"fast-check"');
+  no("tools/bench.ts", 'import "@std/assert";', '"@std/assert"');
 });
 
 Deno.test("cycleProblems() names the cycle of value imports, and lets types go round", () => {
@@ -261,3 +283,24 @@ Deno.test("the checkout: imports keep the direction of the rooms", () => assertN
 Deno.test("the checkout: no cycle of value imports", () => assertNone(cycleProblems(tree)));
 Deno.test("the checkout: purity, sizes, headers, leftovers, sanitizers", () => assertNone(tree.flatMap(tidyProblems)));
 Deno.test("the checkout: every file with functions has a test", () => assertNone(untestedProblems(tree)));
+
+// --- the checkout, by ceilings that may only sink (tests/kit/check/ceilings.ts) ---
+
+const paths = pathProblems(tree);
+const exports = exportProblems(tree, entryPoints());
+
+Deno.test("the checkout: no import circle, types included", () =>
+  assertCeiling("filesInCircles", circleProblems(tree)));
+Deno.test("the checkout: names in Path lines are files", () => assertCeiling("pathNames", paths.names));
+Deno.test("the checkout: an import joins neighbours in Path lines", () => assertCeiling("pathEdges", paths.edges));
+Deno.test("the checkout: every export has a use", () => assertCeiling("unusedExports", exports.unused));
+Deno.test("the checkout: functions have another use than tests", () => {
+  assertCeiling("testOnlyExports", exports.testOnly);
+});
+Deno.test("the checkout: no function takes more than four positional parameters", () => {
+  assertCeiling("longParameterLists", tree.flatMap(parameterProblems));
+});
+Deno.test("the checkout: kits are not named as tests", () => assertCeiling("kitsNamedTest", kitProblems(tree)));
+Deno.test("the checkout: plain words in comments, messages and documents", () => {
+  assertCeiling("dialectWords", [...tree, ...documents()].flatMap(wordProblems));
+});

@@ -1,14 +1,14 @@
 /**
  * Boot: a kernel with its devices, on a wire, with an address: what every tool, story and script starts from.
  *
- * Path: mod.ts, tools, stories → boot → kernel, devices; the clock is driven by a reactor (real wires) or in memory.
+ * Path: mod.ts, scenario → boot → kernel, reactor (drives real wires), memory_driver; boot → guest, streams.
  *
  * @module
  */
 
+import { ConsDev } from "../devices/cons/dev_cons.ts";
 import { Cable, type CableOptions } from "../devices/ether/cable.ts";
 import { EtherDev } from "../devices/ether/dev_ether.ts";
-import { ConsDev } from "../devices/cons/dev_cons.ts";
 import { EventfdDev } from "../devices/eventfd/dev_eventfd.ts";
 import { HostRandom, RealClock } from "../devices/host/clock.ts";
 import { MemoryDriver } from "../devices/host/memory_driver.ts";
@@ -19,16 +19,17 @@ import { PipeDev } from "../devices/pipe/dev_pipe.ts";
 import { RootDev } from "../devices/root/dev_root.ts";
 import { SrvDev } from "../devices/srv/dev_srv.ts";
 import { BlockPool } from "../kernel/block.ts";
-import { Open } from "../kernel/chan.ts";
 import type { DialOptions } from "../kernel/dial.ts";
 import { KernelError } from "../kernel/error.ts";
 import type { FramePort, PacketPort } from "../kernel/host.ts";
 import { Kernel } from "../kernel/kernel.ts";
 import { Mount } from "../kernel/namespace.ts";
-import type { Proc, ProcOptions } from "../kernel/proc.ts";
+import type { Proc } from "../kernel/proc.ts";
+import type { ProcOptions } from "../kernel/proc_state.ts";
+import { Open } from "../kernel/qid.ts";
 import { type Random, SeededRandom } from "../kernel/random.ts";
 import { type Clock, VirtualClock } from "../kernel/time.ts";
-import { addGuest, type Guest, type GuestOptions } from "./guest.ts";
+import { addGuest, type GuestOf, type GuestOptions } from "./guest.ts";
 import { type PortObserver, tapPort } from "./port_tap.ts";
 import { announceStream, dialStream, type StreamConn, type StreamListener } from "./streams.ts";
 
@@ -176,7 +177,7 @@ export class Host {
    * be, ETIMEDOUT if it gets no address.
    */
   guest(options: GuestOptions = {}): Promise<Guest> {
-    return addGuest(this, this.#cidr, options);
+    return this.#streamsProc().compound(() => addGuest<Host>(this, this.#cidr, options));
   }
 
   /** Ends all of it: every host of the world, its wire, its loop. */
@@ -193,6 +194,9 @@ export class Host {
     await this.close();
   }
 }
+
+/** A guest of a host, and a host itself. */
+export type Guest = GuestOf<Host>;
 
 /** Starts a host. Throws HostError where a TAP or TUN cannot be had, KernelError for a bad address. */
 export async function boot(options: BootOptions = {}): Promise<Host> {

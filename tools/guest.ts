@@ -1,12 +1,15 @@
 /**
  * A guest for scripts: a second kernel whose only way out is a virtio card, and the NAT, a program of its host.
  *
- * Path: script → Host.guest → guest → vm (card, NAT), model_dhcp (the guest asks for its address).
+ * Path: script → boot → guest → vm (card, NAT), model_dhcp (the guest asks for its address).
  *
  * @module
  */
 
-import type { Host } from "./boot.ts";
+import type { FramePort } from "../kernel/host.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import type { Proc } from "../kernel/proc.ts";
+import type { Clock } from "../kernel/time.ts";
 import { modelDhcp } from "./vmm/guests/model_dhcp.ts";
 import { GUEST_MACS, type NatOptions } from "./vmm/nat/config.ts";
 import { type GuestNetwork, ModelCard, startGuestNetwork } from "./vmm/vm.ts";
@@ -27,22 +30,34 @@ export interface GuestOptions {
   deny?: readonly string[];
   /** Whether the router's address leads to services of the host's loopback. Default false. */
   loopback?: boolean;
-  /** Whom the NAT's name server asks. Default: nobody, it knows its own names only. */
+  /** The servers that the NAT's name server asks. Default: none; it knows its own names only. */
   nameServers?: readonly string[];
   /** Bytes of IP packet on the guest's link. Default 1500. */
   mtu?: number;
 }
 
-/** A guest that has its address. {@link Host.guest} makes one. */
-export class Guest {
+/** What a guest asks of its host, whose neighbours are such hosts themselves; `Host` of boot is one. */
+export interface GuestHost<H> {
+  /** The host's kernel. */
+  readonly kernel: Kernel;
+  /** The clock that both run by. */
+  readonly clock: Clock;
+  /** A new process of the host. */
+  spawn(name: string): Proc;
+  /** A host beside this one, with a port of its own. */
+  neighbor(options: { name: string; port: FramePort; address: null }): Promise<H>;
+}
+
+/** A guest that has its address. `Host.guest` makes one. */
+export class GuestOf<H> {
   /** The guest's kernel: a host as any other, but for its network. */
-  readonly host: Host;
+  readonly host: H;
   /** The address that it was given by DHCP. */
   readonly address: string;
   readonly #network: GuestNetwork;
 
   /** For {@link addGuest}. */
-  constructor(host: Host, address: string, network: GuestNetwork) {
+  constructor(host: H, address: string, network: GuestNetwork) {
     this.host = host;
     this.address = address;
     this.#network = network;
@@ -68,7 +83,11 @@ export class Guest {
  * Makes a guest of `host`; `cidr` is the host's address with its prefix length. Throws KernelError for options that
  * cannot be, ETIMEDOUT if the guest gets no address.
  */
-export async function addGuest(host: Host, cidr: string, options: GuestOptions): Promise<Guest> {
+export async function addGuest<H extends GuestHost<H>>(
+  host: H,
+  cidr: string,
+  options: GuestOptions,
+): Promise<GuestOf<H>> {
   const { name = "guest", forwards = [], mtu = 1500 } = options;
   const { clock, kernel: { random } } = host;
   const mac = new Uint8Array(6);
@@ -81,7 +100,7 @@ export async function addGuest(host: Host, cidr: string, options: GuestOptions):
   try {
     const kernel = await host.neighbor({ name, port: card.driver, address: null });
     const lease = await modelDhcp({ proc: kernel.spawn("dhcp"), clock, mac, xid: random.u32() >>> 0 });
-    return new Guest(kernel, lease.address, network);
+    return new GuestOf(kernel, lease.address, network);
   } catch (error) {
     network.close();
     throw error;

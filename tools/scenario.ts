@@ -2,7 +2,7 @@
  * deno task scenario: the main job, from a wire to a user program and back, and from a guest to the world and back;
  * each step checked by content.
  *
- * Path: command line → scenario → world (host and remote), guest_side → steps, guest_steps → report, keep.
+ * Path: command line → scenario → world (host and remote), guest_side, steps, guest_steps, report, keep.
  *
  * @module
  */
@@ -11,15 +11,16 @@ import { HostError } from "../devices/host/libc.ts";
 import { KernelError } from "../kernel/error.ts";
 import { Capture } from "./scenario/capture.ts";
 import { counters } from "./scenario/counters.ts";
-import { type GuestSide, guestSide } from "./scenario/guest_side.ts";
+import { guestSide } from "./scenario/guest_side.ts";
 import { guestScene, guestSteps, notApplicable } from "./scenario/guest_steps.ts";
 import { guestTcpSteps } from "./scenario/guest_tcp_steps.ts";
+import type { GuestSide } from "./scenario/guest_types.ts";
 import { keep } from "./scenario/keep.ts";
-import { Patience } from "./scenario/patience.ts";
 import { linuxWorld } from "./scenario/linux_world.ts";
 import { memoryWorld } from "./scenario/memory_world.ts";
 import { Given, runTool } from "./options/given.ts";
 import { SCENARIO, type ScenarioOptions, scenarioOptions } from "./scenario/options.ts";
+import { Patience } from "./scenario/patience.ts";
 import { runSteps, skippedLine, stepLine } from "./scenario/report.ts";
 import { notWorthTrying, scenarioSteps } from "./scenario/steps.ts";
 import { GuestFailed, Interrupted, within, type World } from "./scenario/world.ts";

@@ -42,9 +42,9 @@ export class StreamConn {
   readonly remoteAddr: StreamAddr;
   readonly #proc: Proc;
   readonly #conv: Conversation;
-  #isOpen = true;
   #isReadOpen = true;
   #isWriteOpen = true;
+  #isClosed = false;
   /** Why we reset it; null if we did not. */
   #failure: KernelError | null = null;
   #writer!: WritableStreamDefaultController;
@@ -62,12 +62,19 @@ export class StreamConn {
       pull: (controller) => this.#pull(controller),
       cancel: () => this.#readDone(true),
     });
+    quietPipes(proc, this.readable);
     this.writable = new WritableStream<Uint8Array>({
       start: (controller) => void (this.#writer = controller),
       write: (chunk) => this.#write(chunk),
       close: () => this.closeWrite(),
       abort: () => this.reset(),
     });
+    quietWrites(proc, this.writable);
+  }
+
+  /** Whether neither we nor the end of our host closed it. */
+  get #isOpen(): boolean {
+    return !this.#isClosed && !this.#proc.hasEnded;
   }
 
   /** Closes our half: the other side reads to the end. It may still send. */
@@ -86,7 +93,8 @@ export class StreamConn {
   /** Lets go of both halves. What was written is still delivered; unread data make it a reset (RFC 9293 3.10.4). */
   close(): void {
     if (!this.#isOpen) return;
-    this.#isOpen = this.#isReadOpen = this.#isWriteOpen = false;
+    this.#isClosed = true;
+    this.#isReadOpen = this.#isWriteOpen = false;
     hangUp(this.#proc, this.#conv);
   }
 
@@ -108,7 +116,7 @@ export class StreamConn {
     this.#command(`nodelay ${on ? "on" : "off"}`);
   }
 
-  /** Whether an idle connection is probed, and ended when nobody answers. */
+  /** Whether an idle connection is probed, and ended when it does not answer. */
   setKeepAlive(on = true): void {
     this.#command(on ? "keepalive" : "keepalive off");
   }
@@ -157,7 +165,7 @@ export class StreamConn {
     if (cancelled) this.#discard();
   }
 
-  /** What nobody wants is taken all the same: left unread it would make the close a reset. */
+  /** Unwanted bytes are taken all the same: left unread it would make the close a reset. */
   #discard(): void {
     this.#command("shutdown rd");
     const buf = new Uint8Array(CHUNK_MAX);
@@ -182,7 +190,7 @@ export class StreamListener implements AsyncIterable<StreamConn> {
   readonly dir: string;
   readonly #proc: Proc;
   readonly #conv: Conversation;
-  #isOpen = true;
+  #isClosed = false;
 
   /** For {@link announceStream}. */
   constructor(proc: Proc, conv: Conversation) {
@@ -192,8 +200,16 @@ export class StreamListener implements AsyncIterable<StreamConn> {
     this.dir = conv.dir;
   }
 
-  /** The next call; sleeps until there is one. Rejects with EBADF once the listener is closed. */
-  async accept(): Promise<StreamConn> {
+  get #isOpen(): boolean {
+    return !this.#isClosed && !this.#proc.hasEnded;
+  }
+
+  /** The next call; sleeps until there is one. Rejects with EBADF once the listener or its host is closed. */
+  accept(): Promise<StreamConn> {
+    return this.#proc.compound(() => this.#accept());
+  }
+
+  async #accept(): Promise<StreamConn> {
     try {
       if (this.#isOpen) return await toStream(this.#proc, await listen(this.#proc, this.#conv));
     } catch (error) {
@@ -202,7 +218,7 @@ export class StreamListener implements AsyncIterable<StreamConn> {
     throw new KernelError("EBADF", `Cannot accept at port ${this.port}: the listener was closed`);
   }
 
-  /** Every call until {@link close}. */
+  /** Every call until {@link close}, or until its host is closed. */
   async *[Symbol.asyncIterator](): AsyncGenerator<StreamConn, void, void> {
     while (this.#isOpen) {
       try {
@@ -216,8 +232,8 @@ export class StreamListener implements AsyncIterable<StreamConn> {
   /** Takes no more calls; those that wait are reset. Connections that were accepted go on. */
   close(): void {
     if (!this.#isOpen) return;
-    this.#isOpen = false;
-    // The last close of the conversation wakes whoever sleeps at its `listen`.
+    this.#isClosed = true;
+    // The last close of the conversation wakes the calls that sleep at its `listen`.
     hangUp(this.#proc, this.#conv);
   }
 
@@ -228,19 +244,36 @@ export class StreamListener implements AsyncIterable<StreamConn> {
 }
 
 /** Connects to `tcp!host!port`. Throws KernelError: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, EINVAL. */
-export async function dialStream(proc: Proc, address: string, options: DialOptions = {}): Promise<StreamConn> {
-  requireTcp(address);
-  return await toStream(proc, await proc.dial(address, options));
+export function dialStream(proc: Proc, address: string, options: DialOptions = {}): Promise<StreamConn> {
+  return proc.compound(async () => {
+    requireTcp(address);
+    return await toStream(proc, await proc.dial(address, options));
+  });
 }
 
 /** Announces `tcp!*!port`. Throws KernelError: EFAIL if the port is held, EINVAL. */
-export async function announceStream(
-  proc: Proc,
-  address: string,
-  options: DialOptions = {},
-): Promise<StreamListener> {
-  requireTcp(address);
-  return new StreamListener(proc, await proc.announce(address, options));
+export function announceStream(proc: Proc, address: string, options: DialOptions = {}): Promise<StreamListener> {
+  return proc.compound(async () => {
+    requireTcp(address);
+    return new StreamListener(proc, await proc.announce(address, options));
+  });
+}
+
+/** Makes pipes from `readable` calls of `proc`: one that the end of the process breaks rejects to its caller only. */
+function quietPipes(proc: Proc, readable: ReadableStream): void {
+  const pipeTo = readable.pipeTo.bind(readable);
+  readable.pipeTo = (target, options) => proc.compound(() => pipeTo(target, options));
+}
+
+/** As {@link quietPipes}, for the writes of the writers of `writable`. */
+function quietWrites(proc: Proc, writable: WritableStream): void {
+  const getWriter = writable.getWriter.bind(writable);
+  writable.getWriter = () => {
+    const writer = getWriter();
+    const write = writer.write.bind(writer);
+    writer.write = (chunk) => proc.compound(() => write(chunk));
+    return writer;
+  };
 }
 
 function requireTcp(address: string): void {

@@ -1,7 +1,7 @@
 /**
  * #cons: the console, and the small files that tell a program where it runs.
  *
- * Path: syscall → dev_cons → the sinks and sources it was made with.
+ * Path: dev → dev_cons → log_ring.
  *
  * ```
  * #cons         0555
@@ -28,13 +28,15 @@
  */
 
 import type { Block } from "../../kernel/block.ts";
-import { Chan, type Dir, DirMode, EVE, QidType } from "../../kernel/chan.ts";
+import { Chan } from "../../kernel/chan.ts";
 import { ctlText, shown, splitWords } from "../../kernel/ctl.ts";
-import { ChanCtl, Dev, type DevEnv, makeDir, type OrWait, readBytes, type TapCommand } from "../../kernel/dev.ts";
+import { ChanCtl, Dev, type DevEnv, makeDir, readBytes } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
-import { type FdTap, TapEvent, TapList } from "../../kernel/fd_tap.ts";
+import { type FdTap, type TapCommand, TapEvent, TapList } from "../../kernel/fd_tap.ts";
+import { type Dir, DirMode, EVE, QidType } from "../../kernel/qid.ts";
 import { Queue } from "../../kernel/queue.ts";
 import { breadQueue, readQueue } from "../../kernel/queue_file.ts";
+import type { OrWait } from "../../kernel/rendez.ts";
 import { LogRing } from "./log_ring.ts";
 
 /** Bytes of typed-ahead input. */

@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertInstanceOf, assertStrictEquals } from "@std/assert";
-import { type Chan, DirMode, EVE, Open } from "../../kernel/chan.ts";
+import type { Chan } from "../../kernel/chan.ts";
 import { ChanCtl } from "../../kernel/dev.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
+import { DirMode, EVE, Open } from "../../kernel/qid.ts";
 import { Queue } from "../../kernel/queue.ts";
 import { Rendez } from "../../kernel/rendez.ts";
 import { VIRTUAL_EPOCH_MS } from "../../kernel/time.ts";

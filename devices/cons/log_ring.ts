@@ -1,7 +1,7 @@
 /**
  * The kernel's log: the last bytes of it, and where readers of new ones sleep.
  *
- * Path: ConsDev.log → log_ring → kmesg (what is kept), klog (what comes).
+ * Path: dev_cons → log_ring (kmesg: what is kept; klog: what comes).
  *
  * @module
  */

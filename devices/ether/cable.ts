@@ -1,7 +1,7 @@
 /**
  * Cable: an Ethernet segment in memory with two or more ends, and faults drawn from a seed.
  *
- * Path: FramePort.transmit → cable (job, or timer) → the other ends' FramePort.receive.
+ * Path: boot → cable → cable_port, flight, cable_faults.
  *
  * A frame takes this way; every step belongs to the direction of the end that sent it:
  *
@@ -20,15 +20,15 @@
 import { type Block, Checksum, Segment } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { NO_OFFLOADS, type PortOffloads } from "../../kernel/host.ts";
+import { finishChecksum } from "../../kernel/inet/segment.ts";
 import { Job } from "../../kernel/job.ts";
 import type { Random } from "../../kernel/random.ts";
 import type { Clock, Timer } from "../../kernel/time.ts";
 import { ETHER_HEADER_LEN, ETHER_MTU, VLAN_TAG_LEN } from "../../kernel/wire/ethernet.ts";
 import { MAC_ADDR_LEN } from "../../kernel/wire/mac_addr.ts";
 import { type CableCounters, type CableFaults, mergeFaults, NO_FAULTS, noCounters } from "./cable_faults.ts";
-import { CablePort, type CablePortOptions } from "./cable_port.ts";
+import { type CableCore, CablePort, type CablePortOptions } from "./cable_port.ts";
 import { FlightHeap } from "./flight.ts";
-import { finishChecksum } from "../../kernel/segment.ts";
 
 /** Most frames of a direction on their way: 100 ms at 1 Gbit/s of full frames are 8 thousand. */
 export const FLIGHT_FRAMES_MAX = 65536;
@@ -54,7 +54,7 @@ const ALL_OFFLOADS: PortOffloads = { checksum: true, tcpSegment: true, udpSegmen
 const LINK_LEN_MAX = ETHER_HEADER_LEN + VLAN_TAG_LEN;
 
 /** An in-memory wire. */
-export class Cable {
+export class Cable implements CableCore {
   /** Sees each frame as it leaves an end and as it reaches one; must neither keep nor change the block. */
   onFrame: ((port: CablePort, direction: CableDirection, block: Block, nowMs: number) => void) | null = null;
   /** What its ends offer. */
@@ -261,8 +261,8 @@ export class Cable {
     const { lastOrder } = this.#flights;
     const nowMs = this.#clock.now();
     while (true) {
-      const first = this.#flights.peek();
-      if (first === null || first.dueMs > nowMs || first.order > lastOrder) break;
+      const first = this.#flights.first;
+      if (first === null || first.deadlineMs > nowMs || first.order > lastOrder) break;
       this.#flights.pop();
       this.#deliver(first.from, first.block);
     }

@@ -1,7 +1,7 @@
 /**
  * What a cable does to frames, and the counters of what it did.
  *
- * Path: a test or a scenario → cable_faults → cable.
+ * Path: cable, cable_port → cable_faults.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertFalse } from "@std/assert";
+import { refusal } from "../../tests/kit/ether.ts";
 import { isPlain, mergeFaults, NO_FAULTS, noCounters } from "./cable_faults.ts";
-import { refusal } from "./kit_test.ts";
 
 Deno.test("mergeFaults() changes what is named and keeps the rest", () => {
   const slow = mergeFaults(NO_FAULTS, { rateBps: 1e6, delayMs: 3 });

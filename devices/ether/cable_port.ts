@@ -1,7 +1,7 @@
 /**
  * CablePort: one end of a cable, and the state of the direction in which it sends.
  *
- * Path: ether → cable_port → cable; cable → cable_port.receive → ether.
+ * Path: cable → cable_port → flight, cable_faults.
  *
  * @module
  */
@@ -9,7 +9,6 @@
 import type { Block } from "../../kernel/block.ts";
 import type { FramePort, PortOffloads } from "../../kernel/host.ts";
 import type { Job } from "../../kernel/job.ts";
-import type { Cable } from "./cable.ts";
 import { type CableCounters, type CableFaults, isPlain, noCounters } from "./cable_faults.ts";
 import { Backlog } from "./flight.ts";
 
@@ -24,6 +23,22 @@ export interface CablePortOptions {
   readonly mac: Uint8Array;
   /** Most bytes of payload in a frame. */
   readonly mtu: number;
+}
+
+/** What an end of a cable asks of the cable. */
+export interface CableCore {
+  /** Whether its link is up. */
+  readonly link: boolean;
+  /** What its ends leave to each other. */
+  readonly offloads: PortOffloads;
+  /** The speed that it reports, in Mbit/s; null: by its rate. */
+  readonly mbps: number | null;
+  /** Takes a frame of `from` (given to it if true); false: no room now. */
+  transmit(from: CablePort, block: Block): boolean;
+  /** Whether another end is plugged in. */
+  hasOtherUp(port: CablePort): boolean;
+  /** Forgets an end. */
+  detach(port: CablePort): void;
 }
 
 /** One end of a cable. */
@@ -50,7 +65,7 @@ export class CablePort implements FramePort {
   flyingBytes = 0;
   /** For the cable: no fault is set. */
   plain: boolean;
-  #cable: Cable;
+  #cable: CableCore;
   #job: Job;
   #faults: CableFaults;
   #closed = false;
@@ -59,7 +74,7 @@ export class CablePort implements FramePort {
   #tail: Block | null = null;
 
   /** For {@link Cable.attach}. */
-  constructor(cable: Cable, options: CablePortOptions, faults: CableFaults, job: Job) {
+  constructor(cable: CableCore, options: CablePortOptions, faults: CableFaults, job: Job) {
     this.#cable = cable;
     this.name = options.name;
     this.mac = options.mac;

@@ -4,11 +4,11 @@ import { Block, Checksum, Segment } from "../../kernel/block.ts";
 import { Random, SeededRandom } from "../../kernel/random.ts";
 import { VirtualClock } from "../../kernel/time.ts";
 import { checksum } from "../../kernel/wire/checksum.ts";
+import { frame, GROUP_MAC, macBytes, OUR_MAC, PEER_MAC, refusal } from "../../tests/kit/ether.ts";
 import { fuzz } from "../../tests/kit/fuzz.ts";
 import { Cable, type CableOptions, FLIGHT_BYTES_MAX, FLIGHT_FRAMES_MAX } from "./cable.ts";
 import type { CableFaults } from "./cable_faults.ts";
 import type { CablePort } from "./cable_port.ts";
-import { frame, GROUP_MAC, macBytes, OUR_MAC, PEER_MAC, refusal } from "./kit_test.ts";
 
 /** What reached an end, and when. */
 interface Arrival {

@@ -1,7 +1,7 @@
 /**
  * EtherDev, the device `#ether`: network interfaces as files. `#ether.N` is NIC N; netif.ts shows its tree.
  *
- * Path: syscall → dev_ether → ether output → FramePort; FramePort → ether → conversation queue → dev_ether → syscall.
+ * Path: dev → dev_ether → netif, ether → host.
  *
  * The data file carries one frame a message, from the destination address to the last byte of payload, without checksum
  * sequence. A byte write gets our address as its source; a block write is sent as it is, so that a bridge can be
@@ -14,13 +14,15 @@
 
 import { assert } from "../../kernel/assert.ts";
 import { type Block, BLOCK_MAX } from "../../kernel/block.ts";
-import { Chan, type Dir, EVE, Open, QidType } from "../../kernel/chan.ts";
+import { Chan } from "../../kernel/chan.ts";
 import { parseNumber } from "../../kernel/ctl.ts";
-import { ChanCtl, Dev, type DevEnv, type OrWait, type TapCommand } from "../../kernel/dev.ts";
+import { ChanCtl, Dev, type DevEnv } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
-import { type FdTap, TapEvent } from "../../kernel/fd_tap.ts";
+import { type FdTap, type TapCommand, TapEvent } from "../../kernel/fd_tap.ts";
 import type { FramePort } from "../../kernel/host.ts";
+import { type Dir, EVE, Open, QidType } from "../../kernel/qid.ts";
 import { breadQueue, readQueue } from "../../kernel/queue_file.ts";
+import type { OrWait } from "../../kernel/rendez.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { MAC_ADDR_LEN } from "../../kernel/wire/mac_addr.ts";
 import { EtherController, type EtherEnv } from "./ether.ts";

@@ -1,19 +1,30 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { Block, BlockPool, Checksum, Segment } from "../../kernel/block.ts";
-import { type Chan, EVE, Open } from "../../kernel/chan.ts";
+import type { Chan } from "../../kernel/chan.ts";
 import { ChanCtl } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { EventQueue, FdTap, TapEvent } from "../../kernel/fd_tap.ts";
+import { EVE, Open } from "../../kernel/qid.ts";
 import { SeededRandom } from "../../kernel/random.ts";
 import { Rendez } from "../../kernel/rendez.ts";
 import { VirtualClock } from "../../kernel/time.ts";
 import { MAC_BROADCAST } from "../../kernel/wire/mac_addr.ts";
+import {
+  ALL_OFFLOADS,
+  Bench,
+  FakePort,
+  frame,
+  GROUP_MAC,
+  macBytes,
+  OUR_MAC,
+  PEER_MAC,
+  refusal,
+} from "../../tests/kit/ether.ts";
 import { fuzz } from "../../tests/kit/fuzz.ts";
 import { Cable } from "./cable.ts";
 import { EtherDev, NICS_MAX } from "./dev_ether.ts";
 import { CONVS_MAX } from "./ether.ts";
-import { ALL_OFFLOADS, Bench, FakePort, frame, GROUP_MAC, macBytes, OUR_MAC, PEER_MAC, refusal } from "./kit_test.ts";
 
 Deno.test("attach() takes a NIC's number, and 0 for none (akaros 11.16)", () => {
   const bench = new Bench();

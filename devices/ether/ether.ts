@@ -1,7 +1,7 @@
 /**
  * EtherController: one NIC; which conversations get a frame, and what becomes of a frame that is sent (Akaros `ether`).
  *
- * Path: FramePort.receive → ether etherInput → ether_conv queue; dev_ether write → ether output → FramePort.transmit.
+ * Path: host → ether → ether_conv, offload; dev_ether → ether.
  *
  * A conversation gets a frame if it wants its type, and if the frame is for us (our address, broadcast, a group that
  * somebody here joined) or the conversation is promiscuous. What we send to ourselves, to all, or while somebody is
@@ -17,6 +17,7 @@
 import { type Block, type BlockPool, Segment } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
 import type { FramePort } from "../../kernel/host.ts";
+import { finishChecksum } from "../../kernel/inet/segment.ts";
 import { Job } from "../../kernel/job.ts";
 import { Queue } from "../../kernel/queue.ts";
 import type { Clock } from "../../kernel/time.ts";
@@ -24,7 +25,6 @@ import { get16, getWord, put16, put32 } from "../../kernel/wire/bytes.ts";
 import { ETH_ZLEN, ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { EtherConv, GROUPS_MAX, TYPE_NONE } from "./ether_conv.ts";
-import { finishChecksum } from "../../kernel/segment.ts";
 import { portCuts } from "./offload.ts";
 
 /** Conversations of one NIC (Akaros). */

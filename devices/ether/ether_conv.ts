@@ -1,7 +1,7 @@
 /**
  * EtherConv: one numbered conversation of a NIC: which frames it wants, the queue they wait in, and who owns it.
  *
- * Path: ether (etherInput) → ether_conv queue → dev_ether → syscall.
+ * Path: ether → ether_conv → queue; dev_ether → ether_conv.
  *
  * A conversation is made when it is first needed and used again after its last close (Akaros `netfile`).
  *

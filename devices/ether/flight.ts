@@ -1,92 +1,35 @@
 /**
  * Frames on a cable: those that wait to be sent at its rate, and those on their way, in order of arrival.
  *
- * Path: cable.transmit → flight → cable.deliver.
+ * Path: cable → flight → heap.
  *
  * @module
  */
 
-import type { Block } from "../../kernel/block.ts";
 import { assert } from "../../kernel/assert.ts";
+import type { Block } from "../../kernel/block.ts";
+import { DeadlineHeap, type HeapEntry } from "../../kernel/heap.ts";
 
-/** A frame on its way. */
-export interface Flight<From> {
-  /** When it arrives, in milliseconds of the cable's clock. */
-  readonly dueMs: number;
-  /** Settles equal times: what was sent first arrives first. */
-  readonly order: number;
+/** A frame on its way; it is due when it arrives, in milliseconds of the cable's clock. */
+export interface Flight<From> extends HeapEntry {
   readonly block: Block;
   readonly from: From;
 }
 
-/** Frames on their way, earliest first: a binary heap, since jitter and reordering make it more than a line. */
-export class FlightHeap<From> {
-  #heap: Flight<From>[] = [];
-  #order = 0;
-
-  get size(): number {
-    return this.#heap.length;
-  }
-
-  /** When the earliest frame arrives; Infinity if none is on its way. */
-  get nextMs(): number {
-    return this.#heap.length === 0 ? Infinity : this.#heap[0]!.dueMs;
-  }
-
-  /** How many frames were ever added: what is added from here on has a higher `order`. */
-  get lastOrder(): number {
-    return this.#order;
-  }
-
-  /** The earliest frame, which stays. */
-  peek(): Flight<From> | null {
-    return this.#heap[0] ?? null;
-  }
-
-  /** Adds a frame that arrives at `dueMs`. */
-  push(dueMs: number, block: Block, from: From): void {
-    const flight: Flight<From> = { dueMs, order: ++this.#order, block, from };
-    const heap = this.#heap;
-    let at = heap.length;
-    heap.push(flight);
-    while (at > 0) {
-      const parentAt = (at - 1) >> 1;
-      const parent = heap[parentAt]!;
-      if (!earlier(flight, parent)) break;
-      heap[at] = parent;
-      at = parentAt;
-    }
-    heap[at] = flight;
+/** Frames on their way, earliest first. A heap, since jitter and reordering make it more than a line. */
+export class FlightHeap<From> extends DeadlineHeap<Flight<From>> {
+  /** Adds a frame that arrives at `deadlineMs`. */
+  push(deadlineMs: number, block: Block, from: From): void {
+    this.add({ deadlineMs, order: 0, heapIndex: -1, block, from });
   }
 
   /** Takes the earliest frame out. */
   pop(): Flight<From> {
-    const heap = this.#heap;
-    assert(heap.length > 0, "pop finds a frame");
-    const first = heap[0]!;
-    const last = heap.pop()!;
-    if (heap.length > 0) this.#sink(last);
+    const first = this.first;
+    assert(first !== null, "pop finds a frame");
+    this.remove(first);
     return first;
   }
-
-  #sink(flight: Flight<From>): void {
-    const heap = this.#heap;
-    let at = 0;
-    while (true) {
-      let childAt = 2 * at + 1;
-      if (childAt >= heap.length) break;
-      if (childAt + 1 < heap.length && earlier(heap[childAt + 1]!, heap[childAt]!)) childAt++;
-      const child = heap[childAt]!;
-      if (!earlier(child, flight)) break;
-      heap[at] = child;
-      at = childAt;
-    }
-    heap[at] = flight;
-  }
-}
-
-function earlier(a: Flight<unknown>, b: Flight<unknown>): boolean {
-  return a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.order < b.order);
 }
 
 /** Entries that have left are cut off the front when there are so many: seldom, and never much memory. */

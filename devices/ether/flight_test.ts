@@ -14,10 +14,10 @@ Deno.test("FlightHeap gives frames by arrival, and those that arrive together in
       const want = times.map((dueMs, from) => ({ dueMs, from })).sort((a, b) => a.dueMs - b.dueMs || a.from - b.from);
       for (const { dueMs, from } of want) {
         assertEquals(heap.nextMs, dueMs);
-        assertEquals(heap.peek()?.from, from);
-        assertEquals(heap.pop().dueMs, dueMs);
+        assertEquals(heap.first?.from, from);
+        assertEquals(heap.pop().deadlineMs, dueMs);
       }
-      assertEquals([heap.size, heap.nextMs, heap.peek()], [0, Infinity, null]);
+      assertEquals([heap.size, heap.nextMs, heap.first], [0, Infinity, null]);
     }),
     fuzz(200),
   );

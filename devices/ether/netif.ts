@@ -19,10 +19,10 @@
  * @module
  */
 
-import { type Dir, DirMode } from "../../kernel/chan.ts";
 import { makeDir } from "../../kernel/dev.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
 import type { PortOffloads } from "../../kernel/host.ts";
+import { type Dir, DirMode } from "../../kernel/qid.ts";
 import type { EtherController } from "./ether.ts";
 import type { EtherConv } from "./ether_conv.ts";
 

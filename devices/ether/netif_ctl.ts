@@ -1,7 +1,7 @@
 /**
  * The commands of a conversation's ctl file.
  *
- * Path: dev_ether write of ctl → netif_ctl → ether, ether_conv.
+ * Path: dev_ether → netif_ctl → ether, ether_conv.
  *
  * @module
  */

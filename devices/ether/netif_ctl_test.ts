@@ -1,9 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { KernelError } from "../../kernel/error.ts";
+import { Bench, frame, refusal } from "../../tests/kit/ether.ts";
 import { fuzzSteps, sequences } from "../../tests/kit/fuzz.ts";
 import { GROUPS_MAX } from "./ether_conv.ts";
-import { Bench, frame, refusal } from "./kit_test.ts";
 import { NETIF_VERBS } from "./netif_ctl.ts";
 
 Deno.test("connect to a type that another conversation has is EBUSY; -1 is shared (akaros 13.17)", () => {

@@ -1,14 +1,14 @@
 /**
  * What a block still owes, the transport checksum or its cutting: checked, or settled in software.
  *
- * Path: dev_ether, ether, cable → offload → wire/checksum.
+ * Path: ether, ether_conv → offload → inet/segment.
  *
  * @module
  */
 
 import { type Block, Checksum, Segment } from "../../kernel/block.ts";
 import type { PortOffloads } from "../../kernel/host.ts";
-import { finishChecksum } from "../../kernel/segment.ts";
+import { finishChecksum } from "../../kernel/inet/segment.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 
 /** Whether the metadata of a frame stays inside it: what a user wrote there is not to be believed. */

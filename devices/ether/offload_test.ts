@@ -1,9 +1,9 @@
 import { assertEquals } from "@std/assert";
 import { Block, Checksum, Segment } from "../../kernel/block.ts";
 import { NO_OFFLOADS } from "../../kernel/host.ts";
+import { finishChecksum } from "../../kernel/inet/segment.ts";
 import { checksum } from "../../kernel/wire/checksum.ts";
-import { ALL_OFFLOADS, frame } from "./kit_test.ts";
-import { finishChecksum } from "../../kernel/segment.ts";
+import { ALL_OFFLOADS, frame } from "../../tests/kit/ether.ts";
 import { makePlain, offloadFits, portCuts } from "./offload.ts";
 
 /** A frame whose checksum is owed from byte 34 on, in the field at 40; the field holds `pseudo`. */

@@ -1,7 +1,7 @@
 /**
  * #eventfd: a counter to wait for. Every attach makes a new one; the spec `sem` makes a semaphore.
  *
- * Path: syscall → dev_eventfd; its taps wake event loops.
+ * Path: dev → dev_eventfd → fd_tap.
  *
  * ```
  * #eventfd      0555
@@ -14,12 +14,13 @@
  * @module
  */
 
-import { Chan, type Dir, DirMode, QidType } from "../../kernel/chan.ts";
+import { Chan } from "../../kernel/chan.ts";
 import { ctlText, parseBigNumber, shown, splitWords } from "../../kernel/ctl.ts";
-import { ChanCtl, Dev, makeDir, type OrWait, type TapCommand } from "../../kernel/dev.ts";
+import { ChanCtl, Dev, makeDir } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
-import { type FdTap, TapEvent, TapList } from "../../kernel/fd_tap.ts";
-import { Rendez } from "../../kernel/rendez.ts";
+import { type FdTap, type TapCommand, TapEvent, TapList } from "../../kernel/fd_tap.ts";
+import { type Dir, DirMode, QidType } from "../../kernel/qid.ts";
+import { type OrWait, Rendez } from "../../kernel/rendez.ts";
 
 /** Greatest count: 2^64 - 2, as in Linux and Akaros. */
 export const COUNT_MAX: bigint = 2n ** 64n - 2n;

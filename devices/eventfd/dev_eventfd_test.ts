@@ -1,9 +1,10 @@
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import fc from "fast-check";
-import { type Chan, DirMode, EVE, Open } from "../../kernel/chan.ts";
+import type { Chan } from "../../kernel/chan.ts";
 import { ChanCtl } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
+import { DirMode, EVE, Open } from "../../kernel/qid.ts";
 import { Rendez } from "../../kernel/rendez.ts";
 import {
   namesIn,

@@ -17,6 +17,8 @@
  * @module
  */
 
+import { errnoName } from "../../kernel/error.ts";
+
 const SYMBOLS = {
   open: {
     parameters: [/* const char *path */ "buffer", /* int flags */ "i32", /* mode_t mode */ "u32"],
@@ -321,7 +323,7 @@ export class HostError extends Error {
 
   /** `reason` replaces the usual words for `errno`; `hint` follows them and says what to do. */
   constructor(attempt: string, errno: number, options: { reason?: string; hint?: string } = {}) {
-    const [code, text] = ERRORS[errno] ?? [`E${errno}`, "unknown error"];
+    const [code, text] = ERRORS[errno] ?? [errnoName(errno), "unknown error"];
     super(`${attempt}: ${options.reason ?? text} (${code})${options.hint === undefined ? "" : `: ${options.hint}`}`);
     this.errno = errno;
     this.code = code;

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { Errno, errnoName } from "../../kernel/error.ts";
 import { machineTest } from "../../tests/kit/skip.ts";
 import { addressOf, call, cString, EINVAL, ENOENT, holdLibc, HostError, lastErrno, releaseLibc } from "./libc.ts";
 
@@ -46,4 +47,10 @@ Deno.test("cString() refuses a text with a NUL, which C would cut there", () => 
 
 Deno.test("HostError names numbers it has no words for", () => {
   assertEquals(new HostError("Cannot do it", 131).message, "Cannot do it: unknown error (E131)");
+});
+
+Deno.test("HostError and the kernel have one name for each of Linux' numbers", () => {
+  const numbers = Object.values(Errno).filter((errno) => errno < 132);
+  const names = numbers.map((errno) => [errno, new HostError("Cannot try", errno).code]);
+  assertEquals(names, numbers.map((errno) => [errno, errnoName(errno)]));
 });

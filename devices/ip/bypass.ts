@@ -25,7 +25,7 @@
 
 import { type Block, Checksum, Segment } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
-import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
+import { cutSegments, finishChecksum } from "../../kernel/inet/segment.ts";
 import { ICMP_HEADER_LEN, ICMP_QUOTE_TRANSPORT_MIN } from "../../kernel/wire/icmp.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_ICMP, IP_PROTO_ICMP6, IP_PROTO_TCP, IP_PROTO_UDP } from "../../kernel/wire/ip_proto.ts";

@@ -7,11 +7,10 @@
  */
 
 import type { Block, BlockPool } from "../../kernel/block.ts";
-import type { OrWait } from "../../kernel/dev.ts";
+import { type OrWait, Rendez } from "../../kernel/rendez.ts";
 import { TapEvent, TapList } from "../../kernel/fd_tap.ts";
 import type { KernelError } from "../../kernel/error.ts";
 import { Queue, type QueueOptions } from "../../kernel/queue.ts";
-import { Rendez } from "../../kernel/rendez.ts";
 import { IP_UNSPECIFIED, type IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { Bypass } from "./bypass_claim.ts";
 import type { ConvTable, Ends, TableEntry } from "./conv_table.ts";

@@ -11,8 +11,8 @@
  */
 
 import { ctlText, type CtlVerb, parseNumber, parseSwitch, runCtl, shown, splitWords } from "../../kernel/ctl.ts";
-import { EVE } from "../../kernel/chan.ts";
 import { KernelError } from "../../kernel/error.ts";
+import { EVE } from "../../kernel/qid.ts";
 import { IP_UNSPECIFIED, type IpAddr, IPV4_LOOPBACK, IPV6_LOOPBACK } from "../../kernel/wire/ip_addr.ts";
 import { type Conv, TTL_DEFAULT } from "./conv.ts";
 import { BYPASS_QUEUE_LIMIT, startBypass } from "./conv_bypass.ts";

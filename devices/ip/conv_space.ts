@@ -12,8 +12,8 @@
 
 import type { BlockPool } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
-import { EVE } from "../../kernel/chan.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
+import { EVE } from "../../kernel/qid.ts";
 import { IP_UNSPECIFIED } from "../../kernel/wire/ip_addr.ts";
 import { undoBypass } from "./conv_bypass.ts";
 import { Conv, CONV_PERM, type ConvHome, NETWORK_USER, type Proto } from "./conv.ts";

@@ -1,7 +1,7 @@
 /** Slots: taking, using, the last close, protocols that linger. */
 
 import { assertEquals, assertStrictEquals } from "@std/assert";
-import { EVE } from "../../kernel/chan.ts";
+import { EVE } from "../../kernel/qid.ts";
 import { IP_UNSPECIFIED, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { refusalCode, testEnv } from "../../tests/kit/dev.ts";
 import type { Conv } from "./conv.ts";

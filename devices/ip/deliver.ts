@@ -7,7 +7,7 @@
  */
 
 import { Segment } from "../../kernel/block.ts";
-import { cutSegments } from "../../kernel/segment.ts";
+import { cutSegments } from "../../kernel/inet/segment.ts";
 import { IP_PROTO_NONE } from "../../kernel/wire/ip_proto.ts";
 import { IcmpFault } from "./icmp_fault.ts";
 import type { NetContext } from "./net_context.ts";

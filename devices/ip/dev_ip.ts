@@ -10,24 +10,25 @@
  */
 
 import { type Block, BLOCK_MAX } from "../../kernel/block.ts";
-import { Chan, type Dir, EVE, Open, QidType } from "../../kernel/chan.ts";
+import { Chan } from "../../kernel/chan.ts";
 import { ctlText, splitWords } from "../../kernel/ctl.ts";
-import { ChanCtl, Dev, type DevEnv, type OrWait, readBytes, type TapCommand } from "../../kernel/dev.ts";
+import { ChanCtl, Dev, type DevEnv, readBytes } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
-import { type FdTap, TapEvent, type TapList } from "../../kernel/fd_tap.ts";
+import { type FdTap, type TapCommand, TapEvent, type TapList } from "../../kernel/fd_tap.ts";
 import type { PacketPort } from "../../kernel/host.ts";
-import { IPV6_HEADER_LEN } from "../../kernel/wire/ipv6.ts";
+import { type Dir, EVE, Open, QidType } from "../../kernel/qid.ts";
 import { breadQueue, bwriteQueue, readQueue, writeQueue } from "../../kernel/queue_file.ts";
-import type { Rendez } from "../../kernel/rendez.ts";
+import type { OrWait, Rendez } from "../../kernel/rendez.ts";
+import { IPV6_HEADER_LEN } from "../../kernel/wire/ipv6.ts";
 import { runArpCtl } from "./arp_ctl.ts";
 import { bypassStatus, localText, sendBypass } from "./bypass.ts";
 import type { Conv } from "./conv.ts";
 import { runConvCtl } from "./conv_ctl.ts";
 import { IcmpProto } from "./icmp.ts";
 import { Icmp6Proto } from "./icmp6.ts";
-import { IpifcProto } from "./ipifc_proto.ts";
 import { IpStack, type ProtoFactory } from "./ip_stack.ts";
 import { convAt, Kind, kindOf, levelOf, listDir, lookupName, pathOf, protoAt, statPath } from "./ip_tree.ts";
+import { IpifcProto } from "./ipifc_proto.ts";
 import { ConvState } from "./proto.ts";
 import { RawProto } from "./raw.ts";
 import { ROUTE_TAG_NONE } from "./route.ts";

@@ -1,8 +1,8 @@
 /** The file tree of `#ip`, the life of its conversations, permissions, readiness. */
 
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import { DirMode, EVE, Open } from "../../kernel/chan.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
+import { DirMode, EVE, Open } from "../../kernel/qid.ts";
 import { Rendez } from "../../kernel/rendez.ts";
 import {
   namesIn,

@@ -11,8 +11,8 @@
 
 import type { Block } from "../../kernel/block.ts";
 import { shown } from "../../kernel/ctl.ts";
-import type { OrWait } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
+import type { OrWait } from "../../kernel/rendez.ts";
 import { get16, put16 } from "../../kernel/wire/bytes.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { ipv6Dst, ipv6Src } from "../../kernel/wire/ipv6.ts";

@@ -10,10 +10,11 @@
  */
 
 import { type Block, BLOCK_MAX } from "../../kernel/block.ts";
-import { type Chan, Open } from "../../kernel/chan.ts";
+import type { Chan } from "../../kernel/chan.ts";
 import { type DevEnv, textOf } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { NO_OFFLOADS, type PortOffloads } from "../../kernel/host.ts";
+import { Open } from "../../kernel/qid.ts";
 import { Rendez } from "../../kernel/rendez.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { type MacAddr, parseMacAddr } from "../../kernel/wire/mac_addr.ts";

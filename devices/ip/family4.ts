@@ -7,7 +7,7 @@
  */
 
 import { type Block, Segment } from "../../kernel/block.ts";
-import { pieceLength } from "../../kernel/segment.ts";
+import { pieceLength } from "../../kernel/inet/segment.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";
 import {
   IPV4_HEADER_LEN,

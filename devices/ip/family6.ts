@@ -11,7 +11,7 @@
  */
 
 import { type Block, Segment } from "../../kernel/block.ts";
-import { pieceLength } from "../../kernel/segment.ts";
+import { pieceLength } from "../../kernel/inet/segment.ts";
 import { put16, put32 } from "../../kernel/wire/bytes.ts";
 import {
   IPV6_FRAGMENT_LEN,

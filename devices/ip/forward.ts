@@ -12,7 +12,7 @@
  */
 
 import { Segment } from "../../kernel/block.ts";
-import { pieceLength } from "../../kernel/segment.ts";
+import { pieceLength } from "../../kernel/inet/segment.ts";
 import type { ForwardReason, IpFamily } from "./family.ts";
 import { FAMILY_4 } from "./family4.ts";
 import { FAMILY_6 } from "./family6.ts";

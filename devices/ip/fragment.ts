@@ -10,7 +10,7 @@
  */
 
 import { type Block, type BlockPool, Segment } from "../../kernel/block.ts";
-import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
+import { cutSegments, finishChecksum } from "../../kernel/inet/segment.ts";
 import { copiedIpv4Options, emitIpv4, IPV4_HEADER_LEN, parseIpv4 } from "../../kernel/wire/ipv4.ts";
 import { fragment6 } from "./fragment6.ts";
 import type { NetContext } from "./net_context.ts";

@@ -12,6 +12,7 @@
  */
 
 import { Block } from "../../kernel/block.ts";
+import { TokenBucket } from "../../kernel/inet/token_bucket.ts";
 import {
   emitIcmpError,
   ICMP_TIME_EXCEEDED,
@@ -96,8 +97,7 @@ class ErrorCounts {
 export class IcmpErrors implements IcmpReporter {
   readonly v4: ErrorCounts = new ErrorCounts();
   readonly v6: ErrorCounts = new ErrorCounts();
-  #tokens = ERRORS_BURST;
-  #refilledMs = 0;
+  readonly #bucket: TokenBucket = new TokenBucket(ERRORS_PER_S, ERRORS_BURST);
 
   constructor(readonly stack: NetContext) {}
 
@@ -110,7 +110,7 @@ export class IcmpErrors implements IcmpReporter {
     const kind = (isV4 ? TYPES : TYPES6)[fault];
     if (src === null || kind === undefined) return;
     const counts = isV4 ? this.v4 : this.v6;
-    if (!this.#takeToken()) {
+    if (!this.#bucket.take(stack.env.clock.now())) {
       counts.suppressed++;
       return;
     }
@@ -125,16 +125,6 @@ export class IcmpErrors implements IcmpReporter {
     if (result !== "sent") return;
     counts.sent++;
     counts.byType[type] = (counts.byType[type] ?? 0) + 1;
-  }
-
-  #takeToken(): boolean {
-    const nowMs = this.stack.env.clock.now();
-    const earned = (nowMs - this.#refilledMs) * ERRORS_PER_S / 1000;
-    this.#tokens = Math.min(ERRORS_BURST, this.#tokens + earned);
-    this.#refilledMs = nowMs;
-    if (this.#tokens < 1) return false;
-    this.#tokens--;
-    return true;
   }
 }
 

@@ -12,7 +12,7 @@
  */
 
 import { type Block, Segment } from "../../kernel/block.ts";
-import { pieceLength } from "../../kernel/segment.ts";
+import { pieceLength } from "../../kernel/inet/segment.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { FAMILY_4 } from "./family4.ts";
 import { FAMILY_6 } from "./family6.ts";

@@ -13,9 +13,9 @@
  * @module
  */
 
-import { type Dir, DirMode, EVE, QidType } from "../../kernel/chan.ts";
 import { makeDir } from "../../kernel/dev.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
+import { type Dir, DirMode, EVE, QidType } from "../../kernel/qid.ts";
 import { type Conv, NETWORK_USER } from "./conv.ts";
 import type { IpStack } from "./ip_stack.ts";
 import type { Proto } from "./conv.ts";

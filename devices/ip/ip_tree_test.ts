@@ -1,7 +1,7 @@
 /** Which files there are, their qids and records. */
 
 import { assertEquals } from "@std/assert";
-import { Open } from "../../kernel/chan.ts";
+import { Open } from "../../kernel/qid.ts";
 import { namesIn, openAt, walkTo } from "../../tests/kit/dev.ts";
 import { ipFixture } from "../../tests/kit/ip_fixture.ts";
 import { convOf, Kind, kindOf, listDir, lookupName, pathOf, protoOf, statPath } from "./ip_tree.ts";

@@ -12,7 +12,7 @@
 import { type Block, Checksum, Segment } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
 import type { PortOffloads } from "../../kernel/host.ts";
-import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
+import { cutSegments, finishChecksum } from "../../kernel/inet/segment.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { IPV4_HEADER_LEN, ipv4TotalLen } from "../../kernel/wire/ipv4.ts";
 import { IPV6_HEADER_LEN, IPV6_MTU_MIN, ipv6PayloadLen } from "../../kernel/wire/ipv6.ts";

@@ -10,16 +10,16 @@
  */
 
 import type { Block } from "../../kernel/block.ts";
-import type { OrWait } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
 import type { PacketPort } from "../../kernel/host.ts";
 import { Queue } from "../../kernel/queue.ts";
+import type { OrWait } from "../../kernel/rendez.ts";
 import { type Conv, TTL_DEFAULT } from "./conv.ts";
 import { etherMedium } from "./ether_medium.ts";
 import { ifcLocal, ifcStatus } from "./ifc_status.ts";
+import type { IpStack } from "./ip_stack.ts";
 import { Ipifc } from "./ipifc.ts";
 import { IPIFC_VERBS, type IpifcTarget } from "./ipifc_ctl.ts";
-import type { IpStack } from "./ip_stack.ts";
 import { loopbackMedium } from "./loopback_medium.ts";
 import type { Medium } from "./medium.ts";
 import { PKT_QUEUE_LIMIT, pktMedium, tunMedium } from "./packet_medium.ts";

@@ -7,15 +7,16 @@
 
 import { assert } from "@std/assert";
 import { type Block, BlockPool } from "../../kernel/block.ts";
-import { Chan, type Dir, EVE, Open, QidType } from "../../kernel/chan.ts";
+import { Chan } from "../../kernel/chan.ts";
 import { splitWords } from "../../kernel/ctl.ts";
-import { Dev, type DevEnv, makeDir, type OrWait, textOf } from "../../kernel/dev.ts";
+import { Dev, type DevEnv, makeDir, textOf } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { type FdTap, TapEvent, TapList } from "../../kernel/fd_tap.ts";
+import { type Dir, EVE, Open, QidType } from "../../kernel/qid.ts";
 import { Queue } from "../../kernel/queue.ts";
 import { breadQueue, readQueue } from "../../kernel/queue_file.ts";
 import { SeededRandom } from "../../kernel/random.ts";
-import { Rendez } from "../../kernel/rendez.ts";
+import { type OrWait, Rendez } from "../../kernel/rendez.ts";
 import { VirtualClock } from "../../kernel/time.ts";
 import { ARP_LEN, ARP_REPLY, ARP_REQUEST, type ArpPacket, emitArp, parseArp } from "../../kernel/wire/arp.ts";
 import {
@@ -26,12 +27,12 @@ import {
   ETHERTYPE_IPV6,
   etherTypeAt,
 } from "../../kernel/wire/ethernet.ts";
+import { setIcmp6Checksum } from "../../kernel/wire/icmp6.ts";
 import { type IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_ICMP6, IP_PROTO_UDP } from "../../kernel/wire/ip_proto.ts";
 import { emitIpv4, IPV4_HEADER_MAX, type Ipv4Fields, type Ipv4Header, parseIpv4 } from "../../kernel/wire/ipv4.ts";
-import { MAC_BROADCAST, MAC_ZERO, type MacAddr, multicastMacV6, parseMacAddr } from "../../kernel/wire/mac_addr.ts";
-import { setIcmp6Checksum } from "../../kernel/wire/icmp6.ts";
 import { emitIpv6, IPV6_HEADER_LEN, ipv6Dst, type Ipv6Fields, ipv6Src } from "../../kernel/wire/ipv6.ts";
+import { MAC_BROADCAST, MAC_ZERO, type MacAddr, multicastMacV6, parseMacAddr } from "../../kernel/wire/mac_addr.ts";
 import { emitNd, ND_HOP_LIMIT, ndLen, type NdMessage, parseNd } from "../../kernel/wire/nd.ts";
 import { runArpCtl } from "./arp_ctl.ts";
 import type { Conv } from "./conv.ts";

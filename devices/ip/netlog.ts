@@ -11,11 +11,10 @@
  * @module
  */
 
-import { KernelError } from "../../kernel/error.ts";
-import { Rendez } from "../../kernel/rendez.ts";
-import type { OrWait } from "../../kernel/dev.ts";
-import { type IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { shown } from "../../kernel/ctl.ts";
+import { KernelError } from "../../kernel/error.ts";
+import { type OrWait, Rendez } from "../../kernel/rendez.ts";
+import { type IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 
 /** Bytes that wait for a reader (Akaros' ring). */
 export const LOG_BYTES_MAX = 4096;

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { Block, BlockPool, Checksum, Segment } from "../../kernel/block.ts";
+import { cutSegments, finishChecksum, pieceLength } from "../../kernel/inet/segment.ts";
 import { get16, get32, put16, put32 } from "../../kernel/wire/bytes.ts";
 import { pseudoSum, sum } from "../../kernel/wire/checksum.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
@@ -8,7 +9,6 @@ import { ipv4ChecksumOk } from "../../kernel/wire/ipv4.ts";
 import { udpChecksumOk } from "../../kernel/wire/udp.ts";
 import { fuzz } from "../../tests/kit/fuzz.ts";
 import { headerOf, ip, ipPacket, pattern } from "./link_kit_test.ts";
-import { cutSegments, finishChecksum, pieceLength } from "../../kernel/segment.ts";
 
 const pool = new BlockPool();
 const FIN_PSH_ACK_CWR = 0x99;

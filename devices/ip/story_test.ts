@@ -2,12 +2,12 @@
 
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import type { Block } from "../../kernel/block.ts";
-import { Open } from "../../kernel/chan.ts";
 import { getPort, hangUp, listen } from "../../kernel/dial.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { EventQueue, TapEvent } from "../../kernel/fd_tap.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import type { Proc } from "../../kernel/proc.ts";
+import { Open } from "../../kernel/qid.ts";
 import { AGAIN } from "../../kernel/sys.ts";
 import { Tap } from "../../kernel/syscall_table.ts";
 import { get16 } from "../../kernel/wire/bytes.ts";

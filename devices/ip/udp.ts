@@ -14,9 +14,9 @@
  */
 
 import { type Block, Checksum } from "../../kernel/block.ts";
-import type { OrWait } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
-import { finishChecksum } from "../../kernel/segment.ts";
+import type { OrWait } from "../../kernel/rendez.ts";
+import { finishChecksum } from "../../kernel/inet/segment.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";
 import { pseudoSum } from "../../kernel/wire/checksum.ts";
 import { type IpAddr, IPV4_UNSPECIFIED } from "../../kernel/wire/ip_addr.ts";

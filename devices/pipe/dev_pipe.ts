@@ -1,7 +1,7 @@
 /**
  * #pipe: two queues between two ends. Every attach makes a new pipe.
  *
- * Path: writer's syscall → dev_pipe → queue → reader's syscall.
+ * Path: dev → dev_pipe → queue.
  *
  * ```
  * #pipe         0555
@@ -21,14 +21,15 @@
  */
 
 import { type Block, BLOCK_MAX } from "../../kernel/block.ts";
-import { Chan, type Dir, DirMode, Open, QidType } from "../../kernel/chan.ts";
+import { Chan } from "../../kernel/chan.ts";
 import { type CtlVerb, runCtl } from "../../kernel/ctl.ts";
-import { ChanCtl, Dev, type DevEnv, makeDir, type OrWait, type TapCommand } from "../../kernel/dev.ts";
+import { ChanCtl, Dev, type DevEnv, makeDir } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
-import { type FdTap, TapEvent, TapList } from "../../kernel/fd_tap.ts";
+import { type FdTap, type TapCommand, TapEvent, TapList } from "../../kernel/fd_tap.ts";
+import { type Dir, DirMode, Open, QidType } from "../../kernel/qid.ts";
 import { Queue, type QueueOptions } from "../../kernel/queue.ts";
 import { breadQueue, bwriteQueue, readQueue, writeQueue } from "../../kernel/queue_file.ts";
-import type { Rendez } from "../../kernel/rendez.ts";
+import type { OrWait, Rendez } from "../../kernel/rendez.ts";
 
 /** Bytes in one direction from which on a pipe is full (Akaros' figure). */
 export const PIPE_BYTES = 32768;

@@ -1,7 +1,7 @@
 /**
  * #root: the directory that names start from: empty directories to bind other devices onto.
  *
- * Path: namespace → dev_root (what is bound onto its directories is found by the namespace).
+ * Path: dev → dev_root (what is bound onto its directories is found by the namespace).
  *
  * ```
  * /  bin dev env mnt net proc srv tmp      0555, eve
@@ -10,9 +10,10 @@
  * @module
  */
 
-import { Chan, type Dir, QidType } from "../../kernel/chan.ts";
+import { Chan } from "../../kernel/chan.ts";
 import { Dev, makeDir } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
+import { type Dir, QidType } from "../../kernel/qid.ts";
 
 /** The directories unless told otherwise. */
 export const ROOT_NAMES: readonly string[] = ["bin", "dev", "env", "mnt", "net", "proc", "srv", "tmp"];

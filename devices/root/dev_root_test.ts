@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { EVE, Open } from "../../kernel/chan.ts";
+import { EVE, Open } from "../../kernel/qid.ts";
 import { namesIn, now, refusalCode, walkTo } from "../../tests/kit/dev.ts";
 import { ROOT_NAMES, RootDev } from "./dev_root.ts";
 

@@ -1,7 +1,7 @@
 /**
  * #srv: a board where a process posts an open descriptor under a name, and others open the very same one.
  *
- * Path: syscall → dev_srv → the posted chan (which then is the caller's; the board is out of the way).
+ * Path: dev → dev_srv (an opened chan is then the caller's: the board is out of the way).
  *
  * ```
  * #srv          0777
@@ -14,10 +14,11 @@
  * @module
  */
 
-import { Chan, type Dir, DirMode, EVE, Open, QidType } from "../../kernel/chan.ts";
+import { Chan } from "../../kernel/chan.ts";
 import { ctlText, parseNumber, shown, splitWords } from "../../kernel/ctl.ts";
 import { Dev, makeDir } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
+import { type Dir, DirMode, EVE, Open, QidType } from "../../kernel/qid.ts";
 
 /** Most names: far more than services, few enough that listing them is quick. */
 export const SRV_NAMES_MAX = 1024;

@@ -1,7 +1,8 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
-import { Chan, type Dir, DirMode, EVE, Open, QidType } from "../../kernel/chan.ts";
+import { Chan } from "../../kernel/chan.ts";
 import { Dev, makeDir } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
+import { type Dir, DirMode, EVE, Open, QidType } from "../../kernel/qid.ts";
 import { namesIn, now, openAt, readText, refusal, refusalCode, walkTo, writeText } from "../../tests/kit/dev.ts";
 import { SRV_NAMES_MAX, SrvDev } from "./dev_srv.ts";
 

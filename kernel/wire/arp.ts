@@ -1,7 +1,7 @@
 /**
  * ARP for IPv4 over Ethernet (RFC 826), with the announcements and probes of RFC 5227.
  *
- * Path: ether_medium, nat_services → arp.
+ * Path: ether_medium, services/arp → arp → bytes.
  *
  *     | htype 2 | ptype 2 | hlen 1 | plen 1 | op 2 | sender MAC 6 | sender IP 4 | target MAC 6 | target IP 4 |
  *

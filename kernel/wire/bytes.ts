@@ -1,7 +1,7 @@
 /**
  * Unsigned integers in a byte array, in network order and in little-endian order; and bytes as hex text.
  *
- * Path: every wire format → bytes.
+ * Path: kernel/wire → bytes.
  *
  * Nothing here checks a bound: the caller has checked the length of what it reads or writes. Bytes are read one by one
  * and not through a DataView because that would be a second object beside each buffer, and is no faster.

@@ -2,7 +2,7 @@
  * The Internet checksum: RFC 1071, incremental updates after RFC 1624, and the pseudo-headers of RFC 9293 3.1 and
  * RFC 8200 8.1.
  *
- * Path: every checksummed format, offload, NAT → checksum → checksum_wide.
+ * Path: kernel/wire, inet/segment → checksum → checksum_wide.
  *
  * A *sum* here is a ones' complement sum of 16-bit words in network order, always folded to 16 bits, so that a sum can
  * be the `initial` of the next call. It is zero only if every byte that went in was zero. A *checksum* is what a header

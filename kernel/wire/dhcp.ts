@@ -1,7 +1,7 @@
 /**
  * DHCP for IPv4: the BOOTP message (RFC 2131 2) and its options (RFC 2132).
  *
- * Path: nat_services → dhcp.
+ * Path: services/dhcp → dhcp → bytes.
  *
  *     | op, htype, hlen, hops | xid 4 | secs 2, flags 2 | ciaddr 4 | yiaddr 4 | siaddr 4 | giaddr 4 |
  *     | chaddr 16 | sname 64 | file 128 | magic cookie 4 | options: code, length, bytes … , 255 |

@@ -1,7 +1,7 @@
 /**
  * DNS messages (RFC 1035 4.1): questions, and records of the types that a resolver or a small server meets.
  *
- * Path: nat_services → dns → dns_record → dns_name.
+ * Path: services/dns → dns → dns_record → dns_name.
  *
  *     | id 2 | flags 2 | counts of questions, answers, authorities, additionals 2 each |
  *     | question: name, type 2, class 2 | … | record: name, type 2, class 2, ttl 4, length 2, data | …

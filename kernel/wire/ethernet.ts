@@ -1,7 +1,7 @@
 /**
  * Ethernet II frames (RFC 894, IEEE 802.3 3.2) and the 802.1Q tag.
  *
- * Path: FramePort → ether → ethernet; ether_medium → ethernet.
+ * Path: ether, ether_medium → ethernet → mac_addr.
  *
  *     | destination 6 | source 6 | type 2 | payload …          a frame as software sees it: no preamble, no FCS
  *     | destination 6 | source 6 | 0x8100 2 | tag 2 | type 2 | payload …

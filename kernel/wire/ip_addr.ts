@@ -1,7 +1,7 @@
 /**
  * An IP address: 128 bits, whatever its version; IPv4 is carried as an IPv4-mapped address (RFC 4291 2.5.5.2).
  *
- * Path: every file that names an address → ip_addr.
+ * Path: everywhere → ip_addr.
  *
  * The bits are four signed 32-bit words in network order, so that comparing and hashing an address touches four small
  * integers and builds nothing. Printed as people write them: dotted quad for IPv4, RFC 5952 for IPv6.

@@ -1,7 +1,7 @@
 /**
  * The protocol numbers that IPv4's protocol field and IPv6's next header field share (IANA, RFC 5237).
  *
- * Path: ipv4, ipv6, every IP protocol → ip_proto.
+ * Path: ipv4, ipv6, devices/ip → ip_proto.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * IPv4 headers (RFC 791; TOS as DSCP and ECN: RFC 2474, RFC 3168; the id of fragments only: RFC 6864).
  *
- * Path: ip_input, ip_output, reassembly, bypass, nat → ipv4.
+ * Path: packet4, ip_input, ip_output → ipv4 → bytes.
  *
  *     | version 4, IHL | TOS | total length 2 | id 2 | flags, fragment offset 2 | TTL | protocol | checksum 2 |
  *     | source 4 | destination 4 | options 0 to 40 |

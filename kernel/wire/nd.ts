@@ -2,7 +2,7 @@
  * Neighbour discovery: solicitations and advertisements of routers and neighbours (RFC 4861 4), and the DNS servers of
  * RFC 8106 5.1.
  *
- * Path: ip_input → icmp6 (protocol) → nd (this file); nat_services → nd.
+ * Path: ip/icmp6, services/neighbor → nd → mac_addr.
  *
  *     | type | code 0 | checksum 2 | fixed part | options: type, length in units of 8 bytes, … |
  *       router solicitation:     0 4

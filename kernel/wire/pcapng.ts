@@ -1,7 +1,7 @@
 /**
  * Packet captures in the pcapng format (draft-ietf-opsawg-pcapng), as Wireshark reads and writes them.
  *
- * Path: snoopy, cable → pcapng → a file; a test → pcapng.
+ * Path: scenario/capture → pcapng → bytes.
  *
  *     section header | interface description … | enhanced packet … |     any number of sections
  *     block: | type 4 | length 4 | body, padded to 4 | length 4 |

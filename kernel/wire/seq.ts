@@ -1,7 +1,7 @@
 /**
  * Sequence numbers: unsigned 32-bit numbers modulo 2^32 (RFC 9293 3.4).
  *
- * Path: tcp → seq. Import it whole (`import * as seq`): the names are RFC comparisons and read well with their prefix.
+ * Path: devices/ip/tcp → seq (imported whole, `import * as seq`: the names read well with the prefix).
  *
  * `a` is before `b` if b - a, modulo 2^32, is below 2^31. Two numbers exactly 2^31 apart are each before the other: no
  * legal window is that large.

@@ -1,7 +1,7 @@
 /**
  * UDP headers (RFC 768; over IPv6: RFC 8200 8.1).
  *
- * Path: ip_input → udp (protocol) → udp (this file); nat, nat_services → udp.
+ * Path: ip/udp, tools/vmm/nat → wire/udp → checksum.
  *
  *     | source port 2 | destination port 2 | length 2 | checksum 2 |
  *

@@ -5,10 +5,11 @@
  */
 
 import { BlockPool } from "../../kernel/block.ts";
-import { type Chan, EVE, Open } from "../../kernel/chan.ts";
+import type { Chan } from "../../kernel/chan.ts";
 import type { DevEnv } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { type EventSink, FdTap } from "../../kernel/fd_tap.ts";
+import { EVE, Open } from "../../kernel/qid.ts";
 import { SeededRandom } from "../../kernel/random.ts";
 import { Rendez } from "../../kernel/rendez.ts";
 import { VirtualClock } from "../../kernel/time.ts";

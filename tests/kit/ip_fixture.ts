@@ -10,16 +10,17 @@
  * @module
  */
 
-import { type Chan, EVE, Open } from "../../kernel/chan.ts";
+import type { Conv } from "../../devices/ip/conv.ts";
+import { IpDev } from "../../devices/ip/dev_ip.ts";
+import type { IpStack } from "../../devices/ip/ip_stack.ts";
 import type { Block } from "../../kernel/block.ts";
+import type { Chan } from "../../kernel/chan.ts";
+import { EVE, Open } from "../../kernel/qid.ts";
 import { Rendez } from "../../kernel/rendez.ts";
 import { emitIcmpEcho, emitIcmpError, type IcmpError, icmpErrorLen } from "../../kernel/wire/icmp.ts";
 import { type IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { emitIpv4, type Ipv4Fields } from "../../kernel/wire/ipv4.ts";
 import { emitUdp, setUdpChecksum, UDP_HEADER_LEN } from "../../kernel/wire/udp.ts";
-import { IpDev } from "../../devices/ip/dev_ip.ts";
-import type { IpStack } from "../../devices/ip/ip_stack.ts";
-import type { Conv } from "../../devices/ip/conv.ts";
 import { now, openAt, readText, testEnv, type Watch, watch, writeText } from "./dev.ts";
 
 /** The address of the stack under test, and of its only neighbour. */

@@ -14,9 +14,9 @@
 import { assert, assertEquals, fail } from "@std/assert";
 import type { Netns } from "../../devices/host/netns.ts";
 import type { TapPort, TunPort } from "../../devices/host/tun.ts";
-import { Open } from "../../kernel/chan.ts";
 import { KernelError } from "../../kernel/error.ts";
 import type { Proc } from "../../kernel/proc.ts";
+import { Open } from "../../kernel/qid.ts";
 import { boot, type Host } from "../../tools/boot.ts";
 import { bypassPing, bypassUdpEcho, udpEcho } from "../../tools/scenario/programs.ts";
 import type { Need } from "./skip.ts";

@@ -13,14 +13,14 @@
  */
 
 import { assertEquals, fail } from "@std/assert";
-import type { CablePort } from "../../devices/ether/cable_port.ts";
 import type { Cable } from "../../devices/ether/cable.ts";
+import type { CablePort } from "../../devices/ether/cable_port.ts";
 import type { IpStack } from "../../devices/ip/ip_stack.ts";
 import { Block, type BlockPool } from "../../kernel/block.ts";
-import { Open } from "../../kernel/chan.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { EventQueue } from "../../kernel/fd_tap.ts";
 import type { Proc } from "../../kernel/proc.ts";
+import { Open } from "../../kernel/qid.ts";
 import { AGAIN, type Again } from "../../kernel/sys.ts";
 import { Tap } from "../../kernel/syscall_table.ts";
 import type { VirtualClock } from "../../kernel/time.ts";

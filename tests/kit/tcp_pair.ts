@@ -4,12 +4,12 @@
  * @module
  */
 
+import type { Conv } from "../../devices/ip/conv.ts";
+import { TcpState } from "../../devices/ip/tcp/state.ts";
 import { type Block, Segment } from "../../kernel/block.ts";
+import { cutSegments, finishChecksum } from "../../kernel/inet/segment.ts";
 import { SeededRandom } from "../../kernel/random.ts";
 import { type Clock, VirtualClock } from "../../kernel/time.ts";
-import type { Conv } from "../../devices/ip/conv.ts";
-import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
-import { TcpState } from "../../devices/ip/tcp/state.ts";
 import { HERE, TcpHost, THERE } from "./tcp_host.ts";
 
 /** What a pipe does to packets, one way. */

@@ -1,16 +1,18 @@
 /** A kernel with #root and a small device of files in memory, for tests of system calls and namespaces. */
 
-import { Chan, type Dir, DirMode, QidType } from "../../kernel/chan.ts";
-import { Dev, makeDir, type OrWait, readBytes, type TapCommand } from "../../kernel/dev.ts";
+import { RootDev } from "../../devices/root/dev_root.ts";
+import { type Block, BlockPool } from "../../kernel/block.ts";
+import { Chan } from "../../kernel/chan.ts";
+import { Dev, makeDir, readBytes } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
-import { type FdTap, TapEvent, TapList } from "../../kernel/fd_tap.ts";
+import { type FdTap, type TapCommand, TapEvent, TapList } from "../../kernel/fd_tap.ts";
 import { Kernel } from "../../kernel/kernel.ts";
+import { type Dir, DirMode, QidType } from "../../kernel/qid.ts";
 import { Queue } from "../../kernel/queue.ts";
 import { breadQueue, bwriteQueue, readQueue, writeQueue } from "../../kernel/queue_file.ts";
 import { SeededRandom } from "../../kernel/random.ts";
+import type { OrWait } from "../../kernel/rendez.ts";
 import { VirtualClock } from "../../kernel/time.ts";
-import { type Block, BlockPool } from "../../kernel/block.ts";
-import { RootDev } from "../../devices/root/dev_root.ts";
 
 interface MemFile {
   dir: Dir;

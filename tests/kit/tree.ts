@@ -35,16 +35,39 @@ export function sources(): Source[] {
   return typescriptFiles().map((path) => ({ path, text: Deno.readTextFileSync(`${ROOT}/${path}`) }));
 }
 
+/** The documents of the checkout with their text: `.md` at its top and in docs/. */
+export function documents(): Source[] {
+  const names = (folder: string) => [...Deno.readDirSync(`${ROOT}/${folder}`)].map(({ name }) => name);
+  const paths = [...names("."), ...names("docs").map((name) => `docs/${name}`)].filter((path) => path.endsWith(".md"));
+  return paths.sort().map((path) => ({ path, text: Deno.readTextFileSync(`${ROOT}/${path}`) }));
+}
+
+/** The files that deno.json offers to importers. */
+export function entryPoints(): Set<string> {
+  const { exports } = JSON.parse(Deno.readTextFileSync(`${ROOT}/deno.json`)) as { exports: string | object };
+  const files: string[] = typeof exports === "string" ? [exports] : Object.values(exports);
+  return new Set(files.map((file) => file.replace(/^\.\//, "")));
+}
+
 /** Whether `path` is a file of tests. */
 export function isTest(path: string): boolean {
   return path.endsWith("_test.ts");
 }
 
-/** The room of a file: `wire`, `kernel`, `devices/NAME`, `vmm`, or `free` for what may see everything. */
+/** The rooms that are one folder, inner ones first. */
+const ROOMS: readonly (readonly [string, string])[] = [
+  ["kernel/wire/", "wire"],
+  ["kernel/inet/", "inet"],
+  ["kernel/", "kernel"],
+  ["tools/nat/", "nat"],
+  ["tools/uplink/", "uplink"],
+  ["tools/vmm/", "vmm"],
+];
+
+/** The room of a file: one of {@link ROOMS}, `devices/NAME`, or `free` for what may see everything. */
 export function roomOf(path: string): string {
-  if (path.startsWith("kernel/wire/")) return "wire";
-  if (path.startsWith("kernel/")) return "kernel";
-  if (path.startsWith("tools/vmm/")) return "vmm";
+  const room = ROOMS.find(([folder]) => path.startsWith(folder));
+  if (room !== undefined) return room[1];
   const device = /^devices\/([^/]+?)(?:_test)?(?:\.ts$|\/)/.exec(path);
   return device ? `devices/${device[1]}` : "free";
 }

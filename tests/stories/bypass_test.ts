@@ -7,15 +7,26 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Block, Checksum, Segment } from "../../kernel/block.ts";
-import { Open } from "../../kernel/chan.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
+import { Open } from "../../kernel/qid.ts";
 import { AGAIN } from "../../kernel/sys.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";
 import { ipv4ChecksumOk } from "../../kernel/wire/ipv4.ts";
 import { swapEnds } from "../../tools/swap_ends.ts";
 import { echoPacket, icmpErrorPacket, ipPacket, pattern, PEER, udpPacket, US } from "../kit/ip_fixture.ts";
-import { dataOf, errnoOf, errorOf, fixed, fragmentsOf, headerOf, meet, payloadOf, tell, User } from "../kit/story.ts";
-import type { UserConv } from "../kit/story.ts";
+import {
+  dataOf,
+  errnoOf,
+  errorOf,
+  fixed,
+  fragmentsOf,
+  headerOf,
+  meet,
+  payloadOf,
+  tell,
+  User,
+  type UserConv,
+} from "../kit/story.ts";
 
 /** A packet that a bypass user of port 7 at US may send to PEER. */
 function outgoing(options: Parameters<typeof udpPacket>[0] = {}): Uint8Array {

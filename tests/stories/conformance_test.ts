@@ -8,9 +8,9 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { Block } from "../../kernel/block.ts";
-import { Open } from "../../kernel/chan.ts";
-import { TapEvent } from "../../kernel/fd_tap.ts";
 import { KernelError } from "../../kernel/error.ts";
+import { TapEvent } from "../../kernel/fd_tap.ts";
+import { Open } from "../../kernel/qid.ts";
 import { AGAIN } from "../../kernel/sys.ts";
 import { ARP_LEN, ARP_REPLY, ARP_REQUEST, emitArp } from "../../kernel/wire/arp.ts";
 import { ipv4ChecksumOk } from "../../kernel/wire/ipv4.ts";

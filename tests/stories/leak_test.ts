@@ -8,9 +8,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { ARP_LIFE_MS } from "../../devices/ip/arp.ts";
 import type { IpStack } from "../../devices/ip/ip_stack.ts";
-import { Open } from "../../kernel/chan.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
+import { Open } from "../../kernel/qid.ts";
 import { swapEnds } from "../../tools/swap_ends.ts";
 import { pattern, PEER, US } from "../kit/ip_fixture.ts";
 import { advance, dataOf, errnoOf, meet, type Meeting, payloadOf, type User } from "../kit/story.ts";

@@ -9,7 +9,8 @@
 
 import { assertEquals, fail } from "@std/assert";
 import { Block } from "../../kernel/block.ts";
-import { Open } from "../../kernel/chan.ts";
+import { Open } from "../../kernel/qid.ts";
+import { SeededRandom } from "../../kernel/random.ts";
 import {
   DHCP_OPTION_REQUESTED_ADDR,
   DHCP_OPTION_TYPE,
@@ -26,10 +27,9 @@ import { IPV4_UNSPECIFIED } from "../../kernel/wire/ip_addr.ts";
 import { ipv4TotalLen } from "../../kernel/wire/ipv4.ts";
 import { MAC_BROADCAST, MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { boot, type BootOptions, type Host } from "../../tools/boot.ts";
-import { GUEST_MACS, HOST_MAC } from "../../tools/vmm/nat/config.ts";
 import type { NatOptions } from "../../tools/vmm/nat.ts";
+import { GUEST_MACS, HOST_MAC } from "../../tools/vmm/nat/config.ts";
 import { NatProgram } from "../../tools/vmm/nat_program.ts";
-import { SeededRandom } from "../../kernel/random.ts";
 import { ip, udpPacket } from "../kit/ip_fixture.ts";
 import { advance, User } from "../kit/story.ts";
 

@@ -1,7 +1,8 @@
 /** What the NAT's router does for guests, and what its owner can ask it: DHCP, ARP, names, the control channel. */
 
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { Open } from "../../kernel/chan.ts";
+import { Open } from "../../kernel/qid.ts";
+import { SeededRandom } from "../../kernel/random.ts";
 import { ARP_REPLY, ARP_REQUEST, emitArp, parseArp } from "../../kernel/wire/arp.ts";
 import {
   DHCP_DISCOVER,
@@ -13,11 +14,10 @@ import {
 import { dnsLen, dnsQuery, emitDns, parseDns } from "../../kernel/wire/dns.ts";
 import { emitEthernet, ETHERTYPE_ARP } from "../../kernel/wire/ethernet.ts";
 import { MAC_BROADCAST, MAC_ZERO } from "../../kernel/wire/mac_addr.ts";
-import { SeededRandom } from "../../kernel/random.ts";
 import { boot } from "../../tools/boot.ts";
 import { HOST_MAC } from "../../tools/vmm/nat/config.ts";
-import { NatProgram } from "../../tools/vmm/nat_program.ts";
 import { endsOf } from "../../tools/vmm/nat/kit_test.ts";
+import { NatProgram } from "../../tools/vmm/nat_program.ts";
 import { ip, pattern, udpPacket } from "../kit/ip_fixture.ts";
 import { advance, dataOf } from "../kit/story.ts";
 import { askDhcp, DNS, type FakeGuest, GUEST, HOST, must, REMOTE, ROUTER, tellNat } from "./nat_kit_test.ts";

@@ -241,3 +241,79 @@ Deno.test("twenty calls at once are served by one loop", async () => {
   await serving;
   assert(answers.every((isRight) => isRight));
 });
+
+// --- the end of the host ---
+
+Deno.test("loops over a listener, a readable and blocks end when their host is closed by its scope", async () => {
+  const ended: Record<string, number> = {};
+  const loops: Promise<void>[] = [];
+  const loop = <T>(name: string, over: AsyncIterable<T>) => {
+    const run = async () => {
+      let count = 0;
+      for await (const _ of over) count++;
+      ended[name] = count;
+    };
+    loops.push(run());
+  };
+  {
+    await using world = await talk();
+    const { near, far, listener, there } = world;
+    const echo = there.spawn("echo");
+    loop("listener", listener);
+    loop("readable", near.readable);
+    loop("blocks", echo.blocks((await echo.bypass("udp!*!7")).data));
+    await far.writable.getWriter().write(encoder.encode("hello"));
+    await pass(world.here, 100);
+  }
+  await Promise.all(loops);
+  assertEquals(ended, { listener: 0, readable: 1, blocks: 0 });
+});
+
+Deno.test("calls that wait when their host is closed reject to their callers, and are unhandled nowhere", async () => {
+  const awaited: Promise<string>[] = [];
+  const left: Promise<unknown>[] = [];
+  {
+    await using world = await talk();
+    const { near, far, listener, here } = world;
+    const proc = here.spawn("waits");
+    const bypassed = await proc.bypass("udp!*!7");
+    const [to, from] = await Promise.all([here.dial("tcp!10.0.0.2!80"), listener.accept()]);
+    left.push(to.writable.getWriter().write(new Uint8Array(32 * MIB)));
+    left.push(from.readable.pipeTo(from.writable));
+    left.push(far.readable.getReader().read());
+    const start: (() => Promise<unknown>)[] = [
+      () => listener.accept(),
+      () => here.dial("tcp!10.0.0.77!80"),
+      () => proc.dial("tcp!10.0.0.78!80"),
+      () => proc.blockread(bypassed.data),
+      () => proc.readText(`${bypassed.dir}/data`),
+      // The last of them: the stream's queue is full, then.
+      () => near.writable.getWriter().write(new Uint8Array(32 * MIB)),
+    ];
+    for (const call of start.slice(0, -1)) left.push(call());
+    for (const call of start) awaited.push(codeOf(call()));
+    // Long enough for packets to go round, too short for a time-out.
+    await pass(here, 50);
+    left.push(here.guest());
+  }
+  const codes = await Promise.all(awaited);
+  assertEquals(codes.filter((code) => code !== "EINTR" && code !== "EBADF"), []);
+  // A turn of the runtime: an unhandled rejection would have failed the test by now.
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  assertEquals(left.length, 9);
+});
+
+Deno.test("closing what belongs to a closed host does nothing", async () => {
+  const world = await talk();
+  const { near, far, listener, here } = world;
+  const guest = await here.guest({ forwards: ["tcp:8080:80"] });
+  await guest.host.dial("tcp!10.0.0.2!80");
+  await here.close();
+  await here.close();
+  for (const one of [near, far, listener, guest]) one.close();
+  near.reset();
+  await near.closeWrite();
+  assertEquals((await far.readable.getReader().read()).done, true);
+  assertEquals(await codeOf(listener.accept()), "EBADF");
+  assertEquals(await codeOf(here.dial("tcp!10.0.0.2!80")), "EINTR");
+});

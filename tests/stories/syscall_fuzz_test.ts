@@ -8,10 +8,10 @@
 import { assertEquals, fail } from "@std/assert";
 import fc from "fast-check";
 import { Block } from "../../kernel/block.ts";
-import { Open } from "../../kernel/chan.ts";
 import { KernelError } from "../../kernel/error.ts";
-import { EventQueue } from "../../kernel/fd_tap.ts";
 import { FDS_MAX } from "../../kernel/fd_table.ts";
+import { EventQueue } from "../../kernel/fd_tap.ts";
+import { Open } from "../../kernel/qid.ts";
 import { AGAIN } from "../../kernel/sys.ts";
 import { fuzzSteps, sequences } from "../kit/fuzz.ts";
 import { echoPacket, icmpErrorPacket, ipPacket, pattern, PEER, udpPacket, US } from "../kit/ip_fixture.ts";

@@ -7,9 +7,9 @@
 
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { Block, Checksum, Segment } from "../../kernel/block.ts";
-import { Open } from "../../kernel/chan.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
+import { Open } from "../../kernel/qid.ts";
 import {
   ICMP_TIME_EXCEEDED,
   ICMP_UNREACHABLE,

@@ -6,8 +6,8 @@
  */
 
 import { assertEquals, assertMatch } from "@std/assert";
-import { Open } from "../../kernel/chan.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
+import { Open } from "../../kernel/qid.ts";
 import { AGAIN } from "../../kernel/sys.ts";
 import { TCP_SYN } from "../../kernel/wire/tcp.ts";
 import { PEER, US } from "../kit/ip_fixture.ts";

@@ -6,15 +6,25 @@
  */
 
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
-import { DirMode } from "../../kernel/chan.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
+import { DirMode } from "../../kernel/qid.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";
 import { ICMP_UNREACHABLE } from "../../kernel/wire/icmp.ts";
 import { TCP_ACK, TCP_CWR, TCP_ECE, TCP_PSH, TCP_RST, TCP_SYN } from "../../kernel/wire/tcp.ts";
 import { icmpErrorPacket, pattern, PEER, US } from "../kit/ip_fixture.ts";
-import { advance, errnoOf, errorOf, fixed, headerOf, meet, type Story, tell, User } from "../kit/story.ts";
+import {
+  advance,
+  errnoOf,
+  errorOf,
+  fixed,
+  headerOf,
+  meet,
+  type Story,
+  tell,
+  User,
+  type UserConv,
+} from "../kit/story.ts";
 import { accept, call, hear, say, segmentOf, stateOf, tcpPacket } from "../kit/tcp_story.ts";
-import type { UserConv } from "../kit/story.ts";
 
 /** A connection from port 9 of the test to `listener`, made by hand: our next number and theirs. */
 function handshake(story: Story, port: number, srcPort = 9): { seq: number; ack: number } {

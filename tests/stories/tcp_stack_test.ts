@@ -5,10 +5,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { announce, bypass, dial, hangUp, listen } from "../../kernel/dial.ts";
 import { KernelError } from "../../kernel/error.ts";
-import { Open } from "../../kernel/chan.ts";
 import { TapEvent } from "../../kernel/fd_tap.ts";
-import { AGAIN } from "../../kernel/sys.ts";
 import type { Proc } from "../../kernel/proc.ts";
+import { Open } from "../../kernel/qid.ts";
+import { AGAIN } from "../../kernel/sys.ts";
 import { boot, type Host } from "../../tools/boot.ts";
 import { advance, errnoOf, User } from "../kit/story.ts";
 

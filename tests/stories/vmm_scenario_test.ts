@@ -7,9 +7,10 @@
 
 import { assert, assertEquals } from "@std/assert";
 import type { CableOptions } from "../../devices/ether/cable.ts";
-import { type GuestSide, modelGuest } from "../../tools/scenario/guest_side.ts";
+import { modelGuest } from "../../tools/scenario/guest_side.ts";
 import { guestScene, guestSteps, notApplicable } from "../../tools/scenario/guest_steps.ts";
 import { guestTcpSteps } from "../../tools/scenario/guest_tcp_steps.ts";
+import type { GuestSide } from "../../tools/scenario/guest_types.ts";
 import { memoryWorld } from "../../tools/scenario/memory_world.ts";
 import { Patience } from "../../tools/scenario/patience.ts";
 import { runSteps, type StepResult } from "../../tools/scenario/report.ts";

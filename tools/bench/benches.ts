@@ -10,8 +10,8 @@ import { LinuxSocket } from "../../devices/host/linux_socket.ts";
 import { pause } from "../../devices/host/pause.ts";
 import type { TapPort } from "../../devices/host/tun.ts";
 import { Block } from "../../kernel/block.ts";
-import { Open } from "../../kernel/chan.ts";
 import { type FramePort, NO_OFFLOADS } from "../../kernel/host.ts";
+import { Open } from "../../kernel/qid.ts";
 import { SeededRandom } from "../../kernel/random.ts";
 import { AGAIN } from "../../kernel/sys.ts";
 import { checksum, fold, pseudoSum, sum } from "../../kernel/wire/checksum.ts";
@@ -19,7 +19,7 @@ import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { boot, type Host } from "../boot.ts";
 import { swapEnds } from "../swap_ends.ts";
 import { GUEST_BENCHES } from "./guest_benches.ts";
-import { type Figure, measure } from "./measure.ts";
+import { type Bench, measure, type Tell } from "./measure.ts";
 import { NAT_BENCHES } from "./nat_benches.ts";
 import { TCP_BENCHES } from "./tcp_benches.ts";
 
@@ -27,15 +27,6 @@ import { TCP_BENCHES } from "./tcp_benches.ts";
 const BATCH = 64;
 const PORT = 7007;
 const ETHER_LEN = 14;
-
-/** Takes each figure as it is measured. */
-export type Tell = (figure: Figure) => void;
-
-/** A benchmark: measures and tells. */
-export interface Bench {
-  readonly name: string;
-  run(tell: Tell): Promise<void>;
-}
 
 /** All of them, in the order in which they run. */
 export const BENCHES: readonly Bench[] = [

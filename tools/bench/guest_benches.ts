@@ -26,8 +26,7 @@ import { ETHER_HEADER_LEN, ETHERTYPE_IPV4 } from "../../kernel/wire/ethernet.ts"
 import { boot, type Host } from "../boot.ts";
 import { GUEST_MACS } from "../vmm/nat/config.ts";
 import { type GuestNetwork, ModelCard, startGuestNetwork } from "../vmm/vm.ts";
-import type { Bench, Tell } from "./benches.ts";
-import { measure } from "./measure.ts";
+import { type Bench, measure, type Tell } from "./measure.ts";
 
 /** In the order in which they run. */
 export const GUEST_BENCHES: readonly Bench[] = [

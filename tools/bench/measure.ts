@@ -64,3 +64,12 @@ export function figureLine(figure: Figure): string {
   const rate = Math.round(figure.perSecond).toLocaleString("en-US");
   return `${figure.name.padEnd(52)} ${ns.padStart(10)} ${rate.padStart(14)} /s   ×${figure.spread.toFixed(2)}`;
 }
+
+/** Takes each figure as it is measured. */
+export type Tell = (figure: Figure) => void;
+
+/** A benchmark: measures and tells. */
+export interface Bench {
+  readonly name: string;
+  run(tell: Tell): Promise<void>;
+}

@@ -2,7 +2,7 @@
  * What the NAT costs: the translation alone, and a namespace as the guest of netd and of slirp4netns, by Linux' own
  * tools, in one run.
  *
- * Path: benches → nat_benches → nat_peers (guests, tools), translateOutbound, translateInbound.
+ * Path: benches → nat_benches → nat, nat_peers.
  *
  * @module
  */

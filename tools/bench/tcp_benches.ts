@@ -17,7 +17,6 @@ import { KernelError } from "../../kernel/error.ts";
 import type { Proc } from "../../kernel/proc.ts";
 import { AGAIN } from "../../kernel/sys.ts";
 import { boot, type Host } from "../boot.ts";
-import type { Bench, Tell } from "./benches.ts";
 import { serveIperf3 } from "./iperf3.ts";
 import {
   IPERF3_SERVER,
@@ -29,7 +28,7 @@ import {
   VETH_SERVER,
   withServer,
 } from "./linux_peers.ts";
-import { measure } from "./measure.ts";
+import { type Bench, measure, type Tell } from "./measure.ts";
 
 const MIB = 1 << 20;
 const CHUNK = 1 << 17;

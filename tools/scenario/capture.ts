@@ -7,9 +7,9 @@
  */
 
 import type { Block } from "../../kernel/block.ts";
-import { Open } from "../../kernel/chan.ts";
 import { KernelError } from "../../kernel/error.ts";
-import { wholeBytes } from "../../kernel/segment.ts";
+import { wholeBytes } from "../../kernel/inet/segment.ts";
+import { Open } from "../../kernel/qid.ts";
 import type { Clock } from "../../kernel/time.ts";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import {

@@ -12,7 +12,7 @@ import { SeededRandom } from "../../kernel/random.ts";
 import { tapPort } from "../port_tap.ts";
 import type { NatOptions, Style } from "../vmm/nat/config.ts";
 import { type GuestNetwork, startGuestNetwork } from "../vmm/vm.ts";
-import type { GuestSideOptions } from "./guest_side.ts";
+import type { GuestSideOptions } from "./guest_types.ts";
 import type { Watch } from "./watch.ts";
 import type { World } from "./world.ts";
 

@@ -1,7 +1,7 @@
 /**
  * The guest of a scenario: whatever it is, with its card on the host's NAT.
  *
- * Path: scenario → guest_side → vm (card, NAT), boot (the model guest's kernel), qemu_side; steps see what is here.
+ * Path: scenario → guest_side → guest_network (card, NAT), qemu_side, guest_types (what steps see).
  *
  * @module
  */
@@ -9,18 +9,16 @@
 import { setUpNetns } from "../../devices/host/netns_setup.ts";
 import { openTap } from "../../devices/host/tun.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
-import type { Host } from "../boot.ts";
 import { formatLease, modelDhcp } from "../vmm/guests/model_dhcp.ts";
 import { netnsGuest } from "../vmm/guests/netns_guest.ts";
-import { GUEST_MACS, type Style } from "../vmm/nat/config.ts";
-import type { NatObserver } from "../vmm/nat_observer.ts";
-import { type GuestNetwork, ModelCard } from "../vmm/vm.ts";
+import { GUEST_MACS } from "../vmm/nat/config.ts";
+import { ModelCard } from "../vmm/vm.ts";
 import { connectGuest } from "./guest_network.ts";
+import type { GuestSide, GuestSideOptions } from "./guest_types.ts";
 import { KernelParty } from "./kernel_party.ts";
 import { linuxDhcp } from "./linux_dhcp.ts";
 import { LinuxSockets } from "./linux_sockets.ts";
 import { linuxNeighbour } from "./linux_world.ts";
-import type { Party } from "./party.ts";
 import { qemuGuestSide } from "./qemu_side.ts";
 import { SocketParty } from "./socket_party.ts";
 import { Watch } from "./watch.ts";
@@ -28,37 +26,6 @@ import type { World } from "./world.ts";
 
 /** Name of the interface in a guest's namespace. */
 const DEVICE = "eth0";
-
-/** What the guests of a scenario have in common. */
-export interface GuestSideOptions {
-  readonly style: Style;
-  readonly forwards: readonly string[];
-  readonly seed: number;
-  /** How long the guest is needed after the steps, in seconds. Default 0. */
-  readonly keep?: number;
-  /** Told what is being done, where that takes seconds. */
-  readonly say?: (line: string) => void;
-  /** Settles when nobody wants the guest any more: what takes seconds is given up then. */
-  readonly interrupted?: Promise<void>;
-  /** Sees what goes through the NAT. */
-  readonly observe?: NatObserver;
-}
-
-/** One guest. */
-export interface GuestSide {
-  readonly kind: "model" | "netns" | "qemu";
-  readonly party: Party;
-  readonly network: GuestNetwork;
-  /** Frames of the guest's link: `out` comes from the guest. */
-  readonly watch: Watch;
-  /** The card and the kernel of a model guest; null: another guest. */
-  readonly model: { readonly card: ModelCard; readonly kernel: Host } | null;
-  /** Has the guest ask for its address and use it; what it was given. */
-  configure(): Promise<string>;
-  /** The hardware address that the guest has found for `addr`, as it writes it; null: none. */
-  resolved(addr: string): Promise<string | null>;
-  close(): Promise<void>;
-}
 
 /**
  * The guest that was asked for. Throws HostError where it cannot be had, KernelError for a bad forward,

@@ -1,7 +1,7 @@
 /**
  * The guest's steps: its network goes through its card, the NAT and bypassed conversations of the host.
  *
- * Path: scenario → guest_steps → guest, remote and host as parties; watchers of both links.
+ * Path: scenario → guest_steps → guest_types.
  *
  * @module
  */
@@ -11,10 +11,10 @@ import { dnsAnswer, dnsLen, dnsQuery, emitDns, parseDns } from "../../kernel/wir
 import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { parseMacAddr } from "../../kernel/wire/mac_addr.ts";
 import { HOST_MAC } from "../vmm/nat/config.ts";
-import type { GuestSide } from "./guest_side.ts";
+import type { GuestSide } from "./guest_types.ts";
 import { KernelParty } from "./kernel_party.ts";
-import { Patience } from "./patience.ts";
 import { type Party, Refused, type SendOptions } from "./party.ts";
+import { Patience } from "./patience.ts";
 import { expect, type Skipped, type Step } from "./report.ts";
 import { hopelessSizes } from "./steps.ts";
 import { sleep, type World } from "./world.ts";

@@ -7,7 +7,7 @@
  */
 
 import { counters } from "./counters.ts";
-import type { GuestSide } from "./guest_side.ts";
+import type { GuestSide } from "./guest_types.ts";
 import { LiveTable, type Reading } from "./live_table.ts";
 import type { World } from "./world.ts";
 

@@ -6,11 +6,11 @@
  * @module
  */
 
-import { type Conversation, hangUp, listen } from "../../kernel/dial.ts";
 import type { Block } from "../../kernel/block.ts";
-import { Open } from "../../kernel/chan.ts";
+import { type Conversation, hangUp, listen } from "../../kernel/dial.ts";
 import { KernelError } from "../../kernel/error.ts";
 import type { Proc } from "../../kernel/proc.ts";
+import { Open } from "../../kernel/qid.ts";
 import type { Clock } from "../../kernel/time.ts";
 import { get16, put16 } from "../../kernel/wire/bytes.ts";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";

@@ -19,7 +19,7 @@ import { GUEST_MACS } from "../vmm/nat/config.ts";
 import { AgentChannel } from "./agent_channel.ts";
 import { AgentSockets } from "./agent_sockets.ts";
 import { connectGuest } from "./guest_network.ts";
-import type { GuestSide, GuestSideOptions } from "./guest_side.ts";
+import type { GuestSide, GuestSideOptions } from "./guest_types.ts";
 import { neighbourIn } from "./linux_world.ts";
 import { SocketParty } from "./socket_party.ts";
 import { Watch } from "./watch.ts";

@@ -1,7 +1,7 @@
 /**
  * `@std/bytes`, typed: helpers on Uint8Array.
  *
- * Re-exports the npm package `deno-std` under the signatures of `jsr:@std/bytes@1`; see assert.ts.
+ * Re-exports the npm package `deno-std` under the signatures of `jsr:@std/bytes@1`; see parse_args.ts.
  */
 import * as std from "npm:deno-std@1.4.0/bytes/mod.js";
 

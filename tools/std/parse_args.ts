@@ -1,8 +1,10 @@
 /**
  * `@std/cli/parse-args`, typed: the command line parser of every tool.
  *
- * Re-exports the npm package `deno-std` under types that accept and answer what those of `jsr:@std/cli@1/parse-args` do
- * (without dotted names); see assert.ts. Only the file is imported: the package's cli/mod.js is broken.
+ * Re-exports the npm package `deno-std`, which carries Deno's standard library as JavaScript without types, under types
+ * that accept and answer what those of `jsr:@std/cli@1/parse-args` do (without dotted names). Only this one file of it
+ * is imported: the package's cli/mod.js is broken. Where JSR can be reached, point the name in deno.json at it: one
+ * edit, and this file goes.
  */
 import * as std from "npm:deno-std@1.4.0/cli/parse_args.js";
 

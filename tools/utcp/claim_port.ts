@@ -10,12 +10,12 @@
  */
 
 import type { Block, BlockPool } from "../../kernel/block.ts";
-import { Open } from "../../kernel/chan.ts";
 import { type Conversation, hangUp } from "../../kernel/dial.ts";
 import { KernelError } from "../../kernel/error.ts";
 import type { PacketPort, PortOffloads } from "../../kernel/host.ts";
 import { Job } from "../../kernel/job.ts";
 import type { Proc } from "../../kernel/proc.ts";
+import { Open } from "../../kernel/qid.ts";
 import { AGAIN } from "../../kernel/sys.ts";
 import {
   emitIcmpError,

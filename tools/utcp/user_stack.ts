@@ -16,11 +16,11 @@
 import { IpDev } from "../../devices/ip/dev_ip.ts";
 import { RootDev } from "../../devices/root/dev_root.ts";
 import { BlockPool } from "../../kernel/block.ts";
-import { Open } from "../../kernel/chan.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { Kernel } from "../../kernel/kernel.ts";
 import { Mount } from "../../kernel/namespace.ts";
 import type { Proc } from "../../kernel/proc.ts";
+import { Open } from "../../kernel/qid.ts";
 import { type ClaimCounters, ClaimPort } from "./claim_port.ts";
 
 /** Most bytes of an IP packet; a machine without links has no narrower one. */

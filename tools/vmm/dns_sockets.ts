@@ -12,7 +12,7 @@
  * @module
  */
 
-import { Open } from "../../kernel/chan.ts";
+import { Open } from "../../kernel/qid.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { type EventQueue, TapEvent } from "../../kernel/fd_tap.ts";
 import type { Proc } from "../../kernel/proc.ts";

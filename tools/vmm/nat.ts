@@ -55,8 +55,9 @@
 
 import type { Block } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
+import { TokenBucket } from "../../kernel/inet/token_bucket.ts";
 import { type Random, SeededRandom } from "../../kernel/random.ts";
-import { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { type NatConfig, natConfig, type NatOptions } from "./nat/config.ts";
 import { Counters, Reason } from "./nat/counters.ts";
@@ -64,17 +65,18 @@ import { Decision } from "./nat/decision.ts";
 import type { Guest } from "./nat/guest.ts";
 import { Reassembler } from "./nat/fragments.ts";
 import { LimitReport } from "./nat/limit_report.ts";
-import { Limiter } from "./nat/limiter.ts";
+import { askGuest, toGuest } from "./nat/link.ts";
 import { MAP_PROTO_NAMES, MapClass, NatMap, Realm } from "./nat/map.ts";
 import { NatPacket } from "./nat/packet.ts";
 import { dhcpConfig, type HostNames, namesFor, zone6Of, zoneOf } from "./nat/service_config.ts";
 import { NatTable } from "./nat/table.ts";
 import { carry, Fate, fateOf, uncarry } from "./nat/takeover.ts";
+import { UnresolvedGuests } from "./nat/unresolved.ts";
 import { Way } from "./nat/way.ts";
+import { advertise, askGuest6, toGuest6 } from "./nat6/link6.ts";
+import { Nat6 } from "./nat6/nat6.ts";
 import { formatForward, type Forward, type ForwardSpec, ForwardTable, parseForward } from "./nat_forward.ts";
 import { NatPolicy } from "./nat_policy.ts";
-import { advertise } from "./nat6/link6.ts";
-import { Nat6 } from "./nat6/nat6.ts";
 import { DhcpServer } from "./services/dhcp.ts";
 import { DnsRelay } from "./services/dns.ts";
 import { DnsServers } from "./services/dns_servers.ts";
@@ -94,8 +96,6 @@ export { type Counters, Reason } from "./nat/counters.ts";
 /** ICMP errors a second, and at once (RFC 1812 4.3.2.8; Linux lets 1000 through). */
 const ERRORS_PER_SECOND = 100;
 const ERRORS_BURST = 50;
-/** ARP requests a second for guests that have not been heard of. */
-const ARPS_PER_SECOND = 1;
 
 /** Who gets the host's ports: system calls in earnest, a table in tests. */
 export interface NatDoor {
@@ -129,8 +129,12 @@ export class Nat {
   nameDoor6: NameDoor | null = null;
   /** The IPv6 side; null: guests have none. */
   readonly six: Nat6 | null;
-  readonly errorLimiter: Limiter = new Limiter(ERRORS_PER_SECOND, ERRORS_BURST);
-  readonly arpLimiter: Limiter = new Limiter(ARPS_PER_SECOND, 1);
+  readonly errorLimiter: TokenBucket = new TokenBucket(ERRORS_PER_SECOND, ERRORS_BURST);
+  /** Guests whose hardware address is asked for, and what waits for it. */
+  readonly unresolved: UnresolvedGuests = new UnresolvedGuests({
+    ask: (guest) => guest.addr.isV4 ? askGuest(this, guest) : askGuest6(this.six!, guest),
+    dropped: () => void this.counters.refuse(Reason.NoMac),
+  });
   /** Whether filtering depends on remotes at all, by MapProto. */
   readonly filters: readonly boolean[];
   /** For the translation: the packet that is looked at, its way, what becomes of it; overwritten by the next. */
@@ -159,6 +163,7 @@ export class Nat {
     const zone = new DnsZone(zoneOf(config), config.zoneName, zone6Of(config));
     this.relay = new DnsRelay({ zone, servers: new DnsServers(config.nameServers, options.dnsPatience), random });
     this.six = config.v6 === null ? null : new Nat6(this, { config: config.v6, policy: options.policy ?? {}, random });
+    this.table.onResolved = (guest) => this.#sendHeld(guest);
     this.#main = this.table.addGuest(config.guest, config.guestMac)!;
   }
 
@@ -175,6 +180,13 @@ export class Nat {
       if (map.realm === Realm.Dns && map.hostPort === port && map.is6 === is6) return map.guest;
     }
     return null;
+  }
+
+  #sendHeld(guest: Guest): void {
+    for (const block of this.unresolved.release(guest)) {
+      if (guest.addr.isV4) toGuest(this, block, guest);
+      else toGuest6(this.six!, block, guest);
+    }
   }
 
   /** The frames for guests since last asked. */
@@ -364,22 +376,26 @@ export class Nat {
       this.close(map);
     }
     for (let lost = this.reassembler.expire(now); lost > 0; lost--) this.counters.refuse(Reason.FragmentTimeout);
+    this.unresolved.expire(now);
     if (this.six !== null) advertise(this.six, now);
   }
 
   /** When {@link expire} has something to do, if nothing happens until then; Infinity: never. */
   nextExpiry(): number {
-    const { table, reassembler, limits, six } = this;
-    return Math.min(table.nextExpiry(), reassembler.nextExpiry(), limits.due, six?.adverts.next ?? Infinity);
+    const { table, reassembler, unresolved, limits, six } = this;
+    const soon = Math.min(table.nextExpiry(), reassembler.nextExpiry(), unresolved.deadline, limits.due);
+    return Math.min(soon, six?.adverts.next ?? Infinity);
   }
 
   /** As {@link nextExpiry} but for advertisements, at once: perhaps too early, never too late. */
   get nextDeadline(): number {
-    return Math.min(this.table.deadline, this.reassembler.nextExpiry(), this.limits.due);
+    const { table, reassembler, unresolved, limits } = this;
+    return Math.min(table.deadline, reassembler.nextExpiry(), unresolved.deadline, limits.due);
   }
 
   /** Ends all maps and forwards. */
   shutdown(): void {
+    this.unresolved.clear();
     for (const map of [...this.table.maps()]) this.close(map);
     for (const { spec, map } of [...this.forwards.list]) {
       this.forwards.remove(spec);

@@ -13,7 +13,7 @@
  * @module
  */
 
-import { Open } from "../../kernel/chan.ts";
+import { Open } from "../../kernel/qid.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { EventQueue, TapEvent } from "../../kernel/fd_tap.ts";
 import { Job } from "../../kernel/job.ts";

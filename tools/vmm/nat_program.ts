@@ -13,18 +13,17 @@
  */
 
 import type { Block } from "../../kernel/block.ts";
-import { Open } from "../../kernel/chan.ts";
 import { CTL_BYTES_MAX } from "../../kernel/ctl.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { EventQueue, TapEvent } from "../../kernel/fd_tap.ts";
+import { wholeBytes } from "../../kernel/inet/segment.ts";
 import { Job } from "../../kernel/job.ts";
 import type { Proc } from "../../kernel/proc.ts";
+import { Open } from "../../kernel/qid.ts";
 import type { Random } from "../../kernel/random.ts";
-import { wholeBytes } from "../../kernel/segment.ts";
 import { AGAIN } from "../../kernel/sys.ts";
 import { Tap } from "../../kernel/syscall_table.ts";
 import type { Clock, Timer } from "../../kernel/time.ts";
-import type { NatMap } from "./nat/map.ts";
 import {
   type Decision,
   type HostRefusal,
@@ -40,6 +39,7 @@ import {
   translateOutbound,
   Verdict,
 } from "./nat.ts";
+import type { NatMap } from "./nat/map.ts";
 import { runNatCommand } from "./nat_control.ts";
 import { NatNames } from "./nat_names.ts";
 import { describeDecision, type NatObserver } from "./nat_observer.ts";

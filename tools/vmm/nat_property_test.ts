@@ -6,7 +6,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { Block, BlockPool, Checksum, Segment } from "../../kernel/block.ts";
-import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
+import { cutSegments, finishChecksum } from "../../kernel/inet/segment.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";
 import { pseudoSum } from "../../kernel/wire/checksum.ts";
 import { setIcmpChecksum } from "../../kernel/wire/icmp.ts";

@@ -10,15 +10,15 @@
  * @module
  */
 
-import { Open } from "../../kernel/chan.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { type EventQueue, TapEvent } from "../../kernel/fd_tap.ts";
 import type { Proc } from "../../kernel/proc.ts";
+import { Open } from "../../kernel/qid.ts";
 import type { Random } from "../../kernel/random.ts";
 import { AGAIN } from "../../kernel/sys.ts";
 import { Tap } from "../../kernel/syscall_table.ts";
-import { MAP_PROTO_NAMES, MapProto, type NatMap, Realm } from "./nat/map.ts";
 import type { NatDoor } from "./nat.ts";
+import { MAP_PROTO_NAMES, MapProto, type NatMap, Realm } from "./nat/map.ts";
 
 /** Lowest guest port that the host is asked for as it is. */
 export const PRESERVE_MIN = 1024;

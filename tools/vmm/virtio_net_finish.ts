@@ -2,13 +2,13 @@
  * What a frame leaves undone, done in software: for a guest that takes less than the network was started with, and for
  * a network that takes less than the guest's driver leaves to its card.
  *
- * Path: vm (card to NAT, NAT to card) → virtio_net_finish → kernel/segment.
+ * Path: vm (card to NAT, NAT to card) → virtio_net_finish → inet/segment.
  *
  * @module
  */
 
 import { type Block, type BlockPool, Checksum, Segment } from "../../kernel/block.ts";
-import { cutSegments, finishChecksum } from "../../kernel/segment.ts";
+import { cutSegments, finishChecksum } from "../../kernel/inet/segment.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 
 /** Whether something of the frame is left undone. */

@@ -14,11 +14,12 @@
  */
 
 import { type Block, Checksum, Segment } from "../../kernel/block.ts";
-import { finishChecksum } from "../../kernel/segment.ts";
+import { finishChecksum } from "../../kernel/inet/segment.ts";
 import { put16le } from "../../kernel/wire/bytes.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { Iov } from "./iov.ts";
 import { DeviceError } from "./virtio.ts";
+import type { VirtioMmio } from "./virtio_mmio.ts";
 import type { NetCounters } from "./virtio_net_counters.ts";
 import type { RxFilter } from "./virtio_net_ctrl.ts";
 import {
@@ -31,7 +32,6 @@ import {
   NUM_BUFFERS,
   putRxHeader,
 } from "./virtio_net_header.ts";
-import type { VirtioMmio } from "./virtio_mmio.ts";
 import { DescChain, type VirtQueue } from "./virtio_queue.ts";
 
 const NO_EXTENTS: readonly Uint8Array[] = [];

@@ -17,7 +17,7 @@
  */
 
 import { Block } from "../../../kernel/block.ts";
-import { finishChecksum } from "../../../kernel/segment.ts";
+import { finishChecksum } from "../../../kernel/inet/segment.ts";
 import { get16, sameBytes } from "../../../kernel/wire/bytes.ts";
 import {
   copiedIpv4Options,

@@ -27,6 +27,9 @@ export class GuestTable {
   /** Guests of each station and version. */
   readonly #stations = new Map<number, number>();
 
+  /** `onResolved` is called when a guest that was known gets its hardware address, or another one. */
+  constructor(readonly onResolved: (guest: Guest) => void = () => {}) {}
+
   get all(): IterableIterator<Guest> {
     return this.#guests.values();
   }
@@ -50,6 +53,7 @@ export class GuestTable {
       this.#count(known, -1);
       known.mac = mac;
       this.#count(known, 1);
+      this.onResolved(known);
       return known;
     }
     if (mac !== null && !this.#hasShare(mac, addr.isV4)) return null;

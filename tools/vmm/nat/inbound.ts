@@ -7,7 +7,8 @@
  */
 
 import { type Block, Segment } from "../../../kernel/block.ts";
-import { finishChecksum, pieceLength } from "../../../kernel/segment.ts";
+import { finishChecksum, pieceLength } from "../../../kernel/inet/segment.ts";
+import { DNS_PORT } from "../../../kernel/wire/dns.ts";
 import {
   ICMP_ECHO_REPLY,
   ICMP_TIME_EXCEEDED,
@@ -16,7 +17,6 @@ import {
   ICMP_UNREACHABLE,
   ICMP_UNREACHABLE_TOO_BIG,
 } from "../../../kernel/wire/icmp.ts";
-import { DNS_PORT } from "../../../kernel/wire/dns.ts";
 import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { ipv4DontFragment, ipv4Ttl, setIpv4Ttl } from "../../../kernel/wire/ipv4.ts";
 import { clampTcpMss, TCP_SYN, tcpFlags } from "../../../kernel/wire/tcp.ts";

@@ -166,15 +166,6 @@ Deno.test("Martians from the network are dropped", () => {
   }
 });
 
-Deno.test("Without the guest's hardware address it is asked for, once a second, and the packet is lost", () => {
-  const kit = natKit({ guestMac: null });
-  const { map } = kit.nat.addForward("udp:53:53");
-  kit.now = 5000;
-  const [first, second] = [kit.back(reply({ dstPort: 53 }), map), kit.back(reply({ dstPort: 53 }), map)];
-  assertEquals([first.frames.length, first.frames[0]![12], first.frames[0]![13], second.frames.length], [1, 8, 6, 0]);
-  assertEquals(kit.refused("no-mac"), 2);
-});
-
 Deno.test("A remote that goes on sending stays let in, where packets from the network keep a map alive", () => {
   const kit = natKit();
   const { map } = sentOf(kit.out(udp()));

@@ -38,17 +38,16 @@ const SRC_MAC = 6;
 const TYPE = 12;
 const DHCP_TTL = 64;
 
-/** Puts an IP packet (given away) into frames for `guest`: cut, if it is too large. False: it cannot be done. */
+/**
+ * Puts an IP packet (given away) into frames for `guest`: cut, if it is too large; held, if its hardware address is to
+ * be asked for. False: it cannot be done.
+ */
 export function toGuest(nat: Nat, block: Block, guest: Guest): boolean {
   const { config, counters } = nat;
   const { mac } = guest;
   if (mac === null) {
-    counters.refuse(Reason.NoMac);
-    if (nat.arpLimiter.take(nat.now)) {
-      sendArp(nat, arpRequest(config.hostMac, config.router, guest.addr), MAC_BROADCAST);
-    }
-    block.free();
-    return false;
+    nat.unresolved.hold(guest, block, nat.now);
+    return true;
   }
   const length = block.segment === Segment.None ? block.length : 0;
   if (length <= config.mtu) {
@@ -82,6 +81,11 @@ function sendArp(nat: Nat, packet: ArpPacket, dst: MacAddr): void {
   const block = Block.alloc(ARP_LEN);
   block.wp += emitArp(packet, block.buf, block.rp);
   sendFrame(nat, block, dst, ETHERTYPE_ARP);
+}
+
+/** Asks for the hardware address of `guest`, of everybody on the link. */
+export function askGuest(nat: Nat, guest: Guest): void {
+  sendArp(nat, arpRequest(nat.config.hostMac, nat.config.router, guest.addr), MAC_BROADCAST);
 }
 
 /** Tells `guest` what is wrong with its packet in `block`, which stays the caller's; false: it may not be told. */

@@ -8,7 +8,7 @@
  */
 
 import { type Block, Checksum } from "../../../kernel/block.ts";
-import { finishChecksum } from "../../../kernel/segment.ts";
+import { finishChecksum } from "../../../kernel/inet/segment.ts";
 import { get16, getWord } from "../../../kernel/wire/bytes.ts";
 import { DHCP_SERVER_PORT } from "../../../kernel/wire/dhcp.ts";
 import { DNS_PORT } from "../../../kernel/wire/dns.ts";

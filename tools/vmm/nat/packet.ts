@@ -12,7 +12,7 @@
  */
 
 import { type Block, Checksum, Segment } from "../../../kernel/block.ts";
-import { finishChecksum } from "../../../kernel/segment.ts";
+import { finishChecksum } from "../../../kernel/inet/segment.ts";
 import { get16, put16 } from "../../../kernel/wire/bytes.ts";
 import { fold } from "../../../kernel/wire/checksum.ts";
 import {

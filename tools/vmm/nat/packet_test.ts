@@ -3,9 +3,9 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { Block, Checksum, Segment } from "../../../kernel/block.ts";
-import { finishChecksum } from "../../../kernel/segment.ts";
-import { pseudoSum } from "../../../kernel/wire/checksum.ts";
+import { finishChecksum } from "../../../kernel/inet/segment.ts";
 import { put16 } from "../../../kernel/wire/bytes.ts";
+import { pseudoSum } from "../../../kernel/wire/checksum.ts";
 import { setIpv4Checksum } from "../../../kernel/wire/ipv4.ts";
 import { TCP_ACK, TCP_SYN } from "../../../kernel/wire/tcp.ts";
 import { fuzz } from "../../../tests/kit/fuzz.ts";

@@ -74,7 +74,9 @@ export const VICTIMS: readonly (readonly Victim[])[] = [
 export class NatTable {
   /** No map is over before this time; {@link nextExpiry} makes it exact. */
   deadline = Infinity;
-  readonly #guests = new GuestTable();
+  /** Called when a guest that was known gets its hardware address, or another one. */
+  onResolved: (guest: Guest) => void = () => {};
+  readonly #guests = new GuestTable((guest) => this.onResolved(guest));
   readonly #maps = new Map<number, NatMap>();
   /** Maps by protocol and host port, those of the host's loopback apart: for hairpins and forwards. */
   readonly #byHost = new Map<number, NatMap>();

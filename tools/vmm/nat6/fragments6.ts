@@ -12,7 +12,7 @@
  */
 
 import { Block } from "../../../kernel/block.ts";
-import { finishChecksum } from "../../../kernel/segment.ts";
+import { finishChecksum } from "../../../kernel/inet/segment.ts";
 import { IP_PROTO_FRAGMENT, IP_PROTO_HOP_BY_HOP } from "../../../kernel/wire/ip_proto.ts";
 import {
   emitIpv6Fragment,

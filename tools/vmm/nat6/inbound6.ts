@@ -8,7 +8,7 @@
  */
 
 import { type Block, Segment } from "../../../kernel/block.ts";
-import { finishChecksum, pieceLength } from "../../../kernel/segment.ts";
+import { finishChecksum, pieceLength } from "../../../kernel/inet/segment.ts";
 import { DNS_PORT } from "../../../kernel/wire/dns.ts";
 import {
   ICMP6_ECHO_REPLY,

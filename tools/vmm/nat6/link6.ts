@@ -42,20 +42,17 @@ import { type Error6Fields, makeError6, mayAnswer6 } from "./icmp6_error.ts";
 import type { Nat6 } from "./nat6.ts";
 import { udp6IsSound } from "./packet6.ts";
 
-/** Puts an IPv6 packet (given away) into frames for `guest`: cut, if it is too large. False: it cannot be done. */
+/**
+ * Puts an IPv6 packet (given away) into frames for `guest`: cut, if it is too large; held, if its hardware address is
+ * to be asked for. False: it cannot be done.
+ */
 export function toGuest6(six: Nat6, block: Block, guest: Guest): boolean {
   const { nat } = six;
   const { config, counters } = nat;
   const { mac } = guest;
   if (mac === null) {
-    counters.refuse(Reason.NoMac);
-    if (six.solicitLimiter.take(nat.now)) {
-      const group = solicitedNode(guest.addr);
-      const ends = { src: six.config.linkLocal, dst: group };
-      sendNd(six, ends, neighborQuestion(config.hostMac, guest.addr), multicastMacV6(group));
-    }
-    block.free();
-    return false;
+    nat.unresolved.hold(guest, block, nat.now);
+    return true;
   }
   if (block.segment !== Segment.None || block.length <= config.mtu) {
     sendFrame(nat, block, mac, ETHERTYPE_IPV6);
@@ -70,6 +67,13 @@ export function toGuest6(six: Nat6, block: Block, guest: Guest): boolean {
   counters.fragmented++;
   for (const piece of pieces) sendFrame(nat, piece, mac, ETHERTYPE_IPV6);
   return true;
+}
+
+/** Asks for the hardware address of `guest`, of the group of all stations that may have its address. */
+export function askGuest6(six: Nat6, guest: Guest): void {
+  const group = solicitedNode(guest.addr);
+  const question = neighborQuestion(six.nat.config.hostMac, guest.addr);
+  sendNd(six, { src: six.config.linkLocal, dst: group }, question, multicastMacV6(group));
 }
 
 /** A packet (given away) for the station that the frame at hand came from. */

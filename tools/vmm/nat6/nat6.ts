@@ -29,12 +29,12 @@
  * @module
  */
 
+import { TokenBucket } from "../../../kernel/inet/token_bucket.ts";
 import type { Random } from "../../../kernel/random.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
-import type { Guest } from "../nat/guest.ts";
 import { STATION_GUESTS_MAX } from "../nat/guest_table.ts";
-import { Limiter } from "../nat/limiter.ts";
 import type { Nat } from "../nat.ts";
+import type { Guest } from "../nat/guest.ts";
 import type { PolicyOptions } from "../nat_policy.ts";
 import { AdvertTimer } from "../services/router_advert.ts";
 import { AddrKey } from "./addr_key.ts";
@@ -45,7 +45,7 @@ import { Way6 } from "./way6.ts";
 
 /** Most addresses of one station, as of IPv4. */
 export const ADDRS_MAX = STATION_GUESTS_MAX;
-/** Answers to routers' solicitations, and questions for neighbours, a second. */
+/** Answers to routers' solicitations a second. */
 const SOLICITS_PER_SECOND = 10;
 const SOLICITS_BURST = 10;
 
@@ -62,7 +62,7 @@ export class Nat6 {
   readonly policy: Policy6;
   readonly keys: AddrKey;
   readonly adverts: AdvertTimer;
-  readonly solicitLimiter: Limiter = new Limiter(SOLICITS_PER_SECOND, SOLICITS_BURST);
+  readonly solicitLimiter: TokenBucket = new TokenBucket(SOLICITS_PER_SECOND, SOLICITS_BURST);
   /** For the translation: the packet that is looked at, and its way; overwritten by the next. */
   readonly packet: Packet6 = new Packet6();
   readonly way: Way6 = new Way6();

@@ -9,7 +9,7 @@
  */
 
 import { type Block, Checksum } from "../../../kernel/block.ts";
-import { finishChecksum } from "../../../kernel/segment.ts";
+import { finishChecksum } from "../../../kernel/inet/segment.ts";
 import { DNS_PORT } from "../../../kernel/wire/dns.ts";
 import {
   ICMP6_ECHO_REPLY,

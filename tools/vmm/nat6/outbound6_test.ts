@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { Block, Checksum, Segment } from "../../../kernel/block.ts";
-import { finishChecksum } from "../../../kernel/segment.ts";
+import { finishChecksum } from "../../../kernel/inet/segment.ts";
 import { pseudoSum } from "../../../kernel/wire/checksum.ts";
 import { MacAddr } from "../../../kernel/wire/mac_addr.ts";
 import { ip, pattern, udpPacket } from "../../../tests/kit/ip_fixture.ts";

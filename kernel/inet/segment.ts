@@ -1,7 +1,7 @@
 /**
  * What a block still owes when its link cannot pay: the transport checksum, and the cutting of a large segment.
  *
- * Path: ipifc, ip_output (fragments), bypass (readers who know no offload), ether, cable, captures → segment.
+ * Path: ip_output, bypass, ether, cable, capture → inet/segment → block.
  *
  * Cutting follows what a network card does. Every piece gets the headers of the whole; then: IPv4 total length and
  * identification (one more each) or IPv6 payload length; TCP sequence number, with CWR on the first piece only (RFC
@@ -13,12 +13,12 @@
  * @module
  */
 
-import { type Block, type BlockPool, Checksum, Segment } from "./block.ts";
-import { get32, put16, put32 } from "./wire/bytes.ts";
-import { checksum, pseudoSum } from "./wire/checksum.ts";
-import { IpAddr } from "./wire/ip_addr.ts";
-import { IP_PROTO_TCP, IP_PROTO_UDP } from "./wire/ip_proto.ts";
-import { IPV4_HEADER_LEN, ipv4Dst, ipv4HeaderLen, ipv4Id, ipv4Src, setIpv4Id, setIpv4TotalLen } from "./wire/ipv4.ts";
+import { type Block, type BlockPool, Checksum, Segment } from "../block.ts";
+import { get32, put16, put32 } from "../wire/bytes.ts";
+import { checksum, pseudoSum } from "../wire/checksum.ts";
+import { IpAddr } from "../wire/ip_addr.ts";
+import { IP_PROTO_TCP, IP_PROTO_UDP } from "../wire/ip_proto.ts";
+import { IPV4_HEADER_LEN, ipv4Dst, ipv4HeaderLen, ipv4Id, ipv4Src, setIpv4Id, setIpv4TotalLen } from "../wire/ipv4.ts";
 
 /** Most pieces of one segment: 64 KiB in the smallest pieces a sane MSS makes (RFC 9293 3.7.1: 536), and room. */
 export const SEGMENT_PIECES_MAX = 512;

@@ -1,13 +1,14 @@
 /**
- * Limiter: how often something may be done: a bucket of tokens that fills with time (RFC 1812 4.3.2.8 for ICMP errors).
+ * TokenBucket: how often something may be done, by tokens that time brings (RFC 1812 4.3.2.8, RFC 4443 2.4 for ICMP
+ * errors).
  *
- * Path: errors, nat_program (log lines) → limiter.
+ * Path: icmp_errors, tools/vmm/nat → token_bucket.
  *
  * @module
  */
 
 /** A bucket of tokens. */
-export class Limiter {
+export class TokenBucket {
   #tokens: number;
   #at = 0;
 

@@ -7,7 +7,7 @@
 
 import { importsOf, type Problem, resolveImport } from "./imports.ts";
 import { closing, codeOf, type Token, tokenize } from "./tokens.ts";
-import { isPure, isTest, roomOf, type Source } from "./tree.ts";
+import { isPure, isTest, roomOf, type Source } from "../tree.ts";
 
 /** A function fits a screen. */
 export const FUNCTION_LINES_MAX = 60;
@@ -102,14 +102,14 @@ function functionProblems(path: string, code: readonly Token[]): Problem[] {
 }
 
 /** The name before the parameters that open at `open`, and before their type parameters. */
-function functionName(code: readonly Token[], open: number): string {
+export function functionName(code: readonly Token[], open: number): string {
   let i = open - 1;
   if (code[i]?.text === ">") { while (i > 0 && code[i]!.text !== "<") i--; }
   return (code[i]?.text === "<" ? code[i - 1] : code[i])?.text ?? "";
 }
 
 /** Index of the brace that opens the body of the function whose parameters open at `open`; -1 if it is no function. */
-function bodyOf(code: readonly Token[], open: number): number {
+export function bodyOf(code: readonly Token[], open: number): number {
   const name = code[open - 1];
   if (name === undefined || (name.kind === "word" && CONTROL.has(name.text))) return -1;
   let i = closing(code, open) + 1;

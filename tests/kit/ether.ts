@@ -1,15 +1,16 @@
-/** What the tests of this folder share: a port that remembers what was sent, frames, and files opened by path. */
+/** What the tests of devices/ether share: a port that remembers what was sent, frames, and files opened by path. */
 
 import { assert, assertThrows } from "@std/assert";
+import { EtherDev } from "../../devices/ether/dev_ether.ts";
 import { Block, BlockPool } from "../../kernel/block.ts";
-import { type Chan, Open } from "../../kernel/chan.ts";
+import type { Chan } from "../../kernel/chan.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { type FramePort, NO_OFFLOADS, type PortOffloads } from "../../kernel/host.ts";
+import { Open } from "../../kernel/qid.ts";
 import { Rendez } from "../../kernel/rendez.ts";
 import { VirtualClock } from "../../kernel/time.ts";
 import { emitEthernet } from "../../kernel/wire/ethernet.ts";
 import { type MacAddr, parseMacAddr } from "../../kernel/wire/mac_addr.ts";
-import { EtherDev } from "./dev_ether.ts";
 
 export const OUR_MAC: MacAddr = parseMacAddr("52:54:00:00:00:01")!;
 export const PEER_MAC: MacAddr = parseMacAddr("52:54:00:00:00:02")!;
