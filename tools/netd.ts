@@ -22,13 +22,14 @@ const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 /** Runs until a signal, or the guest's end. */
 async function run(options: NetdOptions, files: ResolvFiles): Promise<void> {
   const say = (line: string) => options.quiet ? undefined : console.log(`netd: ${line}`);
+  const warn = (line: string) => options.quiet ? undefined : console.error(`netd: warning: ${line}`);
   const signalled = Promise.withResolvers<string>();
   const onSignal = () => signalled.resolve("");
   for (const signal of SIGNALS) Deno.addSignalListener(signal, onSignal);
   try {
     requireGuest(options.guest);
     checkDescriptors(options);
-    await using daemon = await Daemon.start(options, (line) => console.error(`netd: warning: ${line}`));
+    await using daemon = await Daemon.start(options, warn);
     daemon.say = say;
     for (const line of daemon.describe()) say(line);
     daemon.followNames(files, say);

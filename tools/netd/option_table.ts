@@ -173,7 +173,7 @@ export const NETD: ToolTable = {
         help: "look for packets so long after the last one without sleeping: takes a core while packets come, and " +
           "answers a ping in two thirds of the time",
       },
-      { name: "quiet", help: "print nothing but errors and warnings" },
+      { name: "quiet", help: "print nothing but errors: no warnings either" },
     ],
   ],
   after: "A flag may have a value: --quiet=no is as without it.\n\n" +
