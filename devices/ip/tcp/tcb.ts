@@ -29,6 +29,7 @@ import type { KeyedHash } from "./keyed_hash.ts";
 import { Rack } from "./rack.ts";
 import { Resequence } from "./resequence.ts";
 import { Rtt } from "./rtt.ts";
+import type { TcpMemory } from "./memory.ts";
 import { type Delivery, Scoreboard } from "./sack.ts";
 import { TcpState } from "./state.ts";
 import type { TcpStats } from "./stats.ts";
@@ -50,6 +51,10 @@ export interface TcpEnv {
   readonly ip: IpSender;
   readonly stats: TcpStats;
   readonly hash: KeyedHash;
+  /** What all queues hold. */
+  readonly memory: TcpMemory;
+  /** Connections whose program has closed them, other than in TIME-WAIT: see orphans.ts. */
+  readonly orphans: Set<Tcb>;
   /** Used by whichever acknowledgment is being processed: only one is at a time. */
   readonly delivery: Delivery;
   /** Runs a timer of a connection. */
@@ -130,6 +135,9 @@ class ReceiveSpace {
   finAt = -1;
   /** Segments to acknowledge at once, at the start of a connection. */
   quick = 0;
+  /** Since when there has been a gap at `gapNxt`; see gap.ts. */
+  gapMs = 0;
+  gapNxt = 0;
 }
 
 /** Facts for IP output; one object a connection, since a packet must not cost one. */
@@ -149,7 +157,7 @@ export class Tcb {
   readonly board: Scoreboard = new Scoreboard();
   readonly rtt: Rtt = new Rtt();
   readonly rack: Rack = new Rack();
-  readonly resequence: Resequence = new Resequence();
+  readonly resequence: Resequence;
   readonly timers: TcpTimers;
   congestion: CongestionState;
   sendOptions: ConnectionSendOptions;
@@ -202,6 +210,9 @@ export class Tcb {
   rtoAtMs = Infinity;
   /** Since when the peer has not answered; below 0: it does. */
   stallMs = -1;
+  /** Of an orphan: when the peer last took something, and what it had then; see orphans.ts. */
+  progressMs = 0;
+  progressSeq = 0;
   /** End of a tail-loss probe on its way (RFC 8985 TLP.end_seq); -1: none. */
   probeEnd = -1;
   probeIsResend = false;
@@ -222,6 +233,7 @@ export class Tcb {
   rerecv = 0;
 
   constructor(readonly env: TcpEnv, readonly conv: Conv, readonly config: TcpConfig) {
+    this.resequence = new Resequence(env.memory);
     this.timers = new TcpTimers(env.clock, (slot) => env.expire(this, slot));
     this.congestion = new CongestionState(config.algorithm, this.snd.mss);
     this.sendOptions = new ConnectionSendOptions(conv.laddr, conv.raddr);
