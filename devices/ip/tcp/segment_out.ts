@@ -40,6 +40,7 @@ import {
   synAckOptions,
   synOptions,
 } from "./options.ts";
+import { lowerMss } from "./pmtu.ts";
 import { isSynchronized } from "./state.ts";
 import type { Tcb, TcpEnv } from "./tcb.ts";
 import { TimerSlot } from "./timer.ts";
@@ -152,9 +153,11 @@ function putOptions(tcb: Tcb, block: Block, blocks: readonly SackBlock[]): void 
   }
 }
 
-/** Sends an acknowledgment without data. */
+/** Sends an acknowledgment without data. On a link that has become smaller its SACK blocks may be too many. */
 export function sendAck(tcb: Tcb): void {
-  sendSegment(tcb, { seq: tcb.snd.nxt, length: 0, flags: TCP_ACK, isNew: false });
+  const { env, conv } = tcb;
+  const wish = { seq: tcb.snd.nxt, length: 0, flags: TCP_ACK, isNew: false };
+  if (sendSegment(tcb, wish) === "tooBig" && lowerMss(tcb, env.ip.mtu(conv.raddr))) sendSegment(tcb, wish);
 }
 
 /**

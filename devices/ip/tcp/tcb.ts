@@ -143,7 +143,8 @@ class ReceiveSpace {
 /** Facts for IP output; one object a connection, since a packet must not cost one. */
 class ConnectionSendOptions implements SendOptions {
   readonly protocol = IP_PROTO_TCP;
-  readonly dontFragment = true;
+  /** Until a router says that it takes less than we want segments to have: see pmtu.ts. */
+  dontFragment = true;
   ttl = 0;
   tos = 0;
   constructor(readonly src: IpAddr, readonly dst: IpAddr) {}
