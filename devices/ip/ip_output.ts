@@ -77,8 +77,10 @@ export function sendPacket(stack: IpStack, block: Block, options: SendOptions): 
   buf[at] = VERSION_4_IHL_5;
   buf[at + TOS] = options.tos;
   put16(buf, at + TOTAL_LEN, totalLen);
-  put16(buf, at + ID, stack.nextIpId(options.protocol));
-  put16(buf, at + FRAG, options.dontFragment === true ? DONT_FRAGMENT : 0);
+  // RFC 6864 4.1: what is never cut needs no identification, and one would only tell how much we send.
+  const whole = options.dontFragment === true;
+  put16(buf, at + ID, whole ? 0 : stack.ipIds.next(src, dst, options.protocol));
+  put16(buf, at + FRAG, whole ? DONT_FRAGMENT : 0);
   buf[at + TTL] = options.ttl;
   buf[at + PROTOCOL] = options.protocol;
   src.putV4(buf, at + SRC);
@@ -91,8 +93,8 @@ export function sendPacket(stack: IpStack, block: Block, options: SendOptions): 
 
 /**
  * Sends a packet that begins with an IP header, which the caller has found right in version, lengths and addresses. Its
- * own fields are kept, options and fragment fields included; `kernelHeader` gives it TTL 255, TOS 0, a fresh id and DF
- * instead, as Akaros does (but a fragment keeps its place). The header checksum is always ours.
+ * own fields are kept, options and fragment fields included; `kernelHeader` gives it TTL 255, TOS 0 and DF instead
+ * (as Akaros does), or an id if it is cut; but a fragment keeps its place. The header checksum is always ours.
  */
 export function sendRaw(stack: IpStack, block: Block, options: { kernelHeader: boolean }): SendResult {
   if (block.buf[block.rp]! >>> 4 === 6) return sendRaw6(stack, block, options);
@@ -116,12 +118,12 @@ export function sendRaw(stack: IpStack, block: Block, options: { kernelHeader: b
     buf[rp + TTL] = KERNEL_TTL;
     buf[rp + TOS] = KERNEL_TOS;
     if (!ipv4IsFragment(buf, rp)) {
-      put16(buf, rp + ID, stack.nextIpId(buf[rp + PROTOCOL]!));
+      put16(buf, rp + ID, fits ? 0 : stack.ipIds.next(ipv4Src(buf, rp), dst, buf[rp + PROTOCOL]!));
       put16(buf, rp + FRAG, fits ? DONT_FRAGMENT : 0);
     }
   } else if (!fits && ipv4Id(buf, rp) === 0 && !ipv4IsFragment(buf, rp)) {
     // RFC 6864 4.2: what becomes fragments needs an id of its own, and this writer left it to us.
-    put16(buf, rp + ID, stack.nextIpId(buf[rp + PROTOCOL]!));
+    put16(buf, rp + ID, stack.ipIds.next(ipv4Src(buf, rp), dst, buf[rp + PROTOCOL]!));
   }
   setIpv4Checksum(buf, rp, ipv4HeaderLen(buf, rp));
   if (fits) dispatch(block, route, dst);

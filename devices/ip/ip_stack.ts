@@ -13,6 +13,7 @@ import { ConvSpace } from "./conv_space.ts";
 import { Dad } from "./dad.ts";
 import { Icmp6Counts } from "./icmp6_counts.ts";
 import { IcmpErrors } from "./icmp_errors.ts";
+import { IpIds } from "./ip_id.ts";
 import type { Ipifc } from "./ipifc.ts";
 import { Ndb } from "./ndb.ts";
 import { Mld } from "./mld.ts";
@@ -45,6 +46,8 @@ export class IpStack {
   readonly pathMtus: PathMtus;
   readonly self: SelfTable;
   readonly icmpErrors: IcmpErrors;
+  /** Identifications of IPv4 packets that may be cut on their way. */
+  readonly ipIds: IpIds;
   /** Whether packets for others are passed on (`iprouting`). */
   forwarding = false;
   /** Most conversations of one user in one protocol, as a share of all; eve has no such limit. */
@@ -54,10 +57,8 @@ export class IpStack {
   readonly #spaces: (ConvSpace | undefined)[] = [];
   /** By IP protocol number; grows to the highest that is in use. */
   readonly #receivers: (Proto | null)[] = [];
-  #ipId: number;
-
   constructor(readonly number: number, readonly env: DevEnv) {
-    this.#ipId = env.random.u32() & 0xffff;
+    this.ipIds = new IpIds(env.random);
     this.routes = new RouteTable(this);
     this.arp = new ArpTable(this);
     this.nd = new NdTable(this);
@@ -105,14 +106,5 @@ export class IpStack {
     assert(number >= 0 && number <= 255, "an IP protocol number has 8 bits");
     while (this.#receivers.length <= number) this.#receivers.push(null);
     this.#receivers[number] = proto;
-  }
-
-  /**
-   * The next identification for a packet of ours (RFC 6864: it matters for fragments only). Protocols count far apart:
-   * Wireshark takes fragments of two protocols whose numbers fall together for one datagram.
-   */
-  nextIpId(protocol: number): number {
-    this.#ipId = (this.#ipId + 1) & 0xffff;
-    return (this.#ipId + Math.imul(protocol, 0x9e37)) & 0xffff;
   }
 }

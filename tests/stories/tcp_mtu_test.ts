@@ -87,7 +87,7 @@ Deno.test("without timestamps a link of 72 bytes takes segments of 32", async ()
 });
 
 for (const loss of [0, 0.03]) {
-  Deno.test(`a link that becomes smaller makes the segments of a connection smaller; ${100 * loss} % lost`, async () => {
+  Deno.test(`a link that becomes smaller makes segments smaller, with a loss of ${100 * loss} %`, async () => {
     for (const mtu of [68, 72, 576]) {
       await using here = await boot({ seed: mtu, cable: { loss, delayMs: 1 } });
       const there = await here.neighbor();

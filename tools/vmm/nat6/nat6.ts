@@ -71,7 +71,7 @@ export class Nat6 {
   /** For the translation: the packet that is looked at, and its way; overwritten by the next. */
   readonly packet: Packet6 = new Packet6();
   readonly way: Way6 = new Way6();
-  #fragmentId: number;
+  readonly #random: Random;
 
   constructor(readonly nat: Nat, { config, policy, random, zone, zone6 }: Nat6Start) {
     this.config = config;
@@ -79,12 +79,12 @@ export class Nat6 {
     this.relay = new DnsRelay(config.nameServers ?? nat.config.nameServers, zone, nat.config.zoneName, zone6);
     this.keys = new AddrKey(random);
     this.adverts = new AdvertTimer(random);
-    this.#fragmentId = random.u32();
+    this.#random = random;
   }
 
-  /** An identification for a datagram that is cut. */
+  /** An identification for a datagram that is cut: one that no other guest can foresee (RFC 7739 5.1). */
   nextFragmentId(): number {
-    return this.#fragmentId = (this.#fragmentId + 1) >>> 0;
+    return this.#random.u32();
   }
 
   /** Whether a guest may have `addr`: of the network, but the router's two (::0 is every router's) and the server's. */
