@@ -20,8 +20,9 @@ import { ConvState, type Proto } from "./proto.ts";
 
 /** Default TTL of packets that a conversation sends. */
 export const TTL_DEFAULT = 255;
-/** Bytes in the `err` queue: thirty ICMP errors. */
+/** Bytes in the `err` queue, and ICMP errors: a short one takes as much memory as a long one. */
 export const ERR_QUEUE_LIMIT = 16384;
+export const ERR_QUEUE_BLOCKS = 32;
 /** Owner of a conversation that nobody has open. */
 export const NETWORK_USER = "network";
 /** Permission bits of a conversation's files until someone changes them: its owner, and eve. */
@@ -100,10 +101,20 @@ export class Conv {
   /** What the err file reads: whole ICMP errors. Made when first needed. */
   get eq(): Queue {
     if (this.#eq === null) {
-      this.#eq = new Queue({ limit: ERR_QUEUE_LIMIT, message: true });
+      this.#eq = new Queue({
+        limit: ERR_QUEUE_LIMIT,
+        limitBlocks: ERR_QUEUE_BLOCKS,
+        message: true,
+        account: this.stack.memory,
+      });
       this.#eq.onEdge = (events) => this.errTaps.fire(events & ~TapEvent.Writable);
     }
     return this.#eq;
+  }
+
+  /** Throws away what waits on the err file: the last close. */
+  dropErrors(): void {
+    this.#eq?.flush();
   }
 
   /** A queue to be read through the data file: its edges reach the file's taps. */

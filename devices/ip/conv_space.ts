@@ -170,6 +170,7 @@ export class ConvSpace {
     conv.perm = CONV_PERM;
     conv.state = ConvState.Idle;
     conv.rq.close();
+    conv.dropErrors();
     conv.changed.wakeup();
     if (!this.#isBusy(conv)) this.release(conv);
   }

@@ -90,7 +90,7 @@ export abstract class EchoConvs implements Proto {
   }
 
   create(conv: Conv): void {
-    conv.rq = conv.makeDataQueue({ limit: ICMP_QUEUE_LIMIT, message: true });
+    conv.rq = conv.makeDataQueue({ limit: ICMP_QUEUE_LIMIT, message: true, account: conv.stack.memory });
     conv.priv = { repliesOnly: false, headers: false } satisfies EchoPriv;
   }
 

@@ -16,6 +16,7 @@ import { IcmpErrors } from "./icmp_errors.ts";
 import { IpIds } from "./ip_id.ts";
 import type { Ipifc } from "./ipifc.ts";
 import { Ndb } from "./ndb.ts";
+import { MemoryAccount } from "./memory.ts";
 import { Mld } from "./mld.ts";
 import { NdTable } from "./nd.ts";
 import { NetLog } from "./netlog.ts";
@@ -25,6 +26,10 @@ import { RouterAdverts } from "./ra6.ts";
 import { RouteTable } from "./route.ts";
 import { SelfTable } from "./self_table.ts";
 import { IpStats } from "./stats.ts";
+
+/** Memory of all messages that wait in one stack, as many buffers as they take; and how many queues are sure of one. */
+export const MESSAGE_MEMORY_MAX = 64 << 20;
+const MESSAGE_QUEUES = 8192;
 
 /** Makes a protocol for a stack. */
 export type ProtoFactory = (stack: IpStack) => Proto;
@@ -46,6 +51,8 @@ export class IpStack {
   readonly pathMtus: PathMtus;
   readonly self: SelfTable;
   readonly icmpErrors: IcmpErrors;
+  /** What waits for readers of udp, icmp and `err` files. */
+  readonly memory: MemoryAccount;
   /** Identifications of IPv4 packets that may be cut on their way. */
   readonly ipIds: IpIds;
   /** Whether packets for others are passed on (`iprouting`). */
@@ -59,6 +66,7 @@ export class IpStack {
   readonly #receivers: (Proto | null)[] = [];
   constructor(readonly number: number, readonly env: DevEnv) {
     this.ipIds = new IpIds(env.random);
+    this.memory = new MemoryAccount(MESSAGE_MEMORY_MAX, MESSAGE_QUEUES);
     this.routes = new RouteTable(this);
     this.arp = new ArpTable(this);
     this.nd = new NdTable(this);
