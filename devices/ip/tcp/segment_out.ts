@@ -30,6 +30,7 @@ import {
 import type { SackBlock } from "../../../kernel/wire/tcp_options.ts";
 import { TTL_DEFAULT } from "../conv.ts";
 import type { InputPacket, SendOptions, SendResult } from "../packet.ts";
+import { lowerMss } from "./pmtu.ts";
 import {
   ECN_SETUP,
   ipHeaderLen,
@@ -40,7 +41,6 @@ import {
   synAckOptions,
   synOptions,
 } from "./options.ts";
-import { lowerMss } from "./pmtu.ts";
 import { isSynchronized } from "./state.ts";
 import type { Tcb, TcpEnv } from "./tcb.ts";
 import { TimerSlot } from "./timer.ts";
