@@ -20,6 +20,17 @@ import { TapEvent } from "./fd_tap.ts";
 /** Most blocks in any queue: about 32 MiB when each holds a pooled frame buffer. */
 export const QUEUE_BLOCKS_MAX = 16384;
 
+/** What a queued block costs beyond its buffer: the objects that hold it. */
+export const QUEUE_BLOCK_COST = 256;
+
+/** Memory that several queues share, so that all of them together have a limit. */
+export interface QueueAccount {
+  /** Bytes of buffers in these queues, each block with {@link QUEUE_BLOCK_COST} on top. */
+  bytes: number;
+  /** Whether a queue that holds `own` of these bytes may take no more now. */
+  refuses(own: number): boolean;
+}
+
 /** What adding a block answers. */
 export type PutResult = "ok" | "full" | "closed";
 
@@ -39,6 +50,8 @@ export interface QueueOptions {
   kick?: (() => void) | null;
   /** A bypass queue: called with each block instead of storing it; may throw, and the writer sees it. */
   bypass?: ((block: Block) => void) | null;
+  /** Memory that it shares with other queues; it is full, too, when that refuses. */
+  account?: QueueAccount | null;
 }
 
 /** A queue of blocks. */
@@ -60,6 +73,8 @@ export class Queue {
   #tail: Block | null = null;
   #blocks = 0;
   #bytes = 0;
+  #memory = 0;
+  readonly #account: QueueAccount | null;
   #limit: number;
   readonly #initialLimit: number;
   readonly #limitBlocks: number;
@@ -78,6 +93,7 @@ export class Queue {
     this.#dropOverflow = options.dropOverflow ?? false;
     this.#kick = options.kick ?? null;
     this.#bypass = options.bypass ?? null;
+    this.#account = options.account ?? null;
   }
 
   /** Bytes queued. */
@@ -88,6 +104,11 @@ export class Queue {
   /** Blocks queued. */
   get blocks(): number {
     return this.#blocks;
+  }
+
+  /** Bytes of memory that the queued blocks take: their buffers, however little is in them, and the objects. */
+  get memory(): number {
+    return this.#memory;
   }
 
   /** Bytes from which on it is full; 0: none. */
@@ -116,7 +137,14 @@ export class Queue {
   }
 
   get #full(): boolean {
-    return (this.#limit > 0 && this.#bytes >= this.#limit) || this.#blocks >= this.#limitBlocks;
+    return (this.#limit > 0 && this.#bytes >= this.#limit) || this.#blocks >= this.#limitBlocks ||
+      (this.#account !== null && this.#account.refuses(this.#memory));
+  }
+
+  /** `change` more bytes of memory are taken. */
+  #charge(change: number): void {
+    this.#memory += change;
+    if (this.#account !== null) this.#account.bytes += change;
   }
 
   /** Readiness now, as bits of {@link TapEvent}: what an edge would have said. */
@@ -167,6 +195,7 @@ export class Queue {
     this.#blocks++;
     this.blocksIn++;
     this.#bytes += block.wp - block.rp;
+    this.#charge(block.buf.length + QUEUE_BLOCK_COST);
     if (wasEmpty) {
       this.readable.wakeup();
       this.onEdge?.(TapEvent.Readable);
@@ -258,6 +287,7 @@ export class Queue {
     block.next = null;
     this.#blocks--;
     this.#bytes -= length;
+    this.#charge(-block.buf.length - QUEUE_BLOCK_COST);
     if (wasFull) this.#roomAgain();
   }
 
@@ -321,6 +351,7 @@ export class Queue {
     }
     this.#tail = null;
     this.#blocks = this.#bytes = 0;
+    this.#charge(-this.#memory);
     if (wasFull) this.#roomAgain();
   }
 

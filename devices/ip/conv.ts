@@ -15,14 +15,16 @@ import { IP_UNSPECIFIED, type IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { Bypass } from "./bypass_claim.ts";
 import type { ConvTable, Ends, TableEntry } from "./conv_table.ts";
 import type { Ifc } from "./ifc.ts";
+import type { MemoryAccount } from "./memory.ts";
 import type { InputPacket } from "./packet.ts";
 import type { PortSpace } from "./ports.ts";
 import { type Advice, type BypassRules, ConvState } from "./proto.ts";
 
 /** Default TTL of packets that a conversation sends. */
 export const TTL_DEFAULT = 255;
-/** Bytes in the `err` queue: thirty ICMP errors. */
+/** Bytes in the `err` queue, and ICMP errors: a short one takes as much memory as a long one. */
 export const ERR_QUEUE_LIMIT = 16384;
+export const ERR_QUEUE_BLOCKS = 32;
 /** Owner of a conversation that nobody has open. */
 export const NETWORK_USER = "network";
 /** Permission bits of a conversation's files until someone changes them: its owner, and eve. */
@@ -39,6 +41,8 @@ export interface Membership {
 /** What a conversation asks of the space it is in: {@link ConvSpace} is one. */
 export interface ConvHome {
   readonly blocks: BlockPool;
+  /** The stack's account of messages that wait for readers. */
+  readonly memory: MemoryAccount;
   readonly table: ConvTable<Conv>;
   readonly ports: PortSpace;
   /** One more chan of `conv`; one fewer. */
@@ -122,10 +126,20 @@ export class Conv {
   /** What the err file reads: whole ICMP errors. Made when first needed. */
   get eq(): Queue {
     if (this.#eq === null) {
-      this.#eq = new Queue({ limit: ERR_QUEUE_LIMIT, message: true });
+      this.#eq = new Queue({
+        limit: ERR_QUEUE_LIMIT,
+        limitBlocks: ERR_QUEUE_BLOCKS,
+        message: true,
+        account: this.space.memory,
+      });
       this.#eq.onEdge = (events) => this.errTaps.fire(events & ~TapEvent.Writable);
     }
     return this.#eq;
+  }
+
+  /** Throws away what waits on the err file: the last close. */
+  dropErrors(): void {
+    this.#eq?.flush();
   }
 
   /** A queue to be read through the data file: its edges reach the file's taps. */

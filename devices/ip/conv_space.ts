@@ -20,6 +20,7 @@ import { Conv, CONV_PERM, type ConvHome, NETWORK_USER, type Proto } from "./conv
 import { leaveGroups } from "./conv_groups.ts";
 import { ConvTable, type Ends } from "./conv_table.ts";
 import type { IpEnv } from "./env.ts";
+import type { MemoryAccount } from "./memory.ts";
 import { PortSpace } from "./ports.ts";
 import { ConvState } from "./proto.ts";
 
@@ -30,6 +31,8 @@ export const BACKLOG_MAX = 500;
 export interface SpaceContext extends IpEnv {
   /** Most conversations of one user in one protocol, as a share of all; eve has no such limit. */
   readonly userShare: number;
+  /** Messages that wait for readers. */
+  readonly memory: MemoryAccount;
 }
 
 /** The conversations of one protocol. */
@@ -50,6 +53,10 @@ export class ConvSpace implements ConvHome {
 
   get blocks(): BlockPool {
     return this.stack.env.blocks;
+  }
+
+  get memory(): MemoryAccount {
+    return this.stack.memory;
   }
 
   /** Every slot that was ever taken, by its number. */
@@ -181,6 +188,7 @@ export class ConvSpace implements ConvHome {
     conv.perm = CONV_PERM;
     conv.state = ConvState.Idle;
     conv.rq.close();
+    conv.dropErrors();
     conv.changed.wakeup();
     if (!this.#isBusy(conv)) this.release(conv);
   }

@@ -91,7 +91,7 @@ export abstract class EchoConvs<S extends ProtoContext = ProtoContext> implement
   }
 
   create(conv: Conv): void {
-    conv.rq = conv.makeDataQueue({ limit: ICMP_QUEUE_LIMIT, message: true });
+    conv.rq = conv.makeDataQueue({ limit: ICMP_QUEUE_LIMIT, message: true, account: conv.space.memory });
     conv.priv = { repliesOnly: false, headers: false } satisfies EchoPriv;
   }
 

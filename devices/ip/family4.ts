@@ -25,6 +25,7 @@ import {
 } from "../../kernel/wire/ipv4.ts";
 import type { IpFamily } from "./family.ts";
 import { fragmentPlace4, packet4 } from "./packet4.ts";
+import type { NetContext } from "./net_context.ts";
 import type { InputPacket } from "./packet.ts";
 
 const VERSION_4_IHL_5 = 0x45;
@@ -60,8 +61,10 @@ export const FAMILY_4: IpFamily = {
     buf[at] = VERSION_4_IHL_5;
     buf[at + TOS] = options.tos;
     put16(buf, at + TOTAL_LEN, totalLen);
-    put16(buf, at + ID, stack.nextIpId(options.protocol));
-    put16(buf, at + FRAG, options.dontFragment === true ? DONT_FRAGMENT : 0);
+    // RFC 6864 4.1: a packet that is never cut needs no identification, and one would only show how much we send.
+    const isWhole = options.dontFragment === true;
+    put16(buf, at + ID, isWhole ? 0 : stack.ipIds.next(options.src, options.dst, options.protocol));
+    put16(buf, at + FRAG, isWhole ? DONT_FRAGMENT : 0);
     buf[at + TTL] = options.ttl;
     buf[at + PROTOCOL] = options.protocol;
     options.src.putV4(buf, at + SRC);
@@ -84,12 +87,12 @@ export const FAMILY_4: IpFamily = {
       buf[rp + TTL] = KERNEL_TTL;
       buf[rp + TOS] = KERNEL_TOS;
       if (!ipv4IsFragment(buf, rp)) {
-        put16(buf, rp + ID, stack.nextIpId(buf[rp + PROTOCOL]!));
+        put16(buf, rp + ID, fits ? 0 : nextId(stack, buf, rp));
         put16(buf, rp + FRAG, fits ? DONT_FRAGMENT : 0);
       }
     } else if (!fits && ipv4Id(buf, rp) === 0 && !ipv4IsFragment(buf, rp)) {
       // RFC 6864 4.2: a datagram that is fragmented needs an id of its own, and this writer left it to us.
-      put16(buf, rp + ID, stack.nextIpId(buf[rp + PROTOCOL]!));
+      put16(buf, rp + ID, nextId(stack, buf, rp));
     }
     setIpv4Checksum(buf, rp, ipv4HeaderLen(buf, rp));
   },
@@ -115,6 +118,11 @@ export const FAMILY_4: IpFamily = {
     return whole === null ? null : packet4(whole, ifc, "unicast");
   },
 };
+
+/** An identification for the packet at `at`. */
+function nextId(stack: NetContext, buf: Uint8Array, at: number): number {
+  return stack.ipIds.next(ipv4Src(buf, at), ipv4Dst(buf, at), buf[at + PROTOCOL]!);
+}
 
 /** RFC 7126 4.3: a packet that chooses its own route gets around what the net forbids. */
 function hasSourceRoute({ block, headerLen }: InputPacket): boolean {

@@ -48,6 +48,23 @@ Deno.test("sendPacket() puts a right header before the payload, and DF only wher
   assertEquals(headerOf(second!).id, (header.id + 1) & 0xffff);
 });
 
+Deno.test("an identification is 0 on what is never cut, else one of a sequence for that destination alone", () => {
+  const at = host();
+  const ids = (options: Partial<SendOptions>) => {
+    send(at, 100, options);
+    return at.takePackets().map((packet) => headerOf(packet).id);
+  };
+  const [before] = ids({});
+  for (let i = 0; i < 20; i++) {
+    assertEquals(ids({ dontFragment: true }), [0]);
+    ids({ protocol: 1 });
+    send(at, 100, { dst: ip(`10.0.0.${30 + i}`) });
+  }
+  raw(at, { id: 7 }, true);
+  assertEquals(headerOf(at.takePackets().at(-1)!).id, 0);
+  assertEquals(ids({}), [(before! + 1) & 0xffff]);
+});
+
 Deno.test("sendPacket() fragments what does not fit, unless that is not wished", () => {
   const at = host();
   const block = Block.from(pattern(1481));
@@ -186,12 +203,12 @@ Deno.test("sendRaw() keeps a fragment in its place", () => {
   ]);
 });
 
-Deno.test("sendRaw() with the kernel's header behaves like Akaros: TTL 255, TOS 0, a fresh id, DF", () => {
+Deno.test("sendRaw() with the kernel's header behaves like Akaros: TTL 255, TOS 0, DF; it needs no id then", () => {
   const at = host();
   raw(at, { ttl: 3, tos: 0x10, id: 7 }, true);
   const [packet] = at.takePackets();
   const header = headerOf(packet!);
-  assert(ipv4ChecksumOk(packet!, 0) && header.id !== 7);
+  assert(ipv4ChecksumOk(packet!, 0) && header.id === 0);
   assertEquals([header.ttl, header.tos, header.dontFragment], [255, 0, true]);
 });
 

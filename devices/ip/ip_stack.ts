@@ -16,10 +16,12 @@ import { ConvSpace, type SpaceContext } from "./conv_space.ts";
 import { Dad } from "./dad.ts";
 import { IcmpCounts } from "./icmp_counts.ts";
 import { IcmpErrors } from "./icmp_errors.ts";
+import { IpIds } from "./ip_id.ts";
 import type { Ipifc } from "./ipifc.ts";
 import type { IfcContext } from "./medium.ts";
 import type { ProtoContext } from "./net_context.ts";
 import { Ndb } from "./ndb.ts";
+import { MemoryAccount } from "./memory.ts";
 import { Mld } from "./mld.ts";
 import { NdTable } from "./nd.ts";
 import { NetLog } from "./netlog.ts";
@@ -30,6 +32,10 @@ import { Reassembly } from "./reassembly.ts";
 import { RouteTable } from "./route.ts";
 import { SelfTable } from "./self_table.ts";
 import { IpStats } from "./stats.ts";
+
+/** Memory of all messages that wait in one stack, as many buffers as they take; and how many queues are sure of one. */
+export const MESSAGE_MEMORY_MAX = 64 << 20;
+const MESSAGE_QUEUES = 8192;
 
 /** Makes a protocol for a stack. */
 export type ProtoFactory = (stack: IpStack) => Proto;
@@ -52,6 +58,10 @@ export class IpStack implements ProtoContext, IfcContext, SpaceContext {
   readonly self: SelfTable;
   readonly icmpErrors: IcmpErrors;
   readonly reassembly: Reassembly;
+  /** What waits for readers of udp, icmp and `err` files. */
+  readonly memory: MemoryAccount;
+  /** Identifications of IPv4 packets that may be cut on their way. */
+  readonly ipIds: IpIds;
   /** Whether packets for others are passed on (`iprouting`). */
   forwarding = false;
   /** Most conversations of one user in one protocol, as a share of all; eve has no such limit. */
@@ -61,10 +71,9 @@ export class IpStack implements ProtoContext, IfcContext, SpaceContext {
   readonly #spaces: (ConvSpace | undefined)[] = [];
   /** By IP protocol number; grows to the highest that is in use. */
   readonly #receivers: (Proto | null)[] = [];
-  #ipId: number;
-
   constructor(readonly number: number, readonly env: DevEnv) {
-    this.#ipId = env.random.u32() & 0xffff;
+    this.ipIds = new IpIds(env.random);
+    this.memory = new MemoryAccount(MESSAGE_MEMORY_MAX, MESSAGE_QUEUES);
     this.routes = new RouteTable();
     this.arp = new ArpTable(this);
     this.nd = new NdTable(this);
@@ -113,14 +122,5 @@ export class IpStack implements ProtoContext, IfcContext, SpaceContext {
     assert(number >= 0 && number <= 255, "an IP protocol number has 8 bits");
     while (this.#receivers.length <= number) this.#receivers.push(null);
     this.#receivers[number] = proto;
-  }
-
-  /**
-   * The next identification for a packet of ours (RFC 6864: it matters for fragments only). Protocols count far apart:
-   * Wireshark takes fragments of two protocols whose numbers fall together for one datagram.
-   */
-  nextIpId(protocol: number): number {
-    this.#ipId = (this.#ipId + 1) & 0xffff;
-    return (this.#ipId + Math.imul(protocol, 0x9e37)) & 0xffff;
   }
 }

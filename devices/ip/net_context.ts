@@ -8,7 +8,9 @@
 
 import type { ConvSpace } from "./conv_space.ts";
 import type { Proto } from "./conv.ts";
+import type { IpIds } from "./ip_id.ts";
 import type { IcmpReporter } from "./icmp_fault.ts";
+import type { MemoryAccount } from "./memory.ts";
 import type { FragmentPlace, InputPacket } from "./packet.ts";
 import type { Block } from "../../kernel/block.ts";
 import type { RouteContext } from "./way.ts";
@@ -19,8 +21,8 @@ export interface NetContext extends RouteContext {
   readonly reassembly: Reassembler;
   /** The protocol that receives packets of IP protocol `number`, or null. */
   protocolFor(number: number): Proto | null;
-  /** The next identification for a packet of ours. */
-  nextIpId(protocol: number): number;
+  /** Identifications of IPv4 packets that may be cut on their way. */
+  readonly ipIds: IpIds;
 }
 
 /** Puts datagrams together. */
@@ -31,6 +33,8 @@ export interface Reassembler {
 
 /** One stack, as a protocol sees it. */
 export interface ProtoContext extends NetContext {
+  /** Messages that wait for readers of udp, icmp and `err` files. */
+  readonly memory: MemoryAccount;
   /** Conversations, ports and demultiplexing of `proto`. */
   space(proto: Proto): ConvSpace;
   /** Gives packets of IP protocol `number` to `proto`, or to none. */

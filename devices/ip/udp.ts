@@ -87,7 +87,7 @@ export class UdpProto implements Proto {
   }
 
   create(conv: Conv): void {
-    conv.rq = conv.makeDataQueue({ limit: UDP_QUEUE_LIMIT, message: true });
+    conv.rq = conv.makeDataQueue({ limit: UDP_QUEUE_LIMIT, message: true, account: this.stack.memory });
     conv.priv = { headers: HeaderMode.None } satisfies UdpPriv;
   }
 
@@ -298,6 +298,8 @@ export class UdpProto implements Proto {
       ["NotMember", this.notMember],
       ["QueueFull", this.queueFull],
       ["CallsDropped", this.space.callsDropped],
+      ["Memory", this.stack.memory.bytes],
+      ["MemoryMax", this.stack.memory.max],
     ];
     return lines.map(([name, value]) => `${name}: ${value}\n`).join("");
   }

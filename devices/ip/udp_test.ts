@@ -26,6 +26,7 @@ import {
   udpPacket,
   US,
 } from "../../tests/kit/ip_fixture.ts";
+import { MESSAGE_MEMORY_MAX } from "./ip_stack.ts";
 import { UDP_PAYLOAD_MAX, UDP_QUEUE_LIMIT } from "./udp.ts";
 import { getRecord, HeaderMode, putRecord } from "./udp_headers.ts";
 
@@ -300,4 +301,35 @@ Deno.test("Random bytes from a writer in headers mode throw nothing but KernelEr
     }),
     fuzzSteps(200),
   );
+});
+
+Deno.test("Datagrams that are not read take no more than the memory of the stack, and leave some for others", () => {
+  const ip = ipFixture();
+  const flooded = [1000, 1001, 1002].map((port) => ip.conv("udp", "headers", `announce ${port}`));
+  const other = ip.conv("udp", `connect ${PEER}!9 7`);
+  const { memory } = other.conv.space;
+  const elsewhere = memory.shared - 1_000_000;
+  memory.bytes += elsewhere;
+  for (const dstPort of [1000, 1001, 1002]) {
+    for (let i = 0; i < 2000; i++) ip.inject(udpPacket({ srcPort: 9, dstPort, payload: pattern(1) }));
+  }
+  const held = ip.stat("udp", "Memory");
+  assert(held <= MESSAGE_MEMORY_MAX && held >= memory.shared, `${held}`);
+  assert(ip.stat("udp", "QueueFull") > 0);
+  ip.inject(udpPacket({ srcPort: 9, dstPort: 7, payload: pattern(5) }));
+  assertEquals(other.read(), pattern(5));
+  for (const udp of [...flooded, other]) udp.close();
+  assertEquals(memory.bytes, elsewhere);
+});
+
+Deno.test("ICMP errors that are not read are 32 at most, and the last close frees them", () => {
+  const ip = ipFixture();
+  const udp = ip.conv("udp", "ignoreadvice on", `connect ${PEER}!9 7`);
+  udp.send(pattern(10));
+  const [packet] = ip.sent();
+  for (let i = 0; i < 100; i++) ip.inject(error(ICMP_UNREACHABLE_PORT, packet!));
+  assertEquals(udp.conv.eq.blocks, 32);
+  assert(ip.stat("udp", "Memory") >= 32 * 256);
+  udp.close();
+  assertEquals(ip.stat("udp", "Memory"), 0);
 });

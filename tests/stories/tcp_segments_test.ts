@@ -246,7 +246,7 @@ Deno.test("the peer's MSS is kept to; without one it is 536; a tiny one is not b
     const peer = peerEstablished({ syn });
     sizes.push(peer.tcb.snd.mss);
   }
-  assertEquals(sizes, [700, 536, 48, 1460, 688]);
+  assertEquals(sizes, [700, 536, 28, 1460, 688]);
 });
 
 Deno.test("window scaling needs both offers: then windows are shifted, and SYN windows never (RFC 7323 2)", () => {

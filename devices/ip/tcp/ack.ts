@@ -18,6 +18,7 @@
 import * as seq from "../../../kernel/wire/seq.ts";
 import { TCP_ECE, TCP_FIN } from "../../../kernel/wire/tcp.ts";
 import { raise } from "./life.ts";
+import { noteProgress } from "./orphans.ts";
 import { endProbe, onAcknowledgment, onEcnEcho } from "./recovery.ts";
 import type { Arriving } from "./segment_in.ts";
 import { TcpEvent, TcpState } from "./state.ts";
@@ -67,6 +68,7 @@ function advance(tcb: Tcb, ack: number): void {
   if (seq.gt(ack, snd.nxt)) snd.nxt = ack;
   const gone = tcb.wq.discard(seq.diff(ack, snd.base));
   snd.base = seq.add(snd.base, gone);
+  if (tcb.detached) noteProgress(tcb);
   growSendQueue(tcb);
 }
 
@@ -81,7 +83,8 @@ export const SEND_QUEUE_START = 8 * 65_535;
 export const SEND_QUEUE_MAX = 16 << 20;
 
 function growSendQueue(tcb: Tcb): void {
-  const { wq, congestion } = tcb;
+  const { wq, congestion, env } = tcb;
+  if (env.memory.pressed) return;
   const wanted = 2 * congestion.cwnd;
   if (wanted > wq.limit && wq.limit < SEND_QUEUE_MAX) wq.setLimit(Math.min(SEND_QUEUE_MAX, 2 * wq.limit));
 }

@@ -15,12 +15,12 @@
 import * as seq from "../../../kernel/wire/seq.ts";
 import type { TcpOptions } from "../../../kernel/wire/tcp_options.ts";
 import type { KeyedHash, TcpEnds } from "./keyed_hash.ts";
-import type { Agreement } from "./options.ts";
+import { type Agreement, MSS_MIN } from "./options.ts";
 
 /** How long a number of "minutes" lasts; a cookie is good for this one and the next. */
 export const COOKIE_MINUTE_MS = 64_000;
-/** Segment sizes that can be remembered: those of common links, and of tunnels through them. */
-const SIZES = [216, 536, 1200, 1360, 1400, 1440, 1460, 8960] as const;
+/** Segment sizes that can be remembered: the smallest, and those of common links and of tunnels through them. */
+const SIZES = [MSS_MIN, 216, 536, 1200, 1360, 1400, 1440, 1460] as const;
 const NO_SHIFT = 15;
 const OPTION_BITS = 6;
 

@@ -100,6 +100,7 @@ function peerClosed(tcb: Tcb): void {
 function startTimeWait(tcb: Tcb, from: TcpState): void {
   if (from === TcpState.FinWait2) peerClosed(tcb);
   tcb.ackNow = true;
+  tcb.env.orphans.delete(tcb);
   tcb.timers.clear(TimerSlot.Xmit);
   tcb.timers.clear(TimerSlot.Keepalive);
   tcb.timers.set(TimerSlot.Linger, TIME_WAIT_MS);
@@ -107,8 +108,9 @@ function startTimeWait(tcb: Tcb, from: TcpState): void {
 
 /** The connection is over, with an error or without; the user is told and the slot given back if nobody has it open. */
 export function finish(tcb: Tcb, code?: ErrnoName, text = ""): void {
-  const { conv } = tcb;
+  const { conv, env } = tcb;
   tcb.state = TcpState.Closed;
+  env.orphans.delete(tcb);
   tcb.timers.clearAll();
   tcb.board.clear(tcb.snd.nxt);
   tcb.resequence.clear();
@@ -122,6 +124,7 @@ export function finish(tcb: Tcb, code?: ErrnoName, text = ""): void {
     tcb.rq.fail(code, text);
   }
   tcb.wq.flush();
+  if (env.memory.waiting.size > 0) env.memory.wake();
   if (conv.inUse === 0) return conv.space.release(conv);
   if (code !== undefined && conv.state === ConvState.Connecting) {
     return conv.failed(new KernelError(code, `Cannot connect to ${conv.raddr}!${conv.rport}: ${lower(text)}`));

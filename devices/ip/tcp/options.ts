@@ -17,8 +17,11 @@ import { WINDOW_SHIFT } from "./window.ts";
 /** Segment size of a peer that does not say (RFC 9293 3.7.1). */
 export const MSS_DEFAULT_V4 = 536;
 export const MSS_DEFAULT_V6 = 1220;
-/** Smallest segment size that is believed: smaller ones would only serve to make us work (Linux' tcp_min_snd_mss). */
-export const MSS_MIN = 48;
+/**
+ * Smallest segment size that is believed: the smallest link of IPv4 takes 68 bytes (RFC 791 3.2), headers included.
+ * With timestamps 16 bytes of it are payload.
+ */
+export const MSS_MIN = 28;
 /** Bytes of the timestamps option with its padding. */
 export const TIMESTAMPS_LEN = 12;
 const IPV6_HEADER_LEN = 40;
@@ -97,9 +100,13 @@ export function optionsLen(tcb: Tcb, sackBlocks: number): number {
   return (tcb.timestampsOk ? TIMESTAMPS_LEN : 0) + (sackBlocks > 0 ? 4 + 8 * sackBlocks : 0);
 }
 
-/** Most SACK blocks beside the other options. */
+/** Payload that SACK blocks leave in a full segment, at least. */
+const PAYLOAD_MIN = 4;
+
+/** Most SACK blocks beside the other options, and beside some payload where the link takes little. */
 export function sackBlocksMax(tcb: Tcb): number {
-  return tcb.timestampsOk ? 3 : 4;
+  const most = tcb.timestampsOk ? 3 : 4;
+  return Math.min(most, (tcb.snd.mss - 4 - PAYLOAD_MIN) >> 3);
 }
 
 /** Writes the timestamps option, padded. */

@@ -11,7 +11,10 @@ import { IPV6_MTU_MIN } from "../../../kernel/wire/ipv6.ts";
 import { mssOf, TIMESTAMPS_LEN } from "./options.ts";
 import type { Tcb } from "./tcb.ts";
 
-/** A smaller path MTU is not believed: nobody has one, and small segments only make us work (Linux' min_pmtu). */
+/**
+ * Segments do not become smaller than this for a path: small ones only make us work. If the path takes less, its
+ * routers may cut them (Linux' min_pmtu). What our own link takes is another matter.
+ */
 export const PATH_MTU_MIN = 552;
 /** Every link of IPv6 takes this much. */
 export const PATH_MTU_MIN_V6 = IPV6_MTU_MIN;
@@ -30,15 +33,18 @@ export function updateMss(tcb: Tcb): void {
   tcb.congestion.mss = mss;
 }
 
-/** The path takes no more than `mtu` bytes; whether that made segments smaller. */
+/** The path takes no more than `mtu` bytes; whether segments that were too big may pass now. */
 export function lowerMss(tcb: Tcb, mtu: number): boolean {
   const before = tcb.snd.mss;
+  const { sendOptions } = tcb;
+  const mayCut = tcb.isV4 && mtu < PATH_MTU_MIN && mtu < tcb.env.ip.mtu(tcb.conv.raddr) && sendOptions.dontFragment;
+  if (mayCut) sendOptions.dontFragment = false;
   tcb.pathMtu = Math.max(tcb.isV4 ? PATH_MTU_MIN : PATH_MTU_MIN_V6, mtu);
   tcb.pathMtuUntilMs = tcb.env.clock.now() + PATH_MTU_LIFE_MS;
   updateMss(tcb);
   if (tcb.snd.mss >= before) {
     tcb.snd.mss = tcb.congestion.mss = before;
-    return false;
+    return mayCut;
   }
   tcb.env.stats.mtuReductions++;
   return true;

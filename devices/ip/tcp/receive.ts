@@ -10,6 +10,7 @@
 import { Block } from "../../../kernel/block.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import { TCP_CWR, TCP_FIN } from "../../../kernel/wire/tcp.ts";
+import { watchGap } from "./gap.ts";
 import { raise } from "./life.ts";
 import type { Arriving } from "./segment_in.ts";
 import { mayReceive, TcpEvent, TcpState } from "./state.ts";
@@ -116,6 +117,7 @@ function takeEarly(tcb: Tcb, segment: Arriving, finAt: number): void {
   const from = segment.seq;
   const length = segment.length;
   if (length === 0) return;
+  if (tcb.resequence.ranges === 0) watchGap(tcb);
   const stored = tcb.resequence.insert(from, compact(segment.takeBlock()));
   if (stored === "refused") env.stats.roomDrops++;
 }

@@ -9,18 +9,20 @@
  *                 one chain of blocks each; never touching, never overlapping
  * ```
  *
- * What is here was SACKed, and though RFC 2018 allows it, it is never thrown away while the connection lives.
+ * What is here was SACKed. It is thrown away while the connection lives only if the gap stands too long (gap.ts).
  *
- * Limits: bytes are limited by the window, which the caller checks; ranges by {@link RANGES_MAX} and blocks by {@link
- * BLOCKS_MAX}, so that tiny pieces do not cost unbounded memory. What does not fit is refused, and the peer sends it
- * again.
+ * Limits: memory is charged to the account of the stack, and while that is pressed nothing more is taken; bytes are
+ * limited by the window, which the caller checks; ranges by {@link RANGES_MAX} and blocks by {@link BLOCKS_MAX}. What
+ * does not fit is refused, and the peer sends it again.
  *
  * @module
  */
 
 import type { Block } from "../../../kernel/block.ts";
+import { QUEUE_BLOCK_COST } from "../../../kernel/queue.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import type { SackBlock } from "../../../kernel/wire/tcp_options.ts";
+import type { MemoryAccount } from "../memory.ts";
 
 /** Most gaps of one connection: a window of 6 MiB of which every fourth segment was lost. */
 export const RANGES_MAX = 1024;
@@ -50,6 +52,9 @@ export class Resequence {
   againLeft = 0;
   againRight = 0;
 
+  /** What it holds is charged to `memory`, if there is one. */
+  constructor(readonly memory: MemoryAccount | null = null) {}
+
   /** Bytes in it. */
   get length(): number {
     return this.#bytes;
@@ -74,12 +79,15 @@ export class Resequence {
     }
     const right = this.#trimTail(left, block, at);
     if (right === left) return this.#drop(block, this.#ranges[at]!);
-    if (this.#blocks >= BLOCKS_MAX || (this.#ranges.length >= RANGES_MAX && previous?.right !== left)) {
+    if (
+      this.memory?.pressed === true || this.#blocks >= BLOCKS_MAX ||
+      (this.#ranges.length >= RANGES_MAX && previous?.right !== left)
+    ) {
       block.free();
       return "refused";
     }
     block.next = null;
-    this.#blocks++;
+    this.#count(block, 1);
     this.#bytes += (right - left) >>> 0;
     if (previous !== undefined && previous.right === left) {
       previous.tail.next = block;
@@ -146,10 +154,16 @@ export class Resequence {
     for (let block: Block | null = range!.head; block !== null;) {
       const next: Block | null = block.next;
       block.next = null;
+      this.#count(block, -1);
       block.free();
-      this.#blocks--;
       block = next;
     }
+  }
+
+  /** One block more, or fewer. */
+  #count(block: Block, change: 1 | -1): void {
+    this.#blocks += change;
+    if (this.memory !== null) this.memory.bytes += change * (block.buf.length + QUEUE_BLOCK_COST);
   }
 
   #joinNext(at: number): void {
@@ -171,7 +185,7 @@ export class Resequence {
       const length = block.wp - block.rp;
       const gone = Math.min(length, (nxt - range.left) >>> 0);
       this.#bytes -= length;
-      this.#blocks--;
+      this.#count(block, -1);
       range.left = seq.add(range.left, length);
       const isLast = block.next === null;
       if (isLast) this.#ranges.shift();

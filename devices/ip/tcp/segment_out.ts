@@ -30,6 +30,7 @@ import {
 import { NO_TCP_OPTIONS, type SackBlock } from "../../../kernel/wire/tcp_options.ts";
 import { TTL_DEFAULT } from "../conv.ts";
 import type { InputPacket, SendOptions, SendResult } from "../packet.ts";
+import { lowerMss } from "./pmtu.ts";
 import {
   ECN_SETUP,
   ipHeaderLen,
@@ -153,9 +154,11 @@ function putOptions(tcb: Tcb, block: Block, blocks: readonly SackBlock[]): void 
   }
 }
 
-/** Sends an acknowledgment without data. */
+/** Sends an acknowledgment without data. On a link that has become smaller its SACK blocks may be too many. */
 export function sendAck(tcb: Tcb): void {
-  sendSegment(tcb, { seq: tcb.snd.nxt, length: 0, flags: TCP_ACK, isNew: false });
+  const { env, conv } = tcb;
+  const wish = { seq: tcb.snd.nxt, length: 0, flags: TCP_ACK, isNew: false };
+  if (sendSegment(tcb, wish) === "tooBig" && lowerMss(tcb, env.ip.mtu(conv.raddr))) sendSegment(tcb, wish);
 }
 
 /**

@@ -8,6 +8,18 @@
  * @module
  */
 
+/** What is counted elsewhere. */
+export interface TcpFigures {
+  readonly maxConn: number;
+  readonly currEstab: number;
+  readonly limbo: number;
+  readonly callsDropped: number;
+  readonly orphans: number;
+  readonly memory: number;
+  readonly memoryMax: number;
+  readonly memoryWaits: number;
+}
+
 /** Counters. */
 export class TcpStats {
   activeOpens = 0;
@@ -54,15 +66,21 @@ export class TcpStats {
   synCookiesOk = 0;
   synCookiesBad = 0;
   timeWaitReuses = 0;
-  /** TIME-WAIT and FIN-WAIT-2 cut short because conversations ran out. */
+  /** TIME-WAITs and orphans cut short because conversations ran out. */
   collected = 0;
+  /** Orphans whose peer took nothing for too long. */
+  orphanTimeouts = 0;
+  /** Orphans ended for others: too many, no memory, no conversation. */
+  orphansEnded = 0;
+  /** Stores of early data given up. */
+  earlyDrops = 0;
   ecnMarksIn = 0;
   ecnReductions = 0;
   mtuReductions = 0;
   adviceIgnored = 0;
 
-  /** The text of the `stats` file; the arguments are what is counted elsewhere. */
-  format(now: { maxConn: number; currEstab: number; limbo: number; callsDropped: number }): string {
+  /** The text of the `stats` file. */
+  format(now: TcpFigures): string {
     const lines: readonly (readonly [string, number])[] = [
       ["MaxConn", now.maxConn],
       ["ActiveOpens", this.activeOpens],
@@ -105,6 +123,13 @@ export class TcpStats {
       ["SynCookiesBad", this.synCookiesBad],
       ["TimeWaitReuses", this.timeWaitReuses],
       ["Collected", this.collected],
+      ["Orphans", now.orphans],
+      ["OrphanTimeouts", this.orphanTimeouts],
+      ["OrphansEnded", this.orphansEnded],
+      ["EarlyDrops", this.earlyDrops],
+      ["Memory", now.memory],
+      ["MemoryMax", now.memoryMax],
+      ["MemoryWaits", now.memoryWaits],
       ["EcnMarksIn", this.ecnMarksIn],
       ["EcnReductions", this.ecnReductions],
       ["MtuReductions", this.mtuReductions],

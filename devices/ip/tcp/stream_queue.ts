@@ -9,7 +9,9 @@
 
 import type { Block, BlockPool } from "../../../kernel/block.ts";
 import { type ErrnoName, KernelError } from "../../../kernel/error.ts";
-import { type PutResult, Queue } from "../../../kernel/queue.ts";
+import { TapEvent } from "../../../kernel/fd_tap.ts";
+import { type PutResult, Queue, type QueueOptions } from "../../../kernel/queue.ts";
+import type { MemoryWaiter, TcpMemory } from "./memory.ts";
 
 /** A byte queue of a connection. */
 export class StreamQueue extends Queue {
@@ -67,6 +69,69 @@ export class StreamQueue extends Queue {
   override reopen(): void {
     super.reopen();
     this.#failure = null;
+  }
+}
+
+/** A send queue: its writers wait while the memory of the stack's connections is short. */
+export class SendQueue extends StreamQueue implements MemoryWaiter {
+  readonly #shared: TcpMemory;
+  #waits = false;
+
+  constructor(options: QueueOptions, memory: TcpMemory) {
+    super({ ...options, account: memory });
+    this.#shared = memory;
+  }
+
+  /** Payload bytes that it may take; if none, it waits for {@link wake}. */
+  #room(): number {
+    const room = this.#shared.payloadRoom(this.memory);
+    if (room === 0 && !this.#waits && !this.closed) {
+      this.#waits = true;
+      this.#shared.wait(this);
+    }
+    return room;
+  }
+
+  override bwrite(block: Block): PutResult {
+    return this.#room() === 0 && !this.closed ? "full" : super.bwrite(block);
+  }
+
+  /** As much as there is memory for; the rest is the writer's to offer again. */
+  override write(bytes: Uint8Array, pool: BlockPool): number | "full" | "closed" {
+    const room = this.closed ? Infinity : this.#room();
+    if (room === 0) return "full";
+    return super.write(bytes.length <= room ? bytes : bytes.subarray(0, room), pool);
+  }
+
+  override get level(): number {
+    const level = super.level;
+    return (level & TapEvent.Writable) !== 0 && this.#room() === 0 ? level & ~TapEvent.Writable : level;
+  }
+
+  override discard(count: number): number {
+    const gone = super.discard(count);
+    if (this.#waits) this.wake();
+    return gone;
+  }
+
+  override flush(): void {
+    super.flush();
+    this.#forget();
+  }
+
+  /** Lets writers go on if there is room. */
+  wake(): void {
+    if (!this.closed && this.#shared.room(this.memory) === 0) return;
+    this.#forget();
+    if (this.closed) return;
+    this.writable.wakeup();
+    this.onEdge?.(TapEvent.Writable);
+  }
+
+  #forget(): void {
+    if (!this.#waits) return;
+    this.#waits = false;
+    this.#shared.waiting.delete(this);
   }
 }
 

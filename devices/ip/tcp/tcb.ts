@@ -28,6 +28,7 @@ import type { KeyedHash } from "./keyed_hash.ts";
 import { Rack } from "./rack.ts";
 import { Resequence } from "./resequence.ts";
 import { Rtt } from "./rtt.ts";
+import type { TcpMemory } from "./memory.ts";
 import { type Delivery, Scoreboard } from "./sack.ts";
 import { TcpState } from "./state.ts";
 import type { TcpStats } from "./stats.ts";
@@ -48,6 +49,10 @@ export interface TcpEnv {
   readonly ip: IpSender;
   readonly stats: TcpStats;
   readonly hash: KeyedHash;
+  /** What all queues hold. */
+  readonly memory: TcpMemory;
+  /** Connections whose program has closed them, other than in TIME-WAIT: see orphans.ts. */
+  readonly orphans: Set<Tcb>;
   /** Used by whichever acknowledgment is being processed: only one is at a time. */
   readonly delivery: Delivery;
   /** Runs a timer of a connection. */
@@ -128,12 +133,16 @@ class ReceiveSpace {
   finAt = -1;
   /** Segments to acknowledge at once, at the start of a connection. */
   quick = 0;
+  /** Since when there has been a gap at `gapNxt`; see gap.ts. */
+  gapMs = 0;
+  gapNxt = 0;
 }
 
 /** Facts for IP output; one object a connection, since a packet must not cost one. */
 class ConnectionSendOptions implements SendOptions {
   readonly protocol = IP_PROTO_TCP;
-  readonly dontFragment = true;
+  /** Until a router says that it takes less than we want segments to have: see pmtu.ts. */
+  dontFragment = true;
   ttl = 0;
   tos = 0;
   constructor(readonly src: IpAddr, readonly dst: IpAddr) {}
@@ -147,7 +156,7 @@ export class Tcb {
   readonly board: Scoreboard = new Scoreboard();
   readonly rtt: Rtt = new Rtt();
   readonly rack: Rack = new Rack();
-  readonly resequence: Resequence = new Resequence();
+  readonly resequence: Resequence;
   readonly timers: TcpTimers;
   congestion: CongestionState;
   sendOptions: ConnectionSendOptions;
@@ -200,6 +209,9 @@ export class Tcb {
   rtoAtMs = Infinity;
   /** Since when the peer has not answered; below 0: it does. */
   stallMs = -1;
+  /** Of an orphan: when the peer last took something, and what it had then; see orphans.ts. */
+  progressMs = 0;
+  progressSeq = 0;
   /** End of a tail-loss probe on its way (RFC 8985 TLP.end_seq); -1: none. */
   probeEnd = -1;
   probeIsResend = false;
@@ -220,6 +232,7 @@ export class Tcb {
   rerecv = 0;
 
   constructor(readonly env: TcpEnv, readonly conv: Conv, readonly config: TcpConfig) {
+    this.resequence = new Resequence(env.memory);
     this.timers = new TcpTimers(env.clock, (slot) => env.expire(this, slot));
     this.congestion = new CongestionState(config.algorithm, this.snd.mss);
     this.sendOptions = new ConnectionSendOptions(conv.laddr, conv.raddr);

@@ -8,7 +8,8 @@
  * resequence), when (timer, timeouts, rtt), how a connection begins (handshake, limbo, half_open, cookie) and ends
  * (life), which segments fit the path (pmtu, advice), what all is known of it (tcb).
  *
- * The slot of a conversation that was closed stays busy until its connection is over.
+ * The slot of a conversation that was closed stays busy until its connection is over: it is an orphan (orphans), which
+ * must end. What all connections hold has one limit (memory, pressure).
  *
  * Limits: {@link CONVS_MAX} conversations; queues, windows, ranges and records have limits of their own where they are.
  *
@@ -35,13 +36,16 @@ import { openActively } from "./handshake.ts";
 import { KeyedHash } from "./keyed_hash.ts";
 import { finish, raise } from "./life.ts";
 import { Limbo } from "./limbo.ts";
+import { TcpMemory } from "./memory.ts";
+import { adopt, endOrphans } from "./orphans.ts";
 import { output } from "./output.ts";
+import { Pressure } from "./pressure.ts";
 import { Delivery } from "./sack.ts";
 import { sendAck } from "./segment_out.ts";
 import { TcpEvent, TcpState } from "./state.ts";
 import { TcpStats } from "./stats.ts";
 import { tcpStatus } from "./status.ts";
-import { ReceiveQueue, StreamQueue } from "./stream_queue.ts";
+import { ReceiveQueue, SendQueue } from "./stream_queue.ts";
 import { type IpSender, Tcb, type TcpConfig, type TcpEnv } from "./tcb.ts";
 import { expire } from "./timeouts.ts";
 import { USER_TIMEOUT_MS } from "./timer.ts";
@@ -80,10 +84,14 @@ export class TcpProto implements Proto {
       ip,
       stats: new TcpStats(),
       hash: KeyedHash.random(random),
+      memory: new TcpMemory(CONVS_MAX),
+      orphans: new Set(),
       delivery: new Delivery(),
       expire,
     };
     this.limbo = new Limbo(this.env);
+    const pressure = new Pressure(this.env, () => this.space.convs);
+    this.env.memory.relieve = () => pressure.relieve();
   }
 
   get space(): ConvSpace {
@@ -96,10 +104,10 @@ export class TcpProto implements Proto {
   create(conv: Conv): void {
     const tcb = new Tcb(this.env, conv, defaultConfig());
     conv.priv = tcb;
-    const rq = new ReceiveQueue({ limit: 0 });
+    const rq = new ReceiveQueue({ limit: 0, account: this.env.memory });
     rq.onEdge = (events) => conv.dataTaps.fire(events & ~TapEvent.Writable);
     rq.onRead = () => afterRead(conv);
-    const wq = new StreamQueue({ limit: SEND_QUEUE_START, kick: () => output(tcbOf(conv)) });
+    const wq = new SendQueue({ limit: SEND_QUEUE_START, kick: () => output(tcbOf(conv)) }, this.env.memory);
     wq.refuse("ENOTCONN", "Not connected");
     wq.onEdge = (events) => conv.dataTaps.fire(events & ~TapEvent.Readable);
     conv.rq = rq;
@@ -168,6 +176,7 @@ export class TcpProto implements Proto {
     // The slot outlives its descriptors, and so do the bytes that were written.
     tcb.wq.hangup("Closed");
     output(tcb);
+    adopt(tcb);
   }
 
   busy(conv: Conv): boolean {
@@ -175,19 +184,18 @@ export class TcpProto implements Proto {
     return tcb !== null && tcb.state !== TcpState.Closed;
   }
 
-  /** Ends those that only wait for time to pass: the oldest TIME-WAITs, then FIN-WAIT-2 (Akaros). */
+  /** Ends connections whose program has closed them: the oldest TIME-WAITs (Akaros), then stalled orphans. */
   collect(): void {
+    const { stats } = this.env;
     const waiting: Tcb[] = [];
     for (const conv of this.space.convs) {
       const tcb = conv.priv as Tcb | null;
-      if (conv.inUse > 0 || tcb === null) continue;
-      if (tcb.state === TcpState.TimeWait || tcb.state === TcpState.FinWait2) waiting.push(tcb);
+      if (conv.inUse === 0 && tcb?.state === TcpState.TimeWait) waiting.push(tcb);
     }
-    waiting.sort((a, b) => b.state - a.state || a.heardMs - b.heardMs);
-    for (const tcb of waiting.slice(0, COLLECT_BATCH)) {
-      this.env.stats.collected++;
-      finish(tcb);
-    }
+    waiting.sort((a, b) => a.heardMs - b.heardMs);
+    for (const tcb of waiting.slice(0, COLLECT_BATCH)) finish(tcb);
+    const collected = Math.min(waiting.length, COLLECT_BATCH);
+    stats.collected += collected > 0 ? collected : endOrphans(this.env, COLLECT_BATCH);
   }
 
   // --- packets
@@ -223,11 +231,16 @@ export class TcpProto implements Proto {
       if (state === TcpState.Established || state === TcpState.CloseWait) currEstab++;
     }
     const { limbo, space } = this;
+    const { memory, orphans } = this.env;
     return this.env.stats.format({
       maxConn: CONVS_MAX,
       currEstab,
       limbo: limbo.length,
       callsDropped: space.callsDropped,
+      orphans: orphans.size,
+      memory: memory.bytes,
+      memoryMax: memory.max,
+      memoryWaits: memory.waits,
     });
   }
 }

@@ -7,7 +7,9 @@
  */
 
 import { RTO_AFTER_SYN_MS, RTO_INITIAL_MS } from "./rtt.ts";
+import { expireGap } from "./gap.ts";
 import { raise } from "./life.ts";
+import { expireOrphan } from "./orphans.ts";
 import { output, resend, restartRto, sendData } from "./output.ts";
 import { enterLoss, findLossesByTime, takeLosses } from "./recovery.ts";
 import { segmentSizeNow, sendAck, sendProbe, sendSyn } from "./segment_out.ts";
@@ -26,8 +28,15 @@ export function expire(tcb: Tcb, slot: TimerSlot): void {
     case TimerSlot.Keepalive:
       return expireKeepalive(tcb);
     case TimerSlot.Linger:
-      return raise(tcb, TcpEvent.Expire);
+      return expireLinger(tcb);
   }
+}
+
+function expireLinger(tcb: Tcb): void {
+  if (tcb.state === TcpState.TimeWait || (tcb.state === TcpState.FinWait2 && tcb.detached)) {
+    return raise(tcb, TcpEvent.Expire);
+  }
+  return tcb.detached ? expireOrphan(tcb) : expireGap(tcb);
 }
 
 function expireXmit(tcb: Tcb): void {

@@ -7,6 +7,9 @@
  * it holds: then the buffer is what limits the flow. It never shrinks, nor does the right edge of the window ever move
  * left.
  *
+ * Less is offered when the memory of all connections is short; what was offered is not taken back, but what then comes
+ * may find no room and must be sent again.
+ *
  * Silly windows are avoided: the edge moves by a full segment, or by half the buffer, or not at all (RFC 9293
  * 3.8.6.2.2).
  *
@@ -31,7 +34,8 @@ const ROUND_UNKNOWN_MS = 100;
 export function receiveSpace(tcb: Tcb): number {
   const { rq } = tcb;
   const buffer = rq.userLimit > 0 ? rq.userLimit : tcb.rcv.buffer;
-  return Math.max(0, buffer - rq.length - rq.blocks * BLOCK_COST);
+  const space = buffer - rq.length - rq.blocks * BLOCK_COST;
+  return Math.max(0, Math.min(space, tcb.env.memory.windowRoom(rq.memory, tcb.rcv.mss)));
 }
 
 /** The window to announce now, in bytes; moves the edge. */
@@ -66,7 +70,7 @@ export function tuneBuffer(tcb: Tcb): void {
   const nowMs = tcb.env.clock.now();
   const roundMs = rtt.srttMs > 0 ? rtt.srttMs : ROUND_UNKNOWN_MS;
   if (nowMs - rcv.roundMs < roundMs) return;
-  if (rcv.delivered - rq.length > rcv.buffer / 2) {
+  if (rcv.delivered - rq.length > rcv.buffer / 2 && !tcb.env.memory.pressed) {
     rcv.buffer = Math.min(rcv.shift > 0 ? BUFFER_MAX : BUFFER_START, rcv.buffer * 2);
   }
   rcv.delivered = rq.length;

@@ -66,19 +66,19 @@ export class Nat6 {
   /** For the translation: the packet that is looked at, and its way; overwritten by the next. */
   readonly packet: Packet6 = new Packet6();
   readonly way: Way6 = new Way6();
-  #fragmentId: number;
+  readonly #random: Random;
 
   constructor(readonly nat: Nat, { config, policy, random }: Nat6Start) {
     this.config = config;
     this.policy = new Policy6(nat.policy, policy, nat.config.loopbackFrom.isLoopback);
     this.keys = new AddrKey(random);
     this.adverts = new AdvertTimer(random);
-    this.#fragmentId = random.u32();
+    this.#random = random;
   }
 
-  /** An identification for a datagram that is cut. */
+  /** An identification for a datagram that is cut: one that no other guest can foresee (RFC 7739 5.1). */
   nextFragmentId(): number {
-    return this.#fragmentId = (this.#fragmentId + 1) >>> 0;
+    return this.#random.u32();
   }
 
   /** Whether a guest may have `addr`: of the network, but the router's two (::0 is every router's) and the server's. */
