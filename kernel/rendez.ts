@@ -40,9 +40,12 @@ export class Sleeper {
   }
 }
 
+/** What all places have where nobody sleeps: a conversation has six of them, and there are thousands. */
+const NOBODY: readonly Sleeper[] = [];
+
 /** A place to sleep at. */
 export class Rendez {
-  #sleepers: Sleeper[] = [];
+  #sleepers: readonly Sleeper[] = NOBODY;
 
   /** Whether somebody sleeps here. */
   get busy(): boolean {
@@ -52,7 +55,7 @@ export class Rendez {
   /** Starts a sleep that lasts until the next {@link wakeup}. */
   sleep(): Sleeper {
     const sleeper = new Sleeper(this);
-    this.#sleepers.push(sleeper);
+    this.#sleepers = this.#sleepers.length === 0 ? [sleeper] : [...this.#sleepers, sleeper];
     return sleeper;
   }
 
@@ -60,7 +63,7 @@ export class Rendez {
   wakeup(): void {
     if (this.#sleepers.length === 0) return;
     const woken = this.#sleepers;
-    this.#sleepers = [];
+    this.#sleepers = NOBODY;
     for (const sleeper of woken) sleeper.wake();
   }
 
