@@ -10,6 +10,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { HostError } from "../devices/host/libc.ts";
 import { BENCHES } from "./bench/benches.ts";
 import { type Figure, figureLine } from "./bench/measure.ts";
+import { print, PrintError } from "./print.ts";
 
 const USAGE = `usage: deno task bench [options]
 
@@ -40,7 +41,7 @@ function chosen(args: readonly string[]): { json: boolean; help: boolean; names:
 async function main(args: readonly string[]): Promise<number> {
   const { json, help, names } = chosen(args);
   if (help) {
-    console.log(USAGE.trimEnd());
+    print(USAGE.trimEnd());
     return 0;
   }
   const figures: Figure[] = [];
@@ -49,15 +50,15 @@ async function main(args: readonly string[]): Promise<number> {
     try {
       await bench.run((figure) => {
         figures.push(figure);
-        if (!json) console.log(figureLine(figure));
+        if (!json) print(figureLine(figure));
       });
     } catch (error) {
       if (!(error instanceof HostError) && !(error instanceof Deno.errors.NotCapable)) throw error;
       skipped[bench.name] = error.message;
-      if (!json) console.log(`${bench.name} skipped: ${error.message}`);
+      if (!json) print(`${bench.name} skipped: ${error.message}`);
     }
   }
-  if (json) console.log(JSON.stringify({ figures, skipped }, null, 2));
+  if (json) print(JSON.stringify({ figures, skipped }, null, 2));
   return 0;
 }
 
@@ -65,6 +66,10 @@ if (import.meta.main) {
   try {
     Deno.exit(await main(Deno.args));
   } catch (error) {
+    if (error instanceof PrintError) {
+      console.error(`bench: ${error.message}`);
+      Deno.exit(1);
+    }
     if (!(error instanceof UsageError)) throw error;
     console.error(`bench: ${error.message}\nTry "deno task bench --help".`);
     Deno.exit(2);

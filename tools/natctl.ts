@@ -7,6 +7,7 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
+import { print, PrintError } from "./print.ts";
 
 const USAGE = `usage: deno task natctl --socket PATH [--json] COMMAND
 
@@ -83,7 +84,7 @@ export async function main(args: readonly string[]): Promise<number> {
   try {
     const options = parse(args);
     if (options === null) {
-      console.log(USAGE.trimEnd());
+      print(USAGE.trimEnd());
       return 0;
     }
     const { socket, json, command } = options;
@@ -91,14 +92,14 @@ export async function main(args: readonly string[]): Promise<number> {
     const isOk = json ? answer.startsWith('{"ok":true') : answer === "ok" || answer.startsWith("ok\n");
     const text = json || !isOk ? answer : answer.slice("ok".length).trimStart();
     if (!isOk && !json) console.error(`natctl: ${text === "" ? "no answer" : text.replace(/^error: /, "")}`);
-    else if (text !== "") console.log(text);
+    else if (text !== "") print(text);
     return isOk ? 0 : 1;
   } catch (error) {
     if (error instanceof UsageError) {
       console.error(`natctl: ${error.message}\nTry "deno task natctl --help".`);
       return 2;
     }
-    if (!(error instanceof SocketError)) throw error;
+    if (!(error instanceof SocketError) && !(error instanceof PrintError)) throw error;
     console.error(`natctl: ${error.message}`);
     return 1;
   }

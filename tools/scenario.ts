@@ -9,7 +9,7 @@
 
 import { HostError } from "../devices/host/libc.ts";
 import { KernelError } from "../kernel/error.ts";
-import { Capture } from "./scenario/capture.ts";
+import { Capture, CaptureError } from "./scenario/capture.ts";
 import { counters } from "./scenario/counters.ts";
 import { type GuestSide, guestSide } from "./scenario/guest_side.ts";
 import { guestScene, guestSteps, notApplicable } from "./scenario/guest_steps.ts";
@@ -18,6 +18,7 @@ import { keep } from "./scenario/keep.ts";
 import { Patience } from "./scenario/patience.ts";
 import { linuxWorld } from "./scenario/linux_world.ts";
 import { memoryWorld } from "./scenario/memory_world.ts";
+import { print, PrintError } from "./print.ts";
 import { parseOptions, type ScenarioOptions, USAGE, UsageError } from "./scenario/options.ts";
 import { runSteps, skippedLine, stepLine } from "./scenario/report.ts";
 import { notWorthTrying, scenarioSteps } from "./scenario/steps.ts";
@@ -57,7 +58,7 @@ async function choose(options: ScenarioOptions, capture: Capture | null): Promis
 const VIRTUAL_STEP_MS = 86_400_000;
 const REAL_STEP_MS = 300_000;
 /** What a user can do something about: told in a line, exit 1. */
-const FAILURES = [HostError, KernelError, GuestFailed, Deno.errors.NotCapable];
+const FAILURES = [HostError, KernelError, GuestFailed, CaptureError, PrintError, Deno.errors.NotCapable];
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
 async function run(options: ScenarioOptions): Promise<number> {
@@ -69,7 +70,7 @@ async function run(options: ScenarioOptions): Promise<number> {
   };
   for (const signal of SIGNALS) Deno.addSignalListener(signal, interrupt);
   const capture = options.pcap === null ? null : new Capture(options.pcap, options.snaplen);
-  const say = (line: string) => options.json ? undefined : console.log(line);
+  const say = (line: string) => options.json ? undefined : print(line);
   try {
     const { world, why } = await choose(options, capture);
     say(`wire ${world.wire} (${why}), guest ${options.guest}, style ${options.style}, seed ${options.seed}`);
@@ -128,7 +129,7 @@ async function tryAll({ world, why, side, options, say, stopped, interrupted }: 
   const tables = { ...await counters(world.host), nat: natCounters(side) };
   const ok = !stopped() && steps.every((step) => step.ok);
   const about = { ok, wire: world.wire, why, guest: side.kind, style, seed };
-  if (json) console.log(JSON.stringify({ ...about, steps, skipped, counters: tables }, null, 2));
+  if (json) print(JSON.stringify({ ...about, steps, skipped, counters: tables }, null, 2));
   else if (verbose) say(formatCounters(tables));
   const held = steps.filter((step) => step.ok).length;
   say(stopped() ? "interrupted" : `${held} of ${steps.length} steps held`);
@@ -159,7 +160,7 @@ async function main(args: readonly string[]): Promise<number> {
   try {
     const options = parseOptions(args);
     if (options.help) {
-      console.log(USAGE.trimEnd());
+      print(USAGE.trimEnd());
       return 0;
     }
     return await run(options);
