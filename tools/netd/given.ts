@@ -19,7 +19,7 @@ const STRINGS = [
   ...["qemu", "netns", "device", "uplink", "uplink-device", "uplink-address", "uplink-peer", "uplink-gateway"],
   ...["uplink-netns", "uplink-mtu", "cidr", "mtu", "dns", "search", "forward", "allow", "deny", "api-socket"],
   ...["uplink-address6", "uplink-peer6", "uplink-gateway6", "cidr6", "busy-poll"],
-  ...["ready-fd", "exit-fd", "userns-path", "macaddress"],
+  ...["ready-fd", "exit-fd", "userns-path", "macaddress", "socket-mode"],
 ];
 const LISTS = ["dns", "search", "forward", "allow", "deny"];
 const FLAGS = [
@@ -77,6 +77,14 @@ export class Given {
     const value = Number(text);
     if (/^\d+$/.test(text) && value >= min && value <= max) return value;
     throw bad(name, text, `a whole number of ${min} to ${max}`);
+  }
+
+  /** Permissions of a file, in octal. */
+  mode(name: string): number | null {
+    const text = this.text(name);
+    if (text === null) return null;
+    if (/^0?[0-7]{3}$/.test(text)) return parseInt(text, 8);
+    throw bad(name, text, "permissions in octal, such as 0660");
   }
 
   /** An IPv4 address. */

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { SOCKET_MODE } from "../../devices/host/bound_path.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { IpAddr, parseIpAddr, parseIpMask } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
@@ -65,6 +66,8 @@ export interface NetdOptions {
   readonly disableHostLoopback: boolean;
   readonly forwards: readonly string[];
   readonly apiSocket: string | null;
+  /** Mode of the files of its sockets. */
+  readonly socketMode: number;
   readonly readyFd: number | null;
   readonly exitFd: number | null;
   readonly oneOff: boolean;
@@ -116,6 +119,7 @@ User-mode networking for a guest, by rewriting packets: no connection ends here.
                             router's address, nor the peer's address
 
   -a, --api-socket PATH     commands of natctl come here
+  --socket-mode MODE        permissions of the sockets of --qemu and --api-socket, in octal (default 0600)
   -r, --ready-fd N          "1" is written there when all is set up
   -e, --exit-fd N           netd ends when this pipe can be read: when its other end is closed
   --one-off                 netd ends when QEMU disconnects
@@ -141,6 +145,7 @@ export function parseOptions(args: readonly string[], resolvConf: () => readonly
     disableHostLoopback: given.flag("disable-host-loopback"),
     forwards: given.list("forward").map((spec) => checked("forward", spec, () => (parseForward(spec), spec))),
     apiSocket: given.text("api-socket"),
+    socketMode: given.mode("socket-mode") ?? SOCKET_MODE,
     readyFd: given.number("ready-fd", 0, FD_MAX),
     exitFd: given.number("exit-fd", 0, FD_MAX),
     oneOff: given.flag("one-off"),
