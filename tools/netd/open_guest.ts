@@ -17,6 +17,7 @@ import { netnsGuest, type NetnsGuestOptions, type NetnsHost, netnsOf, tapRequest
 import { qemuGuest } from "../vmm/guests/qemu_guest.ts";
 import { QemuStreamPort } from "../vmm/guests/qemu_stream.ts";
 import { openBelow, usernsToEnter } from "./guest_tap.ts";
+import type { KeptLink } from "./kept.ts";
 import { isThere, watch } from "./life.ts";
 import type { GuestChoice, NetdOptions } from "./options.ts";
 
@@ -25,6 +26,8 @@ export interface OpenedGuest {
   readonly guest: Guest;
   /** What the NAT is told: its hardware address, if that is known. */
   readonly nat: NatOptions;
+  /** What Linux forgets when its interface goes down; null: nothing was set, or it is not ours. */
+  readonly kept: KeptLink | null;
   /** Has `ended` called with a reason when the guest is gone. Answers how to stop that. */
   readonly watch: (ended: (why: string) => void) => () => void;
 }
@@ -35,15 +38,15 @@ export async function openGuest(options: NetdOptions, loop: Loop): Promise<Opene
   return choice.kind === "qemu" ? openQemu(choice.path, options, loop) : await openNetnsGuest(choice, options, loop);
 }
 
-function openQemu(path: string, { nat, oneOff }: NetdOptions, loop: Loop): OpenedGuest {
-  const port = new QemuStreamPort(new UnixListener(path), { mtu: nat.mtu ?? 1500 });
+function openQemu(path: string, { nat, oneOff, socketMode }: NetdOptions, loop: Loop): OpenedGuest {
+  const port = new QemuStreamPort(new UnixListener(path, socketMode), { mtu: nat.mtu ?? 1500 });
   const watchLink = (ended: (why: string) => void) => {
     port.onLink = (up) => {
       if (!up && oneOff) ended("the machine has left");
     };
     return () => void (port.onLink = null);
   };
-  return { guest: qemuGuest(port, loop), nat, watch: watchLink };
+  return { guest: qemuGuest(port, loop), nat, kept: null, watch: watchLink };
 }
 
 type NetnsChoice = Extract<GuestChoice, { kind: "netns" }>;
@@ -64,11 +67,18 @@ async function openNetnsGuest(choice: NetnsChoice, options: NetdOptions, loop: L
     const isWhole = () => !port.gone && isThere(path);
     const why = () => `the guest's ${isThere(path) ? `interface ${port.name}` : "namespace"} is gone`;
     const watchGuest = (ended: (why: string) => void) => watch(isWhole, () => ended(why()));
-    return { guest, nat: { ...nat, guestMac }, watch: watchGuest };
+    return { guest, nat: { ...nat, guestMac }, kept: userns === null ? keptOf(port, wanted) : null, watch: watchGuest };
   } catch (error) {
     guest.close().catch(() => {});
     throw error;
   }
+}
+
+/** What was set on the guest's interface. Below a user namespace it cannot be set from here. */
+function keptOf({ device, netns }: TapPort, { address = [], gateway }: NetnsGuestOptions): KeptLink | null {
+  if (address.length === 0) return null;
+  const addresses = typeof address === "string" ? [address] : address;
+  return { what: "guest's interface", device, netns, addresses, ...(gateway === undefined ? {} : { gateway }) };
 }
 
 /** An operating system that has the interface already, and all that belongs to it. */
