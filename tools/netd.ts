@@ -7,6 +7,7 @@
  * @module
  */
 
+import { Output } from "../devices/host/output.ts";
 import { KernelError } from "../kernel/error.ts";
 import { Daemon, isHostError } from "./netd/daemon.ts";
 import { tellReady } from "./netd/life.ts";
@@ -34,14 +35,21 @@ function nameServersIn(path: string): string[] {
   }
 }
 
+/** Whatever becomes of what is written: the guest's network goes on, and errors are told where that is possible. */
+interface Outputs {
+  readonly out: Output;
+  readonly err: Output;
+}
+
 /** Runs until a signal, or the guest's end. */
-async function run(options: NetdOptions): Promise<void> {
-  const say = (line: string) => options.quiet ? undefined : console.log(`netd: ${line}`);
+async function run(options: NetdOptions, { out }: Outputs): Promise<void> {
+  const say = (line: string) => options.quiet ? undefined : out.say(`netd: ${line}`);
   const signalled = Promise.withResolvers<string>();
   const onSignal = () => signalled.resolve("");
   for (const signal of SIGNALS) Deno.addSignalListener(signal, onSignal);
   try {
     await using daemon = await Daemon.start(options);
+    daemon.onNews = say;
     for (const line of daemon.describe()) say(line);
     if (options.readyFd !== null) tellReady(options.readyFd);
     say("ready");
@@ -55,24 +63,34 @@ async function run(options: NetdOptions): Promise<void> {
 
 /** Runs the tool; its exit status. */
 export async function main(args: readonly string[]): Promise<number> {
+  const outputs = { out: new Output(1, "standard output"), err: new Output(2, "standard error") };
+  const { out, err } = outputs;
+  let isWritten = true;
+  out.onError = (error) => {
+    isWritten = false;
+    err.say(`netd: ${error.message}`);
+  };
   try {
     const options = parseOptions(args, nameServers);
     if (options === null) {
-      console.log(USAGE.trimEnd());
-      return 0;
+      for (const line of USAGE.trimEnd().split("\n")) out.say(line);
+      return isWritten ? 0 : 1;
     }
-    await run(options);
+    await run(options, outputs);
     return 0;
   } catch (error) {
     if (error instanceof UsageError) {
-      console.error(`netd: ${error.message}\nTry "deno task netd --help".`);
+      err.say(`netd: ${error.message}\nTry "deno task netd --help".`);
       return 2;
     }
     if (error instanceof KernelError || isHostError(error)) {
-      console.error(`netd: ${error.message}`);
+      err.say(`netd: ${error.message}`);
       return 1;
     }
     throw error;
+  } finally {
+    out.close();
+    err.close();
   }
 }
 
