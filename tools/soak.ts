@@ -1,0 +1,167 @@
+/**
+ * deno task soak: a million connections and a million flows through a netd, and what is left of them: memory,
+ * descriptors, maps and latency at ten points, which are to be flat.
+ *
+ * Path: command line → soak → soak/real_soak, soak/memory_soak.
+ *
+ * @module
+ */
+
+import { parseArgs } from "@std/cli/parse-args";
+import { HostError } from "../devices/host/libc.ts";
+import { KernelError } from "../kernel/error.ts";
+import { print, PrintError } from "./print.ts";
+import { memorySoak } from "./soak/memory_soak.ts";
+import { realSoak, type SoakSide } from "./soak/real_soak.ts";
+
+const USAGE = `usage: deno task soak [options]
+
+Connections and flows through a netd between two network namespaces, which go with it.
+
+  --connections N   TCP connections, a byte there and back each (default 1000000)
+  --flows N         UDP flows, a datagram there and back each (default 1000000)
+  --points N        lines of figures for each of the two (default 10)
+  --beside N        at once (default 16)
+  --memory          the NAT in this process between model kernels: what is done where namespaces may not be made
+  --help            print this
+
+Exit status: 0; 1 if something cannot be had, or one in a thousand was not answered; 2 for a bad option. Ctrl-C ends it
+after the figures so far.
+`;
+
+class UsageError extends Error {}
+
+interface SoakOptions {
+  readonly connections: number;
+  readonly flows: number;
+  readonly points: number;
+  readonly beside: number;
+  readonly memory: boolean;
+}
+
+const COUNT_MAX = 1e9;
+/** Round trips of which a point's latency is the median. */
+const PROBES = 21;
+/** Of how many one may fail. */
+const FAILURES_ONE_IN = 1000;
+
+/** The options; null: help is wanted. */
+function parse(args: readonly string[]): SoakOptions | null {
+  const given = parseArgs([...args], {
+    boolean: ["memory", "help"],
+    string: ["connections", "flows", "points", "beside"],
+    unknown: (arg: string) => {
+      throw new UsageError(`Unknown option "${arg}"`);
+    },
+  });
+  if (given.help) return null;
+  const number = (name: "connections" | "flows" | "points" | "beside", usual: number, least: number) => {
+    const text = given[name];
+    const value = text === undefined ? usual : Number(text);
+    if (/^\d+$/.test(text ?? "0") && value >= least && value <= COUNT_MAX) return value;
+    throw new UsageError(`Bad value "${text}" for --${name}: a whole number of ${least} to ${COUNT_MAX}`);
+  };
+  return {
+    connections: number("connections", 1_000_000, 0),
+    flows: number("flows", 1_000_000, 0),
+    points: number("points", 10, 1),
+    beside: number("beside", 16, 1),
+    memory: given.memory === true,
+  };
+}
+
+/** A part of the soak: how many, and how one is made. */
+interface Part {
+  readonly name: string;
+  readonly count: number;
+  readonly one: (side: SoakSide) => Promise<void>;
+}
+
+/** Makes all of a part and tells of each point; answers how many failed. */
+async function runPart(side: SoakSide, part: Part, options: SoakOptions, isOver: () => boolean): Promise<number> {
+  const { points, beside } = options;
+  let begun = 0;
+  let failed = 0;
+  for (let point = 1; point <= points && part.count > 0 && !isOver(); point++) {
+    const end = Math.round(part.count * point / points);
+    const from = performance.now();
+    const before = begun;
+    const worker = async () => {
+      while (begun < end && !isOver()) {
+        begun++;
+        await part.one(side).catch(() => failed++);
+      }
+    };
+    await Promise.all(Array.from({ length: beside }, worker));
+    const rate = (begun - before) / ((performance.now() - from) / 1000);
+    print(`${part.name} ${begun}: ${await figures(side)}, ${rate.toFixed(0)} /s, failed ${failed}`);
+  }
+  return failed;
+}
+
+/** What there is at a point. */
+async function figures(side: SoakSide): Promise<string> {
+  const { memoryMib, descriptors, maps } = await side.figures();
+  const times: number[] = [];
+  for (let i = 0; i < PROBES; i++) {
+    const from = performance.now();
+    await side.flow().catch(() => {});
+    times.push(performance.now() - from);
+  }
+  const median = times.sort((a, b) => a - b)[PROBES >> 1]!;
+  return `memory ${memoryMib.toFixed(1)} MiB, descriptors ${descriptors}, maps ${maps}, latency ${
+    median.toFixed(2)
+  } ms`;
+}
+
+async function open(isMemory: boolean): Promise<SoakSide> {
+  if (isMemory) return await memorySoak();
+  try {
+    return await realSoak();
+  } catch (error) {
+    if (!(error instanceof HostError) && !(error instanceof Deno.errors.NotCapable)) throw error;
+    print(`in memory, as no namespaces can be had: ${error.message}`);
+    return await memorySoak();
+  }
+}
+
+async function run(options: SoakOptions): Promise<number> {
+  let isOver = false;
+  const interrupt = () => void (isOver = true);
+  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, interrupt);
+  const parts: Part[] = [
+    { name: "connections", count: options.connections, one: (side) => side.connection() },
+    { name: "flows", count: options.flows, one: (side) => side.flow() },
+  ];
+  const side = await open(options.memory);
+  let failed = 0;
+  try {
+    print(`${side.name}: ${await figures(side)} at first`);
+    for (const part of parts) failed += await runPart(side, part, options, () => isOver);
+  } finally {
+    await side.close();
+  }
+  if (isOver) print("interrupted");
+  return failed * FAILURES_ONE_IN <= options.connections + options.flows ? 0 : 1;
+}
+
+/** Runs the tool; its exit status. */
+export async function main(args: readonly string[]): Promise<number> {
+  try {
+    const options = parse(args);
+    if (options !== null) return await run(options);
+    print(USAGE.trimEnd());
+    return 0;
+  } catch (error) {
+    if (error instanceof UsageError) {
+      console.error(`soak: ${error.message}\nTry "deno task soak --help".`);
+      return 2;
+    }
+    const isKnown = error instanceof HostError || error instanceof KernelError || error instanceof PrintError;
+    if (!isKnown) throw error;
+    console.error(`soak: ${error.message}`);
+    return 1;
+  }
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));
