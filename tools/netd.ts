@@ -11,6 +11,7 @@ import { Output } from "../devices/host/output.ts";
 import { KernelError } from "../kernel/error.ts";
 import { Daemon, isHostError } from "./netd/daemon.ts";
 import { tellReady } from "./netd/life.ts";
+import { print, PrintError } from "./print.ts";
 import { type NetdOptions, parseOptions, USAGE, UsageError } from "./netd/options.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
@@ -35,14 +36,8 @@ function nameServersIn(path: string): string[] {
   }
 }
 
-/** Whatever becomes of what is written: the guest's network goes on, and errors are told where that is possible. */
-interface Outputs {
-  readonly out: Output;
-  readonly err: Output;
-}
-
 /** Runs until a signal, or the guest's end. */
-async function run(options: NetdOptions, { out }: Outputs): Promise<void> {
+async function run(options: NetdOptions, out: Output): Promise<void> {
   const say = (line: string) => options.quiet ? undefined : out.say(`netd: ${line}`);
   const signalled = Promise.withResolvers<string>();
   const onSignal = () => signalled.resolve("");
@@ -61,36 +56,38 @@ async function run(options: NetdOptions, { out }: Outputs): Promise<void> {
   }
 }
 
+/** Runs it, whatever becomes of what is written: the guest's network does not wait for a reader. The exit status. */
+async function serve(options: NetdOptions): Promise<number> {
+  using out = new Output(1, "standard output");
+  using err = new Output(2, "standard error");
+  out.onError = (error) => err.say(`netd: ${error.message}`);
+  try {
+    await run(options, out);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof KernelError) && !isHostError(error)) throw error;
+    err.say(`netd: ${error.message}`);
+    return 1;
+  }
+}
+
 /** Runs the tool; its exit status. */
 export async function main(args: readonly string[]): Promise<number> {
-  const outputs = { out: new Output(1, "standard output"), err: new Output(2, "standard error") };
-  const { out, err } = outputs;
-  let isWritten = true;
-  out.onError = (error) => {
-    isWritten = false;
-    err.say(`netd: ${error.message}`);
-  };
   try {
     const options = parseOptions(args, nameServers);
-    if (options === null) {
-      for (const line of USAGE.trimEnd().split("\n")) out.say(line);
-      return isWritten ? 0 : 1;
-    }
-    await run(options, outputs);
+    if (options !== null) return await serve(options);
+    print(USAGE.trimEnd());
     return 0;
   } catch (error) {
     if (error instanceof UsageError) {
-      err.say(`netd: ${error.message}\nTry "deno task netd --help".`);
+      console.error(`netd: ${error.message}\nTry "deno task netd --help".`);
       return 2;
     }
-    if (error instanceof KernelError || isHostError(error)) {
-      err.say(`netd: ${error.message}`);
+    if (error instanceof PrintError || isHostError(error)) {
+      console.error(`netd: ${error.message}`);
       return 1;
     }
     throw error;
-  } finally {
-    out.close();
-    err.close();
   }
 }
 

@@ -1,9 +1,9 @@
 /**
  * Lines on standard output: a disk that is full is an error with words, not a stack trace.
  *
- * Path: scenario, natctl, bench → print → standard output.
+ * Path: scenario, natctl, bench, soak, netd → print → standard output.
  *
- * For programs that have nothing else to do while a reader takes its time; netd has devices/host/output.
+ * For programs that have nothing else to do while a reader takes its time; a netd that runs has devices/host/output.
  *
  * @module
  */

@@ -65,6 +65,11 @@ export class Output {
     releaseLibc();
   }
 
+  /** As {@link close}. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
   #flush(): void {
     const error = this.#write();
     if (error !== null) {
