@@ -145,6 +145,13 @@ export async function untilReady(netd: Child): Promise<Child> {
   }
 }
 
+/** What a program says of /proc/PID: Deno looks there only with every permission. */
+export async function askProc(pid: number, program: "cat" | "ls", name: string): Promise<string> {
+  const { success, stdout } = await new Deno.Command(program, { args: [`/proc/${pid}/${name}`] }).output();
+  assertEquals(success, true, `${program} /proc/${pid}/${name}`);
+  return new TextDecoder().decode(stdout);
+}
+
 /** Starts the servers of netd_peer in a namespace. */
 export async function startPeer(netns: Netns): Promise<Child> {
   const allowed = ["--no-check", "--no-prompt", "--allow-net", "--allow-ffi"];

@@ -8,7 +8,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createNetns } from "../../devices/host/netns.ts";
 import { CLIENTS_MAX } from "../../tools/netd/api_socket.ts";
-import { Child, netdArguments, netdNeeds, openNetdLab, startNetd, WORLD } from "../kit/netd.ts";
+import { askProc, Child, netdArguments, netdNeeds, openNetdLab, startNetd, WORLD } from "../kit/netd.ts";
 import { aloneTest } from "../kit/skip.ts";
 import { ROOT } from "../kit/tree.ts";
 
@@ -30,7 +30,7 @@ interface Crowd {
  * answered.
  */
 async function exhaust(pid: number, api: string): Promise<Crowd> {
-  const taken = new Set(Array.from(Deno.readDirSync(`/proc/${pid}/fd`), ({ name }) => Number(name)));
+  const taken = new Set((await askProc(pid, "ls", "fd")).trim().split("\n").map(Number));
   let limit = 1;
   // A new descriptor has the lowest number that is free, which must be below the limit: there is one.
   while (taken.has(limit - 1)) limit++;
@@ -47,8 +47,8 @@ async function exhaust(pid: number, api: string): Promise<Crowd> {
 }
 
 /** Seconds of processor that a process has used. */
-function processorOf(pid: number): number {
-  const fields = Deno.readTextFileSync(`/proc/${pid}/stat`).split(") ")[1]!.split(" ");
+async function processorOf(pid: number): Promise<number> {
+  const fields = (await askProc(pid, "cat", "stat")).split(") ")[1]!.split(" ");
   return (Number(fields[11]) + Number(fields[12])) / TICKS;
 }
 
@@ -78,9 +78,9 @@ aloneTest(
   async () => {
     await using lab = await openNetdLab({ options: [] });
     const { conns, last } = await exhaust(lab.netd.pid, lab.apiSocket);
-    const before = processorOf(lab.netd.pid);
+    const before = await processorOf(lab.netd.pid);
     assertStringIncludes(await lab.guestMust("ping", "-c", "5", "-i", "0.3", WORLD), "5 received");
-    const used = processorOf(lab.netd.pid) - before;
+    const used = (await processorOf(lab.netd.pid)) - before;
     assert(used < 0.6, `${used} s of processor in 1.2 s`);
     assertEquals(lab.netd.text.trim().split("\n").at(-1), "netd: ready");
     conns.shift()!.close();
@@ -105,9 +105,9 @@ aloneTest(
       await sleep(50);
       using second = await connect(path);
       await sleep(300);
-      const before = processorOf(netd.pid);
+      const before = await processorOf(netd.pid);
       await sleep(1000);
-      const used = processorOf(netd.pid) - before;
+      const used = (await processorOf(netd.pid)) - before;
       assert(used < 0.4, `${used} s of processor in 1 s`);
       crowd.pop()!.close();
       first.close();
