@@ -71,7 +71,7 @@ aloneTest(
     const download = (from: string) => ["curl", "-sS", "-m", "15", "-o", "/dev/null", "-w", "%{size_download}", from];
     // The flood starts when the ping is known: a first one among thousands of new flows is as new as they.
     await new Promise((resolve) => setTimeout(resolve, 500));
-    // Each is of a new flow, of which the NAT takes some 25,000 a second: in one queue the ping would be lost with them.
+    // Each is of a new flow, of which the NAT takes some 25,000 a second: one queue for all would lose the ping, too.
     const flooding = flood(lab, "small", NOWHERE, PACE * seconds, PACE);
     await new Promise((resolve) => setTimeout(resolve, 500));
     const size = 3_000_000;
