@@ -21,7 +21,7 @@ Connections and flows through a netd between two network namespaces, which go wi
   --connections N   TCP connections, a byte there and back each (default 1000000)
   --flows N         UDP flows, a datagram there and back each (default 1000000)
   --points N        lines of figures for each of the two (default 10)
-  --beside N        at once (default 16)
+  --beside N        at once (default 8)
   --memory          the NAT in this process between model kernels: what is done where namespaces may not be made
   --help            print this
 
@@ -65,7 +65,7 @@ function parse(args: readonly string[]): SoakOptions | null {
     connections: number("connections", 1_000_000, 0),
     flows: number("flows", 1_000_000, 0),
     points: number("points", 10, 1),
-    beside: number("beside", 16, 1),
+    beside: number("beside", 8, 1),
     memory: given.memory === true,
   };
 }
@@ -82,6 +82,7 @@ async function runPart(side: SoakSide, part: Part, options: SoakOptions, isOver:
   const { points, beside } = options;
   let begun = 0;
   let failed = 0;
+  let why = "";
   for (let point = 1; point <= points && part.count > 0 && !isOver(); point++) {
     const end = Math.round(part.count * point / points);
     const from = performance.now();
@@ -89,12 +90,15 @@ async function runPart(side: SoakSide, part: Part, options: SoakOptions, isOver:
     const worker = async () => {
       while (begun < end && !isOver()) {
         begun++;
-        await part.one(side).catch(() => failed++);
+        await part.one(side).catch((error) => {
+          failed++;
+          why = ` (the last: ${error instanceof Error ? error.message : error})`;
+        });
       }
     };
     await Promise.all(Array.from({ length: beside }, worker));
     const rate = (begun - before) / ((performance.now() - from) / 1000);
-    print(`${part.name} ${begun}: ${await figures(side)}, ${rate.toFixed(0)} /s, failed ${failed}`);
+    print(`${part.name} ${begun}: ${await figures(side)}, ${rate.toFixed(0)} /s, failed ${failed}${why}`);
   }
   return failed;
 }
