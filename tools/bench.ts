@@ -11,6 +11,7 @@ import { BENCHES } from "./bench/benches.ts";
 import { type Figure, figureLine } from "./bench/measure.ts";
 import { Given, runTool, UsageError } from "./options/given.ts";
 import type { ToolTable } from "./options/option_table.ts";
+import { print } from "./print.ts";
 
 const BENCH: ToolTable = {
   name: "bench",
@@ -39,15 +40,15 @@ async function run(given: Given): Promise<number> {
     try {
       await bench.run((figure) => {
         figures.push(figure);
-        if (!json) console.log(figureLine(figure));
+        if (!json) print(figureLine(figure));
       });
     } catch (error) {
       if (!(error instanceof HostError) && !(error instanceof Deno.errors.NotCapable)) throw error;
       skipped[bench.name] = error.message;
-      if (!json) console.log(`${bench.name} skipped: ${error.message}`);
+      if (!json) print(`${bench.name} skipped: ${error.message}`);
     }
   }
-  if (json) console.log(JSON.stringify({ figures, skipped }, null, 2));
+  if (json) print(JSON.stringify({ figures, skipped }, null, 2));
   return 0;
 }
 

@@ -8,6 +8,7 @@
 
 import { Given, runTool, UsageError } from "./options/given.ts";
 import type { ToolTable } from "./options/option_table.ts";
+import { print, PrintError } from "./print.ts";
 
 const NATCTL: ToolTable = {
   name: "natctl",
@@ -82,10 +83,10 @@ async function run({ socket, json, command }: NatctlOptions): Promise<number> {
     const isOk = json ? answer.startsWith('{"ok":true') : answer === "ok" || answer.startsWith("ok\n");
     const text = json || !isOk ? answer : answer.slice("ok".length).trimStart();
     if (!isOk && !json) console.error(`natctl: ${text === "" ? "no answer" : text.replace(/^error: /, "")}`);
-    else if (text !== "") console.log(text);
+    else if (text !== "") print(text);
     return isOk ? 0 : 1;
   } catch (error) {
-    if (!(error instanceof SocketError)) throw error;
+    if (!(error instanceof SocketError) && !(error instanceof PrintError)) throw error;
     console.error(`natctl: ${error.message}`);
     return 1;
   }

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { Output } from "../devices/host/output.ts";
 import { KernelError } from "../kernel/error.ts";
 import { Daemon, isHostError } from "./netd/daemon.ts";
 import { tellReady } from "./netd/life.ts";
@@ -19,10 +20,16 @@ import { runTool } from "./options/given.ts";
 import { ResolvFiles } from "./netd/resolv_files.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+/** Where lines go. */
+interface Outputs {
+  readonly out: Output;
+  readonly err: Output;
+}
+
 /** Runs until a signal, or the guest's end. */
-async function run(options: NetdOptions, files: ResolvFiles): Promise<void> {
-  const say = (line: string) => options.quiet ? undefined : console.log(`netd: ${line}`);
-  const warn = (line: string) => options.quiet ? undefined : console.error(`netd: warning: ${line}`);
+async function run(options: NetdOptions, files: ResolvFiles, { out, err }: Outputs): Promise<void> {
+  const say = (line: string) => options.quiet ? undefined : out.say(`netd: ${line}`);
+  const warn = (line: string) => options.quiet ? undefined : err.say(`netd: warning: ${line}`);
   const signalled = Promise.withResolvers<string>();
   const onSignal = () => signalled.resolve("");
   for (const signal of SIGNALS) Deno.addSignalListener(signal, onSignal);
@@ -43,14 +50,27 @@ async function run(options: NetdOptions, files: ResolvFiles): Promise<void> {
   }
 }
 
+/** Runs it, whatever becomes of what is written: the guest's network does not wait for a reader. The exit status. */
+async function serve(options: NetdOptions, files: ResolvFiles): Promise<number> {
+  using out = new Output(1, "standard output");
+  using err = new Output(2, "standard error");
+  out.onError = (error) => err.say(`netd: ${error.message}`);
+  try {
+    await run(options, files, { out, err });
+    return 0;
+  } catch (error) {
+    if (!(error instanceof KernelError) && !isHostError(error)) throw error;
+    err.say(`netd: ${error.message}`);
+    return 1;
+  }
+}
+
 /** Runs the tool; its exit status. */
 export async function main(args: readonly string[]): Promise<number> {
   return await runTool(NETD, () => new NetdGiven(args), async (given) => {
-    const files = new ResolvFiles();
-    const options = netdOptions(given, () => files.read());
     try {
-      await run(options, files);
-      return 0;
+      const files = new ResolvFiles();
+      return await serve(netdOptions(given, () => files.read()), files);
     } catch (error) {
       if (!(error instanceof KernelError || isHostError(error))) throw error;
       console.error(`netd: ${error.message}`);

@@ -9,7 +9,7 @@
 
 import { HostError } from "../devices/host/libc.ts";
 import { KernelError } from "../kernel/error.ts";
-import { Capture } from "./scenario/capture.ts";
+import { Capture, CaptureError } from "./scenario/capture.ts";
 import { counters } from "./scenario/counters.ts";
 import { guestSide } from "./scenario/guest_side.ts";
 import { guestScene, guestSteps, notApplicable } from "./scenario/guest_steps.ts";
@@ -21,6 +21,7 @@ import { memoryWorld } from "./scenario/memory_world.ts";
 import { Given, runTool } from "./options/given.ts";
 import { SCENARIO, type ScenarioOptions, scenarioOptions } from "./scenario/options.ts";
 import { Patience } from "./scenario/patience.ts";
+import { print, PrintError } from "./print.ts";
 import { runSteps, skippedLine, stepLine } from "./scenario/report.ts";
 import { notWorthTrying, scenarioSteps } from "./scenario/steps.ts";
 import { GuestFailed, Interrupted, within, type World } from "./scenario/world.ts";
@@ -59,7 +60,7 @@ async function choose(options: ScenarioOptions, capture: Capture | null): Promis
 const VIRTUAL_STEP_MS = 86_400_000;
 const REAL_STEP_MS = 300_000;
 /** What a user can do something about: told in a line, exit 1. */
-const FAILURES = [HostError, KernelError, GuestFailed, Deno.errors.NotCapable];
+const FAILURES = [HostError, KernelError, GuestFailed, CaptureError, PrintError, Deno.errors.NotCapable];
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
 async function run(options: ScenarioOptions): Promise<number> {
@@ -71,7 +72,7 @@ async function run(options: ScenarioOptions): Promise<number> {
   };
   for (const signal of SIGNALS) Deno.addSignalListener(signal, interrupt);
   const capture = options.pcap === null ? null : new Capture(options.pcap, options.snaplen);
-  const say = (line: string) => options.json ? undefined : console.log(line);
+  const say = (line: string) => options.json ? undefined : print(line);
   try {
     const { world, why } = await choose(options, capture);
     say(`wire ${world.wire} (${why}), guest ${options.guest}, style ${options.style}, seed ${options.seed}`);
@@ -130,7 +131,7 @@ async function tryAll({ world, why, side, options, say, stopped, interrupted }: 
   const tables = { ...await counters(world.host), nat: natCounters(side) };
   const ok = !stopped() && steps.every((step) => step.ok);
   const about = { ok, wire: world.wire, why, guest: side.kind, style, seed };
-  if (json) console.log(JSON.stringify({ ...about, steps, skipped, counters: tables }, null, 2));
+  if (json) print(JSON.stringify({ ...about, steps, skipped, counters: tables }, null, 2));
   else if (verbose) say(formatCounters(tables));
   const held = steps.filter((step) => step.ok).length;
   say(stopped() ? "interrupted" : `${held} of ${steps.length} steps held`);

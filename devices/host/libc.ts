@@ -160,6 +160,12 @@ const SYMBOLS = {
   umount2: { parameters: [/* const char *target */ "buffer", /* int flags */ "i32"], result: /* int */ "i32" },
   mkdir: { parameters: [/* const char *path */ "buffer", /* mode_t mode */ "u32"], result: /* int */ "i32" },
   unlink: { parameters: [/* const char *path */ "buffer"], result: /* int */ "i32" },
+  chmod: { parameters: [/* const char *path */ "buffer", /* mode_t mode */ "u32"], result: /* int */ "i32" },
+  fchmod: { parameters: [/* int fd */ "i32", /* mode_t mode */ "u32"], result: /* int */ "i32" },
+  poll: {
+    parameters: [/* struct pollfd *fds */ "buffer", /* nfds_t nfds */ "usize", /* int timeout, ms */ "i32"],
+    result: /* int */ "i32",
+  },
   // Variadic, for calls without a function of their own in older libraries; integers travel as named ones do.
   syscall: {
     parameters: [/* long number */ "i64", /* long */ "i64", /* long */ "i64", /* long */ "i64"],
@@ -257,16 +263,21 @@ export function addressOf(bytes: Uint8Array<ArrayBuffer>): bigint {
 // Error numbers that this folder asks about (asm-generic/errno.h).
 export const EPERM = 1;
 export const ENOENT = 2;
+export const ESRCH = 3;
 export const EINTR = 4;
 export const EIO = 5;
 export const ENXIO = 6;
 export const EBADF = 9;
 export const EAGAIN = 11;
+export const ENOMEM = 12;
 export const EACCES = 13;
 export const EBUSY = 16;
 export const EEXIST = 17;
 export const ENODEV = 19;
+export const ENOTDIR = 20;
 export const EINVAL = 22;
+export const ENFILE = 23;
+export const EMFILE = 24;
 export const ENAMETOOLONG = 36;
 export const ENOSYS = 38;
 export const EBADFD = 77;
@@ -278,6 +289,7 @@ export const ECONNREFUSED = 111;
 const ERRORS: Readonly<Record<number, readonly [name: string, text: string]>> = {
   1: ["EPERM", "operation not permitted"],
   2: ["ENOENT", "no such file or directory"],
+  3: ["ESRCH", "no such process"],
   4: ["EINTR", "interrupted system call"],
   5: ["EIO", "input/output error"],
   6: ["ENXIO", "no such device or address"],
@@ -296,6 +308,7 @@ const ERRORS: Readonly<Record<number, readonly [name: string, text: string]>> = 
   25: ["ENOTTY", "inappropriate ioctl for device"],
   28: ["ENOSPC", "no space left on device"],
   30: ["EROFS", "read-only file system"],
+  32: ["EPIPE", "broken pipe"],
   34: ["ERANGE", "numerical result out of range"],
   36: ["ENAMETOOLONG", "file name too long"],
   38: ["ENOSYS", "function not implemented"],
@@ -311,6 +324,11 @@ const ERRORS: Readonly<Record<number, readonly [name: string, text: string]>> = 
   111: ["ECONNREFUSED", "connection refused"],
   113: ["EHOSTUNREACH", "no route to host"],
 };
+
+/** Whether an error says that this process, or the machine, has no descriptor or no memory left at the moment. */
+export function isShortage(errno: number): boolean {
+  return errno === EMFILE || errno === ENFILE || errno === ENOMEM || errno === ENOBUFS;
+}
 
 /** A refusal by the operating system, or by us before we asked it. */
 export class HostError extends Error {

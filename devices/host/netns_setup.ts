@@ -50,7 +50,8 @@ export function setUpNetns(path: string, setup: NetnsSetup): void {
   );
 }
 
-function addDefaultRoute(device: string, gateway: string): void {
+/** Sets the default route of this thread's namespace. Throws {@link HostError}: EEXIST, ENETUNREACH, EPERM. */
+export function addDefaultRoute(device: string, gateway: string): void {
   const attempt = `Cannot set the default route by ${gateway} on "${device}"`;
   const address = parseIpAddr(gateway);
   if (address === null || !address.isV4) throw new HostError(attempt, EINVAL, { reason: "not an IPv4 address" });

@@ -17,13 +17,14 @@
  * Waking from that sleep takes 15 to 280 µs, which is why the loop keeps looking for a short while before it sleeps. A
  * look that waits ends within some 5 µs, and meanwhile leaves the core to those who make the packets; but nothing else
  * of the program runs.
+ * A descriptor that cannot be served for want of another one (EMFILE) rests meanwhile: it would keep the loop turning.
  * Work that a program makes meanwhile (a job, an earlier timer) does not wait for the sleeper: the next turn is set at
  * once, and the sleeper, a thread that touches nothing of ours, is only waked when it would sleep too long.
  *
  * @module
  */
 
-import type { Clock } from "../../kernel/time.ts";
+import type { Clock, Timer } from "../../kernel/time.ts";
 import { call, EBUSY, EEXIST, holdLibc, HostError, libc, releaseLibc } from "./libc.ts";
 
 /** Packets of one descriptor in one look: at some 4 µs each a turn stays below two thirds of a millisecond. */
@@ -36,6 +37,12 @@ const SPIN_MS = 0.25;
 const NAP_MS = 1;
 /** Longest sleep: a wait without end would need a special case. */
 const SLEEP_MAX_MS = 60_000;
+
+/** How long a descriptor rests whose `drain` answered {@link REST}. */
+export const REST_MS = 50;
+
+/** What `drain` answers when it can do nothing now, though there is something: see {@link Pollable.drain}. */
+export const REST = -2;
 
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
@@ -54,8 +61,13 @@ const ONE = new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]);
 export interface Pollable {
   /** Its descriptor; negative when closed. */
   readonly fd: number;
-  /** Takes at most `max` units of what is there; returns how many, or a negative number to be forgotten. */
+  /**
+   * Takes at most `max` units of what is there; returns how many, {@link REST} to be asked again after
+   * {@link REST_MS} and not before, or another negative number to be forgotten.
+   */
   drain(max: number): number;
+  /** As {@link DRAIN_MAX}, for one whose units cost less than usual. */
+  readonly drainMax?: number;
   /** Set by the reactor, to forget it when it is closed. */
   onClose: (() => void) | null;
 }
@@ -64,6 +76,8 @@ export interface Pollable {
 interface Watched {
   readonly pollable: Pollable;
   burst: number;
+  /** It rests: epoll does not look at it. */
+  rests: boolean;
 }
 
 /** How a reactor behaves. */
@@ -99,6 +113,8 @@ export class Reactor {
   #spinMs: number;
   #napMs: number;
   #pollables = new Map<number, Watched>();
+  /** Ends the rest of all that rest. */
+  #restTimer: Timer;
   #running = false;
   #inTurn = false;
   #immediate: ReturnType<typeof setImmediate> | null = null;
@@ -123,6 +139,7 @@ export class Reactor {
     this.#clock = options.clock;
     this.#spinMs = options.spinMs ?? SPIN_MS;
     this.#napMs = options.napMs ?? 0;
+    this.#restTimer = options.clock.timer(() => this.#endRest());
   }
 
   /** Settles when the loop has stopped; rejects with what a callback threw, which stops it. */
@@ -135,7 +152,7 @@ export class Reactor {
     if (this.#pollables.has(pollable.fd)) throw new HostError("Cannot add a descriptor to the reactor", EEXIST);
     const fd = pollable.fd;
     if (this.#epoll >= 0) this.#watch(fd);
-    this.#pollables.set(fd, { pollable, burst: 1 });
+    this.#pollables.set(fd, { pollable, burst: 1, rests: false });
     pollable.onClose = () => this.#forget(fd);
   }
 
@@ -233,13 +250,33 @@ export class Reactor {
       const watched = this.#pollables.get(fd);
       if (watched === undefined || !this.#running) continue;
       const count = watched.pollable.drain(watched.burst);
-      if (count < 0) this.remove(watched.pollable);
+      if (count === REST) this.#rest(fd, watched);
+      else if (count < 0) this.remove(watched.pollable);
       else drained += count;
       // Who has one unit at a time is not asked in vain whether there is another; a flood is soon drained in bursts.
-      watched.burst = count < watched.burst ? Math.max(1, count) : Math.min(watched.burst * 2, DRAIN_MAX);
+      watched.burst = count < watched.burst
+        ? Math.max(1, count)
+        : Math.min(watched.burst * 2, watched.pollable.drainMax ?? DRAIN_MAX);
     }
     this.counters.drained += drained;
     return drained;
+  }
+
+  /** A descriptor that stays readable and cannot be served would keep the loop turning for nothing. */
+  #rest(fd: number, watched: Watched): void {
+    if (watched.rests || this.#pollables.get(fd) !== watched) return;
+    watched.rests = true;
+    // Safe because the event is not looked at.
+    libc().epoll_ctl(this.#epoll, EPOLL_CTL_DEL, fd, NO_EVENT);
+    if (!this.#restTimer.armed) this.#restTimer.arm(REST_MS);
+  }
+
+  #endRest(): void {
+    for (const [fd, watched] of this.#pollables) {
+      if (!watched.rests) continue;
+      watched.rests = false;
+      if (this.#epoll >= 0) this.#watch(fd);
+    }
   }
 
   /** Sleeps until a descriptor is readable, the next deadline comes, or {@link #wake}. */
@@ -289,6 +326,7 @@ export class Reactor {
   /** The loop goes no further; what it holds is given back when nothing sleeps on it any more. */
   #end(): void {
     this.#running = false;
+    this.#restTimer.disarm();
     this.#clock.jobs.onWork = null;
     this.#clock.onEarlier = null;
     if (this.#immediate !== null) clearImmediate(this.#immediate);
@@ -303,7 +341,10 @@ export class Reactor {
       this.#epoll = call("Cannot make an epoll descriptor", epoll_create1(CLOEXEC));
       this.#wakeFd = call("Cannot make an eventfd", eventfd(0, CLOEXEC_NONBLOCK));
       this.#watch(this.#wakeFd);
-      for (const fd of this.#pollables.keys()) this.#watch(fd);
+      for (const [fd, watched] of this.#pollables) {
+        watched.rests = false;
+        this.#watch(fd);
+      }
     } catch (error) {
       this.#giveBack();
       throw error;

@@ -4,7 +4,7 @@ import { aloneTest, machineTest } from "../../tests/kit/skip.ts";
 import { RealClock } from "./clock.ts";
 import { call, holdLibc, HostError, libc, releaseLibc } from "./libc.ts";
 import { pause } from "./pause.ts";
-import { type Pollable, Reactor } from "./reactor.ts";
+import { type Pollable, Reactor, REST, REST_MS } from "./reactor.ts";
 
 /** A descriptor that becomes readable at will: an eventfd that counts units. */
 class Units implements Pollable {
@@ -250,5 +250,30 @@ machineTest("Reactor.stop() may be called from inside a drain", ["ffi"], async (
   units.add(3);
   await reactor.done;
   await stopped;
+  units.close();
+});
+
+machineTest("Reactor lets a descriptor rest that cannot be served, and asks it again", ["ffi"], async () => {
+  const reactor = new Reactor({ clock: new RealClock(), spinMs: 0 });
+  const units = new Units();
+  const closed = new Units();
+  const drain = units.drain.bind(units);
+  let asked = 0;
+  units.drain = (max) => ++asked < 4 ? REST : drain(max);
+  closed.drain = () => REST;
+  const served = Promise.withResolvers<void>();
+  units.onUnit = () => served.resolve();
+  reactor.add(units);
+  reactor.add(closed);
+  reactor.start();
+  const from = performance.now();
+  units.add(1);
+  closed.add(1);
+  await later(REST_MS / 2);
+  closed.close();
+  await served.promise;
+  assert(performance.now() - from >= 2 * REST_MS, "it has rested");
+  assert(reactor.counters.turns < 40, `${reactor.counters.turns} turns`);
+  await reactor.stop();
   units.close();
 });

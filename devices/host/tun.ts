@@ -19,6 +19,7 @@ import { LargeReader } from "./large_reader.ts";
 import { addressOf, EBADF, EBADFD, EINVAL, EIO, holdLibc, lastErrno, type Libc, releaseLibc } from "./libc.ts";
 import { checkMac, type NetDevice } from "./netdev.ts";
 import type { Netns } from "./netns.ts";
+import { DRAIN_MAX } from "./reactor.ts";
 import { openTunDevice, type TapOptions, TUN_F_USO, type TunHandle, type TunOptions } from "./tun_device.ts";
 import { putVnetHeader, takeVnetHeader, VNET_HEADER_LEN } from "./vnet_header.ts";
 
@@ -84,6 +85,8 @@ export abstract class LinuxPort {
   receive: ((block: Block) => void) | null = null;
   /** Called when the other end is seen to come or go. */
   onLink: ((up: boolean) => void) | null = null;
+  /** For the reactor: packets in one look, where `receive` does less with them than is usual. */
+  drainMax: number = DRAIN_MAX;
   /** For the reactor: called when the port is closed. */
   onClose: (() => void) | null = null;
   #libc: Libc;

@@ -15,25 +15,28 @@
 import {
   call,
   cString,
-  EADDRINUSE,
   EAGAIN,
-  ECONNREFUSED,
   EINTR,
-  EINVAL,
-  ENAMETOOLONG,
   ENOBUFS,
-  ENXIO,
   holdLibc,
   HostError,
+  isShortage,
   lastErrno,
   libc,
   releaseLibc,
 } from "./libc.ts";
-import type { Pollable } from "./reactor.ts";
+import { type Pollable, REST } from "./reactor.ts";
+import {
+  abandon,
+  type BoundPath,
+  openBound,
+  openSocket,
+  SOCK_DGRAM,
+  SOCK_STREAM,
+  sockaddr,
+  SOCKET_MODE,
+} from "./bound_path.ts";
 
-const AF_UNIX = 1;
-const SOCK_STREAM = 1;
-const SOCK_DGRAM = 2;
 const NONBLOCK_CLOEXEC = 0o2004000;
 const MSG_DONTWAIT_NOSIGNAL = 0x4040;
 const SOL_SOCKET = 1;
@@ -41,11 +44,11 @@ const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
 /** Bytes of buffer asked for, each way; Linux may give less (net.core.wmem_max). */
 const SOCKET_BUFFER = 1 << 20;
-/** Longest path of a socket in bytes: sun_path less its final NUL. */
-const PATH_MAX = 107;
 /** Clients that may wait to be accepted. */
 const BACKLOG = 8;
-const O_RDONLY_NONBLOCK = 0o4000;
+const O_RDONLY_CLOEXEC = 0x8_0000;
+/** How long a socket waits for room that cannot be watched for want of a descriptor. */
+const RETRY_MS = 20;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 const EPOLLOUT = 4;
@@ -53,6 +56,8 @@ const EPOLL_CLOEXEC = 0x8_0000;
 /** struct epoll_event, padded or not: which socket it is needs no telling. */
 const WRITABLE = new Uint8Array(16);
 WRITABLE[0] = EPOLLOUT;
+/** What a spare descriptor is of: something that is always there. */
+const SPARE_PATH = cString("/dev/null");
 /** An address without a family's worth of meaning: AF_UNSPEC dissolves a datagram socket's connection. */
 const UNSPEC = new Uint8Array(2);
 
@@ -114,10 +119,11 @@ abstract class UnixSocket implements Pollable {
   /** Told once after {@link awaitWritable} when there is room again. */
   onWritable: (() => void) | null = null;
   #watch: WriteWatch | null = null;
-  #bound: string | null;
+  #retry: ReturnType<typeof setTimeout> | null = null;
+  #bound: BoundPath | null;
 
-  /** Takes over `fd`, and one hold of libc; `bound` is a path to remove at the end. */
-  constructor(fd: number, bound: string | null) {
+  /** Takes over `fd`, and one hold of libc; `bound` is the path that it is bound to. */
+  constructor(fd: number, bound: BoundPath | null) {
     this.fd = fd;
     this.#bound = bound;
   }
@@ -128,11 +134,25 @@ abstract class UnixSocket implements Pollable {
   /** Has {@link onWritable} called once when there is room, by `loop`. */
   awaitWritable(loop: Loop): void {
     if (this.fd < 0) return;
-    if (this.#watch === null) {
-      this.#watch = new WriteWatch(this.fd, () => this.onWritable?.());
-      loop.add(this.#watch);
+    try {
+      if (this.#watch === null) {
+        this.#watch = new WriteWatch(this.fd, () => this.onWritable?.());
+        loop.add(this.#watch);
+      }
+      this.#watch.arm();
+    } catch (error) {
+      if (!(error instanceof HostError) || !isShortage(error.errno)) throw error;
+      this.#retryLater();
     }
-    this.#watch.arm();
+  }
+
+  /** Without a descriptor to watch it with, it is tried again and again. */
+  #retryLater(): void {
+    if (this.#retry !== null) return;
+    this.#retry = setTimeout(() => {
+      this.#retry = null;
+      this.onWritable?.();
+    }, RETRY_MS);
   }
 
   /** Closes it, and removes the file that it was bound to. */
@@ -143,9 +163,12 @@ abstract class UnixSocket implements Pollable {
     onClose?.();
     this.#watch?.close();
     this.#watch = null;
+    if (this.#retry !== null) clearTimeout(this.#retry);
+    this.#retry = null;
+    // Before the socket goes: while it is there, no other file can have its inode.
+    this.#bound?.remove();
     libc().close(this.fd);
     this.fd = -1;
-    if (this.#bound !== null) libc().unlink(cString(this.#bound));
     releaseLibc();
   }
 
@@ -196,16 +219,22 @@ export class UnixStream extends UnixSocket {
 
 /** A path at which programs connect. */
 export class UnixListener extends UnixSocket {
+  readonly path: string;
   #take: (stream: UnixStream) => void = (stream) => stream.close();
+  /** A descriptor that is given back when there is no other: one connection more can be taken. */
+  #spare = -1;
 
   /**
-   * Listens at `path`; a socket file that nobody listens at is replaced. Throws {@link HostError}: EADDRINUSE, ENOENT,
-   * EACCES, ENAMETOOLONG.
+   * Listens at `path`, whose file has `mode`; a socket file that nobody listens at is replaced. Throws
+   * {@link HostError}: EADDRINUSE, ENOENT, EACCES, ENAMETOOLONG.
    */
-  constructor(readonly path: string) {
-    super(openBound(SOCK_STREAM, path), path);
+  constructor(path: string, mode: number = SOCKET_MODE) {
+    const { fd, bound } = openBound(SOCK_STREAM, path, mode);
+    super(fd, bound);
+    this.path = path;
     try {
       call(`Cannot listen at ${path}`, libc().listen(this.fd, BACKLOG));
+      this.#keepSpare();
     } catch (error) {
       this.close();
       throw error;
@@ -220,13 +249,36 @@ export class UnixListener extends UnixSocket {
   override drain(max: number): number {
     let count = 0;
     while (count < max && this.fd >= 0) {
-      const fd = libc().accept4(this.fd, null, null, NONBLOCK_CLOEXEC);
-      if (fd < 0) break;
+      const fd = this.#accept();
+      if (fd < 0) return fd === REST && count === 0 ? REST : count;
       holdLibc();
       count++;
       this.#take(new UnixStream(fd, null));
     }
     return count;
+  }
+
+  /** A connection; {@link REST}: one waits, and there is no descriptor for it; {@link LATER}. */
+  #accept(): number {
+    this.#keepSpare();
+    const fd = libc().accept4(this.fd, null, null, NONBLOCK_CLOEXEC);
+    if (fd >= 0) return fd;
+    if (!isShortage(lastErrno())) return LATER;
+    if (this.#spare < 0) return REST;
+    libc().close(this.#spare);
+    this.#spare = -1;
+    const last = libc().accept4(this.fd, null, null, NONBLOCK_CLOEXEC);
+    return last >= 0 ? last : isShortage(lastErrno()) ? REST : LATER;
+  }
+
+  #keepSpare(): void {
+    if (this.#spare < 0) this.#spare = libc().open(SPARE_PATH, O_RDONLY_CLOEXEC, 0);
+  }
+
+  override close(): void {
+    if (this.#spare >= 0) libc().close(this.#spare);
+    this.#spare = -1;
+    super.close();
   }
 }
 
@@ -239,9 +291,10 @@ export class UnixDatagram extends UnixSocket {
   #connected = false;
 
   /** Binds `path`, as {@link UnixListener} does, for datagrams to and from `peer`, which need not exist yet. */
-  constructor(path: string, peer: string) {
+  constructor(path: string, peer: string, mode: number = SOCKET_MODE) {
     const address = sockaddr(peer);
-    super(openBound(SOCK_DGRAM, path), path);
+    const { fd, bound } = openBound(SOCK_DGRAM, path, mode);
+    super(fd, bound);
     this.path = path;
     this.#peer = address;
     const size = new Uint8Array(new Int32Array([SOCKET_BUFFER]).buffer);
@@ -291,64 +344,4 @@ export class UnixDatagram extends UnixSocket {
 /** Whether an error passes by itself. */
 function passes(errno: number): boolean {
   return errno === EAGAIN || errno === EINTR || errno === ENOBUFS;
-}
-
-/** A new socket, with a hold of libc. */
-function openSocket(type: number): number {
-  holdLibc();
-  try {
-    return call("Cannot open a unix socket", libc().socket(AF_UNIX, type | NONBLOCK_CLOEXEC, 0));
-  } catch (error) {
-    releaseLibc();
-    throw error;
-  }
-}
-
-function abandon(fd: number): void {
-  libc().close(fd);
-  releaseLibc();
-}
-
-/** A socket bound to `path`. */
-function openBound(type: number, path: string): number {
-  const address = sockaddr(path);
-  const fd = openSocket(type);
-  try {
-    if (libc().bind(fd, address, address.length) >= 0) return fd;
-    if (lastErrno() === EADDRINUSE && isStale(type, path)) libc().unlink(cString(path));
-    call(`Cannot bind ${path}`, libc().bind(fd, address, address.length), {
-      [EADDRINUSE]: "another program has it, or it is no socket",
-    });
-    return fd;
-  } catch (error) {
-    abandon(fd);
-    throw error;
-  }
-}
-
-/** Whether there is a socket at `path` to which nobody listens: left by a program that was killed. */
-function isStale(type: number, path: string): boolean {
-  // A socket file cannot be opened, and says so with a number of its own; connect alone would call any file stale.
-  const opened = libc().open(cString(path), O_RDONLY_NONBLOCK, 0);
-  if (opened >= 0) libc().close(opened);
-  if (opened >= 0 || lastErrno() !== ENXIO) return false;
-  const address = sockaddr(path);
-  const probe = openSocket(type);
-  const refused = libc().connect(probe, address, address.length) < 0 && lastErrno() === ECONNREFUSED;
-  abandon(probe);
-  return refused;
-}
-
-/** struct sockaddr_un: family in host order, then the path. */
-function sockaddr(path: string): Uint8Array<ArrayBuffer> {
-  const bytes = cString(path);
-  const attempt = `Cannot use socket path "${path}"`;
-  if (bytes.length === 1) throw new HostError(attempt, EINVAL, { reason: "it is empty" });
-  if (bytes.length > PATH_MAX + 1) {
-    throw new HostError(attempt, ENAMETOOLONG, { reason: `too long, ${PATH_MAX} bytes at most` });
-  }
-  const address = new Uint8Array(2 + bytes.length);
-  address[0] = AF_UNIX;
-  address.set(bytes, 2);
-  return address;
 }

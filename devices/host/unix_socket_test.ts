@@ -127,3 +127,29 @@ machineTest("a path: taken, stale, no socket, too long; its file goes with the s
     assertEquals(client.read(new Uint8Array(1)), GONE, "who asked for no connections closes them");
   });
 });
+
+machineTest("a path: its file is the user's alone, or has the mode that is asked for", ["ffi"], async () => {
+  await withLoop(async (folder) => {
+    const modeOf = (path: string) => Deno.statSync(path).mode! & 0o777;
+    using usual = new UnixListener(`${folder}/a`);
+    using datagram = new UnixDatagram(`${folder}/b`, `${folder}/peer`);
+    using open = new UnixListener(`${folder}/c`, 0o666);
+    assertEquals([usual.path, datagram.path, open.path].map(modeOf), [0o600, 0o600, 0o666]);
+    await Promise.resolve();
+  });
+});
+
+machineTest("a path that is a successor's by now stays: its file goes with its own socket", ["ffi"], async () => {
+  await withLoop(async (folder) => {
+    const path = `${folder}/s`;
+    for (const open of [() => new UnixListener(path), () => new UnixDatagram(path, `${folder}/peer`)]) {
+      const first = open();
+      await Deno.remove(path);
+      const second = open();
+      first.close();
+      assertEquals(Deno.statSync(path).isSocket, true, "the successor's");
+      second.close();
+      assertEquals([...Deno.readDirSync(folder)], []);
+    }
+  });
+});

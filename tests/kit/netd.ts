@@ -110,10 +110,17 @@ export class Child {
   }
 }
 
+/** V8's flags for netd: those of its task in deno.json, which keep its memory small. */
+function v8Flags(): string {
+  const { tasks } = JSON.parse(Deno.readTextFileSync(`${ROOT}/deno.json`));
+  return /--v8-flags=\S+/.exec(tasks.netd.command)![0];
+}
+
 /** Arguments of Deno that run netd. */
 export function netdArguments(options: readonly string[]): string[] {
   return [
     "run",
+    v8Flags(),
     "--no-check",
     "--no-prompt",
     "--allow-ffi",
@@ -140,6 +147,13 @@ export async function untilReady(netd: Child): Promise<Child> {
     await netd.end();
     throw error;
   }
+}
+
+/** What a program says of /proc/PID: Deno looks there only with every permission. */
+export async function askProc(pid: number, program: "cat" | "ls", name: string): Promise<string> {
+  const { success, stdout } = await new Deno.Command(program, { args: [`/proc/${pid}/${name}`] }).output();
+  assertEquals(success, true, `${program} /proc/${pid}/${name}`);
+  return new TextDecoder().decode(stdout);
 }
 
 /** Starts the servers of netd_peer in a namespace. */

@@ -11,6 +11,10 @@ import { UsageError } from "../../tools/options/given.ts";
 import { helpText } from "../../tools/options/option_table.ts";
 import { natConfig } from "../../tools/vmm/nat/config.ts";
 import { withoutLoopback } from "../../tools/netd/uplink.ts";
+import { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import type { Guest } from "../../tools/vmm/nat/guest.ts";
+import { NatMap, Realm } from "../../tools/vmm/nat/map.ts";
+import { formatForward, type Forward, parseForward } from "../../tools/vmm/nat_forward.ts";
 import { SlirpApi } from "../../tools/netd/slirp_api.ts";
 
 /** The resolv.conf of a machine with these name servers. */
@@ -155,18 +159,60 @@ Deno.test("netd names the option that is bad", () => {
     ["--netns a --exit-fd x", /"x" for --exit-fd: /],
     ["--netns a b", /^Unexpected argument "b"$/],
     ["--nets a", /^Unknown option "--nets"$/],
+    ["--netns a --socket-mode 999", /^Bad value "999" for --socket-mode: permissions in octal, such as 0660$/],
+    ["--netns a --socket-mode rw", /--socket-mode/],
   ];
   for (const [text, wanted] of bad) assertMatch(assertThrows(() => parse(text), UsageError, "", text).message, wanted);
   assertEquals(new NetdGiven(["--help"]).information, helpText(NETD).trimEnd());
   for (const line of helpText(NETD).split("\n")) assertEquals(line.length <= 120, true, line);
 });
 
+/** A forward that is in force. */
+function forwardOf(text: string): Forward {
+  const spec = parseForward(text);
+  const guest = { addr: spec.guestAddr ?? IpAddr.v4(0x0a00020f) } as Guest;
+  const map = new NatMap(guest, spec.proto, spec.guestPort, Realm.World, 0, 0);
+  map.hostPort = spec.hostPort;
+  return { spec, map };
+}
+
+Deno.test("slirp4netns' API: list_hostfwd says what is in force, whoever added or removed it", () => {
+  let forwards: Forward[] = [forwardOf("udp:127.0.0.1:4000-4009:4000")];
+  const command = (text: string) => {
+    const [verb, spec = ""] = text.split(" ");
+    if (verb === "add") forwards.push(forwardOf(spec));
+    else forwards = forwards.filter((one) => formatForward(one.spec) !== spec);
+    return "ok\n";
+  };
+  const api = new SlirpApi(command, "10.0.2.15", () => forwards);
+  const request = (execute: string, args: unknown) =>
+    JSON.parse(api.answer(JSON.stringify({ execute, arguments: args })));
+  const listed = () => request("list_hostfwd", {}).entries;
+  request("add_hostfwd", { proto: "tcp", host_port: 8001, guest_port: 80 });
+  const range = { proto: "udp", host_addr: "127.0.0.1", host_port: 4000, guest_port: 4000, count: 10 };
+  const one = { proto: "tcp", host_addr: "0.0.0.0", host_port: 8001, guest_port: 80 };
+  const guest_addr = "10.0.2.15";
+  assertEquals(listed(), [{ id: 2, guest_addr, ...range }, { id: 1, guest_addr, ...one }]);
+  forwards = [forwardOf("tcp:9000:90")];
+  assertEquals(listed(), [{ id: 3, guest_addr, ...one, host_port: 9000, guest_port: 90 }]);
+  assertEquals([listed().length, "error" in request("remove_hostfwd", { id: 1 })], [1, true], "natctl removed it");
+  assertEquals(request("remove_hostfwd", { id: 3 }), { return: {} });
+  assertEquals(listed(), []);
+});
+
 Deno.test("slirp4netns' API: what makes no sense is answered in its words", () => {
   const asked: string[] = [];
-  const api = new SlirpApi((text) => {
-    asked.push(text);
-    return asked.length === 1 ? "ok\n" : "error: Cannot forward it\n";
-  }, "10.0.2.15");
+  const forwards: Forward[] = [];
+  const api = new SlirpApi(
+    (text) => {
+      asked.push(text);
+      if (asked.length > 1) return "error: Cannot forward it\n";
+      forwards.push(forwardOf(text.replace("add ", "")));
+      return "ok\n";
+    },
+    "10.0.2.15",
+    () => forwards,
+  );
   const good = { proto: "udp", host_port: 53, guest_port: 5353 };
   const request = (execute: unknown, args?: unknown) => api.answer(JSON.stringify({ execute, arguments: args }));
   const refused = (why: string) => `{"error":{"desc":"bad request: ${why}"}}`;

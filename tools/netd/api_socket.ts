@@ -7,21 +7,30 @@
  * answer ends with an empty line. What begins with `{` is a request of slirp4netns' API, and is answered as there: one
  * line of JSON, after which the connection is closed.
  *
- * Limits: {@link CLIENTS_MAX} connections; a line of {@link LINE_MAX} bytes; who leaves {@link WAITING_MAX} bytes of
- * answers unread is disconnected.
+ * A turn of the loop runs commands for {@link TURN_MS} at the most, or a single one: packets go on in between. Commands
+ * wait while {@link ANSWERS_MAX} bytes of answers do.
+ *
+ * Limits: {@link CLIENTS_MAX} connections, of which the least recently heard of makes room for a new one; a line of
+ * {@link LINE_MAX} bytes; a client that takes none of its answers for {@link UNREAD_MS} is disconnected.
  *
  * @module
  */
 
+import { SOCKET_MODE } from "../../devices/host/bound_path.ts";
 import { GONE, LATER, type Loop, UnixListener, type UnixStream } from "../../devices/host/unix_socket.ts";
+import type { Forward } from "../vmm/nat_forward.ts";
 import { SlirpApi } from "./slirp_api.ts";
 
 /** Connections at once. */
 export const CLIENTS_MAX = 16;
 /** Bytes of one command. */
 export const LINE_MAX = 4096;
-/** Bytes of answers that wait for one client: some lists of maps. */
-export const WAITING_MAX = 1 << 20;
+/** Bytes of answers that wait for one client before its next command is run: some lists of maps. */
+export const ANSWERS_MAX = 1 << 16;
+/** How long one client's commands may take in one turn. */
+export const TURN_MS = 1;
+/** How long a client may leave its answers unread. */
+export const UNREAD_MS = 10_000;
 
 const NEWLINE = 10;
 const BRACE = 0x7b;
@@ -32,23 +41,36 @@ const decoder = new TextDecoder();
 export interface ApiOptions {
   /** Runs a command of nat_control. */
   command(text: string): string;
+  /** The forwards that are in force. */
+  forwards(): readonly Forward[];
   /** The first guest's address: whom a forward is for unless it says. */
   readonly guestAddr: string;
+  /** Mode of the socket's file. Default: the user's alone. */
+  readonly mode?: number;
+  /** As {@link UNREAD_MS}. */
+  readonly unreadMs?: number;
 }
 
 /** See above. */
 export class ApiSocket {
   readonly #listener: UnixListener;
+  /** In the order in which they were last heard of. */
   readonly #clients = new Set<Client>();
 
   /** Listens at `path`. Throws HostError. */
-  constructor(path: string, loop: Loop, { command, guestAddr }: ApiOptions) {
-    this.#listener = new UnixListener(path);
-    const slirp = new SlirpApi(command, guestAddr);
+  constructor(path: string, loop: Loop, options: ApiOptions) {
+    const { command, forwards, guestAddr, mode = SOCKET_MODE, unreadMs = UNREAD_MS } = options;
+    this.#listener = new UnixListener(path, mode);
+    const slirp = new SlirpApi(command, guestAddr, forwards);
+    const answerers = { command, slirp: (text: string) => slirp.answer(text), unreadMs };
     this.#listener.onConnection((stream) => {
-      if (this.#clients.size >= CLIENTS_MAX) return stream.close();
-      const client = new Client(stream, loop, { command, slirp: (text) => slirp.answer(text) });
+      if (this.#clients.size >= CLIENTS_MAX) [...this.#clients][0]!.close();
+      const client = new Client(stream, loop, answerers);
       client.onGone = () => this.#clients.delete(client);
+      client.onHeard = () => {
+        this.#clients.delete(client);
+        this.#clients.add(client);
+      };
       this.#clients.add(client);
     });
     loop.add(this.#listener);
@@ -61,104 +83,154 @@ export class ApiSocket {
   }
 }
 
-/** Who answers. */
+/** What answers, and how long an answer waits. */
 interface Answerers {
   command(text: string): string;
   slirp(text: string): string;
+  readonly unreadMs: number;
 }
 
 /** One connection. */
 class Client {
   onGone: () => void = () => {};
+  onHeard: () => void = () => {};
   readonly #stream: UnixStream;
   readonly #loop: Loop;
   readonly #answerers: Answerers;
   readonly #room = new Uint8Array(LINE_MAX);
+  /** Bytes in {@link #room}. */
   #line = 0;
-  #waiting: Uint8Array = new Uint8Array(0);
-  /** Nothing more is read; closed when all is written. */
-  #ending = false;
+  /** Answers that wait, the first perhaps in part. */
+  readonly #answers: Uint8Array[] = [];
+  #waiting = 0;
+  /** The other end sends no more. */
+  #isOver = false;
+  /** No more is run; closed when all is written. */
+  #isEnding = false;
+  /** More is to be read: not while there is more to run than may be. */
+  #isReading = true;
+  /** The loop looks after the stream. */
+  #isWatched = true;
+  #turn: ReturnType<typeof setImmediate> | null = null;
+  #unread: ReturnType<typeof setTimeout> | null = null;
 
   constructor(stream: UnixStream, loop: Loop, answerers: Answerers) {
     this.#stream = stream;
     this.#loop = loop;
     this.#answerers = answerers;
     stream.onReadable = () => this.#read();
-    stream.onWritable = () => this.#write();
+    stream.onWritable = () => this.#work();
     loop.add(stream);
   }
 
+  /** Ends it, and all work for it. */
   close(): void {
+    if (this.#turn !== null) clearImmediate(this.#turn);
+    this.#setUnread(false);
+    this.#turn = null;
+    this.#answers.length = 0;
+    this.#isEnding = true;
     this.#stream.close();
     this.onGone();
   }
 
   /** One read; answers what the loop wants to know. */
   #read(): number {
-    if (this.#ending) return -1;
     const got = this.#stream.read(this.#room.subarray(this.#line));
     if (got === LATER) return 0;
-    if (got === GONE) {
-      if (this.#line > 0) this.#run(this.#line);
-      this.#end();
-      return -1;
-    }
-    this.#line += got;
-    for (let at = this.#newline(); at >= 0 && !this.#ending && !this.#isRequest(); at = this.#newline()) {
-      this.#run(at);
-      this.#room.copyWithin(0, at + 1, this.#line);
-      this.#line -= at + 1;
-    }
-    // slirp4netns' clients need not end their request with a newline, and may have some inside.
-    if (this.#isRequest() && isWholeJson(this.#room.subarray(0, this.#line))) this.#run(this.#line);
-    if (this.#line === LINE_MAX) {
-      this.#send("error: Cannot run a command of so many bytes\n\n");
-      this.#end();
+    this.onHeard();
+    if (got === GONE) this.#isOver = true;
+    else this.#line += got;
+    this.#isReading = false;
+    this.#work();
+    this.#isWatched = this.#isReading && this.#stream.fd >= 0;
+    return this.#isWatched ? 1 : -1;
+  }
+
+  /** Runs what may be run now, writes what can be written, and sees to what comes next. */
+  #work(): void {
+    if (this.#turn !== null) clearImmediate(this.#turn);
+    this.#turn = null;
+    this.#write();
+    const end = performance.now() + TURN_MS;
+    while (!this.#isEnding && this.#waiting < ANSWERS_MAX) {
+      const length = this.#commandLength();
+      if (length < 0) break;
+      this.#run(length);
+      if (performance.now() >= end) break;
     }
     this.#write();
-    return this.#stream.fd < 0 ? -1 : 1;
+    if (this.#stream.fd < 0) return;
+    if (this.#isEnding) return this.#waiting === 0 ? this.close() : undefined;
+    if (this.#commandLength() < 0) this.#readOn();
+    else if (this.#waiting < ANSWERS_MAX) this.#turn = setImmediate(() => this.#work());
   }
 
-  #isRequest(): boolean {
-    return this.#line > 0 && this.#room[0] === BRACE;
+  /** Nothing whole is left to run. */
+  #readOn(): void {
+    if (this.#isOver) {
+      this.#isEnding = true;
+      if (this.#waiting === 0) this.close();
+      return;
+    }
+    this.#isReading = true;
+    if (this.#isWatched) return;
+    this.#isWatched = true;
+    this.#loop.add(this.#stream);
   }
 
-  #newline(): number {
-    return this.#room.subarray(0, this.#line).indexOf(NEWLINE);
+  /** Bytes of the first command, which is whole; -1: there is none. */
+  #commandLength(): number {
+    const bytes = this.#room.subarray(0, this.#line);
+    if (this.#line === 0) return -1;
+    // slirp4netns' clients need not end their request with a newline, and may have some inside.
+    const isWhole = this.#room[0] === BRACE ? isWholeJson(bytes) : false;
+    if (isWhole) return this.#line;
+    const newline = this.#room[0] === BRACE ? -1 : bytes.indexOf(NEWLINE);
+    return newline < 0 && (this.#isOver || this.#line === LINE_MAX) ? this.#line : newline;
   }
 
   /** Runs the first `length` bytes. */
   #run(length: number): void {
+    const isTooLong = length === LINE_MAX;
     const text = decoder.decode(this.#room.subarray(0, length)).trim();
-    if (text === "") return;
-    if (!text.startsWith("{")) return this.#send(`${this.#answerers.command(text)}\n`);
-    this.#send(`${this.#answerers.slirp(text)}\n`);
-    this.#end();
+    this.#room.copyWithin(0, length + 1, this.#line);
+    this.#line = Math.max(0, this.#line - length - 1);
+    if (isTooLong) {
+      this.#send("error: Cannot run a command of so many bytes\n\n");
+      this.#isEnding = true;
+    } else if (text.startsWith("{")) {
+      this.#send(`${this.#answerers.slirp(text)}\n`);
+      this.#isEnding = true;
+    } else if (text !== "") this.#send(`${this.#answerers.command(text)}\n`);
   }
 
   #send(text: string): void {
     const bytes = encoder.encode(text);
-    const all = new Uint8Array(this.#waiting.length + bytes.length);
-    all.set(this.#waiting);
-    all.set(bytes, this.#waiting.length);
-    this.#waiting = all;
-    if (all.length > WAITING_MAX) this.close();
-  }
-
-  #end(): void {
-    this.#ending = true;
-    this.#line = 0;
-    this.#write();
+    this.#answers.push(bytes);
+    this.#waiting += bytes.length;
   }
 
   #write(): void {
-    while (this.#waiting.length > 0) {
-      const count = this.#stream.write(this.#waiting);
+    while (this.#answers.length > 0) {
+      const first = this.#answers[0]!;
+      const count = this.#stream.write(first);
       if (count === GONE) return this.close();
-      if (count === LATER) return this.#stream.awaitWritable(this.#loop);
-      this.#waiting = this.#waiting.subarray(count);
+      if (count === LATER) {
+        if (this.#unread === null) this.#setUnread(true);
+        return this.#stream.awaitWritable(this.#loop);
+      }
+      this.#setUnread(false);
+      this.#waiting -= count;
+      if (count === first.length) this.#answers.shift();
+      else this.#answers[0] = first.subarray(count);
     }
-    if (this.#ending) this.close();
+  }
+
+  /** Counts the time in which nothing is taken, or no longer. */
+  #setUnread(on: boolean): void {
+    if (this.#unread !== null) clearTimeout(this.#unread);
+    this.#unread = on ? setTimeout(() => this.close(), this.#answerers.unreadMs) : null;
   }
 }
 

@@ -1,10 +1,10 @@
 /**
  * The daemon: a host kernel on an uplink, a guest, and the NAT between them.
  *
- * Path: netd → daemon → uplink, boot, open_guest, NatProgram, ApiSocket.
+ * Path: netd → daemon → uplink, boot, open_guest, kept, FairQueue, NatProgram, ApiSocket.
  *
  * ```
- *   guest ─TAP in its namespace, or QEMU's socket─ NatProgram ─system calls─ kernel ─TAP or TUN─ Linux ─▶ world
+ *   guest ─TAP in its namespace, or QEMU's socket─ FairQueue, NatProgram ─calls─ kernel ─TAP or TUN─ Linux ─▶ world
  * ```
  *
  * @module
@@ -12,12 +12,14 @@
 
 import { HostRandom } from "../../devices/host/clock.ts";
 import { ENODEV, HostError } from "../../devices/host/libc.ts";
-import type { TapPort, TunPort } from "../../devices/host/tun.ts";
+import { TapPort, type TunPort } from "../../devices/host/tun.ts";
 import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { boot, type Host } from "../boot.ts";
 import { NatProgram } from "../vmm/nat_program.ts";
-import type { Guest } from "../vmm/guests/guest.ts";
+import { FairQueue } from "../vmm/guests/fair_queue.ts";
+import type { Guest, Loop } from "../vmm/guests/guest.ts";
 import { ApiSocket } from "./api_socket.ts";
+import { keepLink, type KeptLink } from "./kept.ts";
 import { ExitPipe, watch } from "./life.ts";
 import { type OpenedGuest, openGuest } from "./open_guest.ts";
 import type { NetdOptions } from "./options.ts";
@@ -32,6 +34,8 @@ import { addIpv6, openUplink, withoutLoopback } from "./uplink.ts";
  * from those who make the packets, and after this long without traffic a sleep that costs nothing.
  */
 const NAP_MS = 2000;
+/** Frames of the guest in one look: taking one costs about a microsecond, and most of a flood goes no further. */
+const GUEST_DRAIN_MAX = 1024;
 
 /** A running netd. */
 export class Daemon implements AsyncDisposable {
@@ -42,13 +46,14 @@ export class Daemon implements AsyncDisposable {
   readonly program: NatProgram;
   readonly #options: NetdOptions;
   readonly #uplink: TapPort | TunPort;
+  readonly #fair: FairQueue;
   readonly #api: ApiSocket | null = null;
   readonly #stops: (() => void)[] = [];
-  /** Takes a line about the running daemon: limits that were met. */
+  /** Takes a line about the running daemon: limits that were met, interfaces that came back. */
   say: (line: string) => void = () => {};
 
   private constructor(options: NetdOptions, host: Host, uplink: TapPort | TunPort, opened: OpenedGuest) {
-    const { guest, nat, watch: watchGuest } = opened;
+    const { guest, nat, kept, watch: watchGuest } = opened;
     const { promise, resolve, reject } = Promise.withResolvers<string>();
     this.ended = promise;
     // Whoever does not look at it, looks at nothing else either.
@@ -58,27 +63,37 @@ export class Daemon implements AsyncDisposable {
     this.#uplink = uplink;
     this.guest = guest;
     const loop = host.reactor!;
+    this.#fair = new FairQueue(host.clock, (frame) => this.program.fromGuest(frame));
     this.#stops.push(watchGuest(resolve));
     const lost = () =>
       reject(new HostError(`Cannot go on without uplink "${uplink.name}"`, ENODEV, { reason: "deleted" }));
     this.#stops.push(watch(() => !uplink.gone, lost));
     try {
+      this.#keep(keptUplink(options, uplink), loop);
+      this.#keep(kept, loop);
       this.program = new NatProgram({
         proc: host.spawn("nat"),
         clock: host.clock,
         random: new HostRandom(),
-        toGuest: (frame) => void guest.port.transmit(frame),
+        toGuest: (frame) => {
+          this.#fair.heard(frame);
+          guest.port.transmit(frame);
+        },
         nat,
         forwards: options.forwards,
         say: (line) => this.say(line),
         offload: options.offload && guest.port.offloads.checksum,
       });
       opened.onLeft(() => this.program.nat.guestsLeft());
-      guest.port.receive = (frame) => this.program.fromGuest(frame);
+      guest.port.receive = (frame) => this.#fair.put(frame);
+      // Of a flood more is taken than goes on, so that Linux does not choose what is lost.
+      if (guest.port instanceof TapPort) guest.port.drainMax = GUEST_DRAIN_MAX;
       if (options.apiSocket !== null) {
         const command = (text: string) => this.program.command(text);
         const guestAddr = `${this.program.nat.config.guest}`;
-        this.#api = new ApiSocket(options.apiSocket, loop, { command, guestAddr });
+        const forwards = () => this.program.nat.forwards.list;
+        const mode = options.socketMode;
+        this.#api = new ApiSocket(options.apiSocket, loop, { command, forwards, guestAddr, mode });
       }
       if (options.exitFd !== null) {
         loop.add(new ExitPipe(options.exitFd, () => resolve("the pipe of --exit-fd was closed")));
@@ -87,6 +102,10 @@ export class Daemon implements AsyncDisposable {
       for (const stop of this.#stops) stop();
       throw error;
     }
+  }
+
+  #keep(kept: KeptLink | null, loop: Loop): void {
+    if (kept !== null) this.#stops.push(keepLink(kept, loop, (line) => this.say(line)));
   }
 
   /**
@@ -165,6 +184,7 @@ export class Daemon implements AsyncDisposable {
   async close(): Promise<void> {
     for (const stop of this.#stops) stop();
     this.#api?.close();
+    this.#fair.close();
     this.program.close();
     await this.guest.close();
     await this.host.close();
@@ -180,6 +200,13 @@ function report(findings: readonly Finding[], warn: (line: string) => void): voi
   const wrong = findings.find(({ isError }) => isError);
   if (wrong !== undefined) throw new StartError(wrong.text);
   for (const { text } of findings) warn(text);
+}
+
+/** What was set on the uplink; null: it was set up by others. */
+function keptUplink({ uplink }: NetdOptions, { device, netns }: TapPort | TunPort): KeptLink | null {
+  if (uplink.attach) return null;
+  const addresses = [uplink.peer, uplink.v6?.peer ?? null].filter((address) => address !== null);
+  return { what: "uplink", device, netns, addresses };
 }
 
 /** For {@link describe} callers: errors that are the machine's, not ours. */

@@ -18,6 +18,14 @@ export class NetdGiven extends Given {
     super(NETD, args);
   }
 
+  /** Permissions of a file, in octal. */
+  mode(name: string): number | null {
+    const text = this.text(name);
+    if (text === null) return null;
+    if (/^0?[0-7]{3}$/.test(text)) return parseInt(text, 8);
+    throw bad(name, text, "permissions in octal, such as 0660");
+  }
+
   /** An IPv4 address. */
   addr(name: string): IpAddr | null {
     const text = this.text(name);

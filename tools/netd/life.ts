@@ -6,7 +6,7 @@
  * @module
  */
 
-import { call, cString, libc, withLibc } from "../../devices/host/libc.ts";
+import { call, cString, ENOENT, ENOTDIR, ESRCH, lastErrno, libc, withLibc } from "../../devices/host/libc.ts";
 import type { Pollable } from "../../devices/host/reactor.ts";
 
 const O_RDONLY_CLOEXEC = 0x8_0000;
@@ -50,11 +50,18 @@ export function watch(isThere: () => boolean, ended: () => void): () => void {
   return () => clearInterval(timer);
 }
 
-/** Whether the file can be opened. A process that has ended has no namespace, also before its parent has noticed. */
+/** What an open(2) of something that is gone fails with. Any other error (no descriptor left) says nothing of it. */
+const ABSENT: ReadonlySet<number> = new Set([ENOENT, ENOTDIR, ESRCH]);
+
+/**
+ * Whether the file is there: it can be opened, or is refused for another reason than its absence. A process that has
+ * ended has no namespace, also before its parent has noticed.
+ */
 export function isThere(path: string): boolean {
   return withLibc(() => {
-    const fd = libc().open(cString(path), O_RDONLY_CLOEXEC, 0);
-    if (fd < 0) return false;
+    const name = cString(path);
+    const fd = libc().open(name, O_RDONLY_CLOEXEC, 0);
+    if (fd < 0) return !ABSENT.has(lastErrno());
     libc().close(fd);
     return true;
   });

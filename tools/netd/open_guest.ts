@@ -18,6 +18,7 @@ import { netnsGuest, type NetnsGuestOptions, type NetnsHost, netnsOf, tapRequest
 import { qemuGuest } from "../vmm/guests/qemu_guest.ts";
 import { QemuStreamPort } from "../vmm/guests/qemu_stream.ts";
 import { openBelow, usernsToEnter } from "./guest_tap.ts";
+import type { KeptLink } from "./kept.ts";
 import { isThere, watch } from "./life.ts";
 import type { GuestChoice, NetdOptions } from "./options.ts";
 
@@ -31,6 +32,8 @@ export interface OpenedGuest {
   readonly nat: NatOptions;
   /** Has `left` called whenever the guest goes and another may come. */
   readonly onLeft: (left: () => void) => void;
+  /** What Linux forgets when its interface goes down; null: nothing was set, or it is not ours. */
+  readonly kept: KeptLink | null;
   /** Has `ended` called with a reason when the guest is gone. Answers how to stop that. */
   readonly watch: (ended: (why: string) => void) => () => void;
 }
@@ -48,8 +51,8 @@ export async function openGuest(options: NetdOptions, loop: Loop): Promise<Opene
   return choice.kind === "qemu" ? openQemu(choice.path, options, loop) : await openNetnsGuest(choice, options, loop);
 }
 
-function openQemu(path: string, { nat, oneOff }: NetdOptions, loop: Loop): OpenedGuest {
-  const port = new QemuStreamPort(new UnixListener(path), { mtu: nat.mtu ?? 1500 });
+function openQemu(path: string, { nat, oneOff, socketMode }: NetdOptions, loop: Loop): OpenedGuest {
+  const port = new QemuStreamPort(new UnixListener(path, socketMode), { mtu: nat.mtu ?? 1500 });
   let left = () => {};
   const watchLink = (ended: (why: string) => void) => {
     port.onLink = (up) => {
@@ -59,7 +62,8 @@ function openQemu(path: string, { nat, oneOff }: NetdOptions, loop: Loop): Opene
     };
     return () => void (port.onLink = null);
   };
-  return { guest: qemuGuest(port, loop), nat, watch: watchLink, onLeft: (listener) => void (left = listener) };
+  const onLeft = (listener: () => void) => void (left = listener);
+  return { guest: qemuGuest(port, loop), nat, kept: null, watch: watchLink, onLeft };
 }
 
 type NetnsChoice = Extract<GuestChoice, { kind: "netns" }>;
@@ -81,11 +85,19 @@ async function openNetnsGuest(choice: NetnsChoice, options: NetdOptions, loop: L
     const isWhole = () => !port.gone && isThere(path);
     const why = () => `the guest's ${isThere(path) ? `interface ${port.name}` : "namespace"} is gone`;
     const watchGuest = (ended: (why: string) => void) => watch(isWhole, () => ended(why()));
-    return { guest, nat: { ...nat, guestMac }, watch: watchGuest, onLeft: () => {} };
+    const kept = userns === null ? keptOf(port, wanted) : null;
+    return { guest, nat: { ...nat, guestMac }, kept, watch: watchGuest, onLeft: () => {} };
   } catch (error) {
     guest.close().catch(() => {});
     throw error;
   }
+}
+
+/** What was set on the guest's interface. Below a user namespace it cannot be set from here. */
+function keptOf({ device, netns }: TapPort, { address = [], gateway }: NetnsGuestOptions): KeptLink | null {
+  if (address.length === 0) return null;
+  const addresses = typeof address === "string" ? [address] : address;
+  return { what: "guest's interface", device, netns, addresses, ...(gateway === undefined ? {} : { gateway }) };
 }
 
 /** An operating system that has the interface already, and all that belongs to it. */

@@ -153,6 +153,11 @@ export const NETD: ToolTable = {
     [
       { name: "api-socket", short: "a", value: "PATH", help: "commands of natctl come here" },
       {
+        name: "socket-mode",
+        value: "MODE",
+        help: "permissions of the sockets of --qemu and --api-socket, in octal (default 0600)",
+      },
+      {
         name: "ready-fd",
         short: "r",
         value: "N",

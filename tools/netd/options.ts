@@ -6,6 +6,7 @@
  * @module
  */
 
+import { SOCKET_MODE } from "../../devices/host/bound_path.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { IpAddr, parseIpAddr, parseIpMask } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
@@ -84,6 +85,8 @@ export interface NetdOptions {
   readonly disableHostLoopback: boolean;
   readonly forwards: readonly string[];
   readonly apiSocket: string | null;
+  /** Mode of the files of its sockets. */
+  readonly socketMode: number;
   readonly readyFd: number | null;
   readonly exitFd: number | null;
   readonly oneOff: boolean;
@@ -109,6 +112,7 @@ export function netdOptions(given: NetdGiven, resolvConf: () => ResolvConf): Net
     disableHostLoopback: given.flag("disable-host-loopback"),
     forwards: given.list("forward").map((spec) => forwardOf(spec, uplink)),
     apiSocket: given.text("api-socket"),
+    socketMode: given.mode("socket-mode") ?? SOCKET_MODE,
     readyFd: given.number("ready-fd", 0, FD_MAX),
     exitFd: given.number("exit-fd", 0, FD_MAX),
     oneOff: given.flag("one-off"),

@@ -10,7 +10,10 @@
  * @module
  */
 
-/** One forward as it was asked for. */
+import { MAP_PROTO_NAMES } from "../vmm/nat/map.ts";
+import { formatForward, type Forward } from "../vmm/nat_forward.ts";
+
+/** One forward as slirp4netns asks for and lists it. */
 interface Entry {
   readonly id: number;
   readonly proto: string;
@@ -18,6 +21,8 @@ interface Entry {
   readonly host_port: number;
   readonly guest_addr: string;
   readonly guest_port: number;
+  /** How many ports it is of, from these on; left out: one. slirp4netns has no such forwards. */
+  readonly count?: number;
 }
 
 class RequestError extends Error {}
@@ -28,13 +33,19 @@ type Fields = Readonly<Record<string, unknown>>;
 export class SlirpApi {
   readonly #command: (text: string) => string;
   readonly #guestAddr: string;
-  readonly #entries = new Map<number, Entry>();
+  readonly #forwards: () => readonly Forward[];
+  /** The numbers of forwards that were added or listed here. What is in force is the NAT's to say. */
+  readonly #ids = new WeakMap<Forward, number>();
   #lastId = 0;
 
-  /** `command` runs a command of nat_control; `guestAddr` is the guest unless a request names another. */
-  constructor(command: (text: string) => string, guestAddr: string) {
+  /**
+   * `command` runs a command of nat_control; `guestAddr` is the guest unless a request names another; `forwards` are
+   * those in force, the newest last.
+   */
+  constructor(command: (text: string) => string, guestAddr: string, forwards: () => readonly Forward[]) {
     this.#command = command;
     this.#guestAddr = guestAddr;
+    this.#forwards = forwards;
   }
 
   /** Answers one request; never throws. */
@@ -52,7 +63,7 @@ export class SlirpApi {
       case "add_hostfwd":
         return { return: this.#add(isFields(args) ? args : {}) };
       case "list_hostfwd": {
-        const entries = [...this.#entries.values()];
+        const entries = this.#forwards().map((forward) => this.#entryOf(forward));
         return { return: { entries }, entries };
       }
       case "remove_hostfwd":
@@ -69,28 +80,45 @@ export class SlirpApi {
     const host_addr = args.host_addr === "" ? "0.0.0.0" : args.host_addr ?? "0.0.0.0";
     const guest_addr = isGiven ? args.guest_addr : this.#guestAddr;
     const entry = {
-      id: this.#lastId + 1,
       proto: checked("add_hostfwd", "proto", proto, proto === "tcp" || proto === "udp") as string,
       host_addr: checked("add_hostfwd", "host_addr", host_addr, isAddr(host_addr)) as string,
       host_port: checked("add_hostfwd", "host_port", host_port, isPort(host_port)) as number,
       guest_addr: checked("add_hostfwd", "guest_addr", guest_addr, isAddr(guest_addr)) as string,
       guest_port: checked("add_hostfwd", "guest_port", guest_port, isPort(guest_port)) as number,
     };
-    this.#nat("add", { ...entry, guest_addr: isGiven ? entry.guest_addr : "" });
-    this.#entries.set(++this.#lastId, entry);
-    return { id: entry.id };
+    const guest = isGiven ? entry.guest_addr : "";
+    this.#nat("add", `${entry.proto}:${entry.host_addr}:${entry.host_port}-${guest}:${entry.guest_port}`);
+    return { id: this.#idOf(this.#forwards().at(-1)!) };
   }
 
   #remove({ id }: Fields): Record<string, never> {
-    const entry = typeof id === "number" ? this.#entries.get(id) : undefined;
-    checked("remove_hostfwd", "id", id, entry !== undefined);
-    this.#entries.delete(entry!.id);
-    this.#nat("remove", entry!);
+    const forward = typeof id === "number" ? this.#forwards().find((one) => this.#ids.get(one) === id) : undefined;
+    checked("remove_hostfwd", "id", id, forward !== undefined);
+    this.#nat("remove", formatForward(forward!.spec));
     return {};
   }
 
-  #nat(verb: "add" | "remove", { proto, host_addr, host_port, guest_addr, guest_port }: Entry): void {
-    const answer = this.#command(`${verb} ${proto}:${host_addr}:${host_port}-${guest_addr}:${guest_port}`);
+  #idOf(forward: Forward): number {
+    const known = this.#ids.get(forward);
+    if (known === undefined) this.#ids.set(forward, ++this.#lastId);
+    return known ?? this.#lastId;
+  }
+
+  #entryOf(forward: Forward): Entry {
+    const { spec, map } = forward;
+    return {
+      id: this.#idOf(forward),
+      proto: MAP_PROTO_NAMES[spec.proto],
+      host_addr: `${spec.bound ?? (map.is6 ? "::" : "0.0.0.0")}`,
+      host_port: map.hostPort,
+      guest_addr: `${map.guest.addr}`,
+      guest_port: spec.guestPort,
+      ...(spec.count > 1 ? { count: spec.count } : {}),
+    };
+  }
+
+  #nat(verb: "add" | "remove", forward: string): void {
+    const answer = this.#command(`${verb} ${forward}`);
     if (!answer.startsWith("ok")) throw new RequestError(`${verb}_hostfwd: ${answer.replace(/^error: /, "").trim()}`);
   }
 }

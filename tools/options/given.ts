@@ -1,7 +1,7 @@
 /**
  * What was given on a tool's command line, read by its table of options.
  *
- * Path: tools → given → option_table.
+ * Path: tools → given → option_table, print.
  *
  * A flag stands alone (`--quiet`) or has a truth value (`--quiet=no`): true, yes, on and 1, or false, no, off and 0.
  * Any other value is an error, and so are unknown options and words that the tool does not take.
@@ -10,6 +10,7 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
+import { print, PrintError } from "../print.ts";
 import { helpText, type OptionRow, rowsOf, type ToolTable, versionText } from "./option_table.ts";
 
 /** A command line that cannot be understood: exit 2. */
@@ -176,9 +177,13 @@ export async function runTool<G extends Given>(
     const given = read();
     const { information } = given;
     if (information === null) return await run(given);
-    console.log(information);
+    print(information);
     return 0;
   } catch (error) {
+    if (error instanceof PrintError) {
+      console.error(`${tool.name}: ${error.message}`);
+      return 1;
+    }
     if (!(error instanceof UsageError)) throw error;
     console.error(`${tool.name}: ${error.message}\nTry "${tool.command} --help".`);
     return 2;

@@ -33,15 +33,23 @@ const IPV4_SRC_AT = 12;
 /** What is written at once: a call of Linux for each packet takes longer than the packet. */
 const BUFFER_BYTES = 1 << 20;
 
+/** The file cannot be written any more. */
+export class CaptureError extends Error {
+  override readonly name = "CaptureError";
+}
+
 /** A file that is being written. */
 export class Capture {
+  readonly #path: string;
   #file: Deno.FsFile;
   #interfaces = 0;
   #buf = new Uint8Array(BUFFER_BYTES);
   #filled = 0;
+  #failure: CaptureError | null = null;
 
   /** Makes or empties the file at `path`; keeps `snapLen` bytes of each packet. Throws {@link UsageError}. */
   constructor(path: string, readonly snapLen: number = SNAPLEN_MAX) {
+    this.#path = path;
     try {
       this.#file = Deno.openSync(path, { write: true, create: true, truncate: true });
     } catch (error) {
@@ -85,9 +93,11 @@ export class Capture {
     }
   }
 
+  /** Throws {@link CaptureError} if it is not whole: a full disk ends the capture, and not what is captured. */
   close(): void {
     this.flush();
     this.#file.close();
+    if (this.#failure !== null) throw this.#failure;
   }
 
   #addInterface(name: string, linkType: number): number {
@@ -118,6 +128,12 @@ export class Capture {
   }
 
   #writeAll(bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length;) at += this.#file.writeSync(bytes.subarray(at));
+    if (this.#failure !== null) return;
+    try {
+      for (let at = 0; at < bytes.length;) at += this.#file.writeSync(bytes.subarray(at));
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      this.#failure = new CaptureError(`Cannot write "${this.#path}" of --pcap: ${error.message}`);
+    }
   }
 }

@@ -1,0 +1,156 @@
+/**
+ * deno task soak: a million connections and a million flows through a netd, and what is left of them: memory,
+ * descriptors, maps and latency at ten points, which are to be flat.
+ *
+ * Path: command line → soak → soak/real_soak, soak/memory_soak.
+ *
+ * @module
+ */
+
+import { HostError } from "../devices/host/libc.ts";
+import { KernelError } from "../kernel/error.ts";
+import { Given, runTool } from "./options/given.ts";
+import type { ToolTable } from "./options/option_table.ts";
+import { print, PrintError } from "./print.ts";
+import { memorySoak } from "./soak/memory_soak.ts";
+import { realSoak, type SoakSide } from "./soak/real_soak.ts";
+
+const SOAK: ToolTable = {
+  name: "soak",
+  command: "deno task soak",
+  synopsis: "[options]",
+  about: "Connections and flows through a netd between two network namespaces, which are removed at the end.",
+  groups: [[
+    { name: "connections", value: "N", usual: "1000000", help: "TCP connections, a byte there and back each" },
+    { name: "flows", value: "N", usual: "1000000", help: "UDP flows, a datagram there and back each" },
+    { name: "points", value: "N", usual: "10", help: "lines of figures for each of the two" },
+    { name: "beside", value: "N", usual: "8", help: "at once" },
+    {
+      name: "memory",
+      help: "the NAT in this process between model kernels, as where namespaces may not be made",
+    },
+  ]],
+  after:
+    `Exit status: 0; 1 if something cannot be had, or one in a thousand was not answered; 2 for a bad option. Ctrl-C ends it
+after the figures so far.`,
+};
+
+interface SoakOptions {
+  readonly connections: number;
+  readonly flows: number;
+  readonly points: number;
+  readonly beside: number;
+  readonly memory: boolean;
+}
+
+const COUNT_MAX = 1e9;
+/** Round trips of which a point's latency is the median. */
+const PROBES = 21;
+/** Of how many one may fail. */
+const FAILURES_ONE_IN = 1000;
+
+function optionsOf(given: Given): SoakOptions {
+  return {
+    connections: given.number("connections", 0, COUNT_MAX)!,
+    flows: given.number("flows", 0, COUNT_MAX)!,
+    points: given.number("points", 1, COUNT_MAX)!,
+    beside: given.number("beside", 1, COUNT_MAX)!,
+    memory: given.flag("memory"),
+  };
+}
+
+/** A part of the soak: how many, and how one is made. */
+interface Part {
+  readonly name: string;
+  readonly count: number;
+  readonly one: (side: SoakSide) => Promise<void>;
+}
+
+/** Makes all of a part and tells of each point; answers how many failed. */
+async function runPart(side: SoakSide, part: Part, options: SoakOptions, isOver: () => boolean): Promise<number> {
+  const { points, beside } = options;
+  let begun = 0;
+  let failed = 0;
+  let why = "";
+  for (let point = 1; point <= points && part.count > 0 && !isOver(); point++) {
+    const end = Math.round(part.count * point / points);
+    const from = performance.now();
+    const before = begun;
+    const worker = async () => {
+      while (begun < end && !isOver()) {
+        begun++;
+        await part.one(side).catch((error) => {
+          failed++;
+          why = ` (the last: ${error instanceof Error ? error.message : error})`;
+        });
+      }
+    };
+    await Promise.all(Array.from({ length: beside }, worker));
+    const rate = (begun - before) / ((performance.now() - from) / 1000);
+    print(`${part.name} ${begun}: ${await figures(side)}, ${rate.toFixed(0)} /s, failed ${failed}${why}`);
+  }
+  return failed;
+}
+
+/** What there is at a point. */
+async function figures(side: SoakSide): Promise<string> {
+  const { memoryMib, descriptors, maps } = await side.figures();
+  const times: number[] = [];
+  for (let i = 0; i < PROBES; i++) {
+    const from = performance.now();
+    await side.flow().catch(() => {});
+    times.push(performance.now() - from);
+  }
+  const median = times.sort((a, b) => a - b)[PROBES >> 1]!;
+  return `memory ${memoryMib.toFixed(1)} MiB, descriptors ${descriptors}, maps ${maps}, latency ${
+    median.toFixed(2)
+  } ms`;
+}
+
+async function open(isMemory: boolean): Promise<SoakSide> {
+  if (isMemory) return await memorySoak();
+  try {
+    return await realSoak();
+  } catch (error) {
+    if (!(error instanceof HostError) && !(error instanceof Deno.errors.NotCapable)) throw error;
+    print(`in memory, as no namespaces can be had: ${error.message}`);
+    return await memorySoak();
+  }
+}
+
+async function run(options: SoakOptions): Promise<number> {
+  let isOver = false;
+  const interrupt = () => void (isOver = true);
+  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, interrupt);
+  const parts: Part[] = [
+    { name: "connections", count: options.connections, one: (side) => side.connection() },
+    { name: "flows", count: options.flows, one: (side) => side.flow() },
+  ];
+  const side = await open(options.memory);
+  let failed = 0;
+  try {
+    print(`${side.name}: ${await figures(side)} at first`);
+    for (const part of parts) failed += await runPart(side, part, options, () => isOver);
+  } finally {
+    await side.close();
+  }
+  if (isOver) print("interrupted");
+  return failed * FAILURES_ONE_IN <= options.connections + options.flows ? 0 : 1;
+}
+
+/** Runs the tool; its exit status. */
+export function main(args: readonly string[]): Promise<number> {
+  return runTool(SOAK, () => new Given(SOAK, args), async (given) => {
+    const options = optionsOf(given);
+    try {
+      return await run(options);
+    } catch (error) {
+      const isKnown = error instanceof HostError || error instanceof KernelError || error instanceof PrintError;
+      if (!isKnown) throw error;
+      console.error(`soak: ${error.message}`);
+      return 1;
+    }
+  });
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));
