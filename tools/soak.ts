@@ -31,8 +31,8 @@ const SOAK: ToolTable = {
     },
   ]],
   after:
-    `Exit status: 0; 1 if something cannot be had, or one in a thousand was not answered; 2 for a bad option. Ctrl-C ends it
-after the figures so far.`,
+    `Exit status: 0; 1 if something cannot be had, or one in a thousand was not answered; 2 for a bad option. Ctrl-C
+ends it after the figures so far.`,
 };
 
 interface SoakOptions {

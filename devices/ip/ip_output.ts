@@ -57,7 +57,7 @@ export function sendPacket(stack: NetContext, block: Block, options: SendOptions
 /**
  * Sends a packet that begins with an IP header, which the caller has checked: version, lengths and addresses. Its own
  * fields are kept, options, extension and fragment headers included; `kernelHeader` gives it TTL 255, TOS 0 and DF
- * instead, as Akaros does, or an id if it is cut (but a fragment keeps its place). IPv4's header checksum is always ours.
+ * instead, as Akaros does, or an id if it is cut (but a fragment keeps its place). IPv4's header checksum is ours.
  */
 export function sendRaw(stack: NetContext, block: Block, options: { kernelHeader: boolean }): SendResult {
   const { stats } = stack;

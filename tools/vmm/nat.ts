@@ -43,12 +43,8 @@
  * Everything is bounded: guests, maps by guest and protocol, remotes by map, forwards, fragments. What is refused is
  * counted with its reason, and nothing that comes from a guest or from the network throws.
  *
- * Time is a parameter, system calls are the door's: this and all of nat/ is pure.
- *
- * **IPv6** stands beside this, not in it: nat6/ (its theory of operation is in nat6/nat6.ts). Guests, maps, limits,
- * counters and fragments are in the same tables. Off, its frames are counted and dropped.
- *
- * Limits: TCP, UDP, ICMP queries and errors only.
+ * Time is a parameter, system calls are the door's: this and all of nat/ is pure. **IPv6** has steps of its own in nat6/
+ * and shares guests, maps, limits, counters and fragments. TCP, UDP, ICMP queries and errors only.
  *
  * @module
  */

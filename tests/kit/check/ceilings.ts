@@ -10,14 +10,14 @@ import type { Problem } from "./imports.ts";
 
 /** Today's counts. */
 export const CEILINGS = {
-  filesInCircles: 60,
-  pathNames: 275,
-  pathEdges: 149,
-  unusedExports: 163,
+  filesInCircles: 18,
+  pathNames: 316,
+  pathEdges: 193,
+  unusedExports: 193,
   testOnlyExports: 77,
-  longParameterLists: 32,
+  longParameterLists: 30,
   kitsNamedTest: 4,
-  dialectWords: 574,
+  dialectWords: 584,
 };
 
 /** Fails if there are more problems than the ceiling `name` lets there be, and lists them. */
