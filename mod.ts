@@ -16,11 +16,11 @@
  * @module
  */
 
-export { boot, type BootOptions, type Guest, Host, type Wire } from "./tools/boot.ts";
-export { type GuestHost, GuestOf, type GuestOptions } from "./tools/guest.ts";
-export type { Direction, PortObserver } from "./tools/port_tap.ts";
-export { type StreamAddr, StreamConn, StreamListener } from "./tools/streams.ts";
-export { swapEnds } from "./tools/swap_ends.ts";
+export { boot, type BootOptions, type Guest, Host, type Wire } from "./tools/boot/boot.ts";
+export { type GuestHost, GuestOf, type GuestOptions } from "./tools/boot/guest.ts";
+export type { Direction, PortObserver } from "./tools/boot/observe_port.ts";
+export { type StreamAddr, StreamConn, StreamListener } from "./tools/boot/streams.ts";
+export { swapEnds } from "./tools/boot/swap_ends.ts";
 
 export { Block, BlockPool, Checksum, Segment } from "./kernel/block.ts";
 export { Chan, type Files, type Walked } from "./kernel/chan.ts";

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertNotStrictEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../tests/kit/fuzz.ts";
+import { fuzz } from "../tests/kit/check/fuzz.ts";
 import { AssertionError } from "./assert.ts";
 import { Block, BLOCK_HEADROOM, BLOCK_MAX, BlockPool, Checksum, Segment } from "./block.ts";
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../tests/kit/fuzz.ts";
+import { fuzz } from "../tests/kit/check/fuzz.ts";
 import {
   CTL_BYTES_MAX,
   ctlText,

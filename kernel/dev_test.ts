@@ -1,5 +1,5 @@
 import { assertEquals, assertNotStrictEquals, assertStrictEquals } from "@std/assert";
-import { now, readText, refusal, refusalCode, testEnv, walkTo, watch, writeText } from "../tests/kit/dev.ts";
+import { now, readText, refusal, refusalCode, testEnv, walkTo, watch, writeText } from "../tests/kit/host/dev.ts";
 import { Block } from "./block.ts";
 import { Chan } from "./chan.ts";
 import { ChanCtl, Dev, makeDir, readBytes, textOf } from "./dev.ts";

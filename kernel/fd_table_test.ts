@@ -5,8 +5,8 @@ import fc from "fast-check";
 import { Chan } from "./chan.ts";
 import { KernelError } from "./error.ts";
 import { FdTable } from "./fd_table.ts";
-import { fuzz } from "../tests/kit/fuzz.ts";
-import { MemDev } from "../tests/kit/test_kernel.ts";
+import { fuzz } from "../tests/kit/check/fuzz.ts";
+import { MemDev } from "../tests/kit/host/test_kernel.ts";
 
 const chan = () => new Chan(new MemDev("mem"), { path: 1, vers: 0, type: 0 });
 

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { refusal } from "../tests/kit/dev.ts";
+import { refusal } from "../tests/kit/host/dev.ts";
 import { EVENT_IDS_MAX, EventQueue, FdTap, TapEvent, TapList } from "./fd_tap.ts";
 
 const { Readable, Writable, Hangup, RdHup } = TapEvent;

@@ -2,7 +2,7 @@
 
 import { assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../tests/kit/fuzz.ts";
+import { fuzz } from "../tests/kit/check/fuzz.ts";
 import { DeadlineHeap, type HeapEntry } from "./heap.ts";
 
 interface Named extends HeapEntry {

@@ -1,7 +1,7 @@
 /** Names, binds and unions. */
 
 import { assertEquals, assertThrows } from "@std/assert";
-import { testKernel } from "../tests/kit/test_kernel.ts";
+import { testKernel } from "../tests/kit/host/test_kernel.ts";
 import { KernelError } from "./error.ts";
 import { Mount } from "./namespace.ts";
 import { Open } from "./qid.ts";

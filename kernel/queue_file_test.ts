@@ -1,5 +1,5 @@
 import { assertEquals, assertInstanceOf, assertStrictEquals } from "@std/assert";
-import { refusal } from "../tests/kit/dev.ts";
+import { refusal } from "../tests/kit/host/dev.ts";
 import { Block, BlockPool } from "./block.ts";
 import { KernelError } from "./error.ts";
 import { Queue } from "./queue.ts";

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../tests/kit/fuzz.ts";
+import { fuzz } from "../tests/kit/check/fuzz.ts";
 import { Block, BLOCK_MAX, BlockPool } from "./block.ts";
 import { TapEvent } from "./fd_tap.ts";
 import { Queue, QUEUE_BLOCKS_MAX, type QueueOptions } from "./queue.ts";

@@ -1,7 +1,7 @@
 /** System calls through both faces, over a small device of files in memory. */
 
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
-import { type MemDev, testKernel } from "../tests/kit/test_kernel.ts";
+import { type MemDev, testKernel } from "../tests/kit/host/test_kernel.ts";
 import { Block } from "./block.ts";
 import { DIRENT_LEN, direntName } from "./dirent.ts";
 import { KernelError } from "./error.ts";

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../tests/kit/fuzz.ts";
+import { fuzz } from "../tests/kit/check/fuzz.ts";
 import { AssertionError } from "./assert.ts";
 import { Job } from "./job.ts";
 import { type Timer, VIRTUAL_EPOCH_MS, VirtualClock } from "./time.ts";

@@ -10,7 +10,7 @@
 import { bad, Given, runTool } from "../tools/options/given.ts";
 import type { ToolTable } from "../tools/options/option_table.ts";
 import { importsOf, resolveImport } from "./kit/check/imports.ts";
-import { isPure, isTest, ROOT, typescriptFiles } from "./kit/tree.ts";
+import { isPure, isTest, ROOT, typescriptFiles } from "./kit/check/tree.ts";
 
 const PARTS = ["static", "unit", "stories", "machine"] as const;
 type Part = (typeof PARTS)[number];
@@ -109,11 +109,11 @@ function planSteps(filter: string | null): Step[] {
   return steps;
 }
 
-/** The part a test file belongs to: `machine` if it asks for one (tests/kit/skip.ts) or tests what drives one. */
+/** The part a test file belongs to: `machine` if it asks for one (tests/kit/check/skip.ts) or tests what drives one. */
 function partOf(path: string): Part {
   if (path === "tests/tidy_test.ts" || path.startsWith("tests/kit/check/")) return "static";
   const imports = importsOf(Deno.readTextFileSync(`${ROOT}/${path}`)).map((one) => resolveImport(path, one.specifier));
-  if (path.startsWith("devices/host/") || imports.includes("tests/kit/skip.ts")) return "machine";
+  if (path.startsWith("devices/host/") || path.startsWith("tests/machine/")) return "machine";
   return path.startsWith("tests/") ? "stories" : "unit";
 }
 

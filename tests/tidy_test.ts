@@ -14,11 +14,11 @@ import { cycleProblems, directionProblems, importsOf, type Problem } from "./kit
 import { kitProblems } from "./kit/check/kits.ts";
 import { parameterProblems } from "./kit/check/params.ts";
 import { pathProblems } from "./kit/check/path_lines.ts";
-import { missing } from "./kit/skip.ts";
+import { missing } from "./kit/check/skip.ts";
 import { tidyProblems, untestedProblems } from "./kit/check/tidy.ts";
 import { tokenize } from "./kit/check/tokens.ts";
 import { wordProblems } from "./kit/check/words.ts";
-import { documents, entryPoints, isPure, roomOf, type Source, sources } from "./kit/tree.ts";
+import { documents, entryPoints, isPure, roomOf, type Source, sources } from "./kit/check/tree.ts";
 
 const HEADER = "/**\n * A file.\n *\n * Path: here → there.\n */\n";
 
@@ -111,15 +111,15 @@ Deno.test("roomOf() and isPure() know the rooms", () => {
     "devices/root.ts": "devices/root",
     "devices/root_test.ts": "devices/root",
     "devices/host/tun.ts": "devices/host",
-    "tools/vmm/nat.ts": "vmm",
+    "tools/vmm/vm.ts": "vmm",
     "tools/snoopy.ts": "free",
-    "tests/kit/skip.ts": "free",
+    "tests/kit/check/skip.ts": "free",
     "mod.ts": "free",
   };
   for (const [path, room] of Object.entries(rooms)) assertEquals(roomOf(path), room);
   const impure = "devices/host/tun.ts tools/vmm/guests/qemu.ts kernel/block_test.ts tools/snoopy.ts mod.ts".split(" ");
   assertEquals(impure.filter(isPure), []);
-  assertEquals(isPure("tools/vmm/nat.ts") && isPure("devices/ip/conv.ts") && isPure("kernel/wire/arp.ts"), true);
+  assertEquals(isPure("tools/nat/nat.ts") && isPure("devices/ip/conv/conv.ts") && isPure("kernel/wire/arp.ts"), true);
 });
 
 Deno.test("directionProblems() lets every room import what DESIGN section 3 lets it", () => {
@@ -129,13 +129,14 @@ Deno.test("directionProblems() lets every room import what DESIGN section 3 lets
   assertEquals(directions("tools/uplink/demux.ts", 'import "../../kernel/inet/segment.ts";'), []);
   assertEquals(directions("tools/vmm/vm.ts", 'import "../nat/nat.ts"; import "../../kernel/proc.ts";'), []);
   assertEquals(directions("kernel/queue.ts", 'import "./wire/udp.ts"; import "./block.ts"; import "@std/bytes";'), []);
-  assertEquals(directions("devices/ip/tcp/input.ts", 'import "../conv.ts"; import "../../../kernel/block.ts";'), []);
-  assertEquals(directions("tools/vmm/nat.ts", 'import "../../kernel/wire/udp.ts"; import "./virtio_net.ts";'), []);
-  assertEquals(directions("mod.ts", 'import "./devices/ip/dev_ip.ts"; import "./tools/vmm/nat.ts";'), []);
-  assertEquals(directions("devices/ip/arp_test.ts", 'import "@std/assert"; import "fast-check";'), []);
-  assertEquals(directions("devices/ip/arp_test.ts", 'import "../../tests/kit/peer.ts";'), []);
+  const tcp = 'import "../conv/conv.ts"; import "../../../kernel/block.ts";';
+  assertEquals(directions("devices/ip/tcp/input.ts", tcp), []);
+  assertEquals(directions("tools/nat/nat.ts", 'import "../../kernel/wire/udp.ts"; import "./table.ts";'), []);
+  assertEquals(directions("mod.ts", 'import "./devices/ip/files/dev_ip.ts"; import "./tools/nat/nat.ts";'), []);
+  assertEquals(directions("devices/ip/neighbor/arp_test.ts", 'import "@std/assert"; import "fast-check";'), []);
+  assertEquals(directions("devices/ip/neighbor/arp_test.ts", 'import "../../../tests/kit/peer.ts";'), []);
   assertEquals(directions("tools/std/bytes.ts", 'import "npm:deno-std@1.4.0/bytes/mod.js";'), []);
-  assertEquals(directions("tests/kit/netd.ts", 'import "@std/assert";'), []);
+  assertEquals(directions("tests/kit/netd/netd.ts", 'import "@std/assert";'), []);
 });
 
 Deno.test("directionProblems() catches an import against the direction, types and dynamic imports included", () => {
@@ -146,15 +147,21 @@ Deno.test("directionProblems() catches an import against the direction, types an
   no("kernel/wire/udp.ts", 'import "../inet/segment.ts";', "kernel/inet/segment.ts (inet)");
   no("kernel/inet/segment.ts", 'import "../queue.ts";', "kernel/queue.ts (kernel)");
   no("tools/nat/nat.ts", 'import "../vmm/vm.ts";', "tools/vmm/vm.ts (vmm)");
-  no("tools/nat/nat.ts", 'import "../../devices/ip/arp.ts";', "devices/ip/arp.ts (devices/ip)");
+  no("tools/nat/nat.ts", 'import "../../devices/ip/neighbor/arp.ts";', "devices/ip/neighbor/arp.ts (devices/ip)");
   no("tools/uplink/demux.ts", 'import "../nat/nat.ts";', "tools/nat/nat.ts (nat)");
   no("kernel/syscall.ts", 'import type { X } from "../devices/pipe.ts";', "devices/pipe.ts (devices/pipe)");
-  no("devices/ether/ether.ts", 'import "../ip/arp.ts";', "devices/ip/arp.ts (devices/ip)");
+  no("devices/ether/ether.ts", 'import "../ip/neighbor/arp.ts";', "devices/ip/neighbor/arp.ts (devices/ip)");
   no("devices/ether/ether.ts", 'await import("../host/tun.ts");', "devices/host/tun.ts (devices/host)");
   no("devices/host/tun.ts", 'import "../ether/ether.ts";', "devices/ether/ether.ts (devices/ether)");
   no("devices/pipe.ts", 'import "./root.ts";', "devices/root.ts (devices/root)");
-  no("tools/vmm/nat.ts", 'export * from "../../devices/ip/arp.ts";', "devices/ip/arp.ts (devices/ip)");
+  no(
+    "tools/nat/nat.ts",
+    'export * from "../../devices/ip/neighbor/arp.ts";',
+    "devices/ip/neighbor/arp.ts (devices/ip)",
+  );
   no("kernel/block.ts", 'import "../tests/kit/peer.ts";', "tests/kit/peer.ts (free)");
+  const upward = directions("devices/ip/route/route.ts", 'import type { A } from "../network/forward.ts";');
+  assertEquals(upward, ["Room devices/ip/route may not import devices/ip/network/forward.ts (devices/ip)"]);
   no("kernel/block.ts", 'import "@std/assert";', '"@std/assert"');
   no("kernel/block_test.ts", 'import "../devices/pipe.ts";', "devices/pipe.ts (devices/pipe)");
   no("kernel/block_test.ts", 'import "npm:left-pad";', '"npm:left-pad"');

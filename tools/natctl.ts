@@ -1,7 +1,7 @@
 /**
  * natctl: asks a running NAT, by the socket of netd's `--api-socket`: forwards, maps, counters.
  *
- * Path: command line → natctl → unix socket → netd/api_socket → nat_control; and back.
+ * Path: natctl → print, options/given, options/option_table.
  *
  * @module
  */

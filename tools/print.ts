@@ -1,7 +1,7 @@
 /**
  * Lines on standard output: a disk that is full is an error with words, not a stack trace.
  *
- * Path: scenario, natctl, bench, soak, netd → print → standard output.
+ * Path: bench, natctl, scenario → print.
  *
  * For programs that have nothing else to do while a reader takes its time; a netd that runs has devices/host/output.
  *

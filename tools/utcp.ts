@@ -1,7 +1,7 @@
 /**
  * utcp: a TCP in a user program, over one bypassed port of a live stack, echoing to whoever calls.
  *
- * Path: command line → utcp → boot (a host on TAP or TUN) → utcp/echo.
+ * Path: utcp → boot, utcp/echo, libc, tun.
  *
  * @module
  */
@@ -9,7 +9,7 @@
 import { HostError } from "../devices/host/libc.ts";
 import type { TapPort, TunPort } from "../devices/host/tun.ts";
 import { KernelError } from "../kernel/error.ts";
-import { boot, type Host } from "./boot.ts";
+import { boot, type Host } from "./boot/boot.ts";
 import { startUtcpEcho, type UtcpEcho } from "./utcp/echo.ts";
 import { Given, runTool } from "./options/given.ts";
 import { UTCP, type UtcpOptions, utcpOptions } from "./utcp/options.ts";

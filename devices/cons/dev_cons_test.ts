@@ -17,7 +17,7 @@ import {
   walkTo,
   watch,
   writeText,
-} from "../../tests/kit/dev.ts";
+} from "../../tests/kit/host/dev.ts";
 import { ConsDev, type ConsOptions, SYSNAME_MAX } from "./dev_cons.ts";
 
 const { Readable, Writable, Hangup } = TapEvent;

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { LOG_LINE_MAX, LogRing } from "./log_ring.ts";
-import { wakes } from "../../tests/kit/dev.ts";
+import { wakes } from "../../tests/kit/host/dev.ts";
 
 const decoder = new TextDecoder();
 

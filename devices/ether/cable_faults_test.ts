@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertFalse } from "@std/assert";
-import { refusal } from "../../tests/kit/ether.ts";
+import { refusal } from "../../tests/kit/ip/ether.ts";
 import { isPlain, mergeFaults, NO_FAULTS, noCounters } from "./cable_faults.ts";
 
 Deno.test("mergeFaults() changes what is named and keeps the rest", () => {

@@ -20,8 +20,8 @@ import {
   OUR_MAC,
   PEER_MAC,
   refusal,
-} from "../../tests/kit/ether.ts";
-import { fuzz } from "../../tests/kit/fuzz.ts";
+} from "../../tests/kit/ip/ether.ts";
+import { fuzz } from "../../tests/kit/check/fuzz.ts";
 import { Cable } from "./cable.ts";
 import { EtherDev, NICS_MAX } from "./dev_ether.ts";
 import { CONVS_MAX } from "./ether.ts";

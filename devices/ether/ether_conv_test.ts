@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertFalse } from "@std/assert";
 import { Block, Checksum } from "../../kernel/block.ts";
 import { EventQueue, FdTap, TapEvent } from "../../kernel/fd_tap.ts";
-import { frame } from "../../tests/kit/ether.ts";
+import { frame } from "../../tests/kit/ip/ether.ts";
 import { EtherConv, inputLimit, PERM_OWNED, PERM_UNOWNED } from "./ether_conv.ts";
 
 const ALL_EVENTS = TapEvent.Readable | TapEvent.Writable | TapEvent.Hangup | TapEvent.RdHup;

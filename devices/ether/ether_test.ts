@@ -4,8 +4,8 @@ import { Block, Checksum, Segment } from "../../kernel/block.ts";
 import type { Chan } from "../../kernel/chan.ts";
 import { checksum } from "../../kernel/wire/checksum.ts";
 import { MAC_BROADCAST, parseMacAddr } from "../../kernel/wire/mac_addr.ts";
-import { ALL_OFFLOADS, Bench, frame, GROUP_MAC, OUR_MAC, PEER_MAC, refusal } from "../../tests/kit/ether.ts";
-import { fuzz } from "../../tests/kit/fuzz.ts";
+import { ALL_OFFLOADS, Bench, frame, GROUP_MAC, OUR_MAC, PEER_MAC, refusal } from "../../tests/kit/ip/ether.ts";
+import { fuzz } from "../../tests/kit/check/fuzz.ts";
 import { LOOP_LIMIT, RECORD_LEN } from "./ether.ts";
 import { GROUPS_MAX, inputLimit } from "./ether_conv.ts";
 

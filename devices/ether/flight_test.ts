@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { Block } from "../../kernel/block.ts";
-import { fuzz } from "../../tests/kit/fuzz.ts";
+import { fuzz } from "../../tests/kit/check/fuzz.ts";
 import { Backlog, FlightHeap } from "./flight.ts";
 
 Deno.test("FlightHeap gives frames by arrival, and those that arrive together in the order they were sent", () => {

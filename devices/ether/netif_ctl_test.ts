@@ -1,8 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { KernelError } from "../../kernel/error.ts";
-import { Bench, frame, refusal } from "../../tests/kit/ether.ts";
-import { fuzzSteps, sequences } from "../../tests/kit/fuzz.ts";
+import { Bench, frame, refusal } from "../../tests/kit/ip/ether.ts";
+import { fuzzSteps, sequences } from "../../tests/kit/check/fuzz.ts";
 import { GROUPS_MAX } from "./ether_conv.ts";
 import { NETIF_VERBS } from "./netif_ctl.ts";
 

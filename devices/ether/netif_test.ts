@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { DirMode, EVE, Open } from "../../kernel/qid.ts";
-import { ALL_OFFLOADS, Bench, frame } from "../../tests/kit/ether.ts";
+import { ALL_OFFLOADS, Bench, frame } from "../../tests/kit/ip/ether.ts";
 import { netifId, NetifKind, netifKind, netifPath } from "./netif.ts";
 
 /** Names in a directory below `#ether.0`. */

@@ -3,7 +3,7 @@ import { Block, Checksum, Segment } from "../../kernel/block.ts";
 import { NO_OFFLOADS } from "../../kernel/host.ts";
 import { finishChecksum } from "../../kernel/inet/segment.ts";
 import { checksum } from "../../kernel/wire/checksum.ts";
-import { ALL_OFFLOADS, frame } from "../../tests/kit/ether.ts";
+import { ALL_OFFLOADS, frame } from "../../tests/kit/ip/ether.ts";
 import { makePlain, offloadFits, portCuts } from "./offload.ts";
 
 /** A frame whose checksum is owed from byte 34 on, in the field at 40; the field holds `pseudo`. */

@@ -16,8 +16,8 @@ import {
   walkTo,
   watch,
   writeText,
-} from "../../tests/kit/dev.ts";
-import { fuzz } from "../../tests/kit/fuzz.ts";
+} from "../../tests/kit/host/dev.ts";
+import { fuzz } from "../../tests/kit/check/fuzz.ts";
 import { COUNT_MAX, EventfdDev } from "./dev_eventfd.ts";
 
 const { Readable, Writable, Hangup } = TapEvent;

@@ -1,7 +1,7 @@
 /**
  * BoundPath: a unix socket bound to a path; the mode of its file, and its end with the socket.
  *
- * Path: unix_socket → bound_path → libc. Manuals: unix(7), statx(2).
+ * Path: unix_socket, api_socket, netd/options → bound_path → libc.
  *
  * A path may be another's by the time that its first owner ends: a successor has removed the file and bound its own
  * there. So the file is known by device and inode, and only that one is removed. Its owner's socket must still be open

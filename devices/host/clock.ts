@@ -1,7 +1,7 @@
 /**
  * Real time and real randomness, behind the kernel's interfaces.
  *
- * Path: a composition root gives these to the kernel; reactor lets the clock's timers expire.
+ * Path: mod, boot, daemon → clock → random, time.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * What a descriptor is that another program handed to this one by its number.
  *
- * Path: netd/descriptors → descriptor → libc. Manuals: fcntl(2), statx(2).
+ * Path: descriptors → descriptor → libc, wire/bytes.
  *
  * A descriptor that came from a parent survived execve(2), so it has no FD_CLOEXEC. All that Deno opens for itself has
  * it: by that the two are told apart.

@@ -1,7 +1,7 @@
 /** Descriptors of a parent and our own, told apart. */
 
 import { assertEquals, assertThrows } from "@std/assert";
-import { machineTest } from "../../tests/kit/skip.ts";
+import { machineTest } from "../../tests/kit/check/skip.ts";
 import { describeDescriptor } from "./descriptor.ts";
 import { cString, HostError, libc, withLibc } from "./libc.ts";
 

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { BLOCK_HEADROOM, BlockPool } from "../../kernel/block.ts";
-import { machineTest } from "../../tests/kit/skip.ts";
+import { machineTest } from "../../tests/kit/check/skip.ts";
 import { LargeReader } from "./large_reader.ts";
 import { call, cString, holdLibc, libc, releaseLibc } from "./libc.ts";
 import { VNET_HEADER_LEN } from "./vnet_header.ts";

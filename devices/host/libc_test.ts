@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Errno, errnoName } from "../../kernel/error.ts";
-import { machineTest } from "../../tests/kit/skip.ts";
+import { machineTest } from "../../tests/kit/check/skip.ts";
 import { addressOf, call, cString, EINVAL, ENOENT, holdLibc, HostError, lastErrno, releaseLibc } from "./libc.ts";
 
 machineTest("call() throws what was attempted, Linux' words, the error's name, and a hint", ["ffi"], () => {

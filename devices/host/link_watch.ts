@@ -1,7 +1,7 @@
 /**
  * LinkWatch: hears when an interface goes down, comes up, or gets another MTU, however short it was.
  *
- * Path: Linux (rtnetlink) → link_watch → netd/kept. Manuals: netlink(7), rtnetlink(7).
+ * Path: kept → link_watch → libc, netdev, netns, reactor.
  *
  * Looking from time to time would miss an `ip link set X down` with an `up` right after it, by which Linux forgets the
  * IPv6 addresses and the routes of X all the same.

@@ -2,7 +2,7 @@
  * Sockets of Linux' own stack, opened in a network namespace: the other side of a TAP or TUN, without any tool
  * installed.
  *
- * Path: scenario, tests → linux_socket → socket_fd, libc. Manuals: udp(7), raw(7), icmp(7).
+ * Path: benches, linux_dhcp, linux_sockets → linux_socket → libc, socket_fd, netns, reactor.
  *
  * Everything is IPv4 and never waits: `receive` answers null when nothing is there. A reactor says when there is
  * something.

@@ -1,7 +1,7 @@
 /** Sockets of Linux' own stack, on the loopback interface. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { machineTest } from "../../tests/kit/skip.ts";
+import { machineTest } from "../../tests/kit/check/skip.ts";
 import { ECONNREFUSED, HostError, libc } from "./libc.ts";
 import { LinuxSocket } from "./linux_socket.ts";
 import { createNetns } from "./netns.ts";

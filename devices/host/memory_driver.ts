@@ -1,7 +1,7 @@
 /**
  * Drives simulated time for programs written with `await`: the clock jumps to its next deadline when everybody waits.
  *
- * Path: JobQueue.onWork, Clock.onEarlier → memory_driver → VirtualClock.step; composition roots start it.
+ * Path: boot → memory_driver → time.
  *
  * Each turn of the JavaScript event loop it does one step: the jobs that wait, or, if none do, a jump to the next
  * deadline. Between two turns all microtasks run, so a program that was given a packet has read and answered it before

@@ -2,7 +2,7 @@
  * A network interface of Linux, set up with ioctl: address, MTU, hardware address, up and down; no `ip` command is
  * needed.
  *
- * Path: tun, netns → netdev → libc. Manual: netdevice(7).
+ * Path: netns, tun, link_watch → netdev → libc, wire/bytes, ip_addr.
  *
  * Limit: one IPv4 address an interface (what these ioctls can do), and any number of IPv6 ones.
  *

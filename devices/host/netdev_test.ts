@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { machineTest } from "../../tests/kit/skip.ts";
+import { machineTest } from "../../tests/kit/check/skip.ts";
 import { HostError, withLibc } from "./libc.ts";
 import { checkMac, checkMtu, checkName, interfaceRequest, NetDevice, parseInterfaceAddress } from "./netdev.ts";
 

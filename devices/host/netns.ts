@@ -1,7 +1,7 @@
 /**
  * Network namespaces: made, visited and removed as `ip netns` does it, without the `ip` command.
  *
- * Path: tun, tests → netns → libc. Manuals: network_namespaces(7), ip-netns(8).
+ * Path: tun, link_watch, linux_socket → netns → libc, netdev.
  *
  * A namespace belongs to a thread. A visit is therefore synchronous: this thread goes in, does its work, and is back
  * before anything else can run on it. What was opened inside (a TAP, a socket) keeps working from outside. A thread

@@ -1,7 +1,7 @@
 /**
  * What a network namespace needs beside an interface: its loopback up, and a default route; without the `ip` command.
  *
- * Path: netns_guest → netns_setup → netns, netdev, libc. Manuals: netdevice(7), rtnetlink(7) for what SIOCADDRT does.
+ * Path: kept, open_guest, tap_opener → netns_setup → libc, netdev, netns, ip_addr.
  *
  * @module
  */

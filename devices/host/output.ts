@@ -1,7 +1,7 @@
 /**
  * Output: lines to a descriptor of the parent, such as standard output, that is nobody's to wait for.
  *
- * Path: netd → output → libc. Manual: poll(2), pipe(7).
+ * Path: netd → host/output → libc.
  *
  * A pipe that is not read fills up, and a write to it waits for ever: no packet goes on meanwhile, and no signal is
  * heard. So it is asked first whether it takes something: a pipe that says so takes {@link PIPE_BUF} bytes without

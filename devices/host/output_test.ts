@@ -1,5 +1,5 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { machineTest } from "../../tests/kit/skip.ts";
+import { machineTest } from "../../tests/kit/check/skip.ts";
 import { call, cString, holdLibc, libc, releaseLibc } from "./libc.ts";
 import { LINES_MAX, Output } from "./output.ts";
 

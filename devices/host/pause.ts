@@ -1,7 +1,7 @@
 /**
  * A pause: the JavaScript event loop turns once.
  *
- * Path: programs and drivers → pause → Deno's event loop.
+ * Path: benches, guest_benches, tcp_benches → pause.
  *
  * `setImmediate` costs about 2 µs here, and timers, sockets and child processes get their turn between two of them; a
  * `setTimeout` of 0 takes 2 ms.

@@ -1,7 +1,7 @@
 /**
  * The loop that drives a kernel on a real machine: poll, then drain.
  *
- * Path: Linux (epoll) → reactor → a port's `drain`, then the clock's jobs, then its timers.
+ * Path: link_watch, linux_socket, tun → reactor → libc, time.
  *
  * A turn is synchronous: a look at all descriptors, up to {@link DRAIN_MAX} packets from each that has some, the jobs
  * that came of it, a second look if there was something, the timers that are due. After each turn the JavaScript event

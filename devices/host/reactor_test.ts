@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Job } from "../../kernel/job.ts";
-import { aloneTest, machineTest } from "../../tests/kit/skip.ts";
+import { aloneTest, machineTest } from "../../tests/kit/check/skip.ts";
 import { RealClock } from "./clock.ts";
 import { call, holdLibc, HostError, libc, releaseLibc } from "./libc.ts";
 import { pause } from "./pause.ts";

@@ -1,7 +1,7 @@
 /**
  * What Linux knows of its interfaces, addresses and routes in this thread's network namespace.
  *
- * Path: netd/machine → rtnetlink → libc. Manual: rtnetlink(7).
+ * Path: netd/machine, start_checks → rtnetlink → libc, wire/bytes, ip_addr.
  *
  * Every question is answered at once, on this thread: it may be asked during a visit to a namespace (netns).
  *

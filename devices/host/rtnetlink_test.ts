@@ -1,8 +1,8 @@
 /** Linux' answers of interfaces, addresses and routes, in a namespace made for the purpose. */
 
 import { assertEquals } from "@std/assert";
-import { ip } from "../../tests/kit/ip_fixture.ts";
-import { machineTest } from "../../tests/kit/skip.ts";
+import { ip } from "../../tests/kit/ip/ip_fixture.ts";
+import { machineTest } from "../../tests/kit/check/skip.ts";
 import { openTap } from "./tun.ts";
 import { hostInterfaces, hostRoute } from "./rtnetlink.ts";
 import { readSysctl } from "./sysctl.ts";

@@ -1,7 +1,7 @@
 /**
  * What sockets of Linux have in common: opened in a namespace, named by struct sockaddr_in, closed once.
  *
- * Path: linux_socket (datagrams), tools/scenario/linux_tcp (connections) → socket_fd → libc. Manuals: socket(2), ip(7).
+ * Path: linux_socket, linux_tcp, linux_dhcp → socket_fd → libc, netns, ip_addr.
  *
  * @module
  */

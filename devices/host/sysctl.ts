@@ -1,7 +1,7 @@
 /**
  * Settings of Linux below /proc/sys, read in this thread's network namespace.
  *
- * Path: netd/machine → sysctl → libc. Manual: proc_sys(5).
+ * Path: netd/machine → sysctl → libc.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * TUN and TAP ports: packets and frames between Linux and us.
  *
- * Path: Linux → tun → FramePort or PacketPort `receive` → ether, packet_medium; and back by `transmit`.
+ * Path: tun_taken, mod, benches → tun → large_reader, libc, netdev, netns.
  *
  * Both directions are synchronous and never wait: `drain` reads until nothing is left or enough is read, `transmit`
  * writes once. Each packet is read straight into a pooled block with head room. A reactor says when to drain.

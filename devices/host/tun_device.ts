@@ -1,7 +1,7 @@
 /**
  * A TUN or TAP device of Linux: made or attached to, set up, and handed over as a descriptor.
  *
- * Path: tun → tun_device → netns, netdev, tun_localnet, libc. Manual: Documentation/networking/tuntap.rst of Linux.
+ * Path: tun, tun_taken → tun_device → libc, netdev, netns, tun_localnet.
  *
  * All of it is done with ioctl on the thread's own descriptors: no `ip` command, and no permission beyond
  * `--allow-ffi`.

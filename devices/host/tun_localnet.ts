@@ -2,7 +2,7 @@
  * Whether Linux lets packets for 127/8 in by a device, and sends answers of 127/8 out by it: the sysctl
  * `net.ipv4.conf.DEVICE.route_localnet`. Without the `sysctl` command.
  *
- * Path: tun_device → tun_localnet → libc. Manual: Documentation/networking/ip-sysctl.rst of Linux.
+ * Path: tun_device → tun_localnet → libc.
  *
  * The file is that of the network namespace that the thread is in.
  *

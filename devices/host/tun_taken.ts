@@ -1,7 +1,7 @@
 /**
  * A TAP device that was opened by a child of ours in a network namespace that we ourselves may not enter, taken over.
  *
- * Path: tools/netd → tun_taken → tun, libc. Manuals: pidfd_open(2), pidfd_getfd(2), user_namespaces(7).
+ * Path: guest_tap, tap_opener → tun_taken → libc, tun, netdev, netns.
  *
  * Who owns a user namespace may enter it, but a process with several threads cannot (setns(2)), and Deno has several.
  * So a child enters ({@link holdTap} runs there), opens the device, and waits; we take copies of its descriptors

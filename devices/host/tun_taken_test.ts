@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { netdNeeds } from "../../tests/kit/netd.ts";
-import { aloneTest } from "../../tests/kit/skip.ts";
+import { netdNeeds } from "../../tests/kit/netd/netd.ts";
+import { aloneTest } from "../../tests/kit/check/skip.ts";
 import { HostError } from "./libc.ts";
 import { createNetns } from "./netns.ts";
 import { holdTap, takeTap } from "./tun_taken.ts";

@@ -1,7 +1,7 @@
 /**
  * Unix sockets that never wait, streams and datagrams: how a virtual machine's network, or another program, reaches us.
  *
- * Path: qemu_stream, qemu_dgram → unix_socket → libc. Manual: unix(7).
+ * Path: api_socket, open_guest, qemu_side → unix_socket → libc, reactor, bound_path.
  *
  * A reactor says when something can be read; it looks for nothing else. Who was told "later" by a write asks once to be
  * told when there is room: a second epoll descriptor, itself readable when the socket is writable, is put into the

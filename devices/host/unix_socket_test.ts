@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { machineTest } from "../../tests/kit/skip.ts";
+import { machineTest } from "../../tests/kit/check/skip.ts";
 import { RealClock } from "./clock.ts";
 import { HostError } from "./libc.ts";
 import { pause } from "./pause.ts";

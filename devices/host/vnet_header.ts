@@ -1,7 +1,7 @@
 /**
  * virtio_net_hdr: how a packet's owed checksum and segmentation cross between a Block and Linux (virtio 1.3, 5.1.6).
  *
- * Path: tun → vnet_header → Block's metadata.
+ * Path: tun, large_reader, tun_device → vnet_header → block, wire/bytes.
  *
  * ```
  *   0      1         2        4         6           8            10

@@ -11,27 +11,27 @@
 
 import { assert } from "../../kernel/assert.ts";
 import type { DevEnv } from "../../kernel/dev.ts";
-import { ArpTable } from "./arp.ts";
-import { ConvSpace, type SpaceContext } from "./conv_space.ts";
-import { Dad } from "./dad.ts";
-import { IcmpCounts } from "./icmp_counts.ts";
-import { IcmpErrors } from "./icmp_errors.ts";
-import { IpIds } from "./ip_id.ts";
-import type { Ipifc } from "./ipifc.ts";
-import type { IfcContext } from "./medium.ts";
-import type { ProtoContext } from "./net_context.ts";
-import { Ndb } from "./ndb.ts";
-import { MemoryAccount } from "./memory.ts";
-import { Mld } from "./mld.ts";
-import { NdTable } from "./nd.ts";
-import { NetLog } from "./netlog.ts";
-import { PathMtus } from "./path_mtu.ts";
-import type { Proto } from "./conv.ts";
-import { RouterAdverts } from "./ra6.ts";
-import { Reassembly } from "./reassembly.ts";
-import { RouteTable } from "./route.ts";
-import { SelfTable } from "./self_table.ts";
-import { IpStats } from "./stats.ts";
+import { ArpTable } from "./neighbor/arp.ts";
+import { ConvSpace, type SpaceContext } from "./conv/conv_space.ts";
+import { Dad } from "./neighbor/dad.ts";
+import { IcmpCounts } from "./env/icmp_counts.ts";
+import { IcmpErrors } from "./network/icmp_errors.ts";
+import { IpIds } from "./network/ip_id.ts";
+import type { Ipifc } from "./ifc/ipifc.ts";
+import type { IfcContext } from "./ifc/medium.ts";
+import type { ProtoContext } from "./network/context.ts";
+import { Ndb } from "./env/ndb.ts";
+import { MemoryAccount } from "./env/memory.ts";
+import { Mld } from "./neighbor/mld.ts";
+import { NdTable } from "./neighbor/nd.ts";
+import { NetLog } from "./env/netlog.ts";
+import { PathMtus } from "./route/path_mtu.ts";
+import type { Proto } from "./conv/conv.ts";
+import { RouterAdverts } from "./neighbor/ra6.ts";
+import { Reassembly } from "./network/reassembly.ts";
+import { RouteTable } from "./route/route.ts";
+import { SelfTable } from "./route/self_table.ts";
+import { IpStats } from "./env/stats.ts";
 
 /** Memory of all messages that wait in one stack, as many buffers as they take; and how many queues are sure of one. */
 export const MESSAGE_MEMORY_MAX = 64 << 20;

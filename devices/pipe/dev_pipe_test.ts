@@ -19,8 +19,8 @@ import {
   walkTo,
   watch,
   writeText,
-} from "../../tests/kit/dev.ts";
-import { fuzz } from "../../tests/kit/fuzz.ts";
+} from "../../tests/kit/host/dev.ts";
+import { fuzz } from "../../tests/kit/check/fuzz.ts";
 import { PIPE_BLOCKS, PIPE_BYTES, PipeDev } from "./dev_pipe.ts";
 
 const { Readable, Writable, Hangup, RdHup, Deleted } = TapEvent;

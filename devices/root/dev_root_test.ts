@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { EVE, Open } from "../../kernel/qid.ts";
-import { namesIn, now, refusalCode, walkTo } from "../../tests/kit/dev.ts";
+import { namesIn, now, refusalCode, walkTo } from "../../tests/kit/host/dev.ts";
 import { ROOT_NAMES, RootDev } from "./dev_root.ts";
 
 Deno.test("#root lists the directories to bind onto, and they are empty", () => {

@@ -3,7 +3,7 @@ import { Chan } from "../../kernel/chan.ts";
 import { Dev, makeDir } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { type Dir, DirMode, EVE, Open, QidType } from "../../kernel/qid.ts";
-import { namesIn, now, openAt, readText, refusal, refusalCode, walkTo, writeText } from "../../tests/kit/dev.ts";
+import { namesIn, now, openAt, readText, refusal, refusalCode, walkTo, writeText } from "../../tests/kit/host/dev.ts";
 import { SRV_NAMES_MAX, SrvDev } from "./dev_srv.ts";
 
 /** A device of one file that remembers what was closed. */

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { assertRoundTrip, assertSafe, hex, ipv4Addrs, macAddrs, u16 } from "../../tests/kit/wire.ts";
+import { assertRoundTrip, assertSafe, hex, ipv4Addrs, macAddrs, u16 } from "../../tests/kit/ip/wire.ts";
 import { ARP_REPLY, ARP_REQUEST, emitArp, formatArp, parseArp } from "./arp.ts";
 import { parseIpAddr } from "./ip_addr.ts";
 import { MAC_ZERO, parseMacAddr } from "./mac_addr.ts";

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../../tests/kit/fuzz.ts";
-import { u16, u32 } from "../../tests/kit/wire.ts";
+import { fuzz } from "../../tests/kit/check/fuzz.ts";
+import { u16, u32 } from "../../tests/kit/ip/wire.ts";
 import {
   concatBytes,
   fromHex,

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../../tests/kit/fuzz.ts";
-import { addrPairs, hex, ipv4Addrs, ipv6Addrs, u16, u32, u8 } from "../../tests/kit/wire.ts";
+import { fuzz } from "../../tests/kit/check/fuzz.ts";
+import { addrPairs, hex, ipv4Addrs, ipv6Addrs, u16, u32, u8 } from "../../tests/kit/ip/wire.ts";
 import { get16, put16, put32 } from "./bytes.ts";
 import { addrSum, checksum, fold, joinSums, pseudoSum, sum, updateChecksum16, updateChecksum32 } from "./checksum.ts";
 import { WIDE_ROOM } from "./checksum_wide.ts";

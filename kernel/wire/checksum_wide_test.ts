@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../../tests/kit/fuzz.ts";
+import { fuzz } from "../../tests/kit/check/fuzz.ts";
 import { loopWideSum, simdWideSum, WIDE_ROOM, type WideSum } from "./checksum_wide.ts";
 
 /** The definition: 16-bit little-endian words added, an odd last byte alone. */

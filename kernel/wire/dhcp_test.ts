@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { assertRoundTrip, assertSafe, hex, ipv4Addrs, macAddrs, u16, u32, u8 } from "../../tests/kit/wire.ts";
+import { assertRoundTrip, assertSafe, hex, ipv4Addrs, macAddrs, u16, u32, u8 } from "../../tests/kit/ip/wire.ts";
 import * as dhcp from "./dhcp.ts";
 import { IPV4_UNSPECIFIED, parseIpAddr } from "./ip_addr.ts";
 import { parseMacAddr } from "./mac_addr.ts";

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../../tests/kit/fuzz.ts";
-import { assertSafe, hex } from "../../tests/kit/wire.ts";
+import { fuzz } from "../../tests/kit/check/fuzz.ts";
+import { assertSafe, hex } from "../../tests/kit/ip/wire.ts";
 import { encodeDnsName, encodeDnsNames, parseDnsName, sameDnsName } from "./dns_name.ts";
 
 /** A name, one that points into it, and one that is only a pointer. */

@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { assertRoundTrip, assertSafe, hex, ipv4Addrs, ipv6Addrs, u16, u32 } from "../../tests/kit/wire.ts";
+import { assertRoundTrip, assertSafe, hex, ipv4Addrs, ipv6Addrs, u16, u32 } from "../../tests/kit/ip/wire.ts";
 import * as dns from "./dns_record.ts";
 import { parseIpAddr } from "./ip_addr.ts";
 

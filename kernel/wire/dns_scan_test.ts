@@ -1,7 +1,7 @@
 import { assertEquals, assertObjectMatch } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../../tests/kit/fuzz.ts";
-import { damaged } from "../../tests/kit/wire.ts";
+import { fuzz } from "../../tests/kit/check/fuzz.ts";
+import { damaged } from "../../tests/kit/ip/wire.ts";
 import { dnsLen, type DnsMessage, dnsQuery, emitDns, parseDns } from "./dns.ts";
 import { DNS_TYPE_A, dnsOptRecord, findDnsEdns } from "./dns_record.ts";
 import { sameDnsQuestion, scanDns } from "./dns_scan.ts";

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { assertRoundTrip, assertSafe, hex, ipv4Addrs, u16, u32 } from "../../tests/kit/wire.ts";
+import { assertRoundTrip, assertSafe, hex, ipv4Addrs, u16, u32 } from "../../tests/kit/ip/wire.ts";
 import * as dns from "./dns.ts";
 import { DNS_CLASS_IN, DNS_TYPE_A, DNS_TYPE_CNAME, dnsAddrRecord, dnsNameRecord, findDnsEdns } from "./dns_record.ts";
 import { parseIpAddr } from "./ip_addr.ts";

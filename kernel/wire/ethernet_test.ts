@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { assertRoundTrip, assertSafe, hex, macAddrs, u16 } from "../../tests/kit/wire.ts";
+import { assertRoundTrip, assertSafe, hex, macAddrs, u16 } from "../../tests/kit/ip/wire.ts";
 import * as ethernet from "./ethernet.ts";
 import { MAC_BROADCAST, parseMacAddr } from "./mac_addr.ts";
 

@@ -1,7 +1,7 @@
 /**
  * ICMP for IPv4 (RFC 792; codes of RFC 1122 3.2.2.1 and RFC 1812 5.2.7.1; next-hop MTU of RFC 1191 4).
  *
- * Path: ip/icmp, icmp_errors, tools/vmm/nat → wire/icmp → checksum.
+ * Path: icmp/icmp, icmp_errors, bypass → wire/icmp → checksum, ipv4, wire/bytes.
  *
  *     | type | code | checksum 2 | rest 4 | data …
  *       echo:                       id 2, sequence 2     the bytes to send back

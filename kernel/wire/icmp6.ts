@@ -1,7 +1,7 @@
 /**
  * ICMP for IPv6 (RFC 4443). The messages of neighbour discovery are in nd.
  *
- * Path: ip/icmp6, icmp_errors → wire/icmp6 → checksum.
+ * Path: icmp/icmp6, icmp_errors, neighbor/mld → wire/icmp6 → checksum, ipv6, wire/bytes, ip_addr.
  *
  *     | type | code | checksum 2 | rest 4 | data …
  *       echo:               id 2, sequence 2   the bytes to send back

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../../tests/kit/fuzz.ts";
-import { assertRoundTrip, assertSafe, hex, ipv6Addrs, u16, u32, u8 } from "../../tests/kit/wire.ts";
+import { fuzz } from "../../tests/kit/check/fuzz.ts";
+import { assertRoundTrip, assertSafe, hex, ipv6Addrs, u16, u32, u8 } from "../../tests/kit/ip/wire.ts";
 import { addrSum } from "./checksum.ts";
 import * as icmp6 from "./icmp6.ts";
 import { parseIpAddr } from "./ip_addr.ts";

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../../tests/kit/fuzz.ts";
-import { hex, ipv4Addrs, ipv6Addrs } from "../../tests/kit/wire.ts";
+import { fuzz } from "../../tests/kit/check/fuzz.ts";
+import { hex, ipv4Addrs, ipv6Addrs } from "../../tests/kit/ip/wire.ts";
 import {
   formatMask,
   IP_ADDR_LEN,

@@ -1,7 +1,7 @@
 /**
  * IPv4 headers (RFC 791; TOS as DSCP and ECN: RFC 2474, RFC 3168; the id of fragments only: RFC 6864).
  *
- * Path: packet4, ip_input, ip_output → ipv4 → bytes.
+ * Path: ip_input, packet4, icmp/icmp → ipv4 → wire/bytes, checksum, ip_addr, ip_proto.
  *
  *     | version 4, IHL | TOS | total length 2 | id 2 | flags, fragment offset 2 | TTL | protocol | checksum 2 |
  *     | source 4 | destination 4 | options 0 to 40 |

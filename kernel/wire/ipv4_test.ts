@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../../tests/kit/fuzz.ts";
-import { assertRoundTrip, assertSafe, hex, ipv4Addrs, u16, u8 } from "../../tests/kit/wire.ts";
+import { fuzz } from "../../tests/kit/check/fuzz.ts";
+import { assertRoundTrip, assertSafe, hex, ipv4Addrs, u16, u8 } from "../../tests/kit/ip/wire.ts";
 import { IpAddr, parseIpAddr } from "./ip_addr.ts";
 import { IP_PROTO_UDP } from "./ip_proto.ts";
 import * as ipv4 from "./ipv4.ts";

@@ -1,7 +1,7 @@
 /**
  * IPv6 headers (RFC 8200), the walk over extension headers, and the fragment header.
  *
- * Path: packet6, ip6_input, ip6_output → ipv6 → bytes.
+ * Path: ip6_input, packet/packet6, v6/packet6 → ipv6 → wire/bytes, ip_addr, ip_proto.
  *
  *     | version 4 bits, traffic class 8, flow label 20 | payload length 2 | next header | hop limit |
  *     | source 16 | destination 16 | extension headers and payload … |

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../../tests/kit/fuzz.ts";
-import { hex, macAddrs } from "../../tests/kit/wire.ts";
+import { fuzz } from "../../tests/kit/check/fuzz.ts";
+import { hex, macAddrs } from "../../tests/kit/ip/wire.ts";
 import { parseIpAddr } from "./ip_addr.ts";
 import { MAC_BROADCAST, MAC_ZERO, MacAddr, multicastMacV4, multicastMacV6, parseMacAddr } from "./mac_addr.ts";
 

@@ -2,7 +2,7 @@
  * Neighbour discovery: solicitations and advertisements of routers and neighbours (RFC 4861 4), and the DNS servers of
  * RFC 8106 5.1.
  *
- * Path: ip/icmp6, services/neighbor → nd → mac_addr.
+ * Path: icmp/icmp6, neighbor/nd, neighbor → wire/nd → wire/icmp6, mac_addr, wire/bytes, ip_addr.
  *
  *     | type | code 0 | checksum 2 | fixed part | options: type, length in units of 8 bytes, … |
  *       router solicitation:     0 4

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { assertRoundTrip, assertSafe, hex, ipv6Addrs, macAddrs, u16, u32, u8 } from "../../tests/kit/wire.ts";
+import { assertRoundTrip, assertSafe, hex, ipv6Addrs, macAddrs, u16, u32, u8 } from "../../tests/kit/ip/wire.ts";
 import {
   ICMP6_NEIGHBOR_ADVERT,
   ICMP6_NEIGHBOR_SOLICIT,

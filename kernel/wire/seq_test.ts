@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../../tests/kit/fuzz.ts";
-import { u32 } from "../../tests/kit/wire.ts";
+import { fuzz } from "../../tests/kit/check/fuzz.ts";
+import { u32 } from "../../tests/kit/ip/wire.ts";
 import * as seq from "./seq.ts";
 
 Deno.test("lt(), leq(), gt() and geq() go round 2^32 (RFC 9293 3.4)", () => {

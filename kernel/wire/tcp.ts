@@ -1,7 +1,7 @@
 /**
  * TCP headers (RFC 9293 3.1). The options are in tcp_options.
  *
- * Path: devices/ip/tcp, tools/vmm/nat → wire/tcp → tcp_options.
+ * Path: tcp/tcp, ack, tcp/advice → wire/tcp → tcp_options, checksum, wire/bytes, ip_addr.
  *
  *     | source port 2 | destination port 2 | sequence 4 | acknowledgment 4 |
  *     | data offset 4 bits, reserved 4 | flags | window 2 | checksum 2 | urgent 2 | options 0 to 40 |

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { assertRoundTrip, assertSafe, hex, u16, u32 } from "../../tests/kit/wire.ts";
+import { assertRoundTrip, assertSafe, hex, u16, u32 } from "../../tests/kit/ip/wire.ts";
 import * as tcpOptions from "./tcp_options.ts";
 
 const { NO_TCP_OPTIONS, parseTcpOptions } = tcpOptions;

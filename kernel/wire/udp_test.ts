@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../../tests/kit/fuzz.ts";
-import { addrPairs, assertRoundTrip, assertSafe, hex, ipv4Addrs, u16 } from "../../tests/kit/wire.ts";
+import { fuzz } from "../../tests/kit/check/fuzz.ts";
+import { addrPairs, assertRoundTrip, assertSafe, hex, ipv4Addrs, u16 } from "../../tests/kit/ip/wire.ts";
 import { get16, put16 } from "./bytes.ts";
 import { addrSum } from "./checksum.ts";
 import { parseIpAddr } from "./ip_addr.ts";

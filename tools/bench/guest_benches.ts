@@ -23,8 +23,8 @@ import { SeededRandom } from "../../kernel/random.ts";
 import { AGAIN } from "../../kernel/sys.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";
 import { ETHER_HEADER_LEN, ETHERTYPE_IPV4 } from "../../kernel/wire/ethernet.ts";
-import { boot, type Host } from "../boot.ts";
-import { GUEST_MACS } from "../vmm/nat/config.ts";
+import { boot, type Host } from "../boot/boot.ts";
+import { GUEST_MACS } from "../nat/config.ts";
 import { type GuestNetwork, ModelCard, startGuestNetwork } from "../vmm/vm.ts";
 import { type Bench, measure, type Tell } from "./measure.ts";
 

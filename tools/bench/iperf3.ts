@@ -1,7 +1,7 @@
 /**
  * An iperf3 server as a user program: enough of its protocol for one test after another, TCP, either direction.
  *
- * Path: tcp_benches → iperf3 → system calls on /net/tcp; the peer is Linux' `iperf3 -c`.
+ * Path: tcp_benches → iperf3 → dial, proc, error, wire/bytes.
  *
  * ```
  *   client                         server

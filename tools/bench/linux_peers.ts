@@ -1,7 +1,7 @@
 /**
  * Linux' own programs as peers: iperf3, and small servers and clients in perl, each in a network namespace.
  *
- * Path: tcp_benches → linux_peers → nsenter.
+ * Path: tcp_benches, nat_peers → linux_peers → libc, netns.
  *
  * @module
  */

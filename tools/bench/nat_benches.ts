@@ -12,9 +12,9 @@ import { BlockPool } from "../../kernel/block.ts";
 import { emitEthernet, ETHER_HEADER_LEN, ETHERTYPE_IPV4 } from "../../kernel/wire/ethernet.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";
 import { checksum } from "../../kernel/wire/checksum.ts";
-import { GUEST_MACS, HOST_MAC } from "../vmm/nat/config.ts";
-import type { NatMap } from "../vmm/nat/map.ts";
-import { Nat, translateInbound, translateOutbound, Verdict } from "../vmm/nat.ts";
+import { GUEST_MACS, HOST_MAC } from "../nat/config.ts";
+import type { NatMap } from "../nat/map.ts";
+import { Nat, translateInbound, translateOutbound, Verdict } from "../nat/nat.ts";
 import { type Figure, measure } from "./measure.ts";
 import { GUEST_KINDS, type NatGuest, openNatGuest } from "./nat_peers.ts";
 

@@ -1,7 +1,7 @@
 /**
  * A namespace as a guest behind us, or behind slirp4netns: the same world, the same tools.
  *
- * Path: nat_benches → nat_peers → netd or slirp4netns, each a process; linux_peers.
+ * Path: nat_benches → nat_peers → linux_peers, libc, netns.
  *
  * ```
  *   guest namespace ─tap0─ netd ─TAP aka0─ world namespace

@@ -16,7 +16,7 @@ import { type Conversation, hangUp, listen } from "../../kernel/dial.ts";
 import { KernelError } from "../../kernel/error.ts";
 import type { Proc } from "../../kernel/proc.ts";
 import { AGAIN } from "../../kernel/sys.ts";
-import { boot, type Host } from "../boot.ts";
+import { boot, type Host } from "../boot/boot.ts";
 import { serveIperf3 } from "./iperf3.ts";
 import {
   IPERF3_SERVER,

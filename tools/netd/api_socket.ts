@@ -1,7 +1,7 @@
 /**
  * ApiSocket: the NAT's control channel at a unix socket, for programs elsewhere.
  *
- * Path: natctl, socat → unix_socket → api_socket → NatProgram.command; and back.
+ * Path: daemon → api_socket → unix_socket, slirp_api, bound_path, nat/forward.
  *
  * One command a line, as in nat_control; what is sent before the end of the stream without a newline is one, too. Each
  * answer ends with an empty line. What begins with `{` is a request of slirp4netns' API, and is answered as there: one
@@ -18,7 +18,7 @@
 
 import { SOCKET_MODE } from "../../devices/host/bound_path.ts";
 import { GONE, LATER, type Loop, UnixListener, type UnixStream } from "../../devices/host/unix_socket.ts";
-import type { Forward } from "../vmm/nat_forward.ts";
+import type { Forward } from "../nat/forward.ts";
 import { SlirpApi } from "./slirp_api.ts";
 
 /** Connections at once. */

@@ -3,7 +3,7 @@ import { RealClock } from "../../devices/host/clock.ts";
 import { pause } from "../../devices/host/pause.ts";
 import { Reactor } from "../../devices/host/reactor.ts";
 import { LATER, UnixStream } from "../../devices/host/unix_socket.ts";
-import { machineTest } from "../../tests/kit/skip.ts";
+import { machineTest } from "../../tests/kit/check/skip.ts";
 import { ANSWERS_MAX, ApiSocket, CLIENTS_MAX } from "./api_socket.ts";
 
 const ANSWER = "x".repeat(20_000);

@@ -1,7 +1,7 @@
 /**
  * The daemon: a host kernel on an uplink, a guest, and the NAT between them.
  *
- * Path: netd → daemon → uplink, boot, open_guest, kept, FairQueue, NatProgram, ApiSocket.
+ * Path: netd → daemon → kept, open_guest, uplink, boot.
  *
  * ```
  *   guest ─TAP in its namespace, or QEMU's socket─ FairQueue, NatProgram ─calls─ kernel ─TAP or TUN─ Linux ─▶ world
@@ -14,8 +14,8 @@ import { HostRandom } from "../../devices/host/clock.ts";
 import { ENODEV, HostError } from "../../devices/host/libc.ts";
 import { TapPort, type TunPort } from "../../devices/host/tun.ts";
 import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
-import { boot, type Host } from "../boot.ts";
-import { NatProgram } from "../vmm/nat_program.ts";
+import { boot, type Host } from "../boot/boot.ts";
+import { NatProgram } from "../nat/program.ts";
 import { FairQueue } from "../vmm/guests/fair_queue.ts";
 import type { Guest, Loop } from "../vmm/guests/guest.ts";
 import { ApiSocket } from "./api_socket.ts";

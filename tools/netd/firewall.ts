@@ -2,7 +2,7 @@
  * What the rules of nftables do with a new connection of the guest, as far as they can be judged without a packet:
  * from the answer of `nft -j list ruleset`, in which the rules of iptables-nft stand as well.
  *
- * Path: start_checks → firewall. Manual: libnftables-json(5).
+ * Path: start_checks → firewall → ip_addr.
  *
  * A rule matches, does not match, or may match. A rule for some ports, some destinations or established connections
  * only is no way for a guest in general: it counts as one that does not match. One that may match stops the judgement:

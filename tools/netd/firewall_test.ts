@@ -2,8 +2,8 @@
 
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../../tests/kit/fuzz.ts";
-import { ip } from "../../tests/kit/ip_fixture.ts";
+import { fuzz } from "../../tests/kit/check/fuzz.ts";
+import { ip } from "../../tests/kit/ip/ip_fixture.ts";
 import { Firewall } from "./firewall.ts";
 
 const WORLD = { from: ip("10.99.0.2"), inDevice: "aka0", outDevice: "eth0" };

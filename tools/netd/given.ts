@@ -1,7 +1,7 @@
 /**
  * What was given on netd's command line: its kinds of values beside those that every tool has.
  *
- * Path: netd → given → options/given, option_table; options reads it.
+ * Path: netd/options, netd → netd/given → netd/option_table, options/given, ip_addr, mac_addr.
  *
  * @module
  */

@@ -2,7 +2,7 @@
  * The guest's interface where netd itself may not enter its namespace: one below a user namespace (`unshare -Urn`) that
  * belongs to the user who runs netd.
  *
- * Path: daemon → guest_tap → nsenter(1) → tap_opener; and back by tun_taken.
+ * Path: open_guest → guest_tap → tap_opener, tun_taken, libc, netns.
  *
  * @module
  */

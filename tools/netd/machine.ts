@@ -1,7 +1,7 @@
 /**
  * The facts of the machine that netd starts on: interfaces, routes, settings, and the firewall's rules.
  *
- * Path: daemon → machine → devices/host/rtnetlink, sysctl, nft(8); start_checks judges what is found.
+ * Path: daemon → netd/machine → start_checks, rtnetlink, sysctl, netd/options.
  *
  * All but the rules is asked by system calls, in well under a millisecond. The rules take a program, which runs beside
  * the rest of the start; without it, or the right to ask, nothing is said of them.

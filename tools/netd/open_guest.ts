@@ -1,7 +1,7 @@
 /**
  * The guest that the user named: QEMU at a socket, or an interface in a network namespace.
  *
- * Path: daemon → open_guest → qemu_guest, or netns_guest (and guest_tap where a child must enter the namespace).
+ * Path: daemon, netd → open_guest → guest_tap, netns_guest, kept, netd/life.
  *
  * @module
  */
@@ -12,11 +12,11 @@ import { openTap, type TapPort } from "../../devices/host/tun.ts";
 import { UnixListener } from "../../devices/host/unix_socket.ts";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { MacAddr } from "../../kernel/wire/mac_addr.ts";
-import { natConfig, type NatOptions } from "../vmm/nat/config.ts";
+import { natConfig, type NatOptions } from "../nat/config.ts";
 import type { Guest, Loop } from "../vmm/guests/guest.ts";
 import { netnsGuest, type NetnsGuestOptions, type NetnsHost, netnsOf, tapRequest } from "../vmm/guests/netns_guest.ts";
-import { qemuGuest } from "../vmm/guests/qemu_guest.ts";
-import { QemuStreamPort } from "../vmm/guests/qemu_stream.ts";
+import { qemuGuest } from "../vmm/guests/qemu/guest.ts";
+import { QemuStreamPort } from "../vmm/guests/qemu/stream.ts";
 import { openBelow, usernsToEnter } from "./guest_tap.ts";
 import type { KeptLink } from "./kept.ts";
 import { isThere, watch } from "./life.ts";

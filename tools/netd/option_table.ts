@@ -1,7 +1,7 @@
 /**
  * netd's options, as its parser and its help text read them.
  *
- * Path: netd → option_table → options/option_table; netd/given reads the same table.
+ * Path: netd/given, netd → netd/option_table → options/option_table.
  *
  * @module
  */

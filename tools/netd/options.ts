@@ -1,7 +1,7 @@
 /**
  * The command line of netd.
  *
- * Path: netd → options → given; parseForward, natConfig, NatPolicy (to refuse at once what they would refuse later).
+ * Path: netd, daemon, descriptors → netd/options → netd/given, options/given, resolv_conf, address_checks.
  *
  * @module
  */
@@ -11,11 +11,11 @@ import { KernelError } from "../../kernel/error.ts";
 import { IpAddr, parseIpAddr, parseIpMask } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { IPV6_MTU_MIN } from "../../kernel/wire/ipv6.ts";
-import { natConfig, type NatOptions, QEMU_GUEST, QEMU_SUBNET } from "../vmm/nat/config.ts";
-import type { V6Options } from "../vmm/nat6/config6.ts";
-import type { DnsPatience } from "../vmm/services/dns_servers.ts";
-import { parseForward } from "../vmm/nat_forward.ts";
-import { NatPolicy, type PolicyOptions } from "../vmm/nat_policy.ts";
+import { natConfig, type NatOptions, QEMU_GUEST, QEMU_SUBNET } from "../nat/config.ts";
+import type { V6Options } from "../nat/v6/config6.ts";
+import type { DnsPatience } from "../nat/services/dns_servers.ts";
+import { parseForward } from "../nat/forward.ts";
+import { NatPolicy, type PolicyOptions } from "../nat/policy.ts";
 import { type NameRules, NO_RESOLV_CONF, type ResolvConf, usableServers } from "./resolv_conf.ts";
 import { bad, UsageError } from "../options/given.ts";
 import { checkEnds, checkGuestNetwork, checkServer, firstOf } from "./address_checks.ts";

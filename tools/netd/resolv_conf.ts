@@ -12,7 +12,7 @@
 
 import { encodeDnsName } from "../../kernel/wire/dns_name.ts";
 import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
-import { DNS_PATIENCE, type DnsPatience } from "../vmm/services/dns_servers.ts";
+import { DNS_PATIENCE, type DnsPatience } from "../nat/services/dns_servers.ts";
 
 /** Bounds of glibc (RES_MAXRETRANS, RES_MAXRETRY). */
 const TIMEOUT_MAX_S = 30;

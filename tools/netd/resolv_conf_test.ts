@@ -1,6 +1,6 @@
 import { assertEquals, assertObjectMatch } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../../tests/kit/fuzz.ts";
+import { fuzz } from "../../tests/kit/check/fuzz.ts";
 import { mergeResolvConfs, NO_RESOLV_CONF, parseResolvConf, usableServers } from "./resolv_conf.ts";
 
 const conf = (...lines: string[]) => parseResolvConf(lines.join("\n"));

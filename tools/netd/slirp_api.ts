@@ -2,7 +2,7 @@
  * SlirpApi: slirp4netns' API (`add_hostfwd`, `list_hostfwd`, `remove_hostfwd`) on top of the NAT's own commands, for
  * programs that know slirp4netns (rootless containers).
  *
- * Path: api_socket → slirp_api → NatProgram.command. Manual: slirp4netns(1), "API SOCKET".
+ * Path: api_socket → slirp_api → map, nat/forward.
  *
  * Answers have the fields and the words of slirp4netns 1.2, where it has words. Its manual has the list of forwards
  * below `return`, the program beside it: here they are at both places.
@@ -10,8 +10,8 @@
  * @module
  */
 
-import { MAP_PROTO_NAMES } from "../vmm/nat/map.ts";
-import { formatForward, type Forward } from "../vmm/nat_forward.ts";
+import { MAP_PROTO_NAMES } from "../nat/map.ts";
+import { formatForward, type Forward } from "../nat/forward.ts";
 
 /** One forward as slirp4netns asks for and lists it. */
 interface Entry {

@@ -1,7 +1,7 @@
 /**
  * What the facts of the machine say of netd's options at start: what cannot work, and what is likely not meant.
  *
- * Path: machine (facts) → start_checks → firewall; netd prints what is found, daemon refuses to start with an error.
+ * Path: daemon, netd/machine → start_checks → firewall, netd/options, rtnetlink, ip_addr.
  *
  * Everything here is judgement: no file is read and no system call made.
  *

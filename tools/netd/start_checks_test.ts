@@ -2,7 +2,7 @@
 
 import { assertEquals, assertMatch } from "@std/assert";
 import type { HostInterface } from "../../devices/host/rtnetlink.ts";
-import { ip } from "../../tests/kit/ip_fixture.ts";
+import { ip } from "../../tests/kit/ip/ip_fixture.ts";
 import { NO_RESOLV_CONF } from "./resolv_conf.ts";
 import { NetdGiven } from "./given.ts";
 import { netdOptions } from "./options.ts";

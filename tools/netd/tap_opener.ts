@@ -2,7 +2,7 @@
  * A program that netd starts inside a user and a network namespace, to open the guest's device there: netd takes it
  * over (devices/host/tun_taken) and closes this program's standard input, which ends it.
  *
- * Path: netd/guest_tap → nsenter → tap_opener → tun_taken.holdTap.
+ * Path: guest_tap → tap_opener → tun_taken, libc, netns_setup, netns_guest.
  *
  * Its argument and its answer are a line of JSON each: {@link OpenerRequest}, {@link OpenerAnswer}.
  *

@@ -2,7 +2,7 @@
  * The uplink: the device by which the host kernel is a neighbour of Linux, and what the guest may have of the machine
  * behind it.
  *
- * Path: daemon → uplink → openTap, openTun.
+ * Path: daemon → uplink → netd/options, libc, tun, config.
  *
  * @module
  */
@@ -10,9 +10,9 @@
 import { EACCES, EPERM, HostError } from "../../devices/host/libc.ts";
 import { openTap, openTun, type TapOptions, type TapPort, type TunPort } from "../../devices/host/tun.ts";
 import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
-import type { NatOptions } from "../vmm/nat/config.ts";
+import type { NatOptions } from "../nat/config.ts";
 import { netnsOf } from "../vmm/guests/netns_guest.ts";
-import type { Host } from "../boot.ts";
+import type { Host } from "../boot/boot.ts";
 import type { Uplink6Choice, UplinkChoice } from "./options.ts";
 
 /** How it is opened, besides what the user chose. */

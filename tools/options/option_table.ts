@@ -1,7 +1,7 @@
 /**
  * The options of a tool as a table: its help text is made from the rows that its parser reads, so the two agree.
  *
- * Path: tools → option_table; given (the parser) reads the same rows.
+ * Path: options/given, netd/option_table, bench → options/option_table.
  *
  * @module
  */

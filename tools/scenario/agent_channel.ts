@@ -1,7 +1,7 @@
 /**
  * AgentChannel: words with the agent in a virtual machine, over a port that is not the network under test.
  *
- * Path: agent_sockets → agent_channel → FrameWriter → unix_socket → QEMU → tools/setup_guest/agent.pl; and back.
+ * Path: agent_sockets, qemu_side → agent_channel → frame_stream, guests/guest, block.
  *
  * A message is a length of 32 bits, a line of words, then bytes; the first words are what it is about and the number of
  * a socket. agent.pl has the list of them.
@@ -10,7 +10,7 @@
  */
 
 import { Block } from "../../kernel/block.ts";
-import { FRAME_MAX, FrameReader, FrameWriter, MALFORMED } from "../vmm/guests/frame_stream.ts";
+import { FRAME_MAX, FrameReader, FrameWriter, MALFORMED } from "../vmm/guests/qemu/frame_stream.ts";
 import { GONE, LATER, type Loop, type StreamListener, type StreamSocket } from "../vmm/guests/guest.ts";
 
 /** Numbers of sockets that the agent chooses begin here: those of calls. */

@@ -1,7 +1,7 @@
 /**
  * Sockets of the Linux in a virtual machine, which its agent opens and uses for us.
  *
- * Path: socket_party → agent_sockets → agent_channel → agent.pl in the guest.
+ * Path: qemu_side → agent_sockets → agent_channel, socket_party, party, world.
  *
  * What comes is kept until somebody asks for it; a write settles once the guest's kernel has taken all of it.
  *

@@ -1,7 +1,7 @@
 /**
  * Captures: a pcapng file with one interface for each tap point, and the direction of each packet.
  *
- * Path: port_tap (wire), ipifc snoop (ip), nat_observer (guest, bypass) → capture → file.
+ * Path: scenario → capture → scenario/options, segment, boot, observe_port.
  *
  * @module
  */
@@ -22,9 +22,9 @@ import {
   PCAPNG_OUTBOUND,
   pcapngTimestamp,
 } from "../../kernel/wire/pcapng.ts";
-import type { Host } from "../boot.ts";
-import type { PortObserver } from "../port_tap.ts";
-import type { NatObserver } from "../vmm/nat_observer.ts";
+import type { Host } from "../boot/boot.ts";
+import type { PortObserver } from "../boot/observe_port.ts";
+import type { NatObserver } from "../nat/observer.ts";
 import { UsageError } from "../options/given.ts";
 import { SNAPLEN_MAX } from "./options.ts";
 

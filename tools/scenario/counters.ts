@@ -1,12 +1,12 @@
 /**
  * Every `stats` file of a host, as numbers.
  *
- * Path: scenario → counters → files of /net.
+ * Path: scenario, keep → scenario/counters → boot.
  *
  * @module
  */
 
-import type { Host } from "../boot.ts";
+import type { Host } from "../boot/boot.ts";
 
 const STATS_FILES = ["ipifc", "icmp", "udp", "tcp", "ether0"] as const;
 

@@ -9,8 +9,8 @@
 import { HostRandom } from "../../devices/host/clock.ts";
 import type { FramePort } from "../../kernel/host.ts";
 import { SeededRandom } from "../../kernel/random.ts";
-import { tapPort } from "../port_tap.ts";
-import type { NatOptions, Style } from "../vmm/nat/config.ts";
+import { tapPort } from "../boot/observe_port.ts";
+import type { NatOptions, Style } from "../nat/config.ts";
 import { type GuestNetwork, startGuestNetwork } from "../vmm/vm.ts";
 import type { GuestSideOptions } from "./guest_types.ts";
 import type { Watch } from "./watch.ts";

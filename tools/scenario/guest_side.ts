@@ -9,9 +9,9 @@
 import { setUpNetns } from "../../devices/host/netns_setup.ts";
 import { openTap } from "../../devices/host/tun.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
-import { formatLease, modelDhcp } from "../vmm/guests/model_dhcp.ts";
+import { formatLease, modelDhcp } from "../vmm/guests/model/dhcp.ts";
 import { netnsGuest } from "../vmm/guests/netns_guest.ts";
-import { GUEST_MACS } from "../vmm/nat/config.ts";
+import { GUEST_MACS } from "../nat/config.ts";
 import { ModelCard } from "../vmm/vm.ts";
 import { connectGuest } from "./guest_network.ts";
 import type { GuestSide, GuestSideOptions } from "./guest_types.ts";

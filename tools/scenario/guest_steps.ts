@@ -10,7 +10,7 @@ import { SeededRandom } from "../../kernel/random.ts";
 import { dnsAnswer, dnsLen, dnsQuery, emitDns, parseDns } from "../../kernel/wire/dns.ts";
 import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { parseMacAddr } from "../../kernel/wire/mac_addr.ts";
-import { HOST_MAC } from "../vmm/nat/config.ts";
+import { HOST_MAC } from "../nat/config.ts";
 import type { GuestSide } from "./guest_types.ts";
 import { KernelParty } from "./kernel_party.ts";
 import { type Party, Refused, type SendOptions } from "./party.ts";

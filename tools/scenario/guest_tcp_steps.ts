@@ -1,7 +1,7 @@
 /**
  * The guest's steps over TCP, and those of a service that others reach.
  *
- * Path: scenario → guest_tcp_steps → guest, remote and host as parties; the NAT's control channel.
+ * Path: scenario → guest_tcp_steps → guest_steps, party, report, world.
  *
  * @module
  */

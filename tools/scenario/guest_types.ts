@@ -6,9 +6,9 @@
  * @module
  */
 
-import type { Host } from "../boot.ts";
-import type { Style } from "../vmm/nat/config.ts";
-import type { NatObserver } from "../vmm/nat_observer.ts";
+import type { Host } from "../boot/boot.ts";
+import type { Style } from "../nat/config.ts";
+import type { NatObserver } from "../nat/observer.ts";
 import type { GuestNetwork, ModelCard } from "../vmm/vm.ts";
 import type { Party } from "./party.ts";
 import type { Watch } from "./watch.ts";

@@ -1,7 +1,7 @@
 /**
  * Stays after the steps with live counters: a table that redraws on a terminal, plain lines elsewhere.
  *
- * Path: scenario → keep → live_table ← counters of the host and of the NAT.
+ * Path: scenario → keep → scenario/counters, live_table, guest_types, world.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * TCP sockets of Linux' own stack, in a network namespace: the other side of a transfer, without any tool installed.
  *
- * Path: linux_sockets → linux_tcp → socket_fd, libc; the host's reactor says when to read. Manual: tcp(7).
+ * Path: linux_sockets, linux_dhcp, real_soak → linux_tcp → libc, reactor, socket_fd, party.
  *
  * What comes is read at once and kept until somebody asks for it; who writes more than Linux takes tries again a
  * millisecond later. That is enough for a scenario, and for nothing else.

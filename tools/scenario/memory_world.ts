@@ -1,7 +1,7 @@
 /**
  * The host and a second kernel on a cable in memory, in virtual time: the same seed gives the same packets.
  *
- * Path: scenario → memory_world → boot; the remote is a program of the second kernel, with nothing but system calls.
+ * Path: scenario → memory_world → boot, kernel_party, watch, world.
  *
  * @module
  */
@@ -11,8 +11,8 @@ import { hangUp } from "../../kernel/dial.ts";
 import type { Proc } from "../../kernel/proc.ts";
 import type { CableOptions } from "../../devices/ether/cable.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
-import { boot, type Host } from "../boot.ts";
-import type { PortObserver } from "../port_tap.ts";
+import { boot, type Host } from "../boot/boot.ts";
+import type { PortObserver } from "../boot/observe_port.ts";
 import { KernelParty, kernelPing } from "./kernel_party.ts";
 import { Watch } from "./watch.ts";
 import { ANSWER_MS, type EchoAnswer, type Remote, type RemoteUdp, within, type World } from "./world.ts";

@@ -1,7 +1,7 @@
 /**
  * The command line of the scenario.
  *
- * Path: scenario → options → parseForward (to refuse at once what the NAT would refuse later).
+ * Path: scenario, capture → scenario/options → cable, options/given, options/option_table, nat/forward.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { CableOptions } from "../../devices/ether/cable.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { bad, type Given, UsageError } from "../options/given.ts";
 import type { ToolTable } from "../options/option_table.ts";
-import { parseForward } from "../vmm/nat_forward.ts";
+import { parseForward } from "../nat/forward.ts";
 
 /** What the user asked for. */
 export interface ScenarioOptions {

@@ -1,7 +1,7 @@
 /**
  * Party: somebody with sockets: the guest, the remote, the host. The guest's steps are written for any of them.
  *
- * Path: guest_steps → party ← kernel_party (a program of a kernel) | socket_party (a Linux).
+ * Path: guest_steps, kernel_party, socket_party → party.
  *
  * @module
  */

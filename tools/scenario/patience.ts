@@ -1,7 +1,7 @@
 /**
  * Patience: how often a question is asked on a wire that loses packets, and which questions are not worth asking there.
  *
- * Path: scenario → patience → steps, guest_steps, guest_tcp_steps.
+ * Path: guest_steps, steps, scenario → patience → report, world, cable, checksum.
  *
  * A datagram of 65507 bytes is 45 frames each way, and lost with any one of them: on a wire that loses a frame in 20
  * only one in 100 comes back. It is asked for until the odds of failure are small; where even that takes too long the

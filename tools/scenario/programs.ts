@@ -12,7 +12,7 @@ import type { Proc } from "../../kernel/proc.ts";
 import { updateChecksum16 } from "../../kernel/wire/checksum.ts";
 import { get16, put16 } from "../../kernel/wire/bytes.ts";
 import { setIpv4Ttl } from "../../kernel/wire/ipv4.ts";
-import { swapEnds } from "../swap_ends.ts";
+import { swapEnds } from "../boot/swap_ends.ts";
 
 /** Bytes of the record before each datagram in `headers` mode (Akaros). */
 const UDP_HEADERS_LEN = 52;

@@ -1,7 +1,7 @@
 /**
  * A virtual machine of QEMU as the guest: its card on a unix socket, its agent on another.
  *
- * Path: guest_side → qemu_side → qemu_guest (QEMU, card), agent_sockets (what its programs do), guest_network (NAT).
+ * Path: guest_side → qemu_side → agent_sockets, guest_network, agent_channel, guest_types.
  *
  * @module
  */
@@ -12,10 +12,10 @@ import type { Clock } from "../../kernel/time.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { type GuestFiles, setupGuest } from "../setup_guest/guest_files.ts";
 import { SetupError } from "../setup_guest/run.ts";
-import { type QemuGuest, qemuGuest } from "../vmm/guests/qemu_guest.ts";
-import { AGENT_PORT, type QemuMachine } from "../vmm/guests/qemu_machine.ts";
-import { QemuStreamPort } from "../vmm/guests/qemu_stream.ts";
-import { GUEST_MACS } from "../vmm/nat/config.ts";
+import { type QemuGuest, qemuGuest } from "../vmm/guests/qemu/guest.ts";
+import { AGENT_PORT, type QemuMachine } from "../vmm/guests/qemu/machine.ts";
+import { QemuStreamPort } from "../vmm/guests/qemu/stream.ts";
+import { GUEST_MACS } from "../nat/config.ts";
 import { AgentChannel } from "./agent_channel.ts";
 import { AgentSockets } from "./agent_sockets.ts";
 import { connectGuest } from "./guest_network.ts";

@@ -1,7 +1,7 @@
 /**
  * A party with the sockets of a Linux: of this machine's in a namespace, or of one in a virtual machine.
  *
- * Path: guest_steps → socket_party → Sockets: linux_sockets (a namespace) | agent_sockets (a virtual machine).
+ * Path: agent_sockets, linux_sockets, guest_side → socket_party → party, world, time, checksum.
  *
  * @module
  */

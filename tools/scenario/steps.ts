@@ -1,7 +1,7 @@
 /**
  * The steps of the scenario, each checked by content.
  *
- * Path: scenario → steps → world.remote (who asks) and the host's files (what they tell).
+ * Path: scenario, guest_steps → steps → world, programs, patience, report.
  *
  * @module
  */

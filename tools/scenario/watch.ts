@@ -1,7 +1,7 @@
 /**
  * A watcher of a link: remembers what IPv4 packets looked like while a step wants to know.
  *
- * Path: port_tap (the wire's port, the guest's card) → watch → guest_steps.
+ * Path: guest_network, guest_side, guest_types → watch → observe_port, block, wire/bytes, ip_addr.
  *
  * @module
  */
@@ -9,7 +9,7 @@
 import type { Block } from "../../kernel/block.ts";
 import { get16 } from "../../kernel/wire/bytes.ts";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
-import type { Direction } from "../port_tap.ts";
+import type { Direction } from "../boot/observe_port.ts";
 
 /** Most packets that are remembered: a step looks at a few. */
 const SEEN_MAX = 4096;

@@ -2,13 +2,13 @@
  * The two sides of a scenario: our host, and the remote that tries it: Linux on a TAP or TUN, a second kernel in
  * memory.
  *
- * Path: scenario → world → memory_world | linux_world; steps see only what is here.
+ * Path: linux_world, memory_world, steps → world → party, watch, boot, time.
  *
  * @module
  */
 
 import type { Clock, Timer } from "../../kernel/time.ts";
-import type { Host } from "../boot.ts";
+import type { Host } from "../boot/boot.ts";
 import type { Party } from "./party.ts";
 import type { Watch } from "./watch.ts";
 

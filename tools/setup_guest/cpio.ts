@@ -2,7 +2,7 @@
  * An initramfs: files and devices → a cpio archive of the "newc" form (Linux,
  * Documentation/driver-api/early-userspace).
  *
- * Path: setup_guest → cpio. Needs no program and no root: owners, modes and devices are only numbers in it.
+ * Path: guest_files → cpio.
  *
  * @module
  */

@@ -2,7 +2,7 @@
  * Debian packages, fetched and unpacked into a folder of ours: nothing is installed, and apt's own state is not
  * touched.
  *
- * Path: guest_files → packages → apt-get, apt-cache, dpkg-deb. Needs no root.
+ * Path: guest_files → packages → run.
  *
  * @module
  */

@@ -1,13 +1,13 @@
 /**
  * The soak where no namespace may be made: the same NAT in this process, between model kernels, in virtual time.
  *
- * Path: soak → memory_soak → boot, guest, streams.
+ * Path: soak → memory_soak → boot, real_soak, dial, programs.
  *
  * @module
  */
 
 import { hangUp } from "../../kernel/dial.ts";
-import { boot, type Guest, type Host } from "../boot.ts";
+import { boot, type Guest, type Host } from "../boot/boot.ts";
 import { udpEcho } from "../scenario/programs.ts";
 import type { SoakFigures, SoakSide } from "./real_soak.ts";
 

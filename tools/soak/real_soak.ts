@@ -1,7 +1,7 @@
 /**
  * The soak's real side: netd as its task starts it, between a guest and a world that are network namespaces.
  *
- * Path: soak → real_soak → netd (a process); linux_tcp, linux_socket (the ends, in this process).
+ * Path: soak, memory_soak → real_soak → linux_socket, linux_tcp, clock, libc.
  *
  * @module
  */

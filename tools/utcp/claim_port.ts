@@ -1,7 +1,7 @@
 /**
  * ClaimPort: the wire of a second stack: the data file of a bypassed conversation, as a port of whole IP packets.
  *
- * Path: packet_medium (of the second stack) → claim_port → blockwrite; blockreadv → claim_port → packet_medium.
+ * Path: user_stack → claim_port → dial, proc, sys, block.
  *
  * What the kernel says about our packets reaches the second stack as a network would say it: a block of the `err` file
  * is an ICMP packet already, and "too big" from a write is made one (RFC 1191 4), so that path MTU discovery works.

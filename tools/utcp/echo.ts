@@ -1,7 +1,7 @@
 /**
  * An echo server whose TCP is the program's own: byte for byte, both ways, until the caller closes its half.
  *
- * Path: utcp → echo → user_stack → system calls of the program's own kernel.
+ * Path: utcp, guest_tcp_steps → utcp/echo → user_stack, dial, proc, error.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * UserStack: a whole second stack inside a user program, over one bypassed port of the stack of its machine.
  *
- * Path: utcp, echo → user_stack → proc.bypass; claim_port → devices/ip (of the program's own kernel).
+ * Path: utcp/echo → user_stack → claim_port, kernel, proc, dev_ip.
  *
  * The program's kernel has the same addresses as the machine, and its only interface is the claim: all that it is ever
  * asked about is the claimed port, and all that it may say is what bypass lets through. The machine's TCP knows nothing
@@ -13,7 +13,7 @@
  * @module
  */
 
-import { IpDev } from "../../devices/ip/dev_ip.ts";
+import { IpDev } from "../../devices/ip/files/dev_ip.ts";
 import { RootDev } from "../../devices/root/dev_root.ts";
 import { BlockPool } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";

@@ -18,8 +18,8 @@ import {
 } from "../../kernel/wire/dhcp.ts";
 import { IPV4_UNSPECIFIED } from "../../kernel/wire/ip_addr.ts";
 import { MAC_BROADCAST, MacAddr } from "../../kernel/wire/mac_addr.ts";
-import { ip, udpPacket } from "../../tests/kit/ip_fixture.ts";
-import { framed, gotOf, GUEST, GUEST_MAC, type NatKit, natKit, REMOTE } from "./nat/kit_test.ts";
+import { ip, udpPacket } from "../../tests/kit/ip/ip_fixture.ts";
+import { framed, gotOf, GUEST, GUEST_MAC, type NatKit, natKit, REMOTE } from "../../tests/kit/nat/steps.ts";
 
 const card = (n: number) => new MacAddr(0x0200, n);
 const IP_UDP_HEADERS = 28;

@@ -1,7 +1,7 @@
 /**
  * Vm: the assembly: a guest's network card on one side, the NAT as a program of the host on the other.
  *
- * Path: guest → card (virtio_net, TAP, QEMU's socket) → vm → nat_program → system calls of the host; and back.
+ * Path: boot/guest, guest_benches, guest_network → vm → host, proc, guest_memory, driver.
  *
  * Two pieces, that a caller puts together with a host of its own (tools/boot):
  * - {@link modelCard}: a memory, a virtio card on it, and the driver for the model guest's kernel. The two ends share
@@ -19,14 +19,14 @@ import type { JobQueue } from "../../kernel/job.ts";
 import type { Proc } from "../../kernel/proc.ts";
 import type { Random } from "../../kernel/random.ts";
 import type { Clock } from "../../kernel/time.ts";
-import { GuestMemory } from "./guest_memory.ts";
-import { driverBytes, ModelDriver } from "./guests/model_driver.ts";
-import type { NatOptions } from "./nat/config.ts";
-import type { NatObserver } from "./nat_observer.ts";
-import { NatProgram } from "./nat_program.ts";
-import { Reg } from "./virtio.ts";
-import { VirtioNet } from "./virtio_net.ts";
-import { cutFrame, finishFrame, isUnfinished } from "./virtio_net_finish.ts";
+import { GuestMemory } from "./virtio/guest_memory.ts";
+import { driverBytes, ModelDriver } from "./guests/model/driver.ts";
+import type { NatOptions } from "../nat/config.ts";
+import type { NatObserver } from "../nat/observer.ts";
+import { NatProgram } from "../nat/program.ts";
+import { Reg } from "./virtio/ids.ts";
+import { VirtioNet } from "./virtio/net.ts";
+import { cutFrame, finishFrame, isUnfinished } from "./virtio/net_finish.ts";
 
 /** Where the model guest's memory begins: as on QEMU's `virt` machines; and the driver's part of it. */
 const RAM_BASE = 0x4000_0000;

@@ -2,7 +2,7 @@
  * The acknowledgment field of a segment: what it says of our data, of the window, of our FIN (RFC 9293 3.10.7.4, fifth
  * check, with RFC 5961 5, RFC 7323 4, RFC 2018).
  *
- * Path: input → ack → sack (scoreboard), rtt, recovery, life.
+ * Path: input, tcp/tcp → ack → tcp/life, recovery, orphans, segment_in.
  *
  * ```
  *   una - maxWnd              una                    max

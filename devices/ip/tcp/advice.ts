@@ -14,7 +14,7 @@ import { TapEvent } from "../../../kernel/fd_tap.ts";
 import { ICMP_UNREACHABLE, ICMP_UNREACHABLE_TOO_BIG } from "../../../kernel/wire/icmp.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import { tcpSeq } from "../../../kernel/wire/tcp.ts";
-import type { Advice } from "../proto.ts";
+import type { Advice } from "../conv/proto.ts";
 import { finish } from "./life.ts";
 import { output } from "./output.ts";
 import { lowerMss } from "./pmtu.ts";

@@ -1,7 +1,7 @@
 /**
  * Congestion control: what all algorithms share (RFC 5681, RFC 6928), and the choice between them.
  *
- * Path: recovery, ack → congestion → newreno | cubic. Pure: windows are bytes, time is an argument.
+ * Path: cubic, newreno, recovery → congestion.
  *
  * The algorithm says how the window grows and what a loss makes of it. When a loss is a loss, and what is sent again,
  * is recovery's business and the same for all.

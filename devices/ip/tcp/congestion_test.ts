@@ -1,6 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../../../tests/kit/fuzz.ts";
+import { fuzz } from "../../../tests/kit/check/fuzz.ts";
 import { collapse, CongestionState, CWND_MAX, initialWindow, reduce, restartAfterIdle } from "./congestion.ts";
 import { cubic, cubicWindow } from "./cubic.ts";
 import { newreno } from "./newreno.ts";

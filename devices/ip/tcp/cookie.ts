@@ -2,7 +2,7 @@
  * SYN cookies (RFC 4987 3.6): when limbo is full, what it would remember of a call travels to the peer and comes back
  * in its acknowledgment.
  *
- * Path: limbo → cookie. Pure: hash and time are arguments.
+ * Path: limbo → cookie → keyed_hash, tcp/options, seq, tcp_options.
  *
  * ```
  *   our sequence number    | minutes 5 | MSS 3 | hash of ends, the peer's number, minutes and MSS 24 |

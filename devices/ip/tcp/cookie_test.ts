@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../../../tests/kit/fuzz.ts";
+import { fuzz } from "../../../tests/kit/check/fuzz.ts";
 import { SeededRandom } from "../../../kernel/random.ts";
 import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { NO_TCP_OPTIONS } from "../../../kernel/wire/tcp_options.ts";

@@ -1,14 +1,14 @@
 /**
  * The verbs that TCP adds to ctl.
  *
- * Path: conv_ctl → tcp → ctl.
+ * Path: tcp/tcp → tcp/ctl → kernel/ctl, congestion, cubic, tcp/life.
  *
  * @module
  */
 
 import { type CtlVerb, parseNumber, parseSwitch, shown } from "../../../kernel/ctl.ts";
 import { KernelError } from "../../../kernel/error.ts";
-import type { Conv } from "../conv.ts";
+import type { Conv } from "../conv/conv.ts";
 import { type Congestion, CongestionState } from "./congestion.ts";
 import { cubic } from "./cubic.ts";
 import { raise } from "./life.ts";

@@ -2,7 +2,7 @@
  * CUBIC, RFC 9438: after a loss the window climbs back along a cubic of time, fast, then slow near where the loss was,
  * then fast again to look for more; and never below what NewReno would have.
  *
- * Path: congestion → cubic. Pure: segments and seconds inside, as in the RFC; bytes and milliseconds outside.
+ * Path: tcp/ctl → cubic → congestion.
  *
  * ```
  *  cwnd                       .·

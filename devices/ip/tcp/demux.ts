@@ -1,7 +1,7 @@
 /**
  * A packet for TCP: is it a segment at all, and whose (RFC 9293 3.10.7).
  *
- * Path: ip_input → demux → input | handshake | limbo | bypass; a segment for nobody is answered by a reset.
+ * Path: tcp/tcp → demux → handshake, input, limbo, bypass.
  *
  * @module
  */
@@ -10,11 +10,11 @@ import { Checksum } from "../../../kernel/block.ts";
 import { TCP_ACK, TCP_HEADER_LEN, TCP_RST, TCP_SYN, type TcpHeader } from "../../../kernel/wire/tcp.ts";
 import { parseTcp, tcpChecksumOk } from "../../../kernel/wire/tcp.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
-import { deliverBypass, takesVersion } from "../bypass.ts";
-import type { Conv } from "../conv.ts";
-import type { ConvSpace } from "../conv_space.ts";
-import type { InputPacket } from "../packet.ts";
-import { ConvState } from "../proto.ts";
+import { deliverBypass, takesVersion } from "../network/bypass.ts";
+import type { Conv } from "../conv/conv.ts";
+import type { ConvSpace } from "../conv/conv_space.ts";
+import type { InputPacket } from "../packet/packet.ts";
+import { ConvState } from "../conv/proto.ts";
 import { inputSynSent } from "./handshake.ts";
 import { input } from "./input.ts";
 import type { TcpEnds } from "./keyed_hash.ts";

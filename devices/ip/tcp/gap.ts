@@ -1,7 +1,7 @@
 /**
  * A gap in what has come: data behind it wait for it, but not for ever, since only the peer can fill it.
  *
- * Path: receive (data came early), timeouts, pressure → gap → resequence.
+ * Path: pressure, receive, timeouts → gap → tcb, timer.
  *
  * What is dropped here was SACKed but not acknowledged: RFC 2018 8 allows it, and the peer sends it again.
  *

@@ -18,7 +18,7 @@
 import * as seq from "../../../kernel/wire/seq.ts";
 import { TCP_ACK, TCP_ECE, TCP_RST, TCP_SYN, type TcpFields, type TcpHeader } from "../../../kernel/wire/tcp.ts";
 import { NO_TCP_OPTIONS, type TcpOptions } from "../../../kernel/wire/tcp_options.ts";
-import type { Conv } from "../conv.ts";
+import type { Conv } from "../conv/conv.ts";
 import { type Challenged, mayChallenge } from "./challenge.ts";
 import { type TcpEnds, timestampOffset } from "./keyed_hash.ts";
 import { type Agreement, mssOf } from "./options.ts";

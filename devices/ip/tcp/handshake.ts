@@ -1,7 +1,7 @@
 /**
  * Opening a connection from our side, and the segments that come in SYN-SENT (RFC 9293 3.10.1, 3.10.7.3).
  *
- * Path: tcp (connect) → handshake; demux → handshake → life, input.
+ * Path: demux, tcp/tcp, limbo → handshake → tcp/life, wire/tcp, congestion, keyed_hash.
  *
  * @module
  */

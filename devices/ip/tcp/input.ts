@@ -1,7 +1,7 @@
 /**
  * A segment for a synchronized connection: the eight checks of RFC 9293 3.10.7.4, in their order.
  *
- * Path: demux → input → ack, receive, life; then output.
+ * Path: demux, limbo → input → ack, tcp/life, tcp/output, receive.
  *
  * ```
  *                  rcv.nxt                rcv.edge

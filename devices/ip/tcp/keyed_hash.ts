@@ -2,14 +2,14 @@
  * SipHash over a connection's ends, and what is made from it: initial sequence numbers (RFC 6528), offsets of the
  * timestamp clock (RFC 7323 5.4), and the secret part of SYN cookies.
  *
- * Path: tcp, limbo → keyed_hash → siphash. Pure: the key is drawn by the caller, time is an argument.
+ * Path: limbo, tcp/tcp, cookie → keyed_hash → siphash, random, ip_addr.
  *
  * @module
  */
 
 import type { Random } from "../../../kernel/random.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
-import { SipHash } from "../siphash.ts";
+import { SipHash } from "../../../kernel/inet/siphash.ts";
 
 /** The two ends of a connection, as its host sees them. */
 export interface TcpEnds {

@@ -9,7 +9,7 @@
 import { assert } from "../../../kernel/assert.ts";
 import { type ErrnoName, KernelError } from "../../../kernel/error.ts";
 import { TapEvent } from "../../../kernel/fd_tap.ts";
-import { ConvState } from "../proto.ts";
+import { ConvState } from "../conv/proto.ts";
 import { sendAbort, sendSyn } from "./segment_out.ts";
 import { ILLEGAL, STATE_NAMES, TcpAction, TcpEvent, TcpState, transition } from "./state.ts";
 import type { Tcb } from "./tcb.ts";

@@ -2,7 +2,7 @@
  * Limbo: calls that were answered by a SYN-ACK and not yet acknowledged. They cost no conversation (Akaros), and when
  * limbo is full they cost nothing at all: SYN cookies.
  *
- * Path: demux → limbo → half_open (checks, SYN-ACK), and on the acknowledgment conv_space.call → input.
+ * Path: demux, tcp/tcp → limbo → half_open, input, conv_space, cookie.
  *
  * Limits: {@link LIMBO_MAX} entries of all listeners together. A SYN-ACK is sent again after one second and twice that
  * each further time, {@link SYN_ACK_RETRIES} times; while limbo is crowded, not at all.
@@ -14,9 +14,9 @@ import type { Timer } from "../../../kernel/time.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import { TCP_ACK, TCP_RST, TCP_SYN, type TcpHeader } from "../../../kernel/wire/tcp.ts";
 import { NO_TCP_OPTIONS } from "../../../kernel/wire/tcp_options.ts";
-import type { Conv } from "../conv.ts";
-import { BACKLOG_MAX } from "../conv_space.ts";
-import type { InputPacket } from "../packet.ts";
+import type { Conv } from "../conv/conv.ts";
+import { BACKLOG_MAX } from "../conv/conv_space.ts";
+import type { InputPacket } from "../packet/packet.ts";
 import { COOKIE_MINUTE_MS, cookieAgreement, cookieTimestamp, makeCookie, readCookie } from "./cookie.ts";
 import {
   answerHalfOpen,

@@ -2,14 +2,14 @@
  * TcpMemory: the memory of all send and receive queues and resequence stores of one stack, and the writers that wait
  * for some of it.
  *
- * Path: tcp makes it; stream_queue, resequence, window → memory → pressure (what gives memory back).
+ * Path: stream_queue, tcp/tcp, tcb → tcp/memory → env/memory, block, kernel/queue.
  *
  * @module
  */
 
 import { BLOCK_HEADROOM, BLOCK_MAX } from "../../../kernel/block.ts";
 import { QUEUE_BLOCK_COST } from "../../../kernel/queue.ts";
-import { MemoryAccount } from "../memory.ts";
+import { MemoryAccount } from "../env/memory.ts";
 
 /** All queues of one stack: four of the largest send queues, or 16 KiB for each conversation there may be. */
 export const TCP_MEMORY_MAX = 64 << 20;

@@ -1,7 +1,7 @@
 import { assertEquals, assertLess } from "@std/assert";
 import { TapEvent } from "../../../kernel/fd_tap.ts";
-import { peerEstablished, type TcpPeer } from "../../../tests/kit/tcp_peer.ts";
-import { QUEUE_SHARE } from "../memory.ts";
+import { peerEstablished, type TcpPeer } from "../../../tests/kit/tcp/peer.ts";
+import { QUEUE_SHARE } from "../env/memory.ts";
 import { WINDOW_SHARE } from "./memory.ts";
 
 const BYTES = new Uint8Array(100_000);

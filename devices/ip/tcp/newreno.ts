@@ -1,7 +1,7 @@
 /**
  * The congestion control of RFC 5681, which RFC 6582 calls NewReno: additive increase, multiplicative decrease.
  *
- * Path: congestion → newreno. Pure.
+ * Path: tcp/ctl → newreno → congestion.
  *
  * @module
  */

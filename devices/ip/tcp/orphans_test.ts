@@ -5,7 +5,7 @@ import {
   peerFinWait1,
   peerFinWait2,
   type TcpPeer,
-} from "../../../tests/kit/tcp_peer.ts";
+} from "../../../tests/kit/tcp/peer.ts";
 import { ORPHAN_STALL_MS, ORPHANS_MAX } from "./orphans.ts";
 
 /** Whether `peer`'s connection is still there, and how many orphans there are. */

@@ -1,7 +1,7 @@
 /**
  * What to send now: lost data again, new data, a FIN, an acknowledgment; and which timer then waits for the answer.
  *
- * Path: input, stream_queue (the user wrote), timeouts → output → segment_out.
+ * Path: input, timeouts, tcp/advice → tcp/output → segment_out, congestion, pmtu, rack.
  *
  * New data waits for the smaller of two windows, the peer's and the network's. What is less than a full segment waits
  * more: for Nagle's rule (with Minshall's amendment: only a small segment on its way holds the next one back), and for
@@ -12,7 +12,7 @@
 
 import * as seq from "../../../kernel/wire/seq.ts";
 import { TCP_ACK, TCP_FIN, TCP_PSH } from "../../../kernel/wire/tcp.ts";
-import type { SendResult } from "../packet.ts";
+import type { SendResult } from "../packet/packet.ts";
 import { restartAfterIdle } from "./congestion.ts";
 import { lowerMss } from "./pmtu.ts";
 import { probeTimeoutMs } from "./rack.ts";

@@ -1,12 +1,12 @@
 /**
  * What gives memory back when it is short: orphans that the peer has let down, and data behind gaps that nobody fills.
  *
- * Path: memory (a writer found too little) → pressure → orphans, gap.
+ * Path: tcp/tcp → pressure → gap, orphans, tcb, conv.
  *
  * @module
  */
 
-import type { Conv } from "../conv.ts";
+import type { Conv } from "../conv/conv.ts";
 import { relieveGap } from "./gap.ts";
 import { endOrphans, isStalled, ORPHANS_BATCH } from "./orphans.ts";
 import type { Tcb, TcpEnv } from "./tcb.ts";

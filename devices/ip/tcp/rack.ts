@@ -1,7 +1,7 @@
 /**
  * RACK-TLP, RFC 8985: loss detection by time. What was sent a little before something that has arrived is lost.
  *
- * Path: recovery → rack → sack (marks what is lost). Pure: time is an argument.
+ * Path: recovery, tcp/output, tcb → rack → sack, rtt, seq.
  *
  * ```
  *   sent at   1     2     3     4     5        ms

@@ -2,7 +2,7 @@
  * The text of a segment: into the receive queue if it is its turn, else into the resequence store; and when to
  * acknowledge it (RFC 9293 3.10.7.4, seventh and eighth check; RFC 5681 4.2).
  *
- * Path: input → receive → resequence, conv.rq.
+ * Path: input, handshake → receive → gap, tcp/life, segment_in, state.
  *
  * @module
  */

@@ -2,7 +2,7 @@
  * What an acknowledgment says of losses, and what follows: fast recovery, the end of one, growth of the window (RFC
  * 5681, RFC 6582, RFC 6675, RFC 8985), and the reaction to ECN marks (RFC 3168 6.1.2).
  *
- * Path: ack, timeouts → recovery → congestion, rack, sack.
+ * Path: ack, timeouts → recovery → congestion, rack, tcp/output, tcb.
  *
  * With SACK, RACK decides what is lost. Without it three duplicate acknowledgments say that the first segment is, and
  * every acknowledgment in recovery that is not the last says it of the next (NewReno).

@@ -1,7 +1,7 @@
 /** Recovery beyond what stories of single losses show. */
 
 import { assert, assertEquals } from "@std/assert";
-import { peerEstablished, type TcpPeer } from "../../../tests/kit/tcp_peer.ts";
+import { peerEstablished, type TcpPeer } from "../../../tests/kit/tcp/peer.ts";
 import { enterLoss, takeLosses } from "./recovery.ts";
 import { Recovery } from "./tcb.ts";
 

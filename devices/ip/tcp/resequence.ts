@@ -1,7 +1,7 @@
 /**
  * Data that came before its turn, kept until the gap before it is filled; and what to tell the sender of it (RFC 2018).
  *
- * Path: receive → resequence → receive (rq); segment_out asks it for SACK blocks.
+ * Path: tcb → resequence → env/memory, block, kernel/queue, seq.
  *
  * ```
  *   rcv.nxt                                     right edge of the window
@@ -22,7 +22,7 @@ import type { Block } from "../../../kernel/block.ts";
 import { QUEUE_BLOCK_COST } from "../../../kernel/queue.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import type { SackBlock } from "../../../kernel/wire/tcp_options.ts";
-import type { MemoryAccount } from "../memory.ts";
+import type { MemoryAccount } from "../env/memory.ts";
 
 /** Most gaps of one connection: a window of 6 MiB of which every fourth segment was lost. */
 export const RANGES_MAX = 1024;

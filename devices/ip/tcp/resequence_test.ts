@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../../../tests/kit/fuzz.ts";
+import { fuzz } from "../../../tests/kit/check/fuzz.ts";
 import { Block } from "../../../kernel/block.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import { BLOCKS_MAX, RANGES_MAX, Resequence } from "./resequence.ts";

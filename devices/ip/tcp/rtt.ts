@@ -1,7 +1,7 @@
 /**
  * Round-trip time and retransmission timeout: RFC 6298, with RFC 7323's rule for many samples a round trip.
  *
- * Path: ack → rtt; timer, rack, window read it. Pure: time is an argument.
+ * Path: rack, tcp/output, tcb → rtt.
  *
  * @module
  */

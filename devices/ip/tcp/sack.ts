@@ -2,7 +2,7 @@
  * The sender's scoreboard: what was sent and not yet acknowledged, what of it has arrived, and what is lost (RFC 6675,
  * with the times that RFC 8985 wants).
  *
- * Path: output (what was sent) → sack ← ack (what arrived), rack, recovery (what is lost).
+ * Path: tcp/output, rack, tcb → sack → seq, tcp_options.
  *
  * ```
  *   snd.una                                                    snd.nxt

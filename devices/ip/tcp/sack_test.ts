@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { fuzz } from "../../../tests/kit/fuzz.ts";
+import { fuzz } from "../../../tests/kit/check/fuzz.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import { Delivery, Scoreboard, type Sent, SENT_MAX } from "./sack.ts";
 

@@ -1,7 +1,7 @@
 /**
  * A segment that has come, as the protocol looks at it: its fields, and its payload as a block.
  *
- * Path: demux, limbo → segment_in → input, handshake; half_open asks it of a segment that has no connection yet.
+ * Path: demux, half_open, handshake → segment_in → block, packet/packet, seq, wire/tcp.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { Block } from "../../../kernel/block.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import { TCP_FIN, TCP_SYN, type TcpHeader } from "../../../kernel/wire/tcp.ts";
 import type { TcpOptions } from "../../../kernel/wire/tcp_options.ts";
-import type { InputPacket } from "../packet.ts";
+import type { InputPacket } from "../packet/packet.ts";
 
 /** Congestion experienced (RFC 3168 5). */
 const CE = 0x03;

@@ -1,7 +1,7 @@
 /**
  * One segment leaves: header, options, payload copied from conv.wq, checksum owed (RFC 9293 3.1).
  *
- * Path: output, life, half_open, handshake, timeouts → segment_out → ip_output.
+ * Path: half_open, handshake, tcp/life → segment_out → pmtu, tcp/options, state, tcb.
  *
  * A segment of more than one MSS carries the metadata by which a link, or the software before it, cuts it. What leaves
  * carries the acknowledgment and the window of now, so sending anything settles a delayed acknowledgment.
@@ -28,8 +28,8 @@ import {
   type TcpHeader,
 } from "../../../kernel/wire/tcp.ts";
 import { NO_TCP_OPTIONS, type SackBlock } from "../../../kernel/wire/tcp_options.ts";
-import { TTL_DEFAULT } from "../conv.ts";
-import type { InputPacket, SendOptions, SendResult } from "../packet.ts";
+import { TTL_DEFAULT } from "../conv/conv.ts";
+import type { InputPacket, SendOptions, SendResult } from "../packet/packet.ts";
 import { lowerMss } from "./pmtu.ts";
 import {
   ECN_SETUP,

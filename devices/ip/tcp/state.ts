@@ -1,7 +1,7 @@
 /**
  * The states of a TCP connection and the table of RFC 9293 3.3.2 (figure 5), as data: (state, event) → state + action.
  *
- * Path: life (raise) → state. Pure: nothing here sends, arms a timer or looks at a segment.
+ * Path: tcp/life, ack, tcp/advice → state.
  *
  * An event is something already found true: a FIN that is in order, an acknowledgment that covers our FIN, a reset that
  * passed RFC 5961's checks. A segment may raise several, one after the other: an ACK of our FIN that carries a FIN

@@ -1,7 +1,7 @@
 /**
  * Counters of one stack's TCP, with Akaros' names first (the `stats` file).
  *
- * Path: every file of this folder → stats → dev_ip (stats).
+ * Path: half_open, tcb, tcp/tcp → tcp/stats.
  *
  * A segment that is dropped raises exactly one of the counters that end in "drops" or "errs".
  *

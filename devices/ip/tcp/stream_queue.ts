@@ -2,7 +2,7 @@
  * StreamQueue: a conversation's byte queue, with what a stream needs beyond a Queue: to be told of reads (they open the
  * window), and to answer with the right errno once the connection is broken.
  *
- * Path: receive → stream_queue → dev_ip (data file); dev_ip → stream_queue → output.
+ * Path: tcb, tcp/tcp → stream_queue → tcp/memory, block, error, fd_tap.
  *
  * @module
  */

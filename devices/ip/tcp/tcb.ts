@@ -1,7 +1,7 @@
 /**
  * The transmission control block: everything that is known of one connection, under RFC 9293's names (3.3.1).
  *
- * Path: tcp makes it → every file of this folder works on it.
+ * Path: tcp/tcp, ack, tcp/advice → tcb → congestion, keyed_hash, rack, resequence.
  *
  * ```
  *   send        1         2          3          4                receive      1          2          3
@@ -20,8 +20,8 @@ import type { Clock } from "../../../kernel/time.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_TCP } from "../../../kernel/wire/ip_proto.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
-import type { Conv } from "../conv.ts";
-import type { SendOptions, SendResult } from "../packet.ts";
+import type { Conv } from "../conv/conv.ts";
+import type { SendOptions, SendResult } from "../packet/packet.ts";
 import type { Block } from "../../../kernel/block.ts";
 import { type Congestion, CongestionState } from "./congestion.ts";
 import type { KeyedHash } from "./keyed_hash.ts";

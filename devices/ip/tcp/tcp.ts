@@ -1,7 +1,7 @@
 /**
  * TCP (RFC 9293) as a protocol of `#ip`: what becomes of a conversation from clone to the end of its connection.
  *
- * Path: dev_ip, conv_ctl → tcp → life, output; ip_input → tcp → demux; icmp → tcp → advice.
+ * Path: dev_ip → tcp/tcp → tcp/advice, demux, tcp/life, tcp/output.
  *
  * One file a question: which states there are (state), what a segment does (input, ack, receive), what is sent (output,
  * segment_out), what is lost (sack, rack, recovery), how fast (congestion, cubic, newreno), how much may come (window,
@@ -20,14 +20,14 @@ import { KernelError } from "../../../kernel/error.ts";
 import { TapEvent } from "../../../kernel/fd_tap.ts";
 import { IP_PROTO_TCP } from "../../../kernel/wire/ip_proto.ts";
 import { TCP_HEADER_LEN, tcpDstPort, tcpSrcPort } from "../../../kernel/wire/tcp.ts";
-import { adviseConv } from "../advice.ts";
-import type { Conv } from "../conv.ts";
-import type { ConvSpace } from "../conv_space.ts";
-import { sendPacket } from "../ip_output.ts";
-import type { ProtoContext } from "../net_context.ts";
-import type { InputPacket } from "../packet.ts";
-import type { Advice, BypassRules } from "../proto.ts";
-import type { Proto } from "../conv.ts";
+import { adviseConv } from "../conv/advice.ts";
+import type { Conv } from "../conv/conv.ts";
+import type { ConvSpace } from "../conv/conv_space.ts";
+import { sendPacket } from "../network/ip_output.ts";
+import type { ProtoContext } from "../network/context.ts";
+import type { InputPacket } from "../packet/packet.ts";
+import type { Advice, BypassRules } from "../conv/proto.ts";
+import type { Proto } from "../conv/conv.ts";
 import { SEND_QUEUE_START } from "./ack.ts";
 import { takeAdvice } from "./advice.ts";
 import { CONGESTIONS, runTcpVerb, tcbOf } from "./ctl.ts";
@@ -50,7 +50,7 @@ import { type IpSender, Tcb, type TcpConfig, type TcpEnv } from "./tcb.ts";
 import { expire } from "./timeouts.ts";
 import { USER_TIMEOUT_MS } from "./timer.ts";
 import { tuneBuffer, wantsUpdate } from "./window.ts";
-import { routeMtu } from "../way.ts";
+import { routeMtu } from "../route/egress.ts";
 
 /** Most conversations: Akaros has 4096; a NAT needs one for each connection of its guests (2.4 KB, bypassed). */
 export const CONVS_MAX = 8192;

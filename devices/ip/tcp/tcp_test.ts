@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { KernelError } from "../../../kernel/error.ts";
-import { peerEstablished, peerListen, peerSynSent } from "../../../tests/kit/tcp_peer.ts";
+import { peerEstablished, peerListen, peerSynSent } from "../../../tests/kit/tcp/peer.ts";
 import { CONVS_MAX, TcpProto, tcpProto } from "./tcp.ts";
 
 const codeOf = (run: () => void) => assertThrows(run, KernelError).code;

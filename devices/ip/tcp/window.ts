@@ -1,7 +1,7 @@
 /**
  * The receive window: how much the peer may send (RFC 9293 3.8.6), and how large the buffer behind it is to be.
  *
- * Path: segment_out (what to announce), receive (room), stream_queue (after a read) → window.
+ * Path: segment_out, half_open, handshake → window → tcb, seq.
  *
  * The buffer starts at {@link BUFFER_START} and doubles while the reader empties in a round trip more than half of what
  * it holds: then the buffer is what limits the flow. It never shrinks, nor does the right edge of the window ever move

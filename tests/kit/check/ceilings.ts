@@ -11,12 +11,12 @@ import type { Problem } from "./imports.ts";
 /** Today's counts. */
 export const CEILINGS = {
   filesInCircles: 18,
-  pathNames: 316,
-  pathEdges: 193,
-  unusedExports: 193,
-  testOnlyExports: 77,
+  pathNames: 0,
+  pathEdges: 0,
+  unusedExports: 186,
+  testOnlyExports: 74,
   longParameterLists: 30,
-  kitsNamedTest: 4,
+  kitsNamedTest: 0,
   dialectWords: 584,
 };
 

@@ -5,7 +5,7 @@
  */
 
 import { importsOf, type Problem, resolveImport } from "./imports.ts";
-import { isTest, type Source } from "../tree.ts";
+import { isTest, type Source } from "./tree.ts";
 
 /** Which files each file imports, types and `import()`s included; of files of `all` only. */
 export function importGraph(all: readonly Source[]): Map<string, Set<string>> {

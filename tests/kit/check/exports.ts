@@ -6,7 +6,7 @@
 
 import { type Problem, resolveImport } from "./imports.ts";
 import { closing, codeOf, type Token, tokenize } from "./tokens.ts";
-import { isTest, type Source } from "../tree.ts";
+import { isTest, type Source } from "./tree.ts";
 
 /** One exported name. */
 interface Export {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isTest, roomOf, type Source } from "../tree.ts";
+import { isTest, roomOf, type Source } from "./tree.ts";
 import { closing, codeOf, type Token, tokenize } from "./tokens.ts";
 
 /** One import of a file, whatever its form. */
@@ -89,10 +89,28 @@ function mayImportName(path: string, name: string): boolean {
   return name === "@std/bytes" && (room !== "wire" || isTest(path));
 }
 
+/** The rooms of `devices/ip`, top to bottom: each may import those below it. */
+const IP_FLOORS = [
+  ...["files", "ip_stack.ts", "ifc", "udp", "icmp", "tcp", "network", "neighbor", "conv", "route", "packet", "link"],
+  "env",
+];
+
+/** The floor of a file in `devices/ip`; -1: it has none. */
+function floorOf(path: string): number {
+  return IP_FLOORS.indexOf(/^devices\/ip\/([^/]+)/.exec(path)?.[1] ?? "");
+}
+
+/** How a problem names the room of `path`: within `devices/ip` the room there. */
+function placeOf(path: string, target: string | null): string {
+  const inIp = floorOf(path) >= 0 && target !== null && floorOf(target) >= 0;
+  return inIp ? path.split("/").slice(0, 3).join("/") : roomOf(path);
+}
+
 /** Whether a file may import another (DESIGN section 3). */
 function mayImportFile(path: string, target: string): boolean {
   const from = roomOf(path);
   const to = roomOf(target);
+  if (from === "devices/ip" && to === from && !isTest(path)) return floorOf(path) <= floorOf(target);
   if (from === "free" || from === to) return true;
   if (isTest(path) && target.startsWith("tests/kit/")) return true;
   if (to === "wire") return true;
@@ -110,7 +128,7 @@ export function directionProblems(source: Source): Problem[] {
     const target = isRelative(specifier) ? resolveImport(path, specifier) : null;
     if (target === null ? mayImportName(path, specifier) : mayImportFile(path, target)) continue;
     const what = target === null ? `"${specifier}"` : `${target} (${roomOf(target)})`;
-    problems.push({ path, line, text: `Room ${roomOf(path)} may not import ${what}` });
+    problems.push({ path, line, text: `Room ${placeOf(path, target)} may not import ${what}` });
   }
   return problems;
 }

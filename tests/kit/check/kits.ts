@@ -5,7 +5,7 @@
  */
 
 import { importsOf, type Problem, resolveImport } from "./imports.ts";
-import { isTest, type Source } from "../tree.ts";
+import { isTest, type Source } from "./tree.ts";
 
 /** Files named `_test.ts` that another file imports, or that register no test. */
 export function kitProblems(all: readonly Source[]): Problem[] {

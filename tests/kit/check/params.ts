@@ -7,7 +7,7 @@
 import type { Problem } from "./imports.ts";
 import { bodyOf, functionName } from "./tidy.ts";
 import { closing, codeOf, type Token, tokenize } from "./tokens.ts";
-import { isTest, type Source } from "../tree.ts";
+import { isTest, type Source } from "./tree.ts";
 
 /** Most positional parameters. */
 export const PARAMETERS_MAX = 4;

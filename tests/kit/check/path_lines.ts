@@ -4,7 +4,7 @@
  *
  * A line is one or more chains, apart by `;`. In a chain `→` or `←` stand between stages; a stage is one name or
  * several, apart by commas. What stands in brackets is a remark. A name is a file's (`ip_input`, `nat/link`,
- * `devices/ip/arp.ts`), perhaps with a member (`dev.walk`), a folder's (`kernel/wire`), `this`, or one of
+ * `devices/ip/neighbor/arp.ts`), perhaps with a member (`dev.walk`), a folder's (`kernel/wire`), `this`, or one of
  * {@link OUTSIDES}.
  *
  * @module
@@ -12,7 +12,7 @@
 
 import { importGraph } from "./circles.ts";
 import type { Problem } from "./imports.ts";
-import { isTest, type Source } from "../tree.ts";
+import { isTest, type Source } from "./tree.ts";
 
 /** What is no file of ours and may stand in a Path line. */
 export const OUTSIDES: ReadonlySet<string> = new Set([

@@ -7,7 +7,7 @@
 
 import { importsOf, type Problem, resolveImport } from "./imports.ts";
 import { closing, codeOf, type Token, tokenize } from "./tokens.ts";
-import { isPure, isTest, roomOf, type Source } from "../tree.ts";
+import { isPure, isTest, roomOf, type Source } from "./tree.ts";
 
 /** A function fits a screen. */
 export const FUNCTION_LINES_MAX = 60;

@@ -7,7 +7,7 @@
 
 import type { Problem } from "./imports.ts";
 import { tokenize } from "./tokens.ts";
-import type { Source } from "../tree.ts";
+import type { Source } from "./tree.ts";
 
 /** Each word or phrase, with what to write instead. */
 export const DIALECT: readonly (readonly [RegExp, string])[] = [

@@ -1,7 +1,7 @@
 /**
  * FairQueue: frames of one guest on their way to the NAT, so that a flood of it starves no other flow of its own.
  *
- * Path: guest's card → fair_queue → NatProgram.fromGuest; NatProgram.toGuest → fair_queue (only looks) → guest's card.
+ * Path: daemon → fair_queue → block, job, time, ethernet.
  *
  * Taking a frame from a card costs a fifth of what the NAT does with it. So many are taken and few go on at a time, in
  * turn from queues, {@link QUANTUM} each (deficit round robin in frames, as RFC 8290 4.2 does it in bytes):

@@ -1,7 +1,7 @@
 /**
  * Guest: whatever runs behind a NAT, seen from the NAT: a name, an end of a cable, and a way to end it.
  *
- * Path: netd, scenario → guest (netns_guest, qemu_guest, model) → FramePort → the NAT's virtual link.
+ * Path: netns_guest, qemu/guest, daemon → guests/guest → host.
  *
  * A guest of a real machine needs sockets and a loop. They are lent to it by its maker (`devices/host`), in the shape
  * that stands here: nothing in this folder opens a device of the kernel's side by itself.

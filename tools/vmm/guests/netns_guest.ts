@@ -2,7 +2,7 @@
  * A real Linux network stack as the guest: a network namespace with an interface whose other end is ours. What
  * slirp4netns and pasta do.
  *
- * Path: programs in the namespace → Linux → TAP inside it → netns_guest → whoever has the guest (a NAT, a kernel).
+ * Path: guest_tap, netd/machine, open_guest → netns_guest → guests/guest, block, host.
  *
  * The interface is to be the namespace's only way out, so by default its loopback is brought up as well and, if an
  * address is given, a default route set; without an address all that is left to a DHCP client inside.

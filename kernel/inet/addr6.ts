@@ -1,0 +1,32 @@
+/**
+ * IPv6 addresses that are made from others (RFC 4291).
+ *
+ * Path: iplifc, ipifc_ctl, nd, ra6 → addr6.
+ *
+ * @module
+ */
+
+import { IpAddr, prefixMask } from "../wire/ip_addr.ts";
+import type { MacAddr } from "../wire/mac_addr.ts";
+
+/** ff02::1: every node on the link. */
+export const ALL_NODES = new IpAddr(0xff020000 | 0, 0, 0, 1);
+/** ff02::2: every router on the link. */
+export const ALL_ROUTERS = new IpAddr(0xff020000 | 0, 0, 0, 2);
+/** ff02::16: every router that listens to reports of groups (RFC 3810). */
+export const ALL_MLD_ROUTERS = new IpAddr(0xff020000 | 0, 0, 0, 0x16);
+/** fe80::/64, the prefix of link-local addresses. */
+export const LINK_LOCAL_PREFIX = new IpAddr(0xfe800000 | 0, 0, 0, 0);
+/** The mask of nets whose hosts make their own addresses. */
+export const MASK_64: IpAddr = prefixMask(64);
+
+/** The group that whoever looks for `addr` asks: ff02::1:ff and its last 24 bits (RFC 4291 2.7.1). */
+export function solicitedNode(addr: IpAddr): IpAddr {
+  return new IpAddr(0xff020000 | 0, 0, 1, 0xff000000 | (addr.w3 & 0xffffff));
+}
+
+/** The address in the /64 of `prefix` that a station makes of its hardware address (RFC 4291, appendix A). */
+export function eui64(prefix: IpAddr, mac: MacAddr): IpAddr {
+  const w2 = ((mac.hi ^ 0x0200) << 16) | ((mac.lo >>> 24) << 8) | 0xff;
+  return new IpAddr(prefix.w0, prefix.w1, w2, (0xfe << 24) | (mac.lo & 0xffffff));
+}

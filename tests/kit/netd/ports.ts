@@ -1,0 +1,36 @@
+/**
+ * A program that sends one datagram from each of 65,000 UDP ports to ADDR!9, at a rate that netd's interface can hold:
+ *
+ *     deno run --allow-ffi tests/kit/netd/ports.ts ADDR
+ *
+ * @module
+ */
+
+import { holdLibc, HostError } from "../../../devices/host/libc.ts";
+import { LinuxSocket } from "../../../devices/host/linux_socket.ts";
+
+const PORTS = 65_000;
+const FIRST = 500;
+/** Less than Linux keeps for a TAP device's reader (500 packets). */
+const BURST = 400;
+const PAUSE_MS = 7;
+
+if (import.meta.main) {
+  holdLibc();
+  let failures = 0;
+  const bytes = new Uint8Array(1);
+  for (let port = FIRST; port < FIRST + PORTS; port++) {
+    const socket = new LinuxSocket("udp", null);
+    try {
+      socket.bind("0.0.0.0", port);
+      socket.sendTo(bytes, Deno.args[0]!, 9);
+    } catch (error) {
+      // Somebody's port; or Linux tells of an earlier datagram that nobody wanted.
+      if (!(error instanceof HostError)) throw error;
+      failures++;
+    }
+    socket.close();
+    if (port % BURST === 0) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+  }
+  console.log(`${PORTS - failures} sent`);
+}

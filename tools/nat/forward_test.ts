@@ -1,0 +1,122 @@
+/** Forwards: both ways to write them, conflicts, limits, and who answers whom. */
+
+import { assertEquals, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import { KernelError } from "../../kernel/error.ts";
+import { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import { fuzz } from "../../tests/kit/check/fuzz.ts";
+import { ip } from "../../tests/kit/ip/ip_fixture.ts";
+import { Guest } from "./guest.ts";
+import { MapProto, NatMap, Realm } from "./map.ts";
+import {
+  formatForward,
+  FORWARD_PORTS_MAX,
+  ForwardGroup,
+  FORWARDS_MAX,
+  ForwardTable,
+  parseForward,
+  REMOTES_MAX,
+} from "./forward.ts";
+
+const guest = new Guest(ip("10.0.2.15"), null);
+const mapOf = (text: string) => {
+  const spec = parseForward(text);
+  const map = new NatMap(guest, spec.proto, spec.guestPort, Realm.World, 0, 0);
+  return { spec, map };
+};
+
+Deno.test("Both forms say the same, QEMU's in every way that it can be written", () => {
+  const table: [string, string][] = [
+    ["tcp:2222:22", "tcp:2222:22"],
+    ["tcp:127.0.0.1:2222:22", "tcp:127.0.0.1:2222:22"],
+    ["udp:*:53:53", "udp:53:53"],
+    ["udp:0.0.0.0:53:53", "udp:53:53"],
+    ["tcp:8000-8010:80", "tcp:8000-8010:80"],
+    ["tcp:10.0.0.1:8000-8010:80", "tcp:10.0.0.1:8000-8010:80"],
+    ["hostfwd=tcp::2222-:22", "tcp:2222:22"],
+    ["tcp:127.0.0.1:2222-:22", "tcp:127.0.0.1:2222:22"],
+    ["hostfwd=udp:127.0.0.1:5353-10.0.2.16:53", "udp:127.0.0.1:5353-10.0.2.16:53"],
+    ["hostfwd=::80-:80", "tcp:80:80"],
+    ["hostfwd=tcp:127.0.0.1:6001-:6000", "tcp:127.0.0.1:6001:6000"],
+    ["tcp::5555-:5555", "tcp:5555:5555"],
+    ["hostfwd=:10.0.0.1:80-10.0.2.15:80", "tcp:10.0.0.1:80-10.0.2.15:80"],
+    ["udp::0-:53", "udp:0:53"],
+    ["tcp:*:22", "tcp:0:22"],
+  ];
+  for (const [text, plain] of table) {
+    assertEquals([text, formatForward(parseForward(text))], [text, plain]);
+    assertEquals(parseForward(plain), parseForward(text));
+  }
+  const { bound, hostPort, count, guestPort, proto } = parseForward("udp:10.0.0.1:8000-8010:80");
+  assertEquals([`${bound}`, hostPort, count, guestPort, proto], ["10.0.0.1", 8000, 11, 80, MapProto.Udp]);
+});
+
+Deno.test("What is no forward is refused with a reason, whatever the text", () => {
+  const bad = ["", "tcp", "tcp:1", "sctp:1:1", "tcp:0-3:1", "tcp:1:0", "tcp:99999:1", "tcp:9-8:1", "tcp:65535:65536"];
+  for (
+    const text of [
+      ...bad,
+      "tcp:x:1:1",
+      "tcp:1-65535:2",
+      "tcp:fe80::1:1:1",
+      "hostfwd=tcp::1-1.2.3:1",
+      "tcp:1:1:1:1",
+      "unix:/tmp/x-:80",
+    ]
+  ) {
+    assertEquals([text, assertThrows(() => parseForward(text), KernelError).code], [text, "EINVAL"]);
+  }
+  fc.assert(
+    fc.property(fc.oneof(fc.string(), fc.stringMatching(/^tcp:[0-9.:-]{0,20}$/)), (text) => {
+      try {
+        assertEquals(parseForward(formatForward(parseForward(text))), parseForward(text));
+      } catch (error) {
+        if (!(error instanceof KernelError)) throw error;
+      }
+    }),
+    fuzz(300),
+  );
+});
+
+Deno.test("Ports of one protocol and address are forwarded once; others stand side by side", () => {
+  const table = new ForwardTable();
+  for (const text of ["tcp:80:1", "udp:80:1", "tcp:127.0.0.1:81:1", "tcp:10.0.0.1:81:1", "tcp:90-99:1"]) {
+    table.requireFree(parseForward(text));
+    table.add(mapOf(text));
+  }
+  for (const text of ["tcp:80:9", "tcp:127.0.0.1:80:9", "tcp:81:9", "tcp:85-90:9", "tcp:99-100:9", "tcp:70-120:9"]) {
+    assertEquals([text, assertThrows(() => table.requireFree(parseForward(text)), KernelError).code], [
+      text,
+      "EADDRINUSE",
+    ]);
+  }
+  for (const text of ["udp:81:9", "tcp:192.0.2.1:81:9", "tcp:100:9", "tcp:89:9"]) table.requireFree(parseForward(text));
+  assertEquals(table.list.length, 5);
+  table.remove(parseForward("tcp:90-99:7"));
+  table.requireFree(parseForward("tcp:95:9"));
+});
+
+Deno.test("Forwards and forwarded ports are limited", () => {
+  const few = new ForwardTable();
+  for (let i = 1; i <= FORWARDS_MAX; i++) few.add(mapOf(`tcp:${i}:${i}`));
+  assertEquals(assertThrows(() => few.requireFree(parseForward("udp:1:1")), KernelError).code, "ENOSPC");
+  const large = new ForwardTable();
+  large.requireFree(parseForward(`tcp:1-${FORWARD_PORTS_MAX}:1`));
+  assertEquals(
+    assertThrows(() => large.requireFree(parseForward(`tcp:1-${FORWARD_PORTS_MAX + 1}:1`)), KernelError).code,
+    "ENOSPC",
+  );
+});
+
+Deno.test("A port remembers how its remotes came, the newest at most, and forgets them with their forward", () => {
+  const group = new ForwardGroup();
+  const [a, b] = [mapOf("tcp:1:1").map, mapOf("tcp:2:1").map];
+  group.maps.push(a, b);
+  const local = ip("10.0.0.1");
+  for (let key = 0; key <= REMOTES_MAX; key++) group.remember(key, key % 2 === 0 ? a : b, IpAddr.v4(key), local);
+  assertEquals([group.length, group.way(0), group.way(1)?.map], [REMOTES_MAX, null, b]);
+  group.remember(1, a, IpAddr.v4(1), local);
+  assertEquals([group.length, group.way(1)?.map], [REMOTES_MAX, a]);
+  group.remove(a);
+  assertEquals([group.way(1), group.way(3)?.map, group.maps.length], [null, b, 1]);
+});

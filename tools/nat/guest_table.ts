@@ -1,0 +1,104 @@
+/**
+ * GuestTable: the guests of one NAT: who is at an address, and how many addresses a station may have.
+ *
+ * Path: table → guest_table → guest.
+ *
+ * A guest that is idle (no maps, no forwards) is a hardware address and nothing else: it goes when another needs its
+ * place. A station, which is one hardware address, has a share of the places in each version of IP; at its share only
+ * an idle address of its own makes room. The share moves with an address that another station takes over.
+ *
+ * Limits: {@link GUESTS_MAX} guests, {@link STATION_GUESTS_MAX} of one station and version.
+ *
+ * @module
+ */
+
+import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
+import { Guest } from "./guest.ts";
+
+/** Most guests on a link: a /24 full of them. One costs 1 KB. */
+export const GUESTS_MAX = 256;
+/** Most addresses of one station and version: Linux makes 16 of IPv6 (max_addresses), a router of containers more. */
+export const STATION_GUESTS_MAX = 64;
+
+/** See above. */
+export class GuestTable {
+  readonly #guests = new Map<number, Guest>();
+  /** Guests of each station and version. */
+  readonly #stations = new Map<number, number>();
+
+  /** `onResolved` is called when a guest that was known gets its hardware address, or another one. */
+  constructor(readonly onResolved: (guest: Guest) => void = () => {}) {}
+
+  get all(): IterableIterator<Guest> {
+    return this.#guests.values();
+  }
+
+  /** The guest with the key `key`, or null. */
+  get(key: number): Guest | null {
+    return this.#guests.get(key) ?? null;
+  }
+
+  /**
+   * The guest at `addr`, whose hardware address is `mac` (null: not known now); null if there are too many, or too many
+   * of this station. `key` is an IPv4 address' word, and of IPv6 a number that is no such word.
+   */
+  add(addr: IpAddr, mac: MacAddr | null, key: number): Guest | null {
+    const known = this.get(key);
+    if (known !== null) {
+      // Keys of two IPv6 addresses may be one number: the first has it.
+      if (!known.addr.equals(addr)) return null;
+      if (mac === null || known.mac?.equals(mac) === true) return known;
+      if (!this.#hasShare(mac, addr.isV4)) return null;
+      this.#count(known, -1);
+      known.mac = mac;
+      this.#count(known, 1);
+      this.onResolved(known);
+      return known;
+    }
+    if (mac !== null && !this.#hasShare(mac, addr.isV4)) return null;
+    if (this.#guests.size >= GUESTS_MAX && !this.#forget(null, true)) return null;
+    const guest = new Guest(addr, mac);
+    this.#guests.set(key, guest);
+    this.#count(guest, 1);
+    return guest;
+  }
+
+  /** Forgets `guest`. */
+  remove(guest: Guest): void {
+    for (const [key, one] of this.#guests) {
+      if (one !== guest) continue;
+      this.#guests.delete(key);
+      this.#count(guest, -1);
+      return;
+    }
+  }
+
+  /** Whether the station may have one address more; an idle one of its own makes room. */
+  #hasShare(mac: MacAddr, isV4: boolean): boolean {
+    return (this.#stations.get(stationKey(mac, isV4)) ?? 0) < STATION_GUESTS_MAX || this.#forget(mac, isV4);
+  }
+
+  #count({ mac, addr }: Guest, by: number): void {
+    if (mac === null) return;
+    const key = stationKey(mac, addr.isV4);
+    const count = (this.#stations.get(key) ?? 0) + by;
+    if (count === 0) this.#stations.delete(key);
+    else this.#stations.set(key, count);
+  }
+
+  /** Forgets the first guest that is idle: of this station and version, or (null) of any. */
+  #forget(mac: MacAddr | null, isV4: boolean): boolean {
+    for (const guest of this.#guests.values()) {
+      if (!guest.isIdle || (mac !== null && (guest.addr.isV4 !== isV4 || guest.mac?.equals(mac) !== true))) continue;
+      this.remove(guest);
+      return true;
+    }
+    return false;
+  }
+}
+
+/** A number for a station and a version of IP. */
+function stationKey(mac: MacAddr, isV4: boolean): number {
+  return mac.key * 2 + (isV4 ? 0 : 1);
+}

@@ -1,0 +1,381 @@
+/**
+ * NatProgram: the NAT as a user program: frames of guests on one side, bypassed conversations on the other.
+ *
+ * Path: daemon, vm → program → nat, job, map, control.
+ *
+ * It knows the kernel by system calls only. Nothing here sleeps: a conversation that has packets raises an event, and a
+ * job reads {@link BURST} packets of each ready conversation in turn, so that none waits for a busy one to end. After
+ * {@link PACKETS_PER_RUN} it lets others have their turn.
+ *
+ * Commands (nat_control) come by a pipe posted as `#srv/nat`: one a block, one answer a block.
+ *
+ * @module
+ */
+
+import type { Block } from "../../kernel/block.ts";
+import { CTL_BYTES_MAX } from "../../kernel/ctl.ts";
+import { KernelError } from "../../kernel/error.ts";
+import { EventQueue, TapEvent } from "../../kernel/fd_tap.ts";
+import { wholeBytes } from "../../kernel/inet/segment.ts";
+import { Job } from "../../kernel/job.ts";
+import type { Proc } from "../../kernel/proc.ts";
+import { Open } from "../../kernel/qid.ts";
+import type { Random } from "../../kernel/random.ts";
+import { AGAIN } from "../../kernel/sys.ts";
+import { Tap } from "../../kernel/syscall_table.ts";
+import type { Clock, Timer } from "../../kernel/time.ts";
+import {
+  type Decision,
+  type HostRefusal,
+  Nat,
+  type NatOptions,
+  Reason,
+  refusedByHost,
+  refusedByHost6,
+  translateError,
+  translateError6,
+  translateInbound,
+  translateInbound6,
+  translateOutbound,
+  Verdict,
+} from "./nat.ts";
+import type { NatMap } from "./map.ts";
+import { runNatCommand } from "./control.ts";
+import { NatNames } from "./names.ts";
+import { describeDecision, type NatObserver } from "./observer.ts";
+import { NatSockets } from "./sockets.ts";
+
+/** Packets that one conversation may bring before the next has its turn. */
+export const BURST = 16;
+/** Packets in one run of the job. */
+export const PACKETS_PER_RUN = 256;
+/** Commands in one run of the job. */
+const COMMANDS_PER_RUN = 16;
+
+/** Events of conversations (data: their map) and of the control pipe (data: null); an event wakes the job. */
+class Events extends EventQueue {
+  wake: () => void = () => {};
+
+  override send(id: number, events: number, data: unknown): void {
+    super.send(id, events, data);
+    this.wake();
+  }
+}
+
+/** How the program is started. */
+export interface NatProgramOptions {
+  readonly proc: Proc;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Takes frames for guests (given away). */
+  readonly toGuest: (frame: Block) => void;
+  readonly nat: NatOptions;
+  /** Forwards from the start. */
+  readonly forwards?: readonly string[];
+  readonly netDir?: string;
+  /** Whether guest and host may exchange checksums owed and segments uncut. */
+  readonly offload?: boolean;
+  /** Name of the control channel in `#srv`; null: none. Default `nat`. */
+  readonly name?: string | null;
+  /** Sees every frame and packet, with what was decided about it. */
+  readonly observe?: NatObserver;
+  /** Takes a line about limits that were met: one a minute at most. */
+  readonly say?: (line: string) => void;
+}
+
+/** A running NAT. */
+export class NatProgram {
+  readonly nat: Nat;
+  readonly sockets: NatSockets;
+  readonly names: NatNames;
+  readonly #proc: Proc;
+  readonly #clock: Clock;
+  readonly #toGuest: (frame: Block) => void;
+  readonly #observe: NatObserver | null;
+  readonly #say: (line: string) => void;
+  readonly #events = new Events();
+  readonly #job: Job;
+  readonly #timer: Timer;
+  /**
+   * A guest's frame is being translated. The system calls that a new map takes run what waits, this program's own job
+   * among it: that has to wait until the NAT has done with the frame.
+   */
+  #isTranslating = false;
+  #ready: NatMap[] = [];
+  #control = -1;
+  #post = -1;
+
+  /** Starts it. Throws KernelError for options and forwards that make no sense; see {@link Nat.startForwards}. */
+  constructor(options: NatProgramOptions) {
+    const { proc, clock, random } = options;
+    this.#proc = proc;
+    this.#clock = clock;
+    this.#toGuest = options.toGuest;
+    this.#observe = options.observe ?? null;
+    this.#say = options.say ?? (() => {});
+    const { netDir = "/net", offload = false } = options;
+    this.sockets = new NatSockets({ proc, events: this.#events, random, netDir, offload });
+    this.nat = new Nat(options.nat, this.sockets, random);
+    this.#job = new Job(clock.jobs, () => this.#isTranslating ? undefined : this.#run());
+    this.#events.wake = () => this.#job.wake();
+    this.#timer = clock.timer(() => this.#expire());
+    const { nat } = this;
+    const [isBusy, deliver] = [() => this.#isTranslating, () => this.#deliver()];
+    this.names = new NatNames({ proc, clock, random, nat, netDir, isBusy, deliver });
+    try {
+      this.nat.startForwards(options.forwards ?? []);
+      if (options.name !== null) this.#postControl(options.name ?? "nat");
+      this.#arm();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Takes a frame of a guest (given away). */
+  fromGuest(frame: Block): void {
+    this.#isTranslating = true;
+    const { verdict, map, block } = this.#observe === null
+      ? translateOutbound(this.nat, frame, this.#clock.now())
+      : this.#watchOutbound(frame, this.#observe);
+    this.#isTranslating = false;
+    if (this.#events.length > 0 || this.#ready.length > 0) this.#job.wake();
+    this.names.resume();
+    if (verdict === Verdict.Send) this.#send(map!, block!);
+    this.#deliver();
+    this.#armIfSooner();
+  }
+
+  /** {@link translateOutbound} with somebody looking. */
+  #watchOutbound(frame: Block, observe: NatObserver): Decision {
+    const { nat } = this;
+    const bytes = wholeBytes(frame).slice();
+    const { mapsMade } = nat.counters;
+    const decision = translateOutbound(nat, frame, this.#clock.now());
+    const note = describeDecision(decision, nat.counters.mapsMade > mapsMade);
+    observe({ point: "guest", direction: "out", bytes, note });
+    return decision;
+  }
+
+  #inbound(packet: Block, map: NatMap): Decision {
+    const now = this.#clock.now();
+    return map.is6 ? translateInbound6(this.nat.six!, packet, map, now) : translateInbound(this.nat, packet, map, now);
+  }
+
+  /** The same with somebody looking. */
+  #watchInbound(packet: Block, map: NatMap, observe: NatObserver): Decision {
+    const bytes = wholeBytes(packet).slice();
+    const decision = this.#inbound(packet, map);
+    observe({ point: "bypass", direction: "in", bytes, note: describeDecision(decision, false) });
+    return decision;
+  }
+
+  /** Runs one command as the control channel does. */
+  command(text: string): string {
+    // What waits goes first: a packet must not find a port that changes hands without an owner: the host would
+    // reset a connection that a new forward is to carry.
+    this.#clock.jobs.run();
+    return runNatCommand(this.nat, text, this.#clock.now());
+  }
+
+  /** Ends it: every port is free again. */
+  close(): void {
+    this.#timer.disarm();
+    this.names.close();
+    this.nat.shutdown();
+    for (const fd of [this.#control, this.#post]) if (fd >= 0) this.#proc.sys.close(fd);
+    this.#control = this.#post = -1;
+    this.#ready = [];
+    this.#events.wake = () => {};
+  }
+
+  /** Hands out what waits for guests. */
+  #deliver(): void {
+    while (this.nat.frames.length > 0) {
+      for (const frame of this.nat.takeFrames()) {
+        this.#observe?.({ point: "guest", direction: "in", bytes: wholeBytes(frame), note: "" });
+        this.#toGuest(frame);
+      }
+    }
+  }
+
+  /** Gives a packet to the host. */
+  #send(map: NatMap, block: Block): void {
+    this.#observe?.({ point: "bypass", direction: "out", bytes: wholeBytes(block), note: "" });
+    try {
+      if (this.#proc.sys.blockwrite((map.carrier ?? map).fd, block) === AGAIN) {
+        this.#refused(block, map, { reason: Reason.Busy });
+      }
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      this.#refused(block, map, refusalOf(error));
+    }
+  }
+
+  #refused(block: Block, map: NatMap, refusal: HostRefusal): void {
+    if (map.is6) refusedByHost6(this.nat.six!, block, map, refusal);
+    else refusedByHost(this.nat, block, map, refusal);
+  }
+
+  // --- what comes from the host
+
+  #run(): void {
+    this.#takeEvents();
+    let left = PACKETS_PER_RUN;
+    while (left > 0 && this.#ready.length > 0) {
+      const map = this.#ready.shift()!;
+      const count = this.#receive(map);
+      if (count === BURST) this.#ready.push(map);
+      else map.isReady = false;
+      left -= Math.max(1, count);
+      // Who came in the meantime waits behind those who wait already.
+      this.#takeEvents();
+    }
+    if (this.#ready.length > 0) this.#job.wake();
+    this.#armIfSooner();
+  }
+
+  #takeEvents(): void {
+    for (let event = this.#events.poll(); event !== null; event = this.#events.poll()) {
+      const map = event.data as NatMap | null;
+      if (map === null) {
+        this.#serveControl();
+        continue;
+      }
+      if (map.fd !== event.id) continue;
+      if ((event.events & TapEvent.Error) !== 0) this.#receiveErrors(map);
+      if ((event.events & (TapEvent.Readable | TapEvent.Hangup)) === 0 || map.isReady || map.fd < 0) continue;
+      map.isReady = true;
+      this.#ready.push(map);
+    }
+  }
+
+  /** Reads a burst of one conversation; answers how many packets: less than {@link BURST} says that none is left. */
+  #receive(map: NatMap): number {
+    if (map.fd < 0) return 0;
+    const blocks = this.#readv(map);
+    if (blocks === null) return 0;
+    for (const packet of blocks) {
+      const { verdict, block } = this.#observe === null
+        ? this.#inbound(packet, map)
+        : this.#watchInbound(packet, map, this.#observe);
+      if (verdict === Verdict.Send) this.#send(map, block!);
+      this.#deliver();
+      if (map.fd < 0) return 0;
+    }
+    return blocks.length;
+  }
+
+  #readv(map: NatMap): Block[] | null {
+    try {
+      const blocks = this.#proc.sys.blockreadv(map.fd, BURST);
+      if (blocks === AGAIN) return null;
+      if (blocks !== null) return blocks as Block[];
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      this.nat.counters.refuse(Reason.HostRefused);
+    }
+    // The conversation is over: its next packet makes a new map.
+    if (!map.isStatic) this.nat.close(map);
+    return null;
+  }
+
+  /** ICMP errors about what a map sent. */
+  #receiveErrors(map: NatMap): void {
+    const { sys } = this.#proc;
+    let fd = -1;
+    try {
+      const opened = sys.open(`${map.dir}/err`, Open.Read | Open.NonBlock);
+      if (opened === AGAIN) return;
+      fd = opened as number;
+      for (let block = sys.blockread(fd); block !== AGAIN && block !== null; block = sys.blockread(fd)) {
+        const now = this.#clock.now();
+        if (map.is6) translateError6(this.nat.six!, block as Block, map, now);
+        else translateError(this.nat, block as Block, map, now);
+        this.#deliver();
+      }
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      this.nat.counters.refuse(Reason.HostRefused);
+    } finally {
+      if (fd >= 0) sys.close(fd);
+    }
+  }
+
+  // --- time
+
+  #expire(): void {
+    const now = this.#clock.now();
+    this.nat.expire(now);
+    const line = this.nat.limits.take(now);
+    if (line !== "") this.#say(line);
+    this.#deliver();
+    this.#arm();
+  }
+
+  #armIfSooner(): void {
+    const next = this.nat.nextDeadline;
+    if (next < Infinity && (!this.#timer.armed || next < this.#timer.deadlineMs)) this.#arm();
+  }
+
+  #arm(): void {
+    const next = this.nat.nextExpiry();
+    if (next < Infinity) this.#timer.arm(Math.max(0, next - this.#clock.now()));
+    else this.#timer.disarm();
+  }
+
+  // --- control
+
+  /** Makes the pipe and posts its far end. */
+  #postControl(name: string): void {
+    const { sys } = this.#proc;
+    const pipe = fdOf(sys.open("#pipe", Open.Path));
+    let far = -1;
+    try {
+      const ctl = fdOf(sys.openat(pipe, "ctl", Open.Write));
+      sys.write(ctl, new TextEncoder().encode("oneblock"));
+      sys.close(ctl);
+      this.#control = fdOf(sys.openat(pipe, "data", Open.ReadWrite | Open.NonBlock));
+      far = fdOf(sys.openat(pipe, "data1", Open.ReadWrite));
+      const flags = Open.Write | Open.Create | Open.Excl | Open.RemoveOnClose;
+      this.#post = fdOf(sys.open(`#srv/${name}`, flags, 0o660));
+      sys.write(this.#post, new TextEncoder().encode(`${far}`));
+    } finally {
+      if (far >= 0) sys.close(far);
+      sys.close(pipe);
+    }
+    const fd = this.#control;
+    const queue = this.#events;
+    sys.tapFds([{ fd, command: Tap.Add, filter: TapEvent.Readable, queue, id: fd, data: null, level: true }]);
+  }
+
+  #serveControl(): void {
+    const { sys } = this.#proc;
+    for (let i = 0; i < COMMANDS_PER_RUN && this.#control >= 0; i++) {
+      try {
+        const block = sys.blockread(this.#control);
+        if (block === AGAIN || block === null) return;
+        const bytes = (block as Block).bytes();
+        const text = new TextDecoder().decode(bytes.subarray(0, CTL_BYTES_MAX));
+        // Who does not read the answers gets none: the pipe is full.
+        sys.blockwrite(this.#control, new TextEncoder().encode(this.command(text)));
+      } catch (error) {
+        if (!(error instanceof KernelError)) throw error;
+        return;
+      }
+    }
+    this.#events.send(this.#control, TapEvent.Readable, null);
+  }
+}
+
+function refusalOf(error: KernelError): HostRefusal {
+  if (error.code === "EMSGSIZE") {
+    return error.length === undefined ? { reason: Reason.TooBig } : { reason: Reason.TooBig, mtu: error.length };
+  }
+  return { reason: error.code === "EHOSTUNREACH" ? Reason.NoRoute : Reason.HostRefused };
+}
+
+function fdOf(fd: number | typeof AGAIN): number {
+  if (fd === AGAIN) throw new KernelError("EBUSY", "Cannot open it now");
+  return fd as number;
+}

@@ -1,0 +1,48 @@
+/**
+ * Neighbour discovery on the guests' link (RFC 4861 7.2, RFC 4862 5.4): who answers for which address. As arp for IPv4.
+ *
+ * Path: link6 → neighbor → wire/icmp6, wire/nd, ip_addr, mac_addr.
+ *
+ * Never answered: a guest that asks whether an address is free which nobody else has, or it would find a conflict with
+ * itself. That the router's addresses are taken it hears.
+ *
+ * @module
+ */
+
+import { ICMP6_NEIGHBOR_ADVERT, ICMP6_NEIGHBOR_SOLICIT } from "../../../kernel/wire/icmp6.ts";
+import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
+import type { MacAddr } from "../../../kernel/wire/mac_addr.ts";
+import type { NeighborAdvert, NeighborSolicit } from "../../../kernel/wire/nd.ts";
+
+/** ff02::1: every node on the link. */
+export const ALL_NODES: IpAddr = new IpAddr(0xff020000 | 0, 0, 0, 1);
+
+/** The group that whoever looks for `addr` asks (RFC 4291 2.7.1). */
+export function solicitedNode(addr: IpAddr): IpAddr {
+  return new IpAddr(0xff020000 | 0, 0, 1, 0xff000000 | (addr.w3 & 0xffffff));
+}
+
+/** Who has an address, and whether that is the router. */
+export interface Owner {
+  readonly mac: MacAddr;
+  readonly isRouter: boolean;
+}
+
+/** What `owner` answers to a question from `from`, and to whom: who has no address yet hears it with everybody. */
+export function answerNeighbor(
+  solicit: NeighborSolicit,
+  from: IpAddr,
+  { mac, isRouter }: Owner,
+): { dst: IpAddr; advert: NeighborAdvert } {
+  const isProbe = from.isUnspecified;
+  const advert: NeighborAdvert = {
+    type: ICMP6_NEIGHBOR_ADVERT,
+    ...{ target: solicit.target, isRouter, solicited: !isProbe, override: true, targetMac: mac },
+  };
+  return { dst: isProbe ? ALL_NODES : from, advert };
+}
+
+/** The question who has `target`, from the router. */
+export function neighborQuestion(mac: MacAddr, target: IpAddr): NeighborSolicit {
+  return { type: ICMP6_NEIGHBOR_SOLICIT, target, sourceMac: mac };
+}

@@ -1,0 +1,70 @@
+/** The host's ports by system calls: preserved, of the same parity, refused, given back. */
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { EventQueue } from "../../kernel/fd_tap.ts";
+import { SeededRandom } from "../../kernel/random.ts";
+import { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import { tell } from "../../tests/kit/ip/story.ts";
+import { Guest } from "./guest.ts";
+import { MapProto, NatMap, Realm } from "./map.ts";
+import { NatSockets } from "./sockets.ts";
+
+const guest = new Guest(IpAddr.v4(0x0a00020f), null);
+const mapOf = (guestPort: number, proto: MapProto = MapProto.Udp, realm: Realm = Realm.World) =>
+  new NatMap(guest, proto, guestPort, realm, 0, 0);
+
+Deno.test("A free port is preserved; of a taken or low one the parity is (RFC 4787 REQ-3, REQ-4)", async () => {
+  await using story = await tell();
+  const proc = story.host.spawn("nat");
+  const sockets = new NatSockets({ proc, events: new EventQueue(), random: new SeededRandom(1) });
+  const open = (port: number, proto?: MapProto) => {
+    const map = mapOf(port, proto);
+    assertEquals(sockets.open(map), "");
+    return map;
+  };
+  assertEquals([open(4000).hostPort, open(1024).hostPort, open(77, MapProto.Icmp).hostPort], [4000, 1024, 77]);
+  for (const port of [4000, 1024, 123, 80]) {
+    const { hostPort } = open(port);
+    assert(hostPort !== port && hostPort % 2 === port % 2 && hostPort >= 5000, `${port} became ${hostPort}`);
+  }
+  assert(open(77, MapProto.Icmp).hostPort !== 77);
+  assert(open(0).hostPort > 0);
+});
+
+Deno.test("A map of the loopback is bound there, to a port that nobody has", async () => {
+  await using story = await tell();
+  story.user.conv("udp", "announce 4000");
+  const sockets = new NatSockets({
+    proc: story.host.spawn("nat"),
+    events: new EventQueue(),
+    random: new SeededRandom(1),
+  });
+  const map = mapOf(4000, MapProto.Udp, Realm.Host);
+  map.bound = IpAddr.v4(0x7f000001);
+  assertEquals([sockets.open(map), map.hostPort === 4000], ["", false]);
+  assertMatch(story.user.text(`${map.dir}/local`), /^127\.0\.0\.1!/);
+});
+
+Deno.test("What cannot be had is said, and leaves nothing open; close gives everything back, once", async () => {
+  await using story = await tell();
+  const proc = story.host.spawn("nat");
+  const sockets = new NatSockets({ proc, events: new EventQueue(), random: new SeededRandom(1) });
+  story.user.conv("udp", "announce 53");
+  const forward = mapOf(53);
+  forward.isStatic = true;
+  forward.hostPort = 53;
+  assertMatch(sockets.open(forward), /udp\/\d+ of eve has announced it/);
+  assertEquals([sockets.openCount, proc.fds.size], [0, 0]);
+  const range = mapOf(70);
+  range.isStatic = true;
+  range.hostPort = 8000;
+  range.count = 10;
+  assertEquals([sockets.open(range), story.user.text(`${range.dir}/local`).trim()], ["", "::!8000-8009"]);
+  sockets.close(range);
+  sockets.close(range);
+  assertEquals([sockets.openCount, proc.fds.size, range.fd], [0, 0, -1]);
+  assertMatch(
+    new NatSockets({ proc, events: new EventQueue(), random: new SeededRandom(1), netDir: "/no" }).open(mapOf(1)),
+    /./,
+  );
+});

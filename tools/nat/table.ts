@@ -1,0 +1,342 @@
+/**
+ * NatTable: the guests and their maps: looking one up, keeping it alive, making room, and letting it expire.
+ *
+ * Path: make_map, nat, way → table → nat/guest, guest_table, map, config.
+ *
+ * Every class of maps has one lifetime, so its list in order of last use is also in order of expiry: refreshing a map
+ * moves it to the end, expiry looks at the heads only, and neither ever walks over all maps. Keys are numbers.
+ *
+ * At a cap, what costs least is given up first, in a named order ({@link VICTIMS}), always the map of a class that was
+ * not used for longest, which is the head of its list. A TCP connection that is established or half-closed goes only
+ * after {@link EVICT_IDLE_MS} without a packet: RFC 5382 REQ-5 wants an idle one kept, but not at the price of refusing
+ * all others. If nothing may be given up, the new map is refused.
+ *
+ * Shares: a guest has at most its own cap, so that there is always room for others; when all is taken, the guest that
+ * has most gives up one, of maps and of remotes alike. A station (a hardware address) has at most
+ * {@link STATION_GUESTS_MAX} addresses of each version.
+ *
+ * Limits: {@link GUESTS_MAX} guests, {@link FILTER_REMOTES_MAX} remotes, and the caps of the configuration.
+ *
+ * @module
+ */
+
+import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
+import type { NatConfig } from "./config.ts";
+import { Reason } from "./counters.ts";
+import type { Guest } from "./guest.ts";
+import { GuestTable } from "./guest_table.ts";
+import { MapClass, type MapProto, type NatMap, Realm } from "./map.ts";
+import type { Remote } from "./remotes.ts";
+
+/** What a packet's ends say about the map it needs; its remote end is as the guest sees it. */
+export interface MapEnds {
+  readonly proto: MapProto;
+  readonly guestPort: number;
+  readonly realm: Realm;
+  readonly remoteWord: number;
+  readonly remotePort: number;
+}
+
+export { GUESTS_MAX } from "./guest_table.ts";
+
+/** Most remotes that all filters together let in: 140 bytes each, 4.5 MB. */
+export const FILTER_REMOTES_MAX = 32_768;
+/** A TCP connection that had a packet within this time is live: twice the keepalive of most programs. */
+export const EVICT_IDLE_MS = 60_000;
+/** A question to a name server this old has its answer, or will not get it: a resolver asks again after 5 seconds. */
+const DNS_IDLE_MS = 5_000;
+
+/** Which maps may be given up: of this class, if not used for so long. */
+interface Victim {
+  readonly cls: MapClass;
+  readonly idleMs: number;
+}
+
+/** By protocol, cheapest first. The next packet of UDP or echo makes its map again; of TCP that is not so. */
+export const VICTIMS: readonly (readonly Victim[])[] = [
+  [
+    { cls: MapClass.Dns, idleMs: DNS_IDLE_MS },
+    { cls: MapClass.UdpUnanswered, idleMs: 0 },
+    { cls: MapClass.Dns, idleMs: 0 },
+    { cls: MapClass.Udp, idleMs: 0 },
+  ],
+  [
+    { cls: MapClass.TcpClosing, idleMs: 0 },
+    { cls: MapClass.TcpOpening, idleMs: 0 },
+    { cls: MapClass.TcpHalfClosed, idleMs: EVICT_IDLE_MS },
+    { cls: MapClass.TcpEstablished, idleMs: EVICT_IDLE_MS },
+  ],
+  [{ cls: MapClass.Icmp, idleMs: 0 }],
+];
+
+/** All maps of a NAT but its forwards. */
+export class NatTable {
+  /** No map is over before this time; {@link nextExpiry} makes it exact. */
+  deadline = Infinity;
+  /** Called when a guest that was known gets its hardware address, or another one. */
+  onResolved: (guest: Guest) => void = () => {};
+  readonly #guests = new GuestTable((guest) => this.onResolved(guest));
+  readonly #maps = new Map<number, NatMap>();
+  /** Maps by protocol and host port, those of the host's loopback apart: for hairpins and forwards. */
+  readonly #byHost = new Map<number, NatMap>();
+  readonly #counts: number[] = [0, 0, 0];
+  readonly #lifetimes: readonly number[];
+  readonly #guestCaps: readonly number[];
+  readonly #totalCaps: readonly number[];
+  /** Whether maps are keyed by their remote's address, and by its port, by MapProto. */
+  readonly #byAddress: readonly boolean[];
+  readonly #byPort: readonly boolean[];
+  #remotes = 0;
+  readonly #remoteGone = (remote: Remote<NatMap>) => {
+    remote.map.guest.remotes.remove(remote);
+    this.#remotes--;
+  };
+
+  constructor(config: NatConfig) {
+    const { lifetimes, guestCaps, totalCaps, mapping } = config;
+    this.#lifetimes = [
+      lifetimes.udp,
+      lifetimes.dns,
+      lifetimes.icmp,
+      lifetimes.tcpOpening,
+      lifetimes.tcpClosing,
+      lifetimes.tcpEstablished,
+      lifetimes.udpUnanswered,
+      lifetimes.tcpHalfClosed,
+    ];
+    this.#guestCaps = [guestCaps.udp, guestCaps.tcp, guestCaps.icmp];
+    this.#totalCaps = [totalCaps.udp, totalCaps.tcp, totalCaps.icmp];
+    this.#byAddress = mapping.map((one) => one !== "endpoint");
+    this.#byPort = mapping.map((one) => one === "address-port");
+  }
+
+  /** Maps in it, by protocol or all. */
+  count(proto?: MapProto): number {
+    return proto === undefined ? this.#counts.reduce((sum, count) => sum + count, 0) : this.#counts[proto]!;
+  }
+
+  get guests(): IterableIterator<Guest> {
+    return this.#guests.all;
+  }
+
+  lifetimeOf(map: NatMap): number {
+    return this.#lifetimes[map.class]!;
+  }
+
+  /** The guest with the address `word` (or the key of an IPv6 address), or null. */
+  guest(word: number): Guest | null {
+    return this.#guests.get(word) ?? null;
+  }
+
+  /** As {@link GuestTable.add}; `key` is what {@link guest} finds it by. */
+  addGuest(addr: IpAddr, mac: MacAddr | null, key: number = addr.w3): Guest | null {
+    return this.#guests.add(addr, mac, key);
+  }
+
+  /** Forgets a guest that is idle. */
+  removeGuest(guest: Guest): void {
+    this.#guests.remove(guest);
+  }
+
+  /** What a map for packets to this remote is keyed by: 0 for what does not count. */
+  remoteWord(proto: MapProto, word: number): number {
+    return this.#byAddress[proto]! ? word : 0;
+  }
+
+  remotePort(proto: MapProto, port: number): number {
+    return this.#byPort[proto]! ? port : 0;
+  }
+
+  /** The map of `guest` for a packet between these ends, or null. */
+  find(guest: Guest, ends: MapEnds): NatMap | null {
+    const word = this.remoteWord(ends.proto, ends.remoteWord);
+    const port = this.remotePort(ends.proto, ends.remotePort);
+    let map = this.#maps.get(hashOf(guest.addr.w3, ends, word, port)) ?? null;
+    while (map !== null && !isOf(map, guest, ends, word, port)) map = map.nextSame;
+    return map;
+  }
+
+  /** The map of the world that has the host's `port`, or null. */
+  findByHost(proto: MapProto, port: number): NatMap | null {
+    const map = this.#byHost.get(proto << 16 | port) ?? null;
+    return map !== null && map.realm === Realm.World ? map : null;
+  }
+
+  /** The maps, of whatever realm, that have the host's `port`: at most one bound nowhere and one at each loopback. */
+  holdersOf(proto: MapProto, port: number): NatMap[] {
+    const keys = [0, LOOPBACK_KEY, LOOPBACK_KEY | IP6_KEY].map((where) => where | proto << 16 | port);
+    return keys.map((key) => this.#byHost.get(key)).filter((map) => map !== undefined);
+  }
+
+  /** Adds a map that has its host port. */
+  add(map: NatMap, now: number): void {
+    const key = keyOf(map);
+    map.nextSame = this.#maps.get(key) ?? null;
+    this.#maps.set(key, map);
+    this.#byHost.set(hostKey(map), map);
+    map.live = true;
+    map.lastUse = now;
+    this.#setDeadline(map.class, now);
+    map.guest.lists[map.class]!.add(map);
+    map.guest.counts[map.proto]!++;
+    this.#counts[map.proto]!++;
+  }
+
+  /** Takes a map out. */
+  remove(map: NatMap): void {
+    if (!map.live) return;
+    map.live = false;
+    this.#unhash(map);
+    this.#byHost.delete(hostKey(map));
+    map.clearRemotes(this.#remoteGone);
+    map.guest.lists[map.class]!.remove(map);
+    map.guest.counts[map.proto]!--;
+    this.#counts[map.proto]!--;
+  }
+
+  /** A map was used: it lives for another lifetime of what it is now. */
+  touch(map: NatMap, cls: MapClass, now: number): void {
+    if (!map.live) return;
+    map.lastUse = now;
+    const { lists } = map.guest;
+    const to = lists[cls]!;
+    if (to.tail === map) return;
+    lists[map.class]!.remove(map);
+    if (map.class !== cls) this.#setDeadline(cls, now);
+    map.class = cls;
+    to.add(map);
+  }
+
+  #setDeadline(cls: MapClass, now: number): void {
+    const deadline = now + this.#lifetimes[cls]!;
+    if (deadline < this.deadline) this.deadline = deadline;
+  }
+
+  /** The filter of `map` lets the remote `key` in from now on. Answers whether another was forgotten for it. */
+  letIn(map: NatMap, key: number, now: number): boolean {
+    const known = map.remote(key);
+    if (known !== null) {
+      known.lastUse = now;
+      return false;
+    }
+    const isFull = this.#remotes >= FILTER_REMOTES_MAX;
+    if (isFull) this.#forgetRemote();
+    this.#remotes++;
+    map.guest.remotes.add(map.addRemote(key, now));
+    return isFull;
+  }
+
+  /** Remotes that all filters let in. */
+  get remotes(): number {
+    return this.#remotes;
+  }
+
+  /** Forgets a remote of the guest that has most. */
+  #forgetRemote(): void {
+    let most: Guest | null = null;
+    for (const guest of this.#guests.all) {
+      if (most === null || guest.remotes.count > most.remotes.count) most = guest;
+    }
+    const remote = most!.remotes.oldest()!;
+    remote.map.removeRemote(remote);
+    this.#remoteGone(remote);
+  }
+
+  /** The map to be given up so that `guest` can have another of `proto`; null: room as it is; a reason: refused. */
+  victim(guest: Guest, proto: MapProto, now: number): NatMap | null | Reason {
+    if (guest.counts[proto]! >= this.#guestCaps[proto]!) return oldest(guest, proto, now) ?? Reason.GuestCap;
+    if (this.#counts[proto]! < this.#totalCaps[proto]!) return null;
+    return this.cheapest(guest, proto, now) ?? Reason.TotalCap;
+  }
+
+  /** The map of `proto` that costs least: of the guest that has most, so that it does not take the others'; or null. */
+  cheapest(guest: Guest, proto: MapProto, now: number): NatMap | null {
+    let greediest = guest;
+    for (const other of this.#guests.all) {
+      if (other.counts[proto]! > greediest.counts[proto]!) greediest = other;
+    }
+    return oldest(greediest, proto, now) ?? oldest(guest, proto, now);
+  }
+
+  /** Takes out one map whose time is over; null if there is none. */
+  expired(now: number): NatMap | null {
+    for (const guest of this.#guests.all) {
+      for (let cls = 0; cls < guest.lists.length; cls++) {
+        const map = guest.lists[cls]!.head;
+        if (map === null || map.lastUse + this.#lifetimes[cls]! > now) continue;
+        this.remove(map);
+        return map;
+      }
+    }
+    return null;
+  }
+
+  /** When the first map's time is over, if none is used until then; Infinity without maps. */
+  nextExpiry(): number {
+    let next = Infinity;
+    for (const guest of this.#guests.all) {
+      for (let cls = 0; cls < guest.lists.length; cls++) {
+        const map = guest.lists[cls]!.head;
+        if (map !== null) next = Math.min(next, map.lastUse + this.#lifetimes[cls]!);
+      }
+    }
+    return this.deadline = next;
+  }
+
+  /** Every map, by guest and class, the least recently used first. */
+  *maps(): Generator<NatMap, void, void> {
+    for (const guest of this.#guests.all) {
+      for (const list of guest.lists) {
+        for (let map = list.head; map !== null; map = map.next) yield map;
+      }
+    }
+  }
+
+  #unhash(map: NatMap): void {
+    const key = keyOf(map);
+    const first = this.#maps.get(key);
+    if (first === map) {
+      if (map.nextSame === null) this.#maps.delete(key);
+      else this.#maps.set(key, map.nextSame);
+    } else {
+      let before = first!;
+      while (before.nextSame !== map) before = before.nextSame!;
+      before.nextSame = map.nextSame;
+    }
+    map.nextSame = null;
+  }
+}
+
+/** The map of `guest` that costs least, or null: a look at the heads of its lists. */
+function oldest(guest: Guest, proto: MapProto, now: number): NatMap | null {
+  for (const { cls, idleMs } of VICTIMS[proto]!) {
+    const { head } = guest.lists[cls]!;
+    if (head !== null && now - head.lastUse >= idleMs) return head;
+  }
+  return null;
+}
+
+/** Bits of a key of `byHost` beside protocol and port. */
+const LOOPBACK_KEY = 1 << 18;
+const IP6_KEY = 1 << 19;
+
+function hostKey(map: NatMap): number {
+  const where = map.bound === null ? 0 : map.is6 ? LOOPBACK_KEY | IP6_KEY : LOOPBACK_KEY;
+  return where | map.proto << 16 | map.hostPort;
+}
+
+function keyOf(map: NatMap): number {
+  return hashOf(map.guest.addr.w3, map, map.remoteWord, map.remotePort);
+}
+
+function isOf(map: NatMap, guest: Guest, ends: MapEnds, word: number, port: number): boolean {
+  return map.guest === guest && map.guestPort === ends.guestPort && map.proto === ends.proto &&
+    map.realm === ends.realm && map.remoteWord === word && map.remotePort === port;
+}
+
+/** With endpoint-independent mapping and one guest no two maps share a key. */
+function hashOf(guest: number, ends: MapEnds, word: number, port: number): number {
+  return (ends.realm << 18 | ends.proto << 16 | ends.guestPort) ^ Math.imul(guest, 0x9e3779b1) ^
+    Math.imul(word, 0x85ebca6b) ^ Math.imul(port, 0xc2b2ae35);
+}

@@ -1,0 +1,239 @@
+/**
+ * virtio_net_hdr: how a frame's owed checksum and segmentation cross between a guest and a Block (virtio 1.2, 5.1.6).
+ *
+ * Path: net, net_rx, net_tx → net_header → ids, block, ethernet, wire/bytes.
+ *
+ * ```
+ *   0       1          2         4          6            8             10
+ *   | flags | gso_type | hdr_len | gso_size | csum_start | csum_offset | num_buffers |      12 bytes, little endian
+ * ```
+ *
+ * csum_start counts from the start of the frame, csum_offset from csum_start. hdr_len is a driver's hint that a device
+ * must not rely on (5.1.6.2.2): the length of the headers is read from the frame itself.
+ *
+ * The bytes that are read here are copies: the guest cannot change them any more.
+ *
+ * @module
+ */
+
+import { type Block, Checksum, Segment } from "../../../kernel/block.ts";
+import { get16, get16le, put16le } from "../../../kernel/wire/bytes.ts";
+import {
+  ETHER_HEADER_LEN,
+  ETHERTYPE_IPV4,
+  ETHERTYPE_IPV6,
+  ETHERTYPE_VLAN,
+  VLAN_TAG_LEN,
+} from "../../../kernel/wire/ethernet.ts";
+import { Feature, type Features } from "./ids.ts";
+
+/** Bytes of the header (5.1.6.1: num_buffers is always there with VERSION_1). */
+export const NET_HEADER_LEN = 12;
+/** Where `num_buffers` is in it. */
+export const NUM_BUFFERS = 10;
+
+const FLAGS = 0;
+const GSO_TYPE = 1;
+const HDR_LEN = 2;
+const GSO_SIZE = 4;
+const CSUM_START = 6;
+const CSUM_OFFSET = 8;
+
+const NEEDS_CSUM = 1;
+const DATA_VALID = 2;
+
+const GSO_NONE = 0;
+const GSO_TCPV4 = 1;
+const GSO_TCPV6 = 4;
+const GSO_UDP_L4 = 5;
+/** The first segment has CWR set, and only the first may. */
+const GSO_ECN = 0x80;
+
+/** Smallest size of a TCP segment that is cut for a guest: Linux' TCP_MIN_SND_MSS; 64 KiB are then 1366 pieces. */
+export const TCP_SEGMENT_MIN = 48;
+/** Most datagrams that are cut of one block: Linux' UDP_MAX_SEGMENTS. */
+export const UDP_SEGMENTS_MAX = 128;
+
+const TCP_HEADER_MIN = 20;
+const TCP_HEADER_MAX = 60;
+const TCP_DATA_OFFSET = 12;
+const TCP_FLAGS = 13;
+const TCP_CWR = 0x80;
+const TCP_CHECKSUM = 16;
+const UDP_HEADER_LEN = 8;
+const UDP_CHECKSUM = 6;
+
+/** What one direction may leave undone. */
+export interface HeaderCaps {
+  readonly checksum: boolean;
+  readonly tso4: boolean;
+  readonly tso6: boolean;
+  /** Segments with CWR may be cut. */
+  readonly ecn: boolean;
+  readonly uso: boolean;
+}
+
+/** A direction in which every frame is finished. */
+export const NO_CAPS: HeaderCaps = { checksum: false, tso4: false, tso6: false, ecn: false, uso: false };
+
+/** What a driver may leave to the device, by what was agreed on. */
+export function txCaps(features: Features): HeaderCaps {
+  return {
+    checksum: features.has(Feature.Csum),
+    tso4: features.has(Feature.HostTso4),
+    tso6: features.has(Feature.HostTso6),
+    ecn: features.has(Feature.HostEcn),
+    uso: features.has(Feature.HostUso),
+  };
+}
+
+/** What the device may leave to a driver, by what was agreed on. */
+export function rxCaps(features: Features): HeaderCaps {
+  return {
+    checksum: features.has(Feature.GuestCsum),
+    tso4: features.has(Feature.GuestTso4),
+    tso6: features.has(Feature.GuestTso6),
+    ecn: features.has(Feature.GuestEcn),
+    uso: features.has(Feature.GuestUso4) && features.has(Feature.GuestUso6),
+  };
+}
+
+/** How many bytes of a frame must be copied so that `takeTxHeader` finds all it needs; may be more than there are. */
+export function headersEnd(header: Uint8Array): number {
+  if ((header[FLAGS]! & NEEDS_CSUM) === 0) return 0;
+  const start = get16le(header, CSUM_START);
+  const transport = header[GSO_TYPE] === GSO_NONE ? 0 : TCP_HEADER_MAX;
+  return start + Math.max(get16le(header, CSUM_OFFSET) + 2, transport);
+}
+
+/** Why a transmitted frame cannot be handed on. */
+export type HeaderFault =
+  /** It asks for what was not agreed on. */
+  | "not-negotiated"
+  /** What the header says does not fit the frame. */
+  | "bad-header";
+
+/** Gives `block`, which begins with the frame's headers, the metadata of `header`; or answers why it cannot be. */
+export function takeTxHeader(header: Uint8Array, block: Block, caps: HeaderCaps): HeaderFault | null {
+  const gso = header[GSO_TYPE]!;
+  if ((header[FLAGS]! & NEEDS_CSUM) === 0) return gso === GSO_NONE ? null : "bad-header";
+  if (!caps.checksum) return "not-negotiated";
+  const start = block.rp + get16le(header, CSUM_START);
+  const field = start + get16le(header, CSUM_OFFSET);
+  if (start < block.rp + ETHER_HEADER_LEN || field + 2 > block.wp) return "bad-header";
+  block.checksum = Checksum.Owed;
+  block.checksumStart = start;
+  block.checksumField = field;
+  return gso === GSO_NONE ? null : takeSegment(block, gso, get16le(header, GSO_SIZE), caps);
+}
+
+/** The part about segmentation; the block's checksum is owed (5.1.6.2.1: a driver must ask for both). */
+function takeSegment(block: Block, gso: number, size: number, caps: HeaderCaps): HeaderFault | null {
+  const segment = segmentOf(gso & ~GSO_ECN);
+  if (segment === Segment.None) return "bad-header";
+  const allowed = mayCut(segment, caps) && ((gso & GSO_ECN) === 0 || (caps.ecn && segment !== Segment.Udp));
+  if (!allowed) return "not-negotiated";
+  const headerLen = headerLength(block, segment);
+  if (headerLen < 0) return "bad-header";
+  const linkLen = linkLength(block);
+  const payload = block.length - linkLen - headerLen;
+  if (payload < 0) return "bad-header";
+  if (payload <= size) return null; // It is one piece as it is.
+  if (segment === Segment.Udp ? payload > size * UDP_SEGMENTS_MAX : size < TCP_SEGMENT_MIN) return "bad-header";
+  block.segment = segment;
+  block.segmentSize = size;
+  block.segmentHeaderLen = headerLen;
+  return null;
+}
+
+function segmentOf(gso: number): Segment {
+  switch (gso) {
+    case GSO_TCPV4:
+      return Segment.Tcp4;
+    case GSO_TCPV6:
+      return Segment.Tcp6;
+    case GSO_UDP_L4:
+      return Segment.Udp;
+    default:
+      return Segment.None;
+  }
+}
+
+function mayCut(segment: Segment, caps: HeaderCaps): boolean {
+  switch (segment) {
+    case Segment.Tcp4:
+      return caps.tso4;
+    case Segment.Tcp6:
+      return caps.tso6;
+    default:
+      return caps.uso;
+  }
+}
+
+/** Bytes before the network header; the frame has its Ethernet header in bytes of its own. */
+export function linkLength(block: Block): number {
+  const tagged = get16(block.buf, block.rp + ETHER_HEADER_LEN - 2) === ETHERTYPE_VLAN;
+  return tagged ? ETHER_HEADER_LEN + VLAN_TAG_LEN : ETHER_HEADER_LEN;
+}
+
+/**
+ * Bytes from the network header to the payload of a segment whose transport header is at `checksumStart`; -1 if that is
+ * not where the frame has one of that kind.
+ */
+function headerLength(block: Block, segment: Segment): number {
+  const { buf, checksumStart: start, checksumField: field } = block;
+  const network = block.rp + linkLength(block);
+  if (start < network + 20) return -1;
+  const type = get16(buf, network - 2);
+  if (type !== (segment === Segment.Tcp4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6)) {
+    if (segment !== Segment.Udp || type !== ETHERTYPE_IPV4) return -1;
+  }
+  if (type === ETHERTYPE_IPV4 ? start !== network + (buf[network]! & 15) * 4 : start < network + 40) return -1;
+  if (segment === Segment.Udp) {
+    return field === start + UDP_CHECKSUM && start + UDP_HEADER_LEN <= block.wp ? start + UDP_HEADER_LEN - network : -1;
+  }
+  if (field !== start + TCP_CHECKSUM || start + TCP_HEADER_MIN > block.wp) return -1;
+  const tcpLen = (buf[start + TCP_DATA_OFFSET]! >> 4) * 4;
+  return tcpLen < TCP_HEADER_MIN ? -1 : start + tcpLen - network;
+}
+
+/** Whether `block`, a frame, must be cut before a guest may have it. `frameMax` is the longest frame in one piece. */
+export function mustCut(block: Block, caps: HeaderCaps, frameMax: number): boolean {
+  if (block.segment === Segment.None || block.length <= frameMax) return false;
+  if (block.checksum !== Checksum.Owed || !caps.checksum || !mayCut(block.segment, caps)) return true;
+  return block.segment !== Segment.Udp && !caps.ecn && hasCwr(block);
+}
+
+/** Whether this is TCP with the CWR flag, in the block's own bytes. */
+function hasCwr(block: Block): boolean {
+  const flags = block.checksumStart + TCP_FLAGS;
+  return flags < block.wp && (block.buf[flags]! & TCP_CWR) !== 0;
+}
+
+/** Whether the metadata of a frame stays inside it: it may be what a user program wrote. */
+export function metadataFits(block: Block): boolean {
+  const { checksumStart: start, checksumField: field } = block;
+  if (block.checksum === Checksum.Owed) {
+    if (!(start >= block.rp && field >= start && field + 2 <= block.wp && start - block.rp <= 0xffff)) return false;
+  }
+  if (block.segment === Segment.None) return true;
+  return block.segmentSize > 0 && block.segmentSize <= 0xffff && block.segmentHeaderLen > 0;
+}
+
+/** Writes the header for `block`, which need not be cut and owes no checksum that the guest cannot finish. */
+export function putRxHeader(header: Uint8Array, block: Block, caps: HeaderCaps, frameMax: number): void {
+  for (let i = 0; i < NET_HEADER_LEN; i++) header[i] = 0;
+  header[NUM_BUFFERS] = 1;
+  if (!caps.checksum) return;
+  if (block.checksum === Checksum.Verified) header[FLAGS] = DATA_VALID;
+  if (block.checksum !== Checksum.Owed) return;
+  header[FLAGS] = NEEDS_CSUM;
+  put16le(header, CSUM_START, block.checksumStart - block.rp);
+  put16le(header, CSUM_OFFSET, block.checksumField - block.checksumStart);
+  const { segment } = block;
+  if (segment === Segment.None || block.length <= frameMax) return;
+  const gso = segment === Segment.Tcp4 ? GSO_TCPV4 : segment === Segment.Tcp6 ? GSO_TCPV6 : GSO_UDP_L4;
+  header[GSO_TYPE] = gso | (segment !== Segment.Udp && hasCwr(block) ? GSO_ECN : 0);
+  put16le(header, HDR_LEN, linkLength(block) + block.segmentHeaderLen);
+  put16le(header, GSO_SIZE, block.segmentSize);
+}

@@ -1,0 +1,613 @@
+import { assert, assertEquals } from "@std/assert";
+import fc from "fast-check";
+import { fuzz } from "../../../tests/kit/check/fuzz.ts";
+import { Block } from "../../../kernel/block.ts";
+import {
+  BUFFERS,
+  CTRL,
+  type HostileDriver,
+  NEXT,
+  PLAIN,
+  RAM_BASE,
+  RX,
+  TX,
+  WRITE,
+} from "../../../tests/kit/vmm/hostile_driver.ts";
+import { HARMLESS } from "../../../tests/kit/vmm/harmless.ts";
+import { BAD_SETUPS, MISCHIEFS, WITH_INDIRECT } from "../../../tests/kit/vmm/mischief.ts";
+import { NetRig, testFrame } from "../../../tests/kit/vmm/net_rig.ts";
+import { shiftingBytes } from "../../../tests/kit/vmm/shifting_bytes.ts";
+
+const CONFIG_INTERRUPT = 2;
+
+/** A frame each way: the card works. */
+function assertWorks(rig: NetRig, driver: HostileDriver, count = 2): void {
+  assert(driver.bringUp({ count }), `Status ${driver.status} after a reset`);
+  const frame = testFrame(100);
+  const before = rig.frames.length;
+  driver.send(frame);
+  rig.run();
+  assertEquals(rig.frames.slice(before), [frame]);
+  assertEquals(driver.used(TX), [{ id: 0, len: 0 }]);
+  driver.describe(RX, 3, { addr: RAM_BASE + BUFFERS, len: 2000, flags: WRITE });
+  driver.offer(RX, 3);
+  assert(rig.receive(frame));
+  assertEquals(driver.used(RX), [{ id: 3, len: 112 }]);
+  assertEquals(driver.load(RAM_BASE + BUFFERS + 12, 100), frame);
+}
+
+for (const { name, error, features = PLAIN, act } of MISCHIEFS) {
+  Deno.test(`VirtioNet asks for a reset on ${name}; other cards go on; it works after it (akaros.md 11.34)`, () => {
+    const rig = new NetRig();
+    const other = new NetRig();
+    const driver = rig.hostile();
+    const count = (features[0] & (1 << 17)) !== 0 ? 3 : 2;
+    assert(driver.bringUp({ features, count }));
+    act(driver);
+    for (const queue of [RX, TX, CTRL]) driver.kick(queue);
+    rig.run();
+    rig.receive(testFrame(60));
+    assertEquals(rig.net.mmio.lastFault, error);
+    assert(driver.needsReset);
+    assertEquals(rig.interrupts, 1);
+    assertEquals(driver.page.read(0x060), CONFIG_INTERRUPT);
+    assertEquals([rig.frames.length, driver.used(RX).length, driver.used(TX).length], [0, 0, 0]);
+    // It stays silent until it is reset, whatever the driver does.
+    driver.send(testFrame(60));
+    rig.run();
+    assertEquals([rig.frames.length, rig.interrupts, rig.net.ready], [0, 1, false]);
+    assertWorks(other, other.hostile());
+    assertWorks(rig, driver);
+  });
+}
+
+for (const { name, error, act } of BAD_SETUPS) {
+  Deno.test(`VirtioNet asks for a reset on ${name}, and works after it (akaros.md 11.34, 11.35)`, () => {
+    const rig = new NetRig();
+    const driver = rig.hostile();
+    driver.agree();
+    act(driver);
+    assertEquals(rig.net.mmio.lastFault, error);
+    assert(driver.needsReset);
+    // 2.1.2: there is nobody to interrupt before DRIVER_OK.
+    assertEquals(rig.interrupts, 0);
+    driver.kick(TX);
+    rig.run();
+    assertWorks(rig, driver);
+  });
+}
+
+for (const { name, badAccesses = 0, badNotifies = 0, frames = 0, act } of HARMLESS) {
+  Deno.test(`VirtioNet passes over a driver that ${name}, and goes on without a reset`, () => {
+    const rig = new NetRig();
+    const driver = rig.hostile();
+    assert(driver.bringUp({ features: WITH_INDIRECT }));
+    act(driver);
+    rig.run();
+    const { counters, lastFault, features } = rig.net.mmio;
+    assertEquals([lastFault, driver.status, [features.low, features.high]], [null, 15, WITH_INDIRECT]);
+    assertEquals([counters.badAccesses, counters.badNotifies, rig.frames.length], [badAccesses, badNotifies, frames]);
+    const sent = testFrame(100);
+    driver.send(sent);
+    rig.run();
+    assertEquals(rig.frames.at(-1), sent);
+    driver.describe(RX, 3, { addr: RAM_BASE + BUFFERS, len: 2000, flags: WRITE });
+    driver.offer(RX, 3);
+    assert(rig.receive(sent), rig.net.refusal ?? "");
+    assertEquals(driver.load(RAM_BASE + BUFFERS + 12, 100), sent);
+  });
+}
+
+Deno.test("VirtioNet leaves a driver that gave up (FAILED) alone until it resets, whatever else it does", () => {
+  const rig = new NetRig();
+  const driver = rig.hostile();
+  driver.bringUp();
+  driver.status = 15 | 0x80;
+  const before = rig.ram.slice();
+  driver.status = 15 | 0x80 | 0x40;
+  driver.kick(TX);
+  rig.run();
+  assertEquals([rig.receive(testFrame(60)), rig.net.refusal, rig.frames.length], [false, "not-ready", 0]);
+  rig.net.link = false;
+  rig.net.link = true;
+  assertEquals([rig.ram, rig.interrupts, rig.net.mmio.lastFault], [before, 0, null]);
+  assertWorks(rig, driver);
+});
+
+Deno.test("VirtioNet sends nothing of a driver that was heard and then erred elsewhere", () => {
+  const rig = new NetRig();
+  const driver = rig.hostile();
+  driver.bringUp();
+  driver.send(testFrame(60));
+  driver.page.write(0x030, RX);
+  driver.page.write(0x038, 8);
+  rig.run();
+  assertEquals([rig.net.mmio.lastFault, rig.frames.length, driver.used(TX)], ["queue-order", 0, []]);
+});
+
+Deno.test("VirtioNet gives back what was sent before a mistake, and tells of the mistake alone", () => {
+  const rig = new NetRig();
+  const driver = rig.hostile();
+  driver.bringUp();
+  driver.describe(TX, 0, { addr: RAM_BASE + BUFFERS, len: 72 });
+  driver.describe(TX, 1, { addr: RAM_BASE - 1, len: 72 });
+  driver.offer(TX, 0, 1);
+  driver.kick(TX);
+  rig.run();
+  assertEquals([rig.frames.length, driver.used(TX), rig.interrupts], [1, [{ id: 0, len: 0 }], 1]);
+  assertEquals(driver.page.read(0x060), CONFIG_INTERRUPT);
+});
+
+Deno.test("VirtioNet does commands that came during others in their turn, and not after a mistake", () => {
+  for (const err of [false, true]) {
+    let [reads, told] = [0, false];
+    const plain = new Uint8Array(0x80000);
+    const idxAt = 0x8000 + 0x2000 + 2;
+    const ram = shiftingBytes(plain, (at) => {
+      // A third command comes while the second is taken.
+      if (at !== idxAt || ++reads !== 2 || told) return;
+      told = true;
+      plain[idxAt] = 3;
+    });
+    const rig = new NetRig({ ram });
+    const driver = rig.hostile();
+    driver.bringUp({ features: [(1 << 17) | (1 << 28), 1], count: 3, size: 2 });
+    for (let i = 0; i < 2; i++) {
+      driver.indirect(CTRL, i, RAM_BASE + BUFFERS + 64 * i, [
+        { addr: RAM_BASE + BUFFERS + 4096, len: 3 },
+        { addr: RAM_BASE + BUFFERS + 8192, len: 1, flags: WRITE },
+      ]);
+    }
+    driver.offer(CTRL, 0, 1);
+    reads = 0;
+    driver.kick(CTRL);
+    assertEquals([driver.used(CTRL).length, told], [2, true]);
+    if (err) driver.status = 1;
+    rig.run();
+    assertEquals(driver.used(CTRL).length, err ? 0 : 1);
+  }
+});
+
+Deno.test("VirtioNet tells a driver at DRIVER_OK of a mistake that it made before", () => {
+  const rig = new NetRig();
+  const driver = rig.hostile();
+  driver.agree();
+  driver.setUp(TX, { size: 3 });
+  assertEquals([driver.needsReset, rig.interrupts], [true, 0]);
+  driver.status = 15;
+  assertEquals([driver.status, rig.interrupts, driver.page.read(0x060)], [0x4f, 1, CONFIG_INTERRUPT]);
+});
+
+Deno.test("VirtioNet withholds FEATURES_OK for what was not offered, is no version 1, or does not go together", () => {
+  const driver = new NetRig({ features: [5, 0, 1, 7, 11, 13] }).hostile();
+  assert(driver.agree([1 << 5, 1]));
+  assert(!driver.agree([1 << 5, 0]), "no VERSION_1");
+  assert(!driver.agree([1 << 15, 1]), "MRG_RXBUF was not offered");
+  assert(!driver.agree([0, 1 | (1 << 31)]), "bit 63");
+  assert(!driver.agree([1 << 11, 1]), "HOST_TSO4 without CSUM");
+  assert(!driver.agree([1 | (1 << 13), 1]), "HOST_ECN without HOST_TSO");
+  assert(!driver.agree([1 << 7, 1]), "GUEST_TSO4 without GUEST_CSUM");
+  assert(driver.agree([1 | (1 << 11) | (1 << 13), 1]));
+});
+
+Deno.test("VirtioNet withholds FEATURES_OK from a driver that writes feature words beyond the second", () => {
+  const driver = new NetRig().hostile();
+  driver.status = 3;
+  driver.choose(PLAIN);
+  driver.page.write(0x024, 2);
+  driver.page.write(0x020, 1);
+  driver.status = 11;
+  assertEquals(driver.status, 3);
+});
+
+Deno.test("VirtioNet ignores notifies of unknown and unready queues, and before DRIVER_OK (akaros.md 11.35)", () => {
+  const rig = new NetRig();
+  const driver = rig.hostile();
+  driver.agree();
+  driver.setUp(TX);
+  driver.describe(TX, 0, { addr: RAM_BASE + BUFFERS, len: 100 });
+  driver.offer(TX, 0);
+  driver.kick(TX);
+  driver.status = 15;
+  for (const queue of [RX, CTRL, 3, 65535, 0xffffffff]) driver.kick(queue);
+  rig.run();
+  assertEquals([rig.net.mmio.counters.badNotifies, rig.frames.length, driver.needsReset], [6, 0, false]);
+  driver.kick(TX);
+  rig.run();
+  assertEquals(rig.frames.length, 1);
+});
+
+Deno.test("VirtioNet may be reset by its driver at any moment, even while a frame is on its way out", () => {
+  let during = (): void => {};
+  const rig = new NetRig({ onFrame: () => during() });
+  const driver = rig.hostile();
+  for (const act of [() => driver.status = 0, () => driver.bringUp(), () => driver.page.write(0x044, 0)]) {
+    driver.bringUp({ features: [0, 1 | (1 << 8)] });
+    during = () => {
+      driver.page.write(0x030, TX);
+      act();
+    };
+    for (let i = 0; i < 3; i++) driver.describe(TX, i, { addr: RAM_BASE + BUFFERS, len: 100 });
+    driver.offer(TX, 0, 1, 2);
+    driver.kick(TX);
+    rig.run();
+    assertEquals(driver.used(TX), [], "What was reset is not touched");
+    assertEquals(rig.net.mmio.lastFault, null);
+  }
+});
+
+Deno.test("VirtioNet may be reset by its driver inside an interrupt, in the middle of a burst", () => {
+  let resets = 0;
+  const again = () => {
+    if (resets++ > 0) return;
+    driver.bringUp();
+    driver.send(testFrame(60));
+  };
+  const rig = new NetRig({ onInterrupt: again });
+  const driver = rig.hostile();
+  driver.bringUp({ size: 256 });
+  for (let i = 0; i < 200; i++) {
+    driver.describe(TX, i, { addr: RAM_BASE + BUFFERS, len: 100 });
+    driver.offer(TX, i);
+  }
+  driver.kick(TX);
+  rig.run();
+  assertEquals(driver.used(TX), [{ id: 0, len: 0 }], "What it sent after the reset, once");
+  assertEquals([rig.net.mmio.lastFault, rig.frames.length < 200, resets], [null, true, 2]);
+});
+
+Deno.test("VirtioNet may be reset inside any other interrupt, and where it says that there is room", () => {
+  let resets = 0;
+  const reset = () => {
+    resets++;
+    driver.status = 0;
+  };
+  const rig = new NetRig({ onInterrupt: reset, onRoom: () => rig.net.mmio.live && armed && reset() });
+  const driver = rig.hostile();
+  let armed = false;
+  const command = () => {
+    driver.describe(CTRL, 0, { addr: RAM_BASE + BUFFERS, len: 2 });
+    driver.chain(CTRL, 0, [
+      { addr: RAM_BASE + BUFFERS, len: 3 },
+      { addr: RAM_BASE + BUFFERS + 8, len: 1, flags: WRITE },
+    ]);
+    driver.offer(CTRL, 0, 0);
+    driver.kick(CTRL);
+  };
+  const deeds: (() => void)[] = [
+    () => assert(rig.receive(testFrame(60))),
+    () => assert(rig.net.receive(Block.from(testFrame(60)), true) && rig.net.flush() === undefined),
+    command,
+    () => rig.net.link = !rig.net.link,
+    () => driver.page.write(0x070, 1),
+    () => armed = true,
+  ];
+  for (const deed of deeds) {
+    rig.net.link = true;
+    assert(driver.bringUp({ features: [1 << 17, 1], count: 3 }));
+    driver.describe(RX, 0, { addr: RAM_BASE + BUFFERS + 4096, len: 2000, flags: WRITE });
+    driver.offer(RX, 0);
+    const before = resets;
+    deed();
+    rig.run();
+    armed = false;
+    assertEquals([resets - before, driver.status, rig.net.mmio.lastFault], [1, 0, null], `${deed}`);
+    assertEquals([rig.receive(testFrame(60)), rig.net.refusal], [false, "not-ready"]);
+  }
+});
+
+Deno.test("VirtioNet resets one queue with RING_RESET, which then starts from 0 again (akaros.md 11.34)", () => {
+  const rig = new NetRig();
+  const driver = rig.hostile();
+  assert(driver.bringUp({ features: [0, 1 | (1 << 8)] }));
+  driver.send(testFrame(60));
+  rig.run();
+  driver.page.write(0x030, TX);
+  driver.page.write(0x0c0, 1);
+  assertEquals([driver.page.read(0x0c0), driver.page.read(0x044), rig.net.ready], [0, 0, true]);
+  driver.ram.fill(0, 0x4000, 0x8000);
+  driver.setUp(TX);
+  driver.setAvailIdx(TX, 0);
+  driver.describe(TX, 5, { addr: RAM_BASE + BUFFERS, len: 72 });
+  driver.ram[0x4000 + 0x2000 + 4] = 5;
+  driver.setAvailIdx(TX, 1);
+  driver.kick(TX);
+  rig.run();
+  assertEquals([rig.frames.length, driver.needsReset, driver.ram[0x4000 + 0x3000 + 4]], [2, false, 5]);
+});
+
+Deno.test("VirtioNet refuses RING_RESET that was not agreed on", () => {
+  const rig = new NetRig();
+  const driver = rig.hostile();
+  driver.bringUp();
+  driver.page.write(0x030, TX);
+  driver.page.write(0x0c0, 1);
+  assertEquals([driver.page.read(0x044), rig.net.mmio.counters.badAccesses], [1, 1]);
+});
+
+/** A frame of TCP over IPv4 that owes its checksum, and its header; `size`: to be cut. */
+function tcpFrame(payload: number, size = 0): { frame: Uint8Array; header: Uint8Array } {
+  const frame = testFrame(54 + payload);
+  frame[14] = 0x45;
+  frame[46] = 0x50;
+  const header = Uint8Array.of(1, size > 0 ? 1 : 0, 54, 0, size & 255, size >> 8, 34, 0, 16, 0, 0, 0);
+  return { frame, header };
+}
+
+Deno.test("VirtioNet drops and counts frames whose header asks for what was not agreed on, or does not fit", () => {
+  const rig = new NetRig();
+  const driver = rig.hostile();
+  const { counters } = rig.net;
+  const { frame, header } = tcpFrame(100);
+  const changed = (at: number, ...bytes: number[]): Uint8Array => {
+    const copy = tcpFrame(100, 50).header;
+    copy.set(bytes, at);
+    return copy;
+  };
+  driver.bringUp();
+  driver.send(frame, header);
+  rig.run();
+  assertEquals([counters.txNotNegotiated, counters.txFrames], [1, 0]);
+  driver.bringUp({ features: [1 | (1 << 11), 1] });
+  const bad = [
+    changed(0, 0), // GSO without a checksum.
+    changed(6, 255, 255), // csum_start behind the frame.
+    changed(8, 255, 255), // csum_offset behind the frame.
+    Uint8Array.of(1, 0, 0, 0, 0, 0, 34, 0, 119, 0, 0, 0), // One byte of the field behind the frame.
+    changed(6, 2, 0), // csum_start in the Ethernet header.
+    changed(6, 38, 0), // Not where the IP header ends.
+    changed(8, 6, 0), // Not a TCP checksum.
+    changed(1, 3), // UFO.
+    changed(1, 77),
+    changed(4, 0, 0), // gso_size 0.
+    changed(4, 1, 0), // A thousand tiny segments.
+  ];
+  const send = (one: Uint8Array) => {
+    driver.send(frame, one);
+    rig.run();
+  };
+  bad.forEach(send);
+  assertEquals([counters.txBadHeader, counters.txFrames], [bad.length, 0]);
+  send(changed(1, 4)); // TSO6.
+  send(changed(1, 0x81)); // ECN.
+  send(changed(1, 5)); // USO.
+  assertEquals([counters.txNotNegotiated, counters.txFrames], [4, 0]);
+  driver.send(testFrame(14).subarray(0, 13));
+  rig.run();
+  assertEquals(counters.txShort, 1);
+  driver.send(frame, header);
+  rig.run();
+  assertEquals([counters.txFrames, driver.needsReset], [1, false]);
+});
+
+Deno.test("VirtioNet drops a frame longer than any packet, even one that is to be cut", () => {
+  const rig = new NetRig();
+  const driver = rig.hostile();
+  const { frame, header } = tcpFrame(100, 1000);
+  driver.bringUp({ features: [1 | (1 << 11), 1] });
+  driver.store(0x20000, new Uint8Array([...header, ...frame]));
+  const piece = { addr: RAM_BASE + 0x20000, len: 0x60000 };
+  driver.chain(TX, 0, Array.from({ length: 16 }, () => piece));
+  driver.offer(TX, 0);
+  driver.kick(TX);
+  rig.run();
+  assertEquals([rig.net.counters.txLong, driver.used(TX).length, rig.frames.length], [1, 1, 0]);
+});
+
+Deno.test("VirtioNet reads each byte of descriptor, header and packet header once (TOCTOU)", () => {
+  const reads = new Map<number, number>();
+  const rig = new NetRig({
+    ram: shiftingBytes(new Uint8Array(0x80000), (at) => reads.set(at, (reads.get(at) ?? 0) + 1)),
+  });
+  const driver = rig.hostile();
+  driver.bringUp({ features: [1 | (1 << 11) | (1 << 28), 1] });
+  const { frame, header } = tcpFrame(20000, 1000);
+  const at = driver.store(BUFFERS, new Uint8Array([...header, ...frame]));
+  const table = RAM_BASE + BUFFERS - 4096;
+  const cuts = [0, 7, 12, 30, 60, 200, header.length + frame.length];
+  driver.indirect(TX, 0, table, cuts.slice(1).map((end, i) => ({ addr: at + cuts[i]!, len: end - cuts[i]! })));
+  driver.offer(TX, 0);
+  reads.clear();
+  driver.kick(TX);
+  rig.run();
+  assertEquals(rig.frames, [frame]);
+  const once = (from: number, length: number) => {
+    for (let i = from; i < from + length; i++) assertEquals(reads.get(i) ?? 1, 1, `Byte ${i.toString(16)}`);
+  };
+  once(0x4000, 16); // The descriptor.
+  once(0x4000 + 0x2000 + 4, 2); // The head in the available ring.
+  once(BUFFERS - 4096, 16 * 6); // The indirect table.
+  once(BUFFERS, 12 + 192); // Both headers.
+  assertEquals(reads.get(BUFFERS + 5), 1);
+});
+
+/** Values that driver mistakes are made of. */
+const values = fc.oneof(
+  fc.constantFrom(0, 1, 2, 3, 4, 7, 8, 11, 15, 16, 17, 255, 256, 65535, RAM_BASE, RAM_BASE + BUFFERS, 0xffffffff),
+  fc.nat(0xffffffff),
+);
+const registers = fc.oneof(
+  fc.constantFrom(
+    0x14,
+    0x20,
+    0x24,
+    0x30,
+    0x38,
+    0x44,
+    0x50,
+    0x64,
+    0x70,
+    0x80,
+    0x84,
+    0x90,
+    0x94,
+    0xa0,
+    0xa4,
+    0xc0,
+    0x100,
+  ),
+  fc.integer({ min: -8, max: 0x200 }),
+);
+/** One thing that a guest, or the world, does. */
+const deeds = fc.oneof(
+  { weight: 3, arbitrary: fc.tuple(fc.constant("write"), registers, values) },
+  { weight: 2, arbitrary: fc.tuple(fc.constant("kick"), fc.nat(3), fc.constant(0)) },
+  { weight: 5, arbitrary: fc.tuple(fc.constant("poke"), fc.nat(0xc000 / 2 - 1), values) },
+  { weight: 3, arbitrary: fc.tuple(fc.constant("desc"), fc.nat(47), values) },
+  { weight: 3, arbitrary: fc.tuple(fc.constant("offer"), fc.nat(2), fc.nat(20)) },
+  { weight: 2, arbitrary: fc.tuple(fc.constant("receive"), fc.nat(3000), fc.constant(0)) },
+  { weight: 2, arbitrary: fc.tuple(fc.constant("run"), fc.constant(0), fc.constant(0)) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant("link"), fc.nat(1), fc.constant(0)) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant("up"), fc.nat(1), fc.constant(0)) },
+);
+
+function doDeed(rig: NetRig, driver: HostileDriver, [what, at, value]: [string, number, number]): void {
+  switch (what) {
+    case "write":
+      return driver.page.write(at, value);
+    case "kick":
+      return driver.kick(at);
+    case "poke":
+      driver.ram[2 * at] = value;
+      driver.ram[2 * at + 1] = value >>> 8;
+      return;
+    case "desc": {
+      const addr = (value & 1) === 0 ? RAM_BASE + BUFFERS + (value % 5000) : value;
+      return driver.describe(at >> 4, at & 15, { addr, len: value % 3000, flags: (value >> 3) & 7, next: value % 17 });
+    }
+    case "offer":
+      return driver.offer(at, value);
+    case "receive":
+      rig.receive(testFrame(at));
+      return;
+    case "run":
+      return rig.run();
+    case "link":
+      rig.net.link = at === 1;
+      return;
+    default:
+      driver.bringUp({ features: at === 0 ? PLAIN : [offered(driver, 0), offered(driver, 1)], count: 3 });
+  }
+}
+
+function offered(driver: HostileDriver, word: number): number {
+  driver.page.write(0x014, word);
+  return driver.page.read(0x010);
+}
+
+Deno.test("VirtioNet never throws whatever is in rings and registers, and works after a reset", () => {
+  fc.assert(
+    fc.property(fc.array(deeds, { maxLength: 60 }), fc.boolean(), (todo, up) => {
+      const rig = new NetRig();
+      const driver = rig.hostile();
+      if (up) doDeed(rig, driver, ["up", 1, 0]);
+      for (const one of todo) doDeed(rig, driver, one);
+      rig.run();
+      for (let at = -4; at < 0x120; at++) for (const size of [1, 2, 4, 8]) driver.page.read(at, size);
+      rig.net.link = true;
+      assertWorks(rig, driver);
+    }),
+    fuzz(300),
+  );
+});
+
+Deno.test("VirtioNet never throws when the memory changes under any of its reads (TOCTOU)", () => {
+  const changes = fc.array(fc.tuple(fc.nat(400), fc.nat(0xbfff), fc.nat(255)), { maxLength: 8 });
+  fc.assert(
+    fc.property(fc.array(deeds, { maxLength: 20 }), changes, (todo, changed) => {
+      const plain = new Uint8Array(0x80000);
+      let reads = -1;
+      const ram = shiftingBytes(plain, () => {
+        if (reads < 0) return;
+        reads++;
+        for (const [when, at, value] of changed) if (when === reads) plain[at] = value;
+      });
+      const rig = new NetRig({ ram });
+      const driver = rig.hostile();
+      driver.bringUp({ features: [offered(driver, 0), offered(driver, 1)], count: 3 });
+      for (let i = 0; i < 8; i++) {
+        driver.chain(TX, 2 * i, [{ addr: RAM_BASE + BUFFERS, len: 40 }, { addr: RAM_BASE + BUFFERS, len: 2500 }]);
+        driver.describe(RX, i, { addr: RAM_BASE + BUFFERS + 4096, len: 512, flags: WRITE });
+        driver.offer(RX, i);
+        driver.offer(TX, 2 * i);
+      }
+      reads = 0;
+      driver.kick(TX);
+      rig.run();
+      for (const one of todo) doDeed(rig, driver, one);
+      rig.receive(testFrame(1200));
+      rig.run();
+      reads = -1;
+      rig.net.link = true;
+      assertWorks(rig, driver);
+    }),
+    fuzz(100),
+  );
+});
+
+Deno.test("VirtioNet gives frames back byte for byte however both sides cut them (akaros.md 11.37)", () => {
+  const cuts = fc.array(fc.nat(4000), { maxLength: 10 });
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 14, max: 1514 }),
+      fc.record({ tx: cuts, rx: cuts, indirect: fc.boolean(), merge: fc.boolean(), start: fc.nat(40) }),
+      (length, { tx, rx, indirect, merge, start }) => {
+        const rig = new NetRig();
+        const driver = rig.hostile();
+        driver.bringUp({ features: [(merge ? 1 << 15 : 0) | (1 << 28), 1], size: 32 });
+        // Turn the rings, so that chains and indices wrap.
+        for (let i = 0; i < start; i++) {
+          driver.send(testFrame(60));
+          rig.run();
+        }
+        rig.frames.length = 0;
+        driver.used(TX);
+        const frame = testFrame(length, { seed: start });
+        const bytes = new Uint8Array([...new Uint8Array(12), ...frame]);
+        const at = driver.store(BUFFERS, bytes);
+        const pieces = piecesOf(bytes.length, tx).map(([from, len]) => ({ addr: at + from, len }));
+        if (indirect) driver.indirect(TX, 31, at + 0x4000, pieces);
+        else driver.chain(TX, 3, pieces);
+        driver.offer(TX, indirect ? 31 : 3);
+        driver.kick(TX);
+        rig.run();
+        assertEquals(rig.frames, [frame]);
+        assertEquals(receivedIn(driver, rig, { frame, cuts: rx, merge }), frame);
+      },
+    ),
+    fuzz(300),
+  );
+});
+
+/** `length` bytes cut at those of `cuts` that are inside: [from, length] of each piece, none of them empty. */
+function piecesOf(length: number, cuts: readonly number[]): [from: number, length: number][] {
+  const ends = [...new Set([...cuts.map((cut) => 1 + cut % length), length])].sort((a, b) => a - b);
+  return ends.map((end, i) => [ends[i - 1] ?? 0, end - (ends[i - 1] ?? 0)]);
+}
+
+/** Receives `frame` into 1600 bytes cut at `cuts`: one chain, or with `merge` a chain of each piece; what came. */
+function receivedIn(
+  driver: HostileDriver,
+  rig: NetRig,
+  { frame, cuts, merge }: { frame: Uint8Array; cuts: readonly number[]; merge: boolean },
+): Uint8Array {
+  const start = RAM_BASE + BUFFERS + 0x8000;
+  // A buffer that may be a frame's first holds its header.
+  const pieces = piecesOf(1600, merge ? cuts.map((cut) => 12 * (1 + cut % 132) - 1) : cuts);
+  pieces.forEach(([from, len], i) => {
+    const next = merge || i === pieces.length - 1 ? 0 : NEXT;
+    driver.describe(RX, i, { addr: start + from, len, flags: WRITE | next, next: i + 1 });
+    if (merge) driver.offer(RX, i);
+  });
+  if (!merge) driver.offer(RX, 0);
+  assert(rig.receive(frame), rig.net.refusal ?? "");
+  const used = driver.used(RX);
+  const count = driver.load(start + 10, 1)[0]!;
+  assertEquals(count, used.length);
+  assertEquals(used.reduce((sum, { len }) => sum + len, 0), frame.length + 12);
+  used.forEach(({ id, len }, i) => {
+    assertEquals(id, i);
+    if (merge && i < used.length - 1) assertEquals(len, pieces[i]![1]);
+  });
+  return driver.load(start + 12, frame.length);
+}
