@@ -259,7 +259,7 @@ export class DnsSockets implements DnsUpstream {
   }
 }
 
-/** A conversation that has taken one of a few commands, and the command `then`: the descriptor of its data file; -1: none could be had. */
+/** A conversation that has taken one of a few commands and then `then`: the descriptor of its data file; -1: none. */
 function openConv(
   { proc, netDir }: NameSocketOptions,
   proto: string,
