@@ -8,10 +8,9 @@
  * @module
  */
 
-import { type Block, Checksum, Segment } from "../../kernel/block.ts";
+import type { Block } from "../../kernel/block.ts";
 import { TapEvent, TapList } from "../../kernel/fd_tap.ts";
 import { Queue } from "../../kernel/queue.ts";
-import { makePlain } from "./offload.ts";
 
 /** The type of a conversation that asked for none, and gets nothing. */
 export const TYPE_NONE = 0;
@@ -96,7 +95,6 @@ export class EtherConv {
 
   /** Gives it a frame or record; false if its queue was full. */
   take(block: Block): boolean {
-    if (!this.offload && (block.checksum !== Checksum.None || block.segment !== Segment.None)) makePlain(block);
     const result = this.queue.pass(block);
     if (result === "ok") this.received++;
     return result !== "full";

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertFalse } from "@std/assert";
-import { Block, Checksum } from "../../kernel/block.ts";
+import { Block } from "../../kernel/block.ts";
 import { EventQueue, FdTap, TapEvent } from "../../kernel/fd_tap.ts";
 import { frame } from "../../tests/kit/ip/ether.ts";
 import { EtherConv, inputLimit, PERM_OWNED, PERM_UNOWNED } from "./ether_conv.ts";
@@ -28,22 +28,6 @@ Deno.test("EtherConv.take() counts, refuses when the queue is full, and swallows
   conv.reset();
   assert(conv.take(Block.from(frame())));
   assertEquals([conv.received, conv.queue.length, conv.owner], [0, 0, ""]);
-});
-
-Deno.test("EtherConv finishes owed checksums unless its reader understands them", () => {
-  for (const offload of [false, true]) {
-    const conv = new EtherConv(0);
-    conv.claim("ann", 10);
-    conv.offload = offload;
-    const block = Block.from(frame());
-    block.checksum = Checksum.Owed;
-    block.checksumStart = block.rp + 14;
-    block.checksumField = block.rp + 14;
-    conv.take(block);
-    const got = conv.queue.bread() as Block;
-    assertEquals(got.checksum, offload ? Checksum.Owed : Checksum.None);
-    assertEquals(got.bytes().join() === frame().join(), offload);
-  }
 });
 
 Deno.test("EtherConv taps fire when frames begin to wait and on hangup, and not because a reader made room", () => {
