@@ -34,7 +34,7 @@ export const LOOP_LIMIT = 256 * 1024;
 /** Length of a headers-only record: 58 bytes of frame, u16 length of the frame, u64 milliseconds since 1970. */
 export const RECORD_LEN = 68;
 /** Bytes of the frame in such a record. */
-export const RECORD_FRAME_LEN = 58;
+const RECORD_FRAME_LEN = 58;
 
 const SRC = 6;
 const TYPE = 12;
@@ -46,7 +46,7 @@ export interface EtherEnv {
 }
 
 /** What happened on a NIC; each frame that is dropped is in exactly one of these. */
-export class EtherCounters {
+class EtherCounters {
   /** Frames from the wire, whatever became of them. */
   inFrames = 0;
   inBytes = 0;

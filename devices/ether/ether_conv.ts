@@ -29,12 +29,6 @@ const QUEUE_LIMITS: readonly (readonly [belowMbps: number, bytes: number])[] = [
   [Infinity, 8 * 1024 * 1024],
 ];
 
-/** Bytes that the input queue of a conversation on a link of `mbps` holds. */
-export function inputLimit(mbps: number): number {
-  for (const [belowMbps, bytes] of QUEUE_LIMITS) if (mbps < belowMbps) return bytes;
-  return QUEUE_LIMITS[0]![1];
-}
-
 /** One conversation of a NIC. */
 export class EtherConv {
   /** Ethertype it wants; negative: every type; {@link TYPE_NONE}: nothing. */
@@ -64,8 +58,14 @@ export class EtherConv {
   /** Taps on the data file. */
   readonly taps: TapList = new TapList();
 
+  /** Bytes that the input queue of a conversation on a link of `mbps` holds. */
+  static inputLimit(mbps: number): number {
+    for (const [belowMbps, bytes] of QUEUE_LIMITS) if (mbps < belowMbps) return bytes;
+    return QUEUE_LIMITS[0]![1];
+  }
+
   constructor(readonly number: number) {
-    this.queue = new Queue({ limit: inputLimit(0), message: true });
+    this.queue = new Queue({ limit: EtherConv.inputLimit(0), message: true });
     this.queue.onEdge = (events) => this.#edge(events);
   }
 
@@ -73,7 +73,7 @@ export class EtherConv {
   claim(user: string, mbps: number): void {
     if (this.inUse++ > 0) return;
     this.queue.reopen();
-    this.queue.setLimit(inputLimit(mbps));
+    this.queue.setLimit(EtherConv.inputLimit(mbps));
     this.owner = user;
     this.perm = PERM_OWNED;
   }

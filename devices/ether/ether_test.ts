@@ -10,7 +10,7 @@ import { ALL_OFFLOADS, Bench, frame, GROUP_MAC, OUR_MAC, PEER_MAC, refusal } fro
 import { ip, ipPacket, pattern } from "../../tests/kit/ip/link.ts";
 import { fuzz } from "../../tests/kit/check/fuzz.ts";
 import { LOOP_LIMIT, RECORD_LEN } from "./ether.ts";
-import { GROUPS_MAX, inputLimit } from "./ether_conv.ts";
+import { EtherConv, GROUPS_MAX } from "./ether_conv.ts";
 
 const OTHER_MAC = parseMacAddr("525400000077")!;
 
@@ -231,7 +231,7 @@ Deno.test("a full queue drops for its own conversation only and counts soft over
     bench.port.arrives(frame({ length: 1500 }));
     assertEquals(bench.count(quick.data), 1);
   }
-  const kept = Math.ceil(inputLimit(10) / 1514);
+  const kept = Math.ceil(EtherConv.inputLimit(10) / 1514);
   assertEquals([bench.count(slow.data), bench.counter("soft overflows")], [kept, 100 - kept]);
   assertEquals(bench.counter("rx_nohandler"), 0);
   assertEquals(bench.textOf(`${slow.number}/stats`).match(/conv soft overflows: (\d+)/)?.[1], `${100 - kept}`);

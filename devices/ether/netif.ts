@@ -53,7 +53,7 @@ export function netifKind(path: number): number {
 }
 
 /** The conversation of the file with that qid path, by number; -1: it is the NIC's own. */
-export function netifId(path: number): number {
+function netifId(path: number): number {
   return (path >>> KIND_BITS) - 1;
 }
 
