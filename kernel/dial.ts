@@ -14,7 +14,7 @@ import { Open } from "./qid.ts";
 import type { Sys } from "./sys.ts";
 
 /** Directory of the network's files unless the dial string names another. */
-export const NET_DIR = "/net";
+const NET_DIR = "/net";
 
 /** What a process must be able to do to dial; `Proc` is one. */
 export interface Dialler {
@@ -57,7 +57,7 @@ export interface Conversation {
 }
 
 /** The parts of a dial string. */
-export interface DialString {
+interface DialString {
   readonly netDir: string;
   readonly proto: string;
   /** Everything after the protocol: `host!service`. */

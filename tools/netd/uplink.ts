@@ -16,7 +16,7 @@ import type { Host } from "../boot/boot.ts";
 import type { Uplink6Choice, UplinkChoice } from "./options.ts";
 
 /** How it is opened, besides what the user chose. */
-export interface UplinkNeeds {
+interface UplinkNeeds {
   readonly offload: boolean;
   /** Whether the machine's loopback is to be reached by it. */
   readonly localnet: boolean;

@@ -57,7 +57,7 @@ const FRAME_MAX = 65535 + 18;
 const RX_BLOCK_BYTES = 66560 - BLOCK_HEADROOM;
 
 /** What happened in a driver. */
-export class DriverCounters {
+class DriverCounters {
   txFrames = 0;
   /** No descriptors were free. */
   txFull = 0;
