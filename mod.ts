@@ -37,7 +37,7 @@ export {
   listen,
   netMkAddr,
 } from "./kernel/dial.ts";
-export { Errno, type ErrnoName, KernelError } from "./kernel/error.ts";
+export { Errno, type ErrnoName, KernelError, SystemError } from "./kernel/error.ts";
 export { type FdEntry, FdTable } from "./kernel/fd_table.ts";
 export { type FramePort, NO_OFFLOADS, type PacketPort, type Port, type PortOffloads } from "./kernel/host.ts";
 export type { HeapEntry } from "./kernel/heap.ts";
@@ -60,7 +60,7 @@ export { Clock, Timer, VirtualClock } from "./kernel/time.ts";
 export type { TraceSink } from "./kernel/trace.ts";
 export { IpAddr, parseIpAddr } from "./kernel/wire/ip_addr.ts";
 
-export { HostError } from "./devices/host/libc.ts";
+export { HostError, type HostErrorName } from "./devices/host/libc.ts";
 export { createNetns, Netns, openNetns } from "./devices/host/netns.ts";
 export { type Pollable, Reactor, type ReactorCounters, type ReactorOptions } from "./devices/host/reactor.ts";
 export { RealClock } from "./devices/host/clock.ts";

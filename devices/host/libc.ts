@@ -17,7 +17,7 @@
  * @module
  */
 
-import { errnoName } from "../../kernel/error.ts";
+import { type ErrnoName, errnoName, SystemError } from "../../kernel/error.ts";
 
 const SYMBOLS = {
   open: {
@@ -285,8 +285,11 @@ export const EADDRINUSE = 98;
 export const ENOBUFS = 105;
 export const ECONNREFUSED = 111;
 
+/** The name of an error of Linux: the kernel's {@link ErrnoName}, three more, and `E<number>` for one without words. */
+export type HostErrorName = ErrnoName | "ESRCH" | "EBADFD" | "EAFNOSUPPORT" | `E${number}`;
+
 /** Linux' names and words for the errors that these calls give. */
-const ERRORS: Readonly<Record<number, readonly [name: string, text: string]>> = {
+const ERRORS: Readonly<Record<number, readonly [name: HostErrorName, text: string]>> = {
   1: ["EPERM", "operation not permitted"],
   2: ["ENOENT", "no such file or directory"],
   3: ["ESRCH", "no such process"],
@@ -331,13 +334,13 @@ export function isShortage(errno: number): boolean {
 }
 
 /** A refusal by the operating system, or by us before we asked it. */
-export class HostError extends Error {
+export class HostError extends SystemError {
   /** The class, for who looks at the name. */
   override readonly name = "HostError";
   /** Linux' error number. */
-  readonly errno: number;
+  override readonly errno: number;
   /** Its name, such as `EBUSY`. */
-  readonly code: string;
+  override readonly code: HostErrorName;
 
   /** `reason` replaces the usual words for `errno`; `hint` follows them and says what to do. */
   constructor(attempt: string, errno: number, options: { reason?: string; hint?: string } = {}) {
