@@ -7,7 +7,7 @@ import { checksum, pseudoSum, sum } from "../../kernel/wire/checksum.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { MAC_BROADCAST, type MacAddr, parseMacAddr } from "../../kernel/wire/mac_addr.ts";
 import { ALL_OFFLOADS, Bench, frame, GROUP_MAC, OUR_MAC, PEER_MAC, refusal } from "../../tests/kit/ip/ether.ts";
-import { ip, ipPacket, pattern } from "../../tests/kit/ip/link.ts";
+import { ip, ipPacket, pattern } from "../../tests/kit/ip/packets.ts";
 import { fuzz } from "../../tests/kit/check/fuzz.ts";
 import { LOOP_LIMIT, RECORD_LEN } from "./ether.ts";
 import { EtherConv, GROUPS_MAX } from "./ether_conv.ts";

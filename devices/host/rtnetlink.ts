@@ -153,8 +153,8 @@ function list(type: number, bodyLen: number): Answer[] {
 }
 
 /**
- * Whether nftables has any chain here (rules of iptables-nft are chains of it too); false also where it cannot be asked.
- * Throws HostError.
+ * Whether nftables has any chain here (rules of iptables-nft are chains of it too); false also where it cannot be
+ * asked. Throws HostError.
  */
 export function hasFirewallChains(): boolean {
   const answers = ask(NFT_GETCHAIN, NLM_F_DUMP, [new Uint8Array(NFGENMSG_LEN)], NETLINK_NETFILTER);
