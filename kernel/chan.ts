@@ -20,6 +20,16 @@ export interface Walked {
   readonly chan: Chan | null;
 }
 
+/** How a file is created. */
+export interface CreateOptions {
+  /** How it is opened, bits of {@link Open}. */
+  readonly flags: number;
+  /** Its permission bits. */
+  readonly mode: number;
+  /** Its owner. */
+  readonly user: string;
+}
+
 /** The files of a device: what the kernel does with each. A row of Plan 9's device table. */
 export interface Files {
   /** Its name after `#`. */
@@ -37,7 +47,7 @@ export interface Files {
   /** Opens `chan` in place, or answers another chan (clone, listen and posted files do). */
   open(chan: Chan, flags: number, user: string): OrWait<Chan>;
   /** Makes the file `name` in `dir` and opens it. */
-  create(dir: Chan, name: string, flags: number, mode: number, user: string): Chan;
+  create(dir: Chan, name: string, options: CreateOptions): Chan;
   /** The last reference is gone; `chan.opened` tells whether it was ever opened. */
   close(chan: Chan): void;
   /** Reads into `buf`; how many bytes, 0 at the end. Files with a queue do not look at `offset`. */

@@ -13,7 +13,7 @@
  */
 
 import { Block, BLOCK_MAX, type BlockPool } from "./block.ts";
-import type { Chan, Files, Walked } from "./chan.ts";
+import type { Chan, CreateOptions, Files, Walked } from "./chan.ts";
 import { KernelError } from "./error.ts";
 import type { FdTap, TapCommand } from "./fd_tap.ts";
 import { CHAN_FLAGS, type Dir, DirMode, EVE, Open, QidType } from "./qid.ts";
@@ -82,7 +82,7 @@ export abstract class Dev implements Files {
   }
 
   /** Makes the file `name` in `dir` and opens it. Default: EPERM. */
-  create(dir: Chan, name: string, _flags: number, _mode: number, _user: string): Chan {
+  create(dir: Chan, name: string, _options: CreateOptions): Chan {
     throw new KernelError("EPERM", `Cannot create "${name}" in "${dir.path}": the device makes its own files`);
   }
 

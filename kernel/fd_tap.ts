@@ -101,17 +101,41 @@ export class EventQueue implements EventSink {
   }
 }
 
+/** What an {@link FdTap} is made from. */
+export interface FdTapOptions {
+  /** The descriptor; -1: none. */
+  readonly fd: number;
+  /** Wanted bits of {@link TapEvent}. */
+  readonly filter: number;
+  /** Identifies the tap in its events. */
+  readonly id: number;
+  /** Where events go. */
+  readonly queue: EventSink;
+  /** Comes back in the event. */
+  readonly data?: unknown;
+}
+
 /** Interest in one descriptor. */
 export class FdTap {
-  /** For tap_fds: interest of descriptor `fd`, told to `queue` under `id` with `data`. */
-  constructor(
-    readonly fd: number,
-    /** Wanted bits of {@link TapEvent}; Modify changes it. */
-    public filter: number,
-    readonly id: number,
-    readonly queue: EventSink,
-    readonly data: unknown,
-  ) {}
+  /** The descriptor; -1: none. */
+  readonly fd: number;
+  /** Wanted bits of {@link TapEvent}; Modify changes it. */
+  filter: number;
+  /** Identifies the tap in its events. */
+  readonly id: number;
+  /** Where events go. */
+  readonly queue: EventSink;
+  /** Comes back in the event. */
+  readonly data: unknown;
+
+  /** For tap_fds, and for devices that read files of others. */
+  constructor(options: FdTapOptions) {
+    this.fd = options.fd;
+    this.filter = options.filter;
+    this.id = options.id;
+    this.queue = options.queue;
+    this.data = options.data;
+  }
 
   /** Sends those of `events` that are wanted. */
   fire(events: number): void {

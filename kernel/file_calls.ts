@@ -28,11 +28,22 @@ export function chanFor(proc: ProcState, fd: number, access: number): Chan {
   return chan;
 }
 
-/** Call 102. Answers the lowest free descriptor. */
-export function openat(proc: ProcState, from: number, path: string, flags: number, mode: number): OrWait<number> {
+/** Arguments of call 102. */
+interface OpenRequest {
+  /** AT_CWD, or a descriptor of a directory open with O_PATH. */
+  readonly from: number;
+  readonly path: string;
+  readonly flags: number;
+  /** Permission bits of a file that is created. */
+  readonly mode: number;
+}
+
+/** Call 102. Returns the lowest free descriptor. */
+export function openat(proc: ProcState, request: OpenRequest): OrWait<number> {
+  const { from, path, flags } = request;
   checkOpenFlags(flags);
   if (proc.hasEnded) throw new KernelError("EINTR", `Cannot open "${path}": process ${proc.pid} has ended`);
-  const chan = openOrCreate(proc, directoryOf(proc, from), path, flags, mode);
+  const chan = openOrCreate(proc, directoryOf(proc, from), request);
   if (chan instanceof Rendez) return chan;
   try {
     return proc.fds.insert(chan);
@@ -59,12 +70,12 @@ function directoryOf(proc: ProcState, from: number): Chan | null {
   return chan;
 }
 
-function openOrCreate(proc: ProcState, base: Chan | null, path: string, flags: number, mode: number): OrWait<Chan> {
+function openOrCreate(proc: ProcState, base: Chan | null, { path, flags, mode }: OpenRequest): OrWait<Chan> {
   const cwd = base?.path ?? proc.cwd;
   const chan = walkFrom(proc, base, path, flags);
   if (chan === null) {
     const { dir, name } = proc.ns.createIn(path, cwd, proc.user);
-    return dir.dev.create(dir, name, flags, mode & ~proc.umask, proc.user);
+    return dir.dev.create(dir, name, { flags, mode: mode & ~proc.umask, user: proc.user });
   }
   if ((flags & Open.Excl) !== 0) throw new KernelError("EEXIST", `Cannot create "${path}": it exists`);
   if ((flags & Open.Directory) !== 0 && !chan.isDir) {
@@ -271,7 +282,8 @@ export function mkdir(proc: ProcState, path: string, mode: number): void {
     throw new KernelError("EEXIST", `Cannot create "${path}": it exists`);
   }
   const { dir, name } = proc.ns.createIn(path, proc.cwd, proc.user);
-  dir.dev.create(dir, name, Open.Read, (DirMode.Dir | (mode & ~proc.umask)) >>> 0, proc.user).release();
+  const bits = (DirMode.Dir | (mode & ~proc.umask)) >>> 0;
+  dir.dev.create(dir, name, { flags: Open.Read, mode: bits, user: proc.user }).release();
 }
 
 /** Call 108: ENOENT or EACCES, or nothing. `mode`: 4 read, 2 write, 1 execute. */

@@ -51,7 +51,7 @@ export class Proc extends ProcState {
   openat(from: number, path: string, flags: number = Open.Read, mode = 0o660): Promise<number> {
     const isNonBlock = () => (flags & Open.NonBlock) !== 0;
     const args = [from, path, flags, mode];
-    const work = () => calls.openat(this, from, path, flags, mode);
+    const work = () => calls.openat(this, { from, path, flags, mode });
     return this.#start({ call: Syscall.openat, args, fd: -1, isNonBlock, work, traced: true, done: null });
   }
 

@@ -47,7 +47,7 @@ export class Sys {
     return this.#call(
       Syscall.openat,
       [from, path, flags, mode],
-      () => calls.openat(this.#proc, from, path, flags, mode),
+      () => calls.openat(this.#proc, { from, path, flags, mode }),
     );
   }
 
