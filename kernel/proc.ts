@@ -92,7 +92,7 @@ export class Proc extends ProcState {
     return this.#onFd(Syscall.blockread, [fd, max], fd, () => calls.blockread(this, fd, max));
   }
 
-  /** Call 128: all of it, as one message; answers its length. A Block is the device's from now on. */
+  /** Call 128: all of it, as one message; returns its length. A Block is the device's from now on. */
   blockwrite(fd: number, data: Block | Uint8Array): Promise<number> {
     return this.#onFd(Syscall.blockwrite, [fd, data], fd, () => calls.blockwrite(this, fd, data));
   }

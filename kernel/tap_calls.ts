@@ -26,7 +26,7 @@ export interface TapRequest {
   readonly queue?: EventQueue;
   /** Comes back in the event. */
   readonly data?: unknown;
-  /** Beyond Akaros: an event at once for what is ready already. */
+  /** Beyond Akaros: an event at once if the file is ready already. */
   readonly level?: boolean;
 }
 
