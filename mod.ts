@@ -23,11 +23,19 @@ export { type StreamAddr, StreamConn, StreamListener } from "./tools/boot/stream
 export { swapEnds } from "./tools/boot/swap_ends.ts";
 
 export { Block, BlockPool, Checksum, Segment } from "./kernel/block.ts";
-export { Chan, type Files, type Walked } from "./kernel/chan.ts";
+export { Chan, type CreateOptions, type Files, type Walked } from "./kernel/chan.ts";
 export { type Dir, DirMode, Open, type Qid, QidType } from "./kernel/qid.ts";
 export { Dev, type DevEnv } from "./kernel/dev.ts";
 export { type OrWait, Rendez, Sleeper } from "./kernel/rendez.ts";
-export { type Event, EventQueue, type EventSink, FdTap, type TapCommand, TapEvent } from "./kernel/fd_tap.ts";
+export {
+  type Event,
+  EventQueue,
+  type EventSink,
+  FdTap,
+  type FdTapOptions,
+  type TapCommand,
+  TapEvent,
+} from "./kernel/fd_tap.ts";
 export {
   type Conversation,
   type Dialler,

@@ -1,5 +1,5 @@
 /**
- * Dialling: the helper library over `/net` (Akaros iplib): dial strings, and the dance of clone, ctl and data.
+ * Dialling: the helper library over `/net` (Akaros iplib): dial strings, and the steps of clone, ctl and data.
  *
  * Path: user program, proc → dial → sys.
  *
@@ -16,7 +16,7 @@ import type { Sys } from "./sys.ts";
 /** Directory of the network's files unless the dial string names another. */
 const NET_DIR = "/net";
 
-/** What a process must be able to do to dial; `Proc` is one. */
+/** The calls that dialling needs; `Proc` has them. */
 export interface Dialler {
   /** The calls that never sleep. */
   readonly sys: Sys;
@@ -138,7 +138,7 @@ async function opened(
   options: DialOptions,
 ): Promise<Conversation> {
   try {
-    // First of all: a write would move the offset that the number is read from.
+    // Read first: a write would move the offset of the number.
     const buf = new Uint8Array(16);
     const dir = `${protoDir}/${new TextDecoder().decode(buf.subarray(0, await proc.read(ctl, buf)))}`;
     for (const command of commands) await proc.write(ctl, command);

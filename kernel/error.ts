@@ -1,10 +1,10 @@
 /**
- * What a user's mistake becomes: an errno and a text, thrown where it is found and caught at the system-call edge.
+ * User errors: an errno and a text, thrown where they are found and caught at the system-call layer.
  *
  * Path: everywhere → error → user program.
  *
- * Numbers 1 to 131 are Linux'; those from 132 are Akaros' own (its `errno.h`), of which EFAIL is the refusal of a
- * device that has nothing more precise to say: its text says what was wrong.
+ * Numbers 1 to 131 are Linux'; those from 132 are Akaros' own (its `errno.h`), EFAIL among them is the general refusal
+ * of a device: its text gives the reason.
  *
  * @module
  */

@@ -63,7 +63,7 @@ Deno.test("EventQueue holds its limit and counts what it drops", () => {
 
 function tapOn(filter: number): { tap: FdTap; queue: EventQueue } {
   const queue = new EventQueue();
-  return { tap: new FdTap(3, filter, 3, queue, "data"), queue };
+  return { tap: new FdTap({ fd: 3, filter, id: 3, queue, data: "data" }), queue };
 }
 
 Deno.test("FdTap.fire() sends only what its filter wants, also after the filter was modified", () => {
@@ -108,13 +108,14 @@ Deno.test("TapList refuses a filter that the file cannot fire, when added and wh
 Deno.test("a tap may remove itself while the list fires", () => {
   const list = new TapList();
   const fired: string[] = [];
-  const selfish: FdTap = new FdTap(1, Readable, 1, {
+  const queue = {
     send: () => {
       fired.push("selfish");
       list.remove(selfish);
     },
-  }, null);
-  const other = new FdTap(2, Readable, 2, { send: () => fired.push("other") }, null);
+  };
+  const selfish: FdTap = new FdTap({ fd: 1, filter: Readable, id: 1, queue });
+  const other = new FdTap({ fd: 2, filter: Readable, id: 2, queue: { send: () => fired.push("other") } });
   list.add(selfish, Readable);
   list.add(other, Readable);
   list.fire(Readable);

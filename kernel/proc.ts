@@ -51,7 +51,7 @@ export class Proc extends ProcState {
   openat(from: number, path: string, flags: number = Open.Read, mode = 0o660): Promise<number> {
     const isNonBlock = () => (flags & Open.NonBlock) !== 0;
     const args = [from, path, flags, mode];
-    const work = () => calls.openat(this, from, path, flags, mode);
+    const work = () => calls.openat(this, { from, path, flags, mode });
     return this.#start({ call: Syscall.openat, args, fd: -1, isNonBlock, work, traced: true, done: null });
   }
 
@@ -92,7 +92,7 @@ export class Proc extends ProcState {
     return this.#onFd(Syscall.blockread, [fd, max], fd, () => calls.blockread(this, fd, max));
   }
 
-  /** Call 128: all of it, as one message; answers its length. A Block is the device's from now on. */
+  /** Call 128: all of it, as one message; returns its length. A Block is the device's from now on. */
   blockwrite(fd: number, data: Block | Uint8Array): Promise<number> {
     return this.#onFd(Syscall.blockwrite, [fd, data], fd, () => calls.blockwrite(this, fd, data));
   }

@@ -3,8 +3,8 @@
  *
  * Path: queue, fd_tap → rendez ← proc (the only one that sleeps).
  *
- * Below the system-call layer nothing sleeps: an operation that would have to answers with the Rendez to sleep at, and
- * is called again after a wakeup. Wakeups may be spurious, as everywhere.
+ * Below the system-call layer nothing sleeps: an operation that would have to returns the Rendez to sleep at, and is
+ * called again after a wakeup. Wakeups may be spurious, as everywhere.
  *
  * @module
  */
@@ -42,10 +42,10 @@ export class Sleeper {
 
 /** A place to sleep at. */
 export class Rendez {
-  /** Null: none. Most queues have nobody asleep. */
+  /** Null: none. Most queues have no sleeper. */
   #sleepers: Sleeper[] | null = null;
 
-  /** Whether somebody sleeps here. */
+  /** Whether a call sleeps here. */
   get busy(): boolean {
     return this.#sleepers !== null;
   }
@@ -58,7 +58,7 @@ export class Rendez {
     return sleeper;
   }
 
-  /** Wakes all who sleep here; each looks again for what it waited for. */
+  /** Wakes all sleepers; each checks its condition again. */
   wakeup(): void {
     const woken = this.#sleepers;
     if (woken === null) return;

@@ -233,7 +233,7 @@ Deno.test("a block longer than asked for stays queued; the error tells its lengt
 /** A tap on `data`, and how to poll it. */
 function tapOn(bench: Bench, data: Chan, filter: number): { level: number; poll: () => number; tap: FdTap } {
   const events = new EventQueue();
-  const tap = new FdTap(3, filter, 1 << 20, events, null);
+  const tap = new FdTap({ fd: 3, filter, id: 1 << 20, queue: events });
   return { level: bench.dev.tapfd(data, tap, "add"), poll: () => events.poll()?.events ?? 0, tap };
 }
 

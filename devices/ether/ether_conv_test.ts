@@ -39,7 +39,7 @@ Deno.test("EtherConv taps fire when frames begin to wait and on hangup, and not 
   const conv = new EtherConv(0);
   conv.claim("ann", 10);
   const events = new EventQueue();
-  conv.taps.add(new FdTap(3, ALL_EVENTS, 9, events, null), ALL_EVENTS);
+  conv.taps.add(new FdTap({ fd: 3, filter: ALL_EVENTS, id: 9, queue: events }), ALL_EVENTS);
   const poll = () => events.poll()?.events ?? 0;
   assertEquals(conv.level, TapEvent.Writable);
   while (conv.take(Block.from(frame({ length: 1500 }))));

@@ -14,7 +14,7 @@
  * @module
  */
 
-import { Chan } from "../../kernel/chan.ts";
+import { Chan, type CreateOptions } from "../../kernel/chan.ts";
 import { ctlText, parseNumber, shown, splitWords } from "../../kernel/ctl.ts";
 import { Dev, makeDir } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
@@ -72,7 +72,7 @@ export class SrvDev extends Dev {
     return chan.isDir ? rootDir() : dirOf(this.#postOf(chan));
   }
 
-  override create(dir: Chan, name: string, flags: number, mode: number, user: string): Chan {
+  override create(dir: Chan, name: string, { flags, mode, user }: CreateOptions): Chan {
     if (!dir.isDir) throw new KernelError("ENOTDIR", `Cannot create "${name}": "${dir.path}" is not a directory`);
     if ((mode & DirMode.Dir) !== 0) throw new KernelError("EPERM", `Cannot create "${name}": #srv has no directories`);
     if (name === "" || name === "." || name === ".." || name.includes("/") || name.length > SRV_NAME_MAX) {

@@ -44,7 +44,7 @@ function setUp(flags: number = Open.ReadWrite): { dev: SrvDev; root: Chan; file:
 }
 
 function create(root: Chan, name: string, flags: number = Open.Write, user = "ann"): Chan {
-  return root.dev.create(root, name, flags, 0o600, user);
+  return root.dev.create(root, name, { flags, mode: 0o600, user });
 }
 
 Deno.test("#srv: opening a name yields the very chan that was posted: one offset for all", () => {
@@ -167,7 +167,7 @@ Deno.test("#srv refuses names that exist, that are none, directories, and more t
   for (const name of ["", ".", "..", "a/b", "x".repeat(129)]) {
     assertEquals(refusalCode(() => create(root, name)), "EINVAL");
   }
-  const asDir = () => root.dev.create(root, "dir", Open.Read, DirMode.Dir + 0o777, EVE);
+  const asDir = () => root.dev.create(root, "dir", { flags: Open.Read, mode: DirMode.Dir + 0o777, user: EVE });
   assertEquals(refusalCode(asDir), "EPERM");
   for (let i = 1; i < SRV_NAMES_MAX; i++) create(root, `n${i}`);
   assertEquals(refusalCode(() => create(root, "more")), "ENOSPC");

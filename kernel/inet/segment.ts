@@ -88,7 +88,7 @@ export function cutSegments(block: Block, blocks: BlockPool): Block[] | null {
   const pieces: Block[] = [];
   const payloadLen = block.wp - block.rp - layout.headerLen;
   for (let offset = 0; offset < payloadLen; offset += layout.size) {
-    pieces.push(cutPiece(block, offset, Math.min(layout.size, payloadLen - offset), layout, blocks));
+    pieces.push(cutPiece(block, offset, layout, blocks));
   }
   return pieces;
 }
@@ -115,9 +115,11 @@ function layoutOf(block: Block): Layout | null {
   return { isV4, isTcp, transport, headerLen, size };
 }
 
-function cutPiece(whole: Block, offset: number, length: number, layout: Layout, blocks: BlockPool): Block {
+/** The piece whose payload begins `offset` bytes into that of the whole. */
+function cutPiece(whole: Block, offset: number, layout: Layout, blocks: BlockPool): Block {
   const { headerLen, transport, isV4, isTcp } = layout;
   const from = whole.rp + headerLen + offset;
+  const length = Math.min(layout.size, whole.wp - from);
   const piece = blocks.alloc(headerLen + length);
   const { buf, rp } = piece;
   buf.set(whole.buf.subarray(whole.rp, whole.rp + headerLen), rp);

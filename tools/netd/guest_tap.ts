@@ -42,7 +42,8 @@ export async function openBelow(userns: string, request: TapRequest, gateway?: s
   const { path } = openNetns(netns);
   const asked: OpenerRequest = {
     tap: {
-      ...{ name, mtu },
+      name,
+      mtu,
       ...(address === undefined ? {} : { address }),
       ...(offload === undefined ? {} : { offload }),
       ...(take === undefined ? {} : { take }),

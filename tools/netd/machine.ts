@@ -51,7 +51,9 @@ export class Machine {
       const family = (version: 4 | 6, address: string, servers: readonly string[]) =>
         familyFacts(version, { address, servers, device: device ?? null });
       return {
-        ...{ interfaces, uplink: name, rules },
+        interfaces,
+        uplink: name,
+        rules,
         v4: family(4, uplink.address, servers.filter((text) => !text.includes(":"))),
         v6: uplink.v6 === null ? null : family(6, uplink.v6.address, servers.filter((text) => text.includes(":"))),
       };

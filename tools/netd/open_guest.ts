@@ -72,7 +72,11 @@ async function openNetnsGuest(choice: NetnsChoice, options: NetdOptions, loop: L
   const { nat, offload } = options;
   const { device, configure, mac } = choice;
   const wanted: NetnsGuestOptions = {
-    ...{ netns: choice.netns, device, mtu: nat.mtu ?? 1500, offload, take: true },
+    netns: choice.netns,
+    device,
+    mtu: nat.mtu ?? 1500,
+    offload,
+    take: true,
     ...(mac === null ? {} : { mac: bytesOf(mac) }),
     ...(configure ? addressesOf(nat) : {}),
   };

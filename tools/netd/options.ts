@@ -134,7 +134,9 @@ function guestOf(given: NetdGiven): GuestChoice {
   }
   if (given.flag("one-off")) throw new UsageError("--one-off is for --qemu");
   return {
-    ...{ kind: "netns", netns: netns!, configure: given.flag("configure") },
+    kind: "netns",
+    netns: netns!,
+    configure: given.flag("configure"),
     device: given.text("device")!,
     userns: given.text("userns-path"),
     mac: given.mac("macaddress"),
@@ -161,7 +163,10 @@ function uplinkOf(given: NetdGiven): UplinkChoice {
   const ends = { address, gateway, peer: attach ? null : peer ?? first };
   checkEnds("", ends, kind === "tun");
   return {
-    ...{ kind, device, attach, v6 },
+    kind,
+    device,
+    attach,
+    v6,
     ...ends,
     netns: given.text("uplink-netns"),
     mtu: given.number("uplink-mtu", 576, 65521)!,
@@ -242,8 +247,13 @@ function namesOf(given: NetdGiven, uplink: UplinkChoice, resolvConf: () => Resol
   const conf = isFixed ? NO_RESOLV_CONF : resolvConf();
   const { nameServers, notes } = isFixed ? { nameServers: asked, notes: [] } : usableServers(conf, rules);
   return {
-    ...{ nameServers, notes, rules, patience: conf.patience },
-    ...{ search: search.length > 0 ? search : conf.search, isFixed, isSearchFixed: search.length > 0 },
+    nameServers,
+    notes,
+    rules,
+    patience: conf.patience,
+    search: search.length > 0 ? search : conf.search,
+    isFixed,
+    isSearchFixed: search.length > 0,
   };
 }
 

@@ -164,7 +164,7 @@ class EtherLink implements Link, EventSink {
   }
 
   #tap(files: EtherFiles, id: number): FdTap {
-    const tap = new FdTap(-1, RX_EVENTS, id, this, null);
+    const tap = new FdTap({ fd: -1, filter: RX_EVENTS, id, queue: this });
     if ((files.data.dev.tapfd(files.data, tap, "add") & RX_EVENTS) !== 0) this.send(id, 0);
     return tap;
   }

@@ -96,7 +96,7 @@ export interface Watch {
 export function watch(chan: Chan, filter: number): Watch {
   let events: number[] = [];
   const sink: EventSink = { send: (_id, bits) => events.push(bits) };
-  const tap = new FdTap(0, filter, 0, sink, null);
+  const tap = new FdTap({ fd: 0, filter, id: 0, queue: sink });
   const take = () => {
     const taken = events;
     events = [];

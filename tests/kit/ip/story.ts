@@ -370,7 +370,12 @@ export function fragmentsOf(packet: Uint8Array, size: number, id: number): Uint8
   const payload = payloadOf(packet);
   return Array.from({ length: Math.ceil(payload.length / size) }, (_, i) =>
     ipPacket({
-      ...{ src: `${src}`, dst: `${dst}`, protocol, ttl, tos, id },
+      src: `${src}`,
+      dst: `${dst}`,
+      protocol,
+      ttl,
+      tos,
+      id,
       fragOffset: i * size,
       moreFragments: (i + 1) * size < payload.length,
       payload: payload.subarray(i * size, (i + 1) * size),

@@ -160,7 +160,16 @@ export async function tellNat(
     return stats.stats.find((one) => one.counter === counter)?.count ?? 0;
   };
   return {
-    ...{ host, remote, program, guest, addGuest, user, there: new User(remote), command, stat, said },
+    host,
+    remote,
+    program,
+    guest,
+    addGuest,
+    user,
+    there: new User(remote),
+    command,
+    stat,
+    said,
     async [Symbol.asyncDispose]() {
       program.close();
       await host.close();
@@ -188,7 +197,15 @@ export function askDhcp(
   const all = new Map([[DHCP_OPTION_TYPE, encodeDhcpNumber(type, 1)], ...options]);
   if (requested !== undefined) all.set(DHCP_OPTION_REQUESTED_ADDR, encodeDhcpAddrs([ip(requested)]));
   const message: DhcpMessage = {
-    ...{ op: 1, hops: 0, xid: 0x1234, secs: 0, broadcast: false, ...addrs, chaddr, sname: "", file: "" },
+    op: 1,
+    hops: 0,
+    xid: 0x1234,
+    secs: 0,
+    broadcast: false,
+    ...addrs,
+    chaddr,
+    sname: "",
+    file: "",
     options: all,
   };
   const payload = new Uint8Array(dhcpLen(message));

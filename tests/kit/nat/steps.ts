@@ -178,7 +178,12 @@ export function tcpPacket(
   const { srcPort = 4000, dstPort = 80, seq = 1, ack = 0, flags = 2, window = 1000, data = new Uint8Array(0) } =
     options;
   const tcp: TcpFields = {
-    ...{ srcPort, dstPort, seq, ack, flags, window },
+    srcPort,
+    dstPort,
+    seq,
+    ack,
+    flags,
+    window,
     options: { ...NO_TCP_OPTIONS, ...options.tcpOptions },
   };
   const headerLen = tcpEmitLen(tcp);

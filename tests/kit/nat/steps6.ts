@@ -109,7 +109,12 @@ export function tcp6(
   const { srcPort = 4000, dstPort = 80, seq = 1, ack = 0, flags = 2, window = 1000 } = options;
   const { data = new Uint8Array(0), src = GUEST6, dst = REMOTE6 } = options;
   const tcp: TcpFields = {
-    ...{ srcPort, dstPort, seq, ack, flags, window },
+    srcPort,
+    dstPort,
+    seq,
+    ack,
+    flags,
+    window,
     options: { ...NO_TCP_OPTIONS, ...options.tcpOptions },
   };
   const headerLen = tcpEmitLen(tcp);

@@ -65,7 +65,10 @@ async function row(mtus: readonly number[]): Promise<Row> {
   const right = await host.neighbor({ address, gateway: `10.0.${last}.253`, port: attach(last, 1) });
   const wires = cables.map((cable) => new Wire(host, cable));
   return {
-    ...{ left: new User(host), right: new User(right), routers, wires },
+    left: new User(host),
+    right: new User(right),
+    routers,
+    wires,
     [Symbol.asyncDispose]: () => host.close(),
   };
 }

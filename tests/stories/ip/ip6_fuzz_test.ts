@@ -50,11 +50,22 @@ function nd(message: NdMessage, src: string, dst: string): Uint8Array {
 }
 
 const ADVERT: NdMessage = {
-  ...{ type: 134, hopLimit: 64, managed: false, otherConfig: false, lifetimeS: 30, reachableMs: 0, retransMs: 0 },
+  type: 134,
+  hopLimit: 64,
+  managed: false,
+  otherConfig: false,
+  lifetimeS: 30,
+  reachableMs: 0,
+  retransMs: 0,
   sourceMac: WIRE_MAC,
   mtu: 1400,
   prefixes: [{
-    ...{ prefix: ip("2001:db8:7::"), length: 64, onLink: true, autonomous: true, validS: 60, preferredS: 30 },
+    prefix: ip("2001:db8:7::"),
+    length: 64,
+    onLink: true,
+    autonomous: true,
+    validS: 60,
+    preferredS: 30,
   }],
   dnsServers: [ip("2001:db8:7::53")],
   dnsLifetimeS: 9,
@@ -221,7 +232,9 @@ const OUTGOING: readonly Uint8Array[] = [
   udp6Packet({ src: US6, dst: US6, srcPort: 9, dstPort: 7, payload: pattern(4) }),
   packet6({ src: US6, dst: PEER6, nextHeader: 0, payload: extended }),
   packet6({
-    ...{ src: US6, dst: PEER6, nextHeader: 44 },
+    src: US6,
+    dst: PEER6,
+    nextHeader: 44,
     payload: concatBytes([
       Uint8Array.of(17, 0, 0, 0, 0, 0, 0, 1),
       udp6Packet({ srcPort: 9, payload: pattern(1600) }).subarray(40),

@@ -24,8 +24,14 @@ import { within } from "../../../tools/scenario/environment.ts";
 import { pattern } from "../../kit/ip/ip_fixture.ts";
 
 const FAULTS: CableOptions = {
-  ...{ rateBps: 1e7, delayMs: 2, jitterMs: 3, reorderMs: 8 },
-  ...{ loss: 0.1, duplicate: 0.1, reorder: 0.1, corrupt: 0.05 },
+  rateBps: 1e7,
+  delayMs: 2,
+  jitterMs: 3,
+  reorderMs: 8,
+  loss: 0.1,
+  duplicate: 0.1,
+  reorder: 0.1,
+  corrupt: 0.05,
 };
 
 /** What one run left behind. */
@@ -97,7 +103,9 @@ async function run(seed: number, cable: CableOptions): Promise<Run> {
   await host.close();
   await Promise.all(servers);
   return {
-    ...{ capture, answers: answers[0]! + answers[1]!, endMs },
+    capture,
+    answers: answers[0]! + answers[1]!,
+    endMs,
     faults: Math.min(lost, duplicated, reordered, corrupted),
   };
 }

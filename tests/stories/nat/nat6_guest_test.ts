@@ -44,7 +44,9 @@ async function tellSix(options: { nat?: Partial<NatOptions>; v6?: Partial<V6Opti
     random: new SeededRandom(1),
     toGuest: (frame) => port.receive?.(frame),
     nat: {
-      ...{ hostAddr: `${HOST}/24`, nameServers: [REMOTE], mtu },
+      hostAddr: `${HOST}/24`,
+      nameServers: [REMOTE],
+      mtu,
       ...options.nat,
       v6: { hostAddr: `${US6}/64`, ...options.v6 },
     },
@@ -52,7 +54,12 @@ async function tellSix(options: { nat?: Partial<NatOptions>; v6?: Partial<V6Opti
   guest.command("/net/ipifc/1/ctl", "recvra6 on");
   advance(host, 4000);
   return {
-    ...{ host, remote, user, there, guest, program },
+    host,
+    remote,
+    user,
+    there,
+    guest,
+    program,
     round: () => advance(host, ROUND_MS),
     async [Symbol.asyncDispose]() {
       program.close();

@@ -41,13 +41,22 @@ Deno.test("akaros 30: who observes the guest's link sees each frame whole and ex
   const got: Uint8Array[] = [];
   const seen: [string, Uint8Array][] = [];
   const card: FramePort = {
-    ...{ kind: "frame", name: "card", mbps: 1000, link: true, offloads: NO_OFFLOADS, mtu: 1500, receive: null },
+    kind: "frame",
+    name: "card",
+    mbps: 1000,
+    link: true,
+    offloads: NO_OFFLOADS,
+    mtu: 1500,
+    receive: null,
     mac: new Uint8Array(6),
     transmit: (frame) => (got.push(frame.bytes().slice()), frame.free(), true),
     close: () => {},
   };
   const network = startGuestNetwork({
-    ...{ proc: host.spawn("nat"), clock: host.clock, random: new SeededRandom(1), card },
+    proc: host.spawn("nat"),
+    clock: host.clock,
+    random: new SeededRandom(1),
+    card,
     nat: { hostAddr: `${HOST}/24` },
     observe: ({ point, direction, bytes }) => {
       if (point === "guest") seen.push([direction, bytes.slice()]);

@@ -30,7 +30,12 @@ async function tellThree(options: { nat?: Partial<NatOptions>; forwards?: readon
     forwards: options.forwards ?? [],
   });
   return {
-    ...{ host, remote, guest, program, inGuest: guest.spawn("user"), there: remote.spawn("user") },
+    host,
+    remote,
+    guest,
+    program,
+    inGuest: guest.spawn("user"),
+    there: remote.spawn("user"),
     async [Symbol.asyncDispose]() {
       program.close();
       await host.close();

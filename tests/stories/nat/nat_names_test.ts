@@ -84,33 +84,12 @@ function framed(message: Uint8Array): Uint8Array {
   return new Uint8Array([message.length >> 8, message.length & 255, ...message]);
 }
 
-/** A guest with addresses of both versions, and two name servers. */
-async function tellNames(nat: Partial<NatOptions> = {}) {
-  const host = await boot();
-  const user = new User(host);
-  addIpv6(user, US6);
-  const hosts: Host[] = [];
-  for (const addr of [FIRST, SECOND]) hosts.push(await host.neighbor({ address: `${addr}/24`, gateway: HOST }));
-  const [one, two] = hosts.map((one) => new User(one)) as [User, User];
-  addIpv6(two, PEER6);
-  const [first, second] = [new NameServer(one), new NameServer(two)];
-  const port = new GuestPort(host, 1500);
-  const guest = new User(await host.neighbor({ port, address: `${GUEST}/24`, gateway: ROUTER }));
-  const program = port.program = new NatProgram({
-    ...{ proc: host.spawn("nat"), clock: host.clock, random: new SeededRandom(1) },
-    toGuest: (frame) => port.receive?.(frame),
-    nat: { hostAddr: `${HOST}/24`, nameServers: [FIRST, SECOND], v6: { hostAddr: `${US6}/64` }, ...nat },
-  });
-  guest.command("/net/ipifc/1/ctl", "recvra6 on");
-  advance(host, 4000);
-  const round = () => {
-    for (let i = 0; i < 6; i++) {
-      advance(host, ROUND_MS);
-      for (const one of [first, second]) one.serve();
-    }
-    advance(host, ROUND_MS);
-  };
-  const by: Record<"udp" | "tcp", (at: string, query: Uint8Array) => () => DnsMessage | null> = {
+/** Sends a query to `at`; the function that it returns takes the answer, or null if none has come. */
+type Query = (at: string, query: Uint8Array) => () => DnsMessage | null;
+
+/** Queries of the guest over either protocol. */
+function queriesOf(host: Host, guest: User): Record<"udp" | "tcp", Query> {
+  return {
     udp: (at, query) => {
       const conv = guest.conv("udp", `connect ${at}!53`, "ignoreadvice on");
       conv.bwrite(query);
@@ -129,8 +108,45 @@ async function tellNames(nat: Partial<NatOptions> = {}) {
       };
     },
   };
+}
+
+/** A guest with addresses of both versions, and two name servers. */
+async function tellNames(nat: Partial<NatOptions> = {}) {
+  const host = await boot();
+  const user = new User(host);
+  addIpv6(user, US6);
+  const hosts: Host[] = [];
+  for (const addr of [FIRST, SECOND]) hosts.push(await host.neighbor({ address: `${addr}/24`, gateway: HOST }));
+  const [one, two] = hosts.map((one) => new User(one)) as [User, User];
+  addIpv6(two, PEER6);
+  const [first, second] = [new NameServer(one), new NameServer(two)];
+  const port = new GuestPort(host, 1500);
+  const guest = new User(await host.neighbor({ port, address: `${GUEST}/24`, gateway: ROUTER }));
+  const program = port.program = new NatProgram({
+    proc: host.spawn("nat"),
+    clock: host.clock,
+    random: new SeededRandom(1),
+    toGuest: (frame) => port.receive?.(frame),
+    nat: { hostAddr: `${HOST}/24`, nameServers: [FIRST, SECOND], v6: { hostAddr: `${US6}/64` }, ...nat },
+  });
+  guest.command("/net/ipifc/1/ctl", "recvra6 on");
+  advance(host, 4000);
+  const round = () => {
+    for (let i = 0; i < 6; i++) {
+      advance(host, ROUND_MS);
+      for (const one of [first, second]) one.serve();
+    }
+    advance(host, ROUND_MS);
+  };
   return {
-    ...{ host, user, guest, program, first, second, round, by },
+    host,
+    user,
+    guest,
+    program,
+    first,
+    second,
+    round,
+    by: queriesOf(host, guest),
     async [Symbol.asyncDispose]() {
       program.close();
       await host.close();

@@ -164,7 +164,10 @@ Deno.test("akaros 29: a forward that cannot be had at the start ends nothing, an
   const proc = host.spawn("server");
   await proc.announce("udp!*!8053");
   const program = new NatProgram({
-    ...{ proc: host.spawn("nat"), clock: host.clock, random: new SeededRandom(1), toGuest: () => {} },
+    proc: host.spawn("nat"),
+    clock: host.clock,
+    random: new SeededRandom(1),
+    toGuest: () => {},
     nat: { hostAddr: `${HOST}/24` },
     forwards: ["tcp:8000-8003:80", "udp:8053:53", "tcp:8002:22", "tcp:2222:22"],
   });
@@ -197,7 +200,11 @@ Deno.test("What ends here is checked here: DHCP and our zone do not answer a wro
   emitDns(query, payload, 0);
   const ask = (checksum?: number) =>
     story.guest.ask(udpPacket({
-      ...{ src: GUEST, dst: DNS, srcPort: 5000, dstPort: 53, payload },
+      src: GUEST,
+      dst: DNS,
+      srcPort: 5000,
+      dstPort: 53,
+      payload,
       ...(checksum === undefined ? {} : { checksum }),
     })).length;
   assertEquals([ask(), ask(0), ask(1), story.stat("refused-bad-transport")], [1, 1, 0, 1]);

@@ -28,8 +28,15 @@ Deno.test("netd's defaults", () => {
   assertEquals(
     { ...uplink },
     {
-      ...{ kind: "tap", device: null, attach: false, address: "10.99.0.2/24", peer: "10.99.0.1/24" },
-      ...{ gateway: "10.99.0.1", v6: null, netns: null, mtu: 1500 },
+      kind: "tap",
+      device: null,
+      attach: false,
+      address: "10.99.0.2/24",
+      peer: "10.99.0.1/24",
+      gateway: "10.99.0.1",
+      v6: null,
+      netns: null,
+      mtu: 1500,
     },
   );
   assertEquals([nat.nameServers, nat.guestMac, forwards, offload], [["192.0.2.53"], null, [], true]);
@@ -40,7 +47,11 @@ Deno.test("netd takes slirp4netns' options, and its short names", () => {
     "-c -m 65520 -e 3 -r 4 -a /run/s --netns 7 --userns-path /u --macaddress 02:00:00:00:00:01 --disable-dns",
   );
   assertEquals(got.guest, {
-    ...{ kind: "netns", netns: "7", configure: true, device: "tap0", userns: "/u" },
+    kind: "netns",
+    netns: "7",
+    configure: true,
+    device: "tap0",
+    userns: "/u",
     mac: parseMacAddr("02:00:00:00:00:01"),
   });
   assertEquals([got.nat.mtu, got.nat.dns, got.exitFd, got.readyFd, got.apiSocket], [65520, null, 3, 4, "/run/s"]);

@@ -22,8 +22,14 @@ Deno.test("parseOptions() reads every option, in both forms, and has defaults", 
     wire: "auto",
     guest: "model",
     style: "qemu",
-    ...{ forwards: [], seed: 1, faults: {}, pcap: null, snaplen: 262_144, keep: 0 },
-    ...{ json: false, verbose: false },
+    forwards: [],
+    seed: 1,
+    faults: {},
+    pcap: null,
+    snaplen: 262_144,
+    keep: 0,
+    json: false,
+    verbose: false,
   };
   assertEquals(parseOptions([]), defaults);
   for (const wire of ["auto", "memory", "tap", "tun"] as const) {
@@ -36,7 +42,12 @@ Deno.test("parseOptions() reads every option, in both forms, and has defaults", 
   assertEquals(parseOptions(["--seed", "0"]).seed, 0);
   const faults = ["--loss=0.1", "--delay", "5", "--jitter=2.5", "--reorder=1", "--duplicate=0", "--corrupt=0.01"];
   assertEquals(parseOptions(["--wire=memory", ...faults]).faults, {
-    ...{ loss: 0.1, reorder: 1, duplicate: 0, corrupt: 0.01, delayMs: 5, jitterMs: 2.5 },
+    loss: 0.1,
+    reorder: 1,
+    duplicate: 0,
+    corrupt: 0.01,
+    delayMs: 5,
+    jitterMs: 2.5,
   });
   const guest = parseOptions(["--wire=tap", "--guest=netns", "--style=real", "--keep=1.5", "--forward", "tcp:80:8080"]);
   assertEquals([guest.guest, guest.style, guest.keep, guest.forwards], ["netns", "real", 1.5, ["tcp:80:8080"]]);

@@ -15,7 +15,10 @@ Deno.test("modelDhcp() sets up address, route and ndb of a guest's kernel", asyn
   const card = new ModelCard({ jobs: host.clock.jobs, mac: MAC, mtu: 1400 });
   const guest = await host.neighbor({ port: card.driver, address: null });
   startGuestNetwork({
-    ...{ proc: host.spawn("nat"), clock: host.clock, random: new SeededRandom(1), card: card.port },
+    proc: host.spawn("nat"),
+    clock: host.clock,
+    random: new SeededRandom(1),
+    card: card.port,
     nat: { hostAddr: "10.0.0.1/24", mtu: 1400, leaseSeconds: 600 },
   });
   const proc = guest.spawn("dhcp");

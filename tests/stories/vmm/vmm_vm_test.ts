@@ -111,7 +111,10 @@ Deno.test("startGuestNetwork() answers the guest, shows its frames, and gives ev
   card.driver.receive = (frame) => got.push(frame.bytes()[21]!);
   const seen: string[] = [];
   const options = {
-    ...{ proc: host.spawn("nat"), clock: host.clock, random: new SeededRandom(1), card: card.port },
+    proc: host.spawn("nat"),
+    clock: host.clock,
+    random: new SeededRandom(1),
+    card: card.port,
     nat: { hostAddr: "10.0.0.1/24" },
     observe: ({ point, direction, note }: NatSight) => void seen.push(`${point} ${direction}: ${note}`),
   };
@@ -133,7 +136,11 @@ for (const offload of [false, true]) {
     const card = new ModelCard({ jobs: host.clock.jobs, mac: MAC });
     const kernel = await host.neighbor({ port: card.driver, address: "10.0.2.15/24", gateway: "10.0.2.2" });
     const network = startGuestNetwork({
-      ...{ proc: host.spawn("nat"), clock: host.clock, random: new SeededRandom(1), card: card.port, offload },
+      proc: host.spawn("nat"),
+      clock: host.clock,
+      random: new SeededRandom(1),
+      card: card.port,
+      offload,
       nat: { hostAddr: "10.0.0.1/24" },
     });
     const sent: Segment[] = [];

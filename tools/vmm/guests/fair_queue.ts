@@ -227,17 +227,16 @@ function keyOf(buf: Uint8Array, rp: number, wp: number, toGuest: boolean): numbe
   const ip = rp + ETHER_HEADER_LEN;
   if (wp < ip + 20) return NO_PORT;
   const type = buf[rp + ETHERTYPE_AT]! << 8 | buf[rp + ETHERTYPE_AT + 1]!;
-  if (type === IPV4) {
-    // A fragment that is not the first has no port.
-    if (((buf[ip + 6]! & 0x1f) | buf[ip + 7]!) !== 0) return NO_PORT;
-    return portKey(buf, ip + (buf[ip]! & 15) * 4, wp, buf[ip + 9]!, toGuest);
-  }
-  return type === IPV6 ? portKey(buf, ip + IPV6_HEADER_LEN, wp, buf[ip + 6]!, toGuest) : NO_PORT;
+  if (type !== IPV4 && type !== IPV6) return NO_PORT;
+  // An IPv4 fragment that is not the first has no port.
+  if (type === IPV4 && ((buf[ip + 6]! & 0x1f) | buf[ip + 7]!) !== 0) return NO_PORT;
+  const at = ip + (type === IPV4 ? (buf[ip]! & 15) * 4 : IPV6_HEADER_LEN);
+  return at + 8 > wp ? NO_PORT : portKey(buf, at, buf[ip + (type === IPV4 ? 9 : 6)]!, toGuest);
 }
 
-function portKey(buf: Uint8Array, at: number, wp: number, protocol: number, toGuest: boolean): number {
-  if (at + 8 > wp) return NO_PORT;
-  // An echo's identifier stands where it stands in request and reply.
+/** As {@link keyOf}, of the transport header at `at`. */
+function portKey(buf: Uint8Array, at: number, protocol: number, toGuest: boolean): number {
+  // Request and reply of an echo carry the identifier at the same place.
   if (protocol === ICMP || protocol === ICMPV6) return Kind.Icmp << 16 | buf[at + 4]! << 8 | buf[at + 5]!;
   if (protocol !== TCP && protocol !== UDP) return NO_PORT;
   const port = toGuest ? at + 2 : at;

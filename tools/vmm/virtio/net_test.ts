@@ -339,7 +339,9 @@ Deno.test("VirtioNet works in memory of several regions: a buffer may cross a se
   const jobs = new JobQueue();
   const net = new VirtioNet({
     memory: new GuestMemory(regions),
-    ...{ mac: GUEST_MAC, jobs, onInterrupt: () => {} },
+    mac: GUEST_MAC,
+    jobs,
+    onInterrupt: () => {},
     onFrame: (block) => frames.push(block.bytes().slice()),
   });
   const driver = new HostileDriver(bytes, net.mmio);

@@ -148,7 +148,13 @@ function messageOf(
   const none = IPV4_UNSPECIFIED;
   const addrs = { ciaddr: none, yiaddr: none, siaddr: none, giaddr: none, chaddr: MacAddr.at(client.mac, 0) };
   const message: DhcpMessage = {
-    ...{ op: DHCP_BOOT_REQUEST, hops: 0, xid: client.xid, secs: 0, broadcast: true, sname: "", file: "" },
+    op: DHCP_BOOT_REQUEST,
+    hops: 0,
+    xid: client.xid,
+    secs: 0,
+    broadcast: true,
+    sname: "",
+    file: "",
     ...addrs,
     options: new Map([[DHCP_OPTION_TYPE, encodeDhcpNumber(type, 1)], ...more]),
   };

@@ -156,7 +156,7 @@ export class ModelDriver implements FramePort {
     const ring = this.#rx!;
     while (ring.freeCount > 0) {
       const slot = ring.take();
-      ring.describe(slot, this.#rxSlots + slot * this.#slotBytes, this.#slotBytes, -1, true);
+      ring.describeWritable(slot, this.#rxSlots + slot * this.#slotBytes, this.#slotBytes);
       ring.offer(slot);
     }
     ring.wantInterrupt();
@@ -317,7 +317,7 @@ export class ModelDriver implements FramePort {
     this.#mem.set(bytes, this.#ctrlSlot);
     this.#mem[answer] = 0xff;
     ring.describe(head, this.#ctrlSlot, bytes.length, tail);
-    ring.describe(tail, answer, 1, -1, true);
+    ring.describeWritable(tail, answer, 1);
     ring.offer(head);
     ring.stopInterrupt();
     this.#kick(CTRL, ring);

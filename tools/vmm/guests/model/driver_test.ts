@@ -40,7 +40,14 @@ class ModelRig {
     });
     const page = this.net.mmio;
     this.driver = new ModelDriver({
-      ...{ ram: { bytes, base }, at, page, jobs, queueSize, slotBytes, refuse, blocks: driverBlocks },
+      ram: { bytes, base },
+      at,
+      page,
+      jobs,
+      queueSize,
+      slotBytes,
+      refuse,
+      blocks: driverBlocks,
     });
     this.driver.receive = (block) => this.received.push(block);
     assert(this.driver.start());

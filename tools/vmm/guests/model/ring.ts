@@ -94,20 +94,28 @@ export class ModelRing {
     return this.#links[index]!;
   }
 
-  /** Writes descriptor `index`: `length` bytes at offset `at` of the memory. `next`: the one behind it, or -1. */
-  describe(index: number, at: number, length: number, next: number, write = false): void {
-    this.#put(this.#desc + 16 * index, at, length, (write ? WRITE : 0) | (next < 0 ? 0 : NEXT), next);
+  /**
+   * Writes descriptor `index`: `length` bytes at offset `at` of the memory, for the device to read. `next`: the
+   * descriptor behind it, or -1.
+   */
+  describe(index: number, at: number, length: number, next: number): void {
+    this.#put(this.#desc + 16 * index, at, length, next < 0 ? 0 : NEXT | next << 16);
     if (next >= 0) this.#links[index] = next;
   }
 
-  /** Writes entry `entry` of the indirect table at offset `table`; the next entry follows it unless it is the last. */
-  describeIn(table: number, entry: number, at: number, length: number, last: boolean): void {
-    this.#put(table + 16 * entry, at, length, last ? 0 : NEXT, entry + 1);
+  /** Writes descriptor `index`: `length` bytes at offset `at` of the memory, for the device to write; the last one. */
+  describeWritable(index: number, at: number, length: number): void {
+    this.#put(this.#desc + 16 * index, at, length, WRITE);
+  }
+
+  /** Writes the entry at offset `entry` of an indirect table. `next`: the number of the entry behind it, or -1. */
+  describeIn(entry: number, at: number, length: number, next: number): void {
+    this.#put(entry, at, length, next < 0 ? 0 : NEXT | next << 16);
   }
 
   /** Writes descriptor `index`: a table of `entries` at offset `table`. */
   describeTable(index: number, table: number, entries: number): void {
-    this.#put(this.#desc + 16 * index, table, 16 * entries, INDIRECT, -1);
+    this.#put(this.#desc + 16 * index, table, 16 * entries, INDIRECT);
   }
 
   /** Links `next` behind `index` for `give` and `next` alone. */
@@ -115,11 +123,11 @@ export class ModelRing {
     this.#links[index] = next;
   }
 
-  #put(desc: number, at: number, length: number, flags: number, next: number): void {
+  /** Writes a descriptor; its flags are the low half of `flagsAndNext`, the number of the next one is the high half. */
+  #put(desc: number, at: number, length: number, flagsAndNext: number): void {
     put64le(this.#mem, desc, this.#base + at);
     put32le(this.#mem, desc + 8, length);
-    put16le(this.#mem, desc + 12, flags);
-    put16le(this.#mem, desc + 14, next < 0 ? 0 : next);
+    put32le(this.#mem, desc + 12, flagsAndNext);
   }
 
   /** Puts the chain `head` into the available ring; the device sees it at `publish`. */

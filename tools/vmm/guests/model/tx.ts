@@ -115,7 +115,7 @@ export class ModelTx {
       const next = ring.next(slot);
       const at = this.#slots + slot * this.#slotBytes;
       const here = last ? bytes - i * this.#slotBytes : this.#slotBytes;
-      if (indirect) ring.describeIn(table, i, at, here, last);
+      if (indirect) ring.describeIn(table + 16 * i, at, here, last ? -1 : i + 1);
       else ring.describe(slot, at, here, last ? -1 : next);
       slot = next;
     }
