@@ -43,7 +43,7 @@ export async function linuxWorld(wire: "tap" | "tun", observe?: PortObserver): P
     close: async () => {
       remote.close();
       party.close();
-      await host.close();
+      await host.world.close();
     },
   };
 }

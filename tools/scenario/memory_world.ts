@@ -41,7 +41,7 @@ export async function memoryWorld(options: MemoryOptions): Promise<World> {
   const other = await host.neighbor({ address: "10.0.0.2/24" });
   const party = new KernelParty("the remote", other.spawn("services"), host.clock, other.address);
   const remote = new KernelRemote(host, other);
-  return { wire: "memory", host, remote, party, watch, close: () => host.close() };
+  return { wire: "memory", host, remote, party, watch, close: () => host.world.close() };
 }
 
 /** A program of the second kernel. */

@@ -163,7 +163,7 @@ export async function tellNat(
     ...{ host, remote, program, guest, addGuest, user, there: new User(remote), command, stat, said },
     async [Symbol.asyncDispose]() {
       program.close();
-      await host.close();
+      await host.world.close();
     },
   };
 }

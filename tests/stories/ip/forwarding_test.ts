@@ -66,7 +66,7 @@ async function row(mtus: readonly number[]): Promise<Row> {
   const wires = cables.map((cable) => new Wire(host, cable));
   return {
     ...{ left: new User(host), right: new User(right), routers, wires },
-    [Symbol.asyncDispose]: () => host.close(),
+    [Symbol.asyncDispose]: () => host.world.close(),
   };
 }
 

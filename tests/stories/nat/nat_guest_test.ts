@@ -33,7 +33,7 @@ async function tellThree(options: { nat?: Partial<NatOptions>; forwards?: readon
     ...{ host, remote, guest, program, inGuest: guest.spawn("user"), there: remote.spawn("user") },
     async [Symbol.asyncDispose]() {
       program.close();
-      await host.close();
+      await host.world.close();
     },
   };
 }

@@ -132,7 +132,7 @@ async function tellNames(nat: Partial<NatOptions> = {}) {
     ...{ host, user, guest, program, first, second, round, by },
     async [Symbol.asyncDispose]() {
       program.close();
-      await host.close();
+      await host.world.close();
     },
   };
 }

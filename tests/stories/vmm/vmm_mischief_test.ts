@@ -163,7 +163,7 @@ async function twoGuests() {
     ...{ host, good, bad, remote, model },
     async [Symbol.asyncDispose]() {
       for (const network of [...networks, bad.network]) network.close();
-      await host.close();
+      await host.world.close();
     },
   };
 }
