@@ -115,7 +115,7 @@ function planSteps(filter: string | null): Step[] {
 function partOf(path: string): Part {
   if (path === "tests/tidy_test.ts" || path.startsWith("tests/kit/check/")) return "static";
   const imports = importsOf(Deno.readTextFileSync(`${ROOT}/${path}`)).map((one) => resolveImport(path, one.specifier));
-  if (path.startsWith("devices/host/") || path.startsWith("tests/machine/")) return "machine";
+  if (/^(devices\/host|tests\/machine)\//.test(path) || imports.includes("tests/kit/check/skip.ts")) return "machine";
   return path.startsWith("tests/") ? "stories" : "unit";
 }
 

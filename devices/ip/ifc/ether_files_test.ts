@@ -3,7 +3,9 @@ import type { DevEnv } from "../../../kernel/dev.ts";
 import { refusalCode } from "../../../tests/kit/host/dev.ts";
 import { Block } from "../../../kernel/block.ts";
 import { openEtherFiles, readEtherFacts } from "./ether_files.ts";
-import { FakeEther, OUR_MAC, TestHost } from "../../../tests/kit/ip/link.ts";
+import { FakeEther } from "../../../tests/kit/ip/fake_ether.ts";
+import { OUR_MAC } from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
 
 /** An environment in which the first Ethernet says `stats` of itself. */
 function env(stats: string): DevEnv {

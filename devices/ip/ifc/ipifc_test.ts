@@ -7,7 +7,8 @@ import { fuzz } from "../../../tests/kit/check/fuzz.ts";
 import { IPIFC_VERBS } from "../files/ipifc_ctl.ts";
 import { IFC_GROUPS_MAX, IPLIFCS_MAX } from "./ifc_addresses.ts";
 import { sendPacket } from "../network/ip_output.ts";
-import { ip, ipPacket, pattern, TestHost } from "../../../tests/kit/ip/link.ts";
+import { ip, ipPacket, pattern } from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
 import { SNOOP_QUEUE_LIMIT } from "../files/ipifc_proto.ts";
 
 const ROUTER =

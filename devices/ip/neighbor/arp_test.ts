@@ -14,17 +14,8 @@ import { NEIGHBOR_DEFEND_MS, NEIGHBOR_HOLD_MAX, NEIGHBOR_RETRY_MS } from "./neig
 import { runArpCtl } from "./arp_ctl.ts";
 import { NEIGHBORS_MAX } from "./neighbor_store.ts";
 import { sendRaw } from "../network/ip_output.ts";
-import {
-  etherFrame,
-  headerOf,
-  ip,
-  ipPacket,
-  mac,
-  NO_MAC,
-  OUR_MAC,
-  PEER_MAC,
-  TestHost,
-} from "../../../tests/kit/ip/link.ts";
+import { etherFrame, headerOf, ip, ipPacket, mac, NO_MAC, OUR_MAC, PEER_MAC } from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
 
 function host(): TestHost {
   const made = new TestHost();

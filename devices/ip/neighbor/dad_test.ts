@@ -6,7 +6,8 @@ import { ICMP6_NEIGHBOR_ADVERT, ICMP6_NEIGHBOR_SOLICIT } from "../../../kernel/w
 import { ipv6Src } from "../../../kernel/wire/ipv6.ts";
 import { DAD_WAIT_MS } from "./dad.ts";
 import { sendPacket } from "../network/ip_output.ts";
-import { ip, ip6Packet, ndPacket, PEER_MAC, TestHost, type TestIfc } from "../../../tests/kit/ip/link.ts";
+import { ip, ip6Packet, ndPacket, PEER_MAC } from "../../../tests/kit/ip/packets.ts";
+import { TestHost, type TestIfc } from "../../../tests/kit/ip/link.ts";
 import { SELF_ADDRS_MAX } from "../route/self_table.ts";
 import { sourceFor } from "../route/egress.ts";
 

@@ -18,8 +18,8 @@ import {
   type Packet6Fields,
   pattern,
   PEER_MAC,
-  TestHost,
-} from "../../../tests/kit/ip/link.ts";
+} from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
 import { ND_DELAY_MS, ND_REACHABLE_MS, ND_STALE_MS } from "./nd.ts";
 import { NEIGHBOR_HOLD_MAX, NEIGHBOR_RETRY_MS, NEIGHBOR_TRIES } from "./neighbor_table.ts";
 import { sendRouterSolicit } from "./nd_send.ts";

@@ -8,7 +8,8 @@ import { refusalCode } from "../../../tests/kit/host/dev.ts";
 import { DAD_WAIT_MS } from "./dad.ts";
 import { IPLIFCS_MAX } from "../ifc/ifc_addresses.ts";
 import { ifcStatus } from "../ifc/ifc_status.ts";
-import { ip, ndPacket, type Packet6Fields, PEER_MAC, TestHost, type TestIfc } from "../../../tests/kit/ip/link.ts";
+import { ip, ndPacket, type Packet6Fields, PEER_MAC } from "../../../tests/kit/ip/packets.ts";
+import { TestHost, type TestIfc } from "../../../tests/kit/ip/link.ts";
 import { DNS_MAX, PREFIXES_MAX, ROUTERS_MAX, SOLICIT_GAP_MS, SOLICITS_MAX } from "./ra6.ts";
 import { sourceFor } from "../route/egress.ts";
 

@@ -7,7 +7,8 @@ import { IPV6_HEADER_LEN, parseIpv6, parseIpv6Fragment } from "../../../kernel/w
 import { refusalCode } from "../../../tests/kit/host/dev.ts";
 import { eui64, LINK_LOCAL_PREFIX } from "../../../kernel/inet/addr6.ts";
 import { sendPacket, sendRaw } from "./ip_output.ts";
-import { ip, ip6Packet, mac, type Packet6Fields, pattern, TestHost } from "../../../tests/kit/ip/link.ts";
+import { ip, ip6Packet, mac, type Packet6Fields, pattern } from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
 import type { SendOptions } from "../packet/packet.ts";
 import { IPV6_TOTAL_MAX } from "../packet/packet6.ts";
 import { PATH_MTU_LIFE_MS, PATH_MTUS_MAX, PathMtus } from "../route/path_mtu.ts";

@@ -4,7 +4,8 @@ import { get16 } from "../../../kernel/wire/bytes.ts";
 import { ipv4ChecksumOk, setIpv4Checksum } from "../../../kernel/wire/ipv4.ts";
 import { runArpCtl } from "../neighbor/arp_ctl.ts";
 import { ipInput } from "./ip_input.ts";
-import { headerOf, ipPacket, type PacketFields, TestHost, type TestIfc } from "../../../tests/kit/ip/link.ts";
+import { headerOf, ipPacket, type PacketFields } from "../../../tests/kit/ip/packets.ts";
+import { TestHost, type TestIfc } from "../../../tests/kit/ip/link.ts";
 
 /** A router between 10.0.0.0/24 (Ethernet 0) and 10.1.0.0/24 (Ethernet 1); 10.0.0.2 and 10.1.0.2 are known. */
 class Router extends TestHost {

@@ -3,7 +3,8 @@ import fc from "fast-check";
 import { Block, BlockPool, Checksum, Segment } from "../../../kernel/block.ts";
 import { fuzz } from "../../../tests/kit/check/fuzz.ts";
 import { fragment4, fragmentsFor } from "./fragment.ts";
-import { headerOf, ipPacket, type PacketFields, pattern, TestHost } from "../../../tests/kit/ip/link.ts";
+import { headerOf, ipPacket, type PacketFields, pattern } from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
 
 const pool = new BlockPool();
 

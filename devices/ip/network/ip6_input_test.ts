@@ -9,7 +9,8 @@ import { IPV6_HEADER_LEN, ipv6Dst, ipv6Src, parseIpv6 } from "../../../kernel/wi
 import { fuzzSteps, sequences } from "../../../tests/kit/check/fuzz.ts";
 import { fragment6 } from "./fragment6.ts";
 import { ipInput } from "./ip_input.ts";
-import { ip6Packet, mac, OUR_MAC, type Packet6Fields, pattern, TestHost } from "../../../tests/kit/ip/link.ts";
+import { ip6Packet, mac, OUR_MAC, type Packet6Fields, pattern } from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
 import { IPV6_TOTAL_MAX } from "../packet/packet6.ts";
 
 /** A host with 2001:db8::1 that knows its peer. */

@@ -7,7 +7,8 @@ import { MAC_BROADCAST } from "../../../kernel/wire/mac_addr.ts";
 import { fuzz } from "../../../tests/kit/check/fuzz.ts";
 import { Arrival } from "../packet/arrival.ts";
 import { ipInput } from "./ip_input.ts";
-import { ipPacket, mac, type PacketFields, pattern, TestHost } from "../../../tests/kit/ip/link.ts";
+import { ipPacket, mac, type PacketFields, pattern } from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
 import { fragmentPlace4, packet4 } from "../packet/packet4.ts";
 import type { IpStats } from "../env/stats.ts";
 

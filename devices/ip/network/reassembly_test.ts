@@ -5,7 +5,8 @@ import { ICMP_TIME_EXCEEDED } from "../../../kernel/wire/icmp.ts";
 import { ipv4ChecksumOk } from "../../../kernel/wire/ipv4.ts";
 import { fuzz } from "../../../tests/kit/check/fuzz.ts";
 import { fragment4 } from "./fragment.ts";
-import { ipPacket, type PacketFields, pattern, TestHost } from "../../../tests/kit/ip/link.ts";
+import { ipPacket, type PacketFields, pattern } from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
 import { REASSEMBLY_BYTES_MAX, REASSEMBLY_DATAGRAMS_MAX, REASSEMBLY_FRAGMENTS_MAX } from "./reassembly.ts";
 import { REASSEMBLY_TIMEOUT_S } from "../env/stats.ts";
 

@@ -108,6 +108,8 @@ const TRAFFIC: ReadonlySet<string> = new Set([
   ...["InDelivers", "OutRequests", "OutDiscards", "ReasmTimeout", "ReasmReqds", "ReasmOKs", "ReasmFails", "FragOKs"],
   ...["FragCreates", "InMsgs", "OutMsgs", "OutErrors", "InErrors", "InDatagrams", "OutDatagrams", "InBypassed"],
   ...["in", "out", "link", "prom", "mbps", "mtu"],
+  // What is held now, and its limit: no counters.
+  ...["Memory", "MemoryMax"],
 ]);
 
 /** A host, the programs on it, and the tools that try it. */

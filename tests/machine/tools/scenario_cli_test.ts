@@ -121,7 +121,7 @@ machineTest("scenario: a bad option is exit 2, and is named", [], async () => {
     [["--wire", "wifi"], 'Bad value "wifi" for --wire: one of auto, memory, tap, tun'],
     [["--seed", "x"], 'Bad value "x" for --seed'],
     [["--colour"], 'Unknown option "--colour"'],
-    [["--pcap"], "No file name after --pcap"],
+    [["--pcap"], "No value after --pcap"],
   ];
   const runs = cases.map(async ([args, message]) => {
     const { code, out, err } = await scenario(...args);

@@ -133,7 +133,7 @@ for (const wire of WIRES) {
       assertEquals([...new Set(exceeded)], ["guest"]);
       const notes = new Set(packets.map(({ note }) => note));
       const has = (pattern: RegExp) => assert([...notes].some((note) => pattern.test(note)), `${pattern}`);
-      has(/^new map udp 10\.0\.2\.15:\d+ = host \d+, udp$/);
+      has(/^new map udp 10\.0\.2\.15:\d+ = host \d+, unanswered$/);
       has(/^map tcp 10\.0\.2\.15:\d+ = host \d+, established$/);
       has(/^map tcp 10\.0\.2\.15:22 = host 8022, forward$/);
       has(/^answered by the router$/);

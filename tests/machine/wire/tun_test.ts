@@ -282,7 +282,7 @@ machineTest("without CAP_NET_ADMIN opening says what is needed", ["root", "tun",
   const deno = [Deno.execPath(), "eval", "--no-lock", "--ext=ts", program];
   const caps = "-net_admin,-sys_admin";
   const args = [`--bounding-set=${caps}`, `--inh-caps=${caps}`, ...deno];
-  const { stdout } = await new Deno.Command("setpriv", { args, cwd: new URL("../..", import.meta.url) }).output();
+  const { stdout } = await new Deno.Command("setpriv", { args, cwd: new URL("../../..", import.meta.url) }).output();
   const text = new TextDecoder().decode(stdout);
   assertStringIncludes(text, "operation not permitted (EPERM): needs root or CAP_NET_ADMIN");
   assertStringIncludes(text, "operation not permitted (EPERM): needs root or CAP_SYS_ADMIN");
