@@ -16,7 +16,7 @@ export class Sleeper {
   /** Settles at the wakeup, or rejects when aborted. */
   readonly done: Promise<void>;
   #resolve!: () => void;
-  #reject!: (reason: KernelError) => void;
+  #reject!: (reason: unknown) => void;
   #rendez: Rendez;
 
   /** For {@link Rendez.sleep}. */
@@ -34,7 +34,7 @@ export class Sleeper {
   }
 
   /** Ends the sleep with EINTR (Akaros: abort_sysc), or with `reason`. */
-  abort(reason: KernelError = new KernelError("EINTR", "System call aborted")): void {
+  abort(reason: unknown = new KernelError("EINTR", "System call aborted")): void {
     this.#rendez.forget(this);
     this.#reject(reason);
   }

@@ -10,7 +10,7 @@
 import { bad, Given, runTool } from "../tools/options/given.ts";
 import type { ToolTable } from "../tools/options/option_table.ts";
 import { importsOf, resolveImport } from "./kit/check/imports.ts";
-import { isPure, isTest, ROOT, typescriptFiles } from "./kit/check/tree.ts";
+import { entryPoints, isPure, isTest, ROOT, typescriptFiles } from "./kit/check/tree.ts";
 
 const PARTS = ["static", "unit", "stories", "machine"] as const;
 type Part = (typeof PARTS)[number];
@@ -100,7 +100,9 @@ function planSteps(filter: string | null): Step[] {
       ["check", "--quiet", "--config", "tests/pure.deno.json"],
       files.filter(isPure),
     );
-    add("static", "documentation", ["doc", "--lint"], files.filter((path) => path === "mod.ts"));
+    const entries = [...entryPoints()];
+    add("static", "documentation of every entry point", ["doc", "--lint"], entries);
+    add("static", "types of the examples in their documentation", ["check", "--quiet", "--doc", ...LOCK], entries);
   }
   const tests = files.filter(isTest);
   const test = (part: Part, title: string, flags: string[], isIt = (path: string) => partOf(path) === part) => {

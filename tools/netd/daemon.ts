@@ -27,7 +27,7 @@ import { type ResolvConf, usableServers } from "./resolv_conf.ts";
 import { followResolvConf, type ResolvFiles } from "./resolv_files.ts";
 import { Machine } from "./machine.ts";
 import { type Finding, StartError } from "./start_checks.ts";
-import { addIpv6, openUplink, withoutLoopback } from "./uplink.ts";
+import { openUplink, withoutLoopback } from "./uplink.ts";
 
 /**
  * Nothing of netd lives beside the loop, so its looks may wait: no spinning unless asked for, which would take a core
@@ -121,12 +121,12 @@ export class Daemon implements AsyncDisposable {
     let host: Host | null = null;
     let opened: OpenedGuest | null = null;
     try {
-      const { address, gateway, kind } = options.uplink;
+      const { address, gateway, kind, v6 } = options.uplink;
       const localnet = wantsLoopback && uplink.localnet === "";
       const loop = { spinMs: options.busyPollMs, napMs: NAP_MS };
-      host = await boot({ wire: kind, port: uplink, address, gateway, localnet, name: "netd", loop });
+      const ipv6 = v6 === null ? {} : { address6: v6.address, gateway6: v6.gateway };
+      host = await boot({ wire: kind, port: uplink, address, gateway, ...ipv6, localnet, name: "netd", loop });
       host.reactor!.add(uplink);
-      if (options.uplink.v6 !== null) await addIpv6(host, options.uplink.v6);
       const chosen = localnet ? options : { ...options, nat: withoutLoopback(nat, gateway) };
       const checking = machine.checkMachine(uplink.name);
       checking.catch(() => {});

@@ -12,8 +12,7 @@ import { openTap, openTun, type TapOptions, type TapPort, type TunPort } from ".
 import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { NatOptions } from "../nat/config.ts";
 import { netnsOf } from "../vmm/guests/netns_guest.ts";
-import type { Host } from "../boot/boot.ts";
-import type { Uplink6Choice, UplinkChoice } from "./options.ts";
+import type { UplinkChoice } from "./options.ts";
 
 /** How it is opened, besides what the user chose. */
 interface UplinkNeeds {
@@ -58,14 +57,4 @@ export function withoutLoopback(nat: NatOptions, gateway: string): NatOptions {
     nameServers: outside.length > 0 ? outside : [gateway],
     policy: { ...nat.policy, loopback: false },
   };
-}
-
-/** Gives the host kernel its IPv6 addresses, ::1 among them, and the way to the world. */
-export async function addIpv6(host: Host, { address, gateway }: Uplink6Choice): Promise<void> {
-  const proc = host.spawn("ipv6");
-  const [addr = "", length = ""] = address.split("/");
-  await proc.writeText("/net/ipifc/0/ctl", "add ::1 /128");
-  await proc.writeText("/net/ipifc/1/ctl", `add ${addr} /${length}`);
-  await proc.writeText("/net/iproute", `add :: /0 ${gateway}`);
-  proc.exit();
 }

@@ -43,7 +43,7 @@ export async function linuxEnvironment(wire: "tap" | "tun", observe?: PortObserv
     close: async () => {
       remote.close();
       endpoint.close();
-      await host.close();
+      await host.world.close();
     },
   };
 }

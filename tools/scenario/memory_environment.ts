@@ -41,7 +41,7 @@ export async function memoryEnvironment(options: MemoryOptions): Promise<Environ
   const other = await host.neighbor({ address: "10.0.0.2/24" });
   const endpoint = new KernelEndpoint("the remote", other.spawn("services"), host.clock, other.address);
   const remote = new KernelRemote(host, other);
-  return { wire: "memory", host, remote, endpoint, log, close: () => host.close() };
+  return { wire: "memory", host, remote, endpoint, log, close: () => host.world.close() };
 }
 
 /** A program of the second kernel. */

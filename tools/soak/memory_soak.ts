@@ -70,7 +70,7 @@ class MemorySoak implements SoakSide {
 
   async close(): Promise<void> {
     this.#guest.close();
-    await this.#host.close();
+    await this.#host.world.close();
   }
 }
 

@@ -328,7 +328,7 @@ export async function tell(options: BootOptions = {}): Promise<Story> {
   // For good: a story about something else must not wait for ARP.
   user.command("/net/arp", `add ${PEER} ${WIRE_MAC.toHex()}`);
   wire.frames();
-  return { host, user, wire, stack: host.ip.stack(0), [Symbol.asyncDispose]: () => host.close() };
+  return { host, user, wire, stack: host.ip.stack(0), [Symbol.asyncDispose]: () => host.world.close() };
 }
 
 /** Two kernels on one cable, and the test that listens to it. */
@@ -345,7 +345,7 @@ export async function meet(options: BootOptions = {}): Promise<Meeting> {
   guardPool(host.kernel.blocks);
   const other = await host.neighbor();
   const wire = new Wire(host, host.cable!);
-  return { user: new User(host), peer: new User(other), wire, [Symbol.asyncDispose]: () => host.close() };
+  return { user: new User(host), peer: new User(other), wire, [Symbol.asyncDispose]: () => host.world.close() };
 }
 
 /** The header of an IPv4 packet, which must be one. */

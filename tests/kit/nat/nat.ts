@@ -172,7 +172,7 @@ export async function tellNat(
     said,
     async [Symbol.asyncDispose]() {
       program.close();
-      await host.close();
+      await host.world.close();
     },
   };
 }

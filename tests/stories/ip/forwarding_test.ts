@@ -69,7 +69,7 @@ async function row(mtus: readonly number[]): Promise<Row> {
     right: new User(right),
     routers,
     wires,
-    [Symbol.asyncDispose]: () => host.close(),
+    [Symbol.asyncDispose]: () => host.world.close(),
   };
 }
 

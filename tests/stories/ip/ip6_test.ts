@@ -296,7 +296,7 @@ async function row(mtu: number): Promise<{ left: User; router: User; right: User
   }
   left.command("/net/iproute", "add :: /0 2001:db8:1::fe");
   right.command("/net/iproute", "add :: /0 2001:db8:2::fd");
-  return { left, router, right, [Symbol.asyncDispose]: () => host.close() };
+  return { left, router, right, [Symbol.asyncDispose]: () => host.world.close() };
 }
 
 Deno.test("a router forwards IPv6, one hop fewer, and says where a packet ended (traceroute)", async () => {

@@ -87,7 +87,7 @@ async function client(proc: Proc, port: number): Promise<number> {
 async function run(seed: number, cable: CableOptions): Promise<Run> {
   const { capture, observe } = recorder();
   await using host = await boot({ seed, cable, observe });
-  const other = await host.neighbor();
+  await using other = await host.neighbor();
   const ended = (error: unknown) => {
     if (!(error instanceof KernelError)) throw error;
   };
@@ -100,7 +100,7 @@ async function run(seed: number, cable: CableOptions): Promise<Run> {
   const counters = host.cable!.counters();
   const { lost, duplicated, reordered, corrupted } = counters;
   const endMs = host.clock.now();
-  await host.close();
+  await host.world.close();
   await Promise.all(servers);
   return {
     capture,

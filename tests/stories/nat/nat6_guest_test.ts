@@ -63,7 +63,7 @@ async function tellSix(options: { nat?: Partial<NatOptions>; v6?: Partial<V6Opti
     round: () => advance(host, ROUND_MS),
     async [Symbol.asyncDispose]() {
       program.close();
-      await host.close();
+      await host.world.close();
     },
   };
 }

@@ -38,7 +38,7 @@ async function tellThree(options: { nat?: Partial<NatOptions>; forwards?: readon
     there: remote.spawn("user"),
     async [Symbol.asyncDispose]() {
       program.close();
-      await host.close();
+      await host.world.close();
     },
   };
 }

@@ -149,7 +149,7 @@ async function tellNames(nat: Partial<NatOptions> = {}) {
     by: queriesOf(host, guest),
     async [Symbol.asyncDispose]() {
       program.close();
-      await host.close();
+      await host.world.close();
     },
   };
 }

@@ -25,7 +25,7 @@ async function start(options: BootOptions = {}): Promise<Scene> {
   const machine = await boot(options);
   const caller = await machine.neighbor();
   const echo = await startUtcpEcho(machine.spawn("utcp"), 7);
-  return { machine, caller, echo, [Symbol.asyncDispose]: () => machine.close() };
+  return { machine, caller, echo, [Symbol.asyncDispose]: () => machine.world.close() };
 }
 
 function pattern(length: number): Uint8Array<ArrayBuffer> {
@@ -112,7 +112,7 @@ Deno.test("utcp: a path that loses, doubles and reorders packets is crossed all 
 
 Deno.test("utcp: what the machine's link takes is what the program offers and keeps to", async () => {
   await using machine = await boot({ mtu: 1000 });
-  const caller = await machine.neighbor({ mtu: 1500 });
+  await using caller = await machine.neighbor({ mtu: 1500 });
   const echo = await startUtcpEcho(machine.spawn("utcp"), 7);
   const bytes = pattern(50_000);
   assert(isSame(await exchange(await caller.dial("tcp!10.0.0.1!7"), bytes), bytes));
@@ -121,7 +121,7 @@ Deno.test("utcp: what the machine's link takes is what the program offers and ke
 
 Deno.test("utcp: a link smaller than the program was told is found out: its segments become smaller", async () => {
   await using machine = await boot({ mtu: 1000 });
-  const caller = await machine.neighbor({ mtu: 1500 });
+  await using caller = await machine.neighbor({ mtu: 1500 });
   const stack = await startUserStack(machine.spawn("source"), 19, { mtu: 1500 });
   const listener = await announceStream(stack.proc, "tcp!*!19");
   const sending = listener.accept().then((conn) => exchange(conn, pattern(50_000)));
@@ -160,7 +160,7 @@ Deno.test("utcp: stopping ends connections, gives the port back, and the kernel 
 
 Deno.test("utcp: the end of the program's process ends its stack, and gives the port back", async () => {
   await using machine = await boot();
-  const caller = await machine.neighbor();
+  await using caller = await machine.neighbor();
   const proc = machine.spawn("utcp");
   const echo = await startUtcpEcho(proc, 7);
   const conn = await caller.dial("tcp!10.0.0.1!7");

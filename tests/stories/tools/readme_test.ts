@@ -8,8 +8,8 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { ROOT } from "../../kit/check/tree.ts";
 
 const FENCE = /^```ts first-script\n(.*?)^```$/gms;
-/** How a script beside mod.ts, or in docs/, imports it. */
-const IMPORT = /from "\.{1,2}\/mod\.ts"/;
+/** How a script imports the package: by its own name, which the checkout knows. */
+const IMPORT = /from "@akarino\/akarino"/;
 
 /** The marked scripts of a Markdown file. */
 function scriptsOf(path: string): string[] {
@@ -19,12 +19,11 @@ function scriptsOf(path: string): string[] {
 /** Runs a script in this program, without any permission of its own; the lines that it prints. */
 async function run(script: string): Promise<string[]> {
   assertMatch(script, IMPORT);
-  const code = script.replace(IMPORT, `from ${JSON.stringify(new URL(`file://${ROOT}/mod.ts`).href)}`);
   const lines: string[] = [];
   const { log } = console;
   console.log = (...words: unknown[]) => lines.push(words.join(" "));
   try {
-    await import(`data:application/typescript,${encodeURIComponent(code)}`);
+    await import(`data:application/typescript,${encodeURIComponent(script)}`);
   } finally {
     console.log = log;
   }

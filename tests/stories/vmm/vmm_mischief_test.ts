@@ -173,7 +173,7 @@ async function twoGuests() {
     model,
     async [Symbol.asyncDispose]() {
       for (const network of [...networks, bad.network]) network.close();
-      await host.close();
+      await host.world.close();
     },
   };
 }

@@ -132,9 +132,9 @@ Deno.test("startGuestNetwork() answers the guest, shows its frames, and gives ev
 for (const offload of [false, true]) {
   Deno.test(`a guest that leaves checksums and cutting to its card is served, offload ${offload}`, async () => {
     await using host = await boot();
-    const remote = await host.neighbor();
+    await using remote = await host.neighbor();
     const card = new ModelCard({ jobs: host.clock.jobs, mac: MAC });
-    const kernel = await host.neighbor({ port: card.driver, address: "10.0.2.15/24", gateway: "10.0.2.2" });
+    await using kernel = await host.neighbor({ port: card.driver, address: "10.0.2.15/24", gateway: "10.0.2.2" });
     const network = startGuestNetwork({
       proc: host.spawn("nat"),
       clock: host.clock,

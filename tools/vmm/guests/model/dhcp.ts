@@ -76,11 +76,13 @@ export interface DhcpClientOptions {
   readonly xid: number;
   /** Its interface's directory. Default `/net/ipifc/1`. */
   readonly ifc?: string;
+  /** Gives up when it is aborted. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Asks for a lease and sets everything up. Throws KernelError ETIMEDOUT if nobody answers. */
 export async function modelDhcp(options: DhcpClientOptions): Promise<Lease> {
-  const { proc, clock, ifc = "/net/ipifc/1" } = options;
+  const { proc, clock, ifc = "/net/ipifc/1", signal } = options;
   // As Plan 9's ipconfig does: an interface without an address of its own may send with this one.
   await proc.writeText(`${ifc}/ctl`, "add 0.0.0.0 0.0.0.0");
   const conv = await proc.announce(`udp!*!${DHCP_CLIENT_PORT}`, { ctl: ["headers"] });
@@ -89,6 +91,7 @@ export async function modelDhcp(options: DhcpClientOptions): Promise<Lease> {
     lease = await askForLease(options, async (message, accept) => {
       await proc.blockwrite(conv.data, withHeaders(message));
       for (const endMs = clock.now() + DHCP_ANSWER_MS; clock.now() < endMs;) {
+        signal?.throwIfAborted();
         const block = proc.sys.blockread(conv.data);
         const answer = block === AGAIN || block === null
           ? null
