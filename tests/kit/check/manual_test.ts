@@ -4,6 +4,7 @@ import { assertEquals, fail } from "@std/assert";
 import type { Problem } from "./imports.ts";
 import { linkProblems, OTHER_PAGES, sectionProblems, sectionsOf, widthProblems } from "./manual.ts";
 import { documents, ROOT } from "./tree.ts";
+import { wordProblems } from "./words.ts";
 
 /** A page of manual section 3 with these `##` sections. */
 function page(sections: readonly string[], body = "Text."): string {
@@ -79,3 +80,4 @@ Deno.test("the checkout: every link of a document leads somewhere, and every pag
   const text = all.map((one) => one.text).join("\n");
   assertEquals([...OTHER_PAGES].filter((ref) => !text.includes(ref)), []);
 });
+Deno.test("the checkout: no document has a word of the dialect", () => assertNone(all.flatMap(wordProblems)));
