@@ -1,11 +1,17 @@
 /**
- * The examples of the manual that run in memory: each prints what the page shows below it.
+ * The manual against the programs: examples that run in memory print the output that the page shows below them, and a
+ * page lists the options of its tool.
  *
  * @module
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { NETD } from "../../../tools/netd/option_table.ts";
+import { rowsOf, type ToolTable } from "../../../tools/options/option_table.ts";
+import { SCENARIO } from "../../../tools/scenario/options.ts";
+import { UTCP } from "../../../tools/utcp/options.ts";
 import { type Fence, fencesOf, manualPages, programOf } from "../../kit/check/fences.ts";
+import { ROOT } from "../../kit/check/tree.ts";
 
 /** Runs an example in this program, without any permission of its own; what it prints. */
 async function run(fence: Fence): Promise<string> {
@@ -24,5 +30,32 @@ for (const fence of manualPages().flatMap((path) => fencesOf(path, "ts run"))) {
   Deno.test(`${fence.path}:${fence.line} prints what the page shows`, async () => {
     assert(fence.output !== null, "an example shows what it prints");
     assertEquals((await run(fence)).trimEnd(), fence.output.trimEnd());
+  });
+}
+
+/** The options that the section Options of a page lists, with their values: `--device NAME`. */
+function optionsOf(page: string): string[] {
+  const text = Deno.readTextFileSync(`${ROOT}/docs/${page}`);
+  const section = /^## Options\n(.*?)^## /ms.exec(text)![1]!;
+  const items = [...section.matchAll(/^- ((?:`-[^`]*`(?:, )?)+)/gm)].map(([, names]) => names!);
+  return items.flatMap((names) => [...names.matchAll(/`(--[^`]*)`/g)].map(([, option]) => option!));
+}
+
+const TOOLS: readonly (readonly [string, ToolTable])[] = [["netd.1.md", NETD], ["utcp.1.md", UTCP], [
+  "scenario.1.md",
+  SCENARIO,
+]];
+
+for (const [page, tool] of TOOLS) {
+  Deno.test(`docs/${page} lists the options that ${tool.name} --help lists, with the same values`, () => {
+    const wanted = rowsOf(tool).map(({ name, value }) => value === undefined ? `--${name}` : `--${name} ${value}`);
+    // A page may describe the choices of an option one by one: `--wire tap`, `--wire tun`.
+    const choices = new Map(rowsOf(tool).map(({ name, value }) => [`--${name}`, value?.split("|") ?? []]));
+    const listed = optionsOf(page).map((option) => {
+      const [name = "", value = ""] = option.split(" ");
+      const all = choices.get(name) ?? [];
+      return all.length > 1 && all.includes(value) ? `${name} ${all.join("|")}` : option;
+    });
+    assertEquals([...new Set(listed)].sort(), wanted.sort());
   });
 }
