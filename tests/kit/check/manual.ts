@@ -105,3 +105,23 @@ export function linkProblems(all: readonly Source[], isFile: (path: string) => b
 function refOf({ name, number }: { name: string; number: string }): string {
   return `${name}(${number})`;
 }
+
+/** Names in the section Source of a manual page that are no file and no folder of the checkout. */
+export function sourceListProblems({ path, text }: Source, files: readonly string[]): Problem[] {
+  if (pageName(path) === null) return [];
+  const lines = proseOf(text);
+  const start = lines.findIndex((one) => one.text === "## Source");
+  const end = lines.findIndex((one, i) => i > start && one.text.startsWith("## "));
+  return lines.slice(start, end).flatMap(({ text, line }) => {
+    const names = [...text.matchAll(/`([\w./*]+)`/g)].map(([, name]) => name!);
+    const gone = names.filter((name) => !files.some((file) => isNamed(file, name)));
+    return gone.map((name) => ({ path, line, text: `"${name}" is no file` }));
+  });
+}
+
+/** Whether `name` is the end of a file's path, a folder that it is in, or, with `*`, a form of its name. */
+function isNamed(file: string, name: string): boolean {
+  if (name.endsWith("/")) return `/${file}`.includes(`/${name}`);
+  const form = name.replaceAll(".", "\\.").replaceAll("*", "[^/]*");
+  return new RegExp(`(^|/)${form}$`).test(file);
+}

@@ -2,8 +2,8 @@
 
 import { assertEquals, fail } from "@std/assert";
 import type { Problem } from "./imports.ts";
-import { linkProblems, OTHER_PAGES, sectionProblems, sectionsOf, widthProblems } from "./manual.ts";
-import { documents, ROOT } from "./tree.ts";
+import { linkProblems, OTHER_PAGES, sectionProblems, sectionsOf, sourceListProblems, widthProblems } from "./manual.ts";
+import { documents, ROOT, typescriptFiles } from "./tree.ts";
 import { wordProblems } from "./words.ts";
 
 /** A page of manual section 3 with these `##` sections. */
@@ -61,6 +61,17 @@ Deno.test("linkProblems() follows files, sections and references to pages", () =
   ]);
 });
 
+Deno.test("sourceListProblems() finds files and folders that are gone", () => {
+  const text =
+    "# a(3)\n\n## Source\n\n`kernel/a.ts`, `b.ts`, `kernel/`, `c*.ts`; `gone.ts`, `devices/`, `d*.ts`.\n\n## See also\n";
+  const files = ["kernel/a.ts", "kernel/x/b.ts", "kernel/cable.ts", "kernel/abandon.ts"];
+  assertEquals(texts(sourceListProblems({ path: "docs/a.3.md", text }, files)), [
+    '5: "gone.ts" is no file',
+    '5: "devices/" is no file',
+    '5: "d*.ts" is no file',
+  ]);
+});
+
 const all = documents();
 
 function isFile(path: string): boolean {
@@ -79,5 +90,9 @@ Deno.test("the checkout: every link of a document leads somewhere, and every pag
   assertNone(linkProblems(all, isFile));
   const text = all.map((one) => one.text).join("\n");
   assertEquals([...OTHER_PAGES].filter((ref) => !text.includes(ref)), []);
+});
+Deno.test("the checkout: the section Source of a manual page lists files that exist", () => {
+  const files = typescriptFiles();
+  assertNone(all.flatMap((page) => sourceListProblems(page, files)));
 });
 Deno.test("the checkout: no document has a word of the dialect", () => assertNone(all.flatMap(wordProblems)));
