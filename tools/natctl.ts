@@ -14,22 +14,22 @@ const NATCTL: ToolTable = {
   name: "natctl",
   command: "deno task natctl",
   synopsis: "--socket PATH [--json] COMMAND",
-  about: `Asks a running netd.
+  about: `Sends a command to a running netd.
 
   add SPEC          forward a port: tcp|udp:[addr:]hostport[-hostport]:guestport, or QEMU's hostfwd=
-  remove SPEC       take a forward out, named as it was added
+  remove SPEC       remove a forward, in the form in which it was added
   list              forwards, with packets in and out
   maps [PROTO]      ports of guests behind ports of the host
   stats             counters
-  leases            addresses given by DHCP
-  show              what guests reach, and what is exposed
-  help              what this NAT understands`,
+  leases            addresses leased by DHCP
+  show              destinations that guests reach, and exposed ports
+  help              the commands`,
   groups: [[
-    { name: "socket", value: "PATH", help: "where netd listens (its --api-socket)" },
-    { name: "json", help: "the answer as JSON" },
+    { name: "socket", value: "PATH", help: "the socket of netd (its --api-socket)" },
+    { name: "json", help: "print the answer as JSON" },
   ]],
   takesWords: true,
-  after: "Exit status: 0 if it was done, 1 if it was refused or netd does not answer, 2 for a bad option.",
+  after: "Exit status: 0 on success, 1 if netd refused or does not answer, 2 for a bad option.",
 };
 
 /** An answer that takes longer has none. */

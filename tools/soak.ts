@@ -21,18 +21,17 @@ const SOAK: ToolTable = {
   synopsis: "[options]",
   about: "Connections and flows through a netd between two network namespaces, which are removed at the end.",
   groups: [[
-    { name: "connections", value: "N", usual: "1000000", help: "TCP connections, a byte there and back each" },
-    { name: "flows", value: "N", usual: "1000000", help: "UDP flows, a datagram there and back each" },
-    { name: "points", value: "N", usual: "10", help: "lines of figures for each of the two" },
-    { name: "beside", value: "N", usual: "8", help: "at once" },
+    { name: "connections", value: "N", usual: "1000000", help: "TCP connections, each with a byte in both directions" },
+    { name: "flows", value: "N", usual: "1000000", help: "UDP flows, each with a datagram in both directions" },
+    { name: "points", value: "N", usual: "10", help: "measurements during the connections, and during the flows" },
+    { name: "beside", value: "N", usual: "8", help: "connections or flows at the same time" },
     {
       name: "memory",
-      help: "the NAT in this process between model kernels, as where namespaces may not be made",
+      help: "run the NAT in this process between model kernels (default where namespaces are not permitted)",
     },
   ]],
-  after:
-    `Exit status: 0; 1 if something cannot be had, or one in a thousand was not answered; 2 for a bad option. Ctrl-C
-ends it after the figures so far.`,
+  after: `Exit status: 0; 1 if a resource is not available, or more than one in a thousand had no answer; 2 for a bad
+option. Ctrl-C ends it and prints the results so far.`,
 };
 
 interface SoakOptions {

@@ -13,11 +13,11 @@ export const CEILINGS = {
   filesInCircles: 18,
   pathNames: 0,
   pathEdges: 0,
-  unusedExports: 134,
-  testOnlyExports: 66,
-  longParameterLists: 30,
+  unusedExports: 122,
+  testOnlyExports: 18,
+  longParameterLists: 19,
   kitsNamedTest: 0,
-  dialectWords: 546,
+  dialectWords: 521,
 };
 
 /** Fails if there are more problems than the ceiling `name` lets there be, and lists them. */

@@ -1,11 +1,15 @@
 /**
- * The examples that run in memory: those of the manual print what the page shows below them, those of the entry points
- * what the comments behind their lines say.
+ * The manual against the programs: examples that run in memory print the output that the page shows below them, or
+ * that the comments behind their lines promise, and a page lists the options of its tool.
  *
  * @module
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { NETD } from "../../../tools/netd/option_table.ts";
+import { rowsOf, type ToolTable } from "../../../tools/options/option_table.ts";
+import { SCENARIO } from "../../../tools/scenario/options.ts";
+import { UTCP } from "../../../tools/utcp/options.ts";
 import { examplesOf, fencesOf, manualPages, programOf } from "../../kit/check/fences.ts";
 import { entryPoints, ROOT } from "../../kit/check/tree.ts";
 
@@ -49,3 +53,30 @@ Deno.test("every entry point has an example in its documentation", () => {
     assertMatch(Deno.readTextFileSync(`${ROOT}/${path}`), /^ \* ```ts( no-run)?$/m, path);
   }
 });
+
+/** The options that the section Options of a page lists, with their values: `--device NAME`. */
+function optionsOf(page: string): string[] {
+  const text = Deno.readTextFileSync(`${ROOT}/docs/${page}`);
+  const section = /^## Options\n(.*?)^## /ms.exec(text)![1]!;
+  const items = [...section.matchAll(/^- ((?:`-[^`]*`(?:, )?)+)/gm)].map(([, names]) => names!);
+  return items.flatMap((names) => [...names.matchAll(/`(--[^`]*)`/g)].map(([, option]) => option!));
+}
+
+const TOOLS: readonly (readonly [string, ToolTable])[] = [["netd.1.md", NETD], ["utcp.1.md", UTCP], [
+  "scenario.1.md",
+  SCENARIO,
+]];
+
+for (const [page, tool] of TOOLS) {
+  Deno.test(`docs/${page} lists the options that ${tool.name} --help lists, with the same values`, () => {
+    const wanted = rowsOf(tool).map(({ name, value }) => value === undefined ? `--${name}` : `--${name} ${value}`);
+    // A page may describe the choices of an option one by one: `--wire tap`, `--wire tun`.
+    const choices = new Map(rowsOf(tool).map(({ name, value }) => [`--${name}`, value?.split("|") ?? []]));
+    const listed = optionsOf(page).map((option) => {
+      const [name = "", value = ""] = option.split(" ");
+      const all = choices.get(name) ?? [];
+      return all.length > 1 && all.includes(value) ? `${name} ${all.join("|")}` : option;
+    });
+    assertEquals([...new Set(listed)].sort(), wanted.sort());
+  });
+}

@@ -11,6 +11,9 @@ const FENCE = /^```ts first-script\n(.*?)^```$/gms;
 /** How a script imports the package: by its own name, which the checkout knows. */
 const IMPORT = /from "@akarino\/akarino"/;
 
+/** Lines of one screen of a README, as a browser or a terminal of usual size shows it. */
+const SCREEN_LINES = 40;
+
 /** The marked scripts of a Markdown file. */
 function scriptsOf(path: string): string[] {
   return [...Deno.readTextFileSync(`${ROOT}/${path}`).matchAll(FENCE)].map((match) => match[1]!);
@@ -64,4 +67,16 @@ Deno.test("the README names the two commands, and every link in it leads somewhe
   for (const [, target] of text.matchAll(/\]\(([^):#]+)\)/g)) assert(Deno.statSync(`${ROOT}/${target}`).isFile, target);
   const tasks = Object.keys(JSON.parse(Deno.readTextFileSync(`${ROOT}/deno.json`)).tasks);
   for (const [, task] of text.matchAll(/deno(?:@[\d.]+)? task (\w+)/g)) assert(tasks.includes(task!), task!);
+});
+
+Deno.test("the README has its first script within two screens, the manual by task, and how it is built", () => {
+  const text = Deno.readTextFileSync(`${ROOT}/README.md`);
+  const end = text.indexOf("```\n", text.indexOf("```ts first-script"));
+  assert(text.slice(0, end).split("\n").length <= 2 * SCREEN_LINES, "the first script ends on the second screen");
+  const byTask = /^## The manual, by task\n(.*?)^## /ms.exec(text)![1]!;
+  for (const task of ["give a namespace a network", "claim a port", "simulate ten hosts", "capture"]) {
+    assertMatch(byTask, new RegExp(`^\\| ${task} +\\| \\[`, "m"));
+  }
+  for (const page of pages) assertStringIncludes(text, page);
+  assertStringIncludes(text, "\n## How it is built\n");
 });
