@@ -19,11 +19,10 @@ import { IP_UNSPECIFIED, type IpAddr, prefixMask } from "../../../kernel/wire/ip
 import { IPV6_MTU_MIN } from "../../../kernel/wire/ipv6.ts";
 import type { NdPrefix, RouterAdvert } from "../../../kernel/wire/nd.ts";
 import { eui64, LINK_LOCAL_PREFIX, MASK_64 } from "../../../kernel/inet/addr6.ts";
-import type { Ifc } from "../link/ifc.ts";
+import type { Ifc, NdLink } from "../link/ifc.ts";
 import type { Iplifc } from "../link/iplifc.ts";
 import type { Dad } from "./dad.ts";
 import type { IpEnv } from "../env/env.ts";
-import type { NdLink } from "../link/ifc.ts";
 import type { NdTable } from "./nd.ts";
 import type { Ndb } from "../env/ndb.ts";
 import { sendRouterSolicit } from "./nd_send.ts";

@@ -7,8 +7,15 @@
  */
 
 import { Checksum } from "../../../kernel/block.ts";
-import { TCP_ACK, TCP_HEADER_LEN, TCP_RST, TCP_SYN, type TcpHeader } from "../../../kernel/wire/tcp.ts";
-import { parseTcp, tcpChecksumOk } from "../../../kernel/wire/tcp.ts";
+import {
+  parseTcp,
+  TCP_ACK,
+  TCP_HEADER_LEN,
+  TCP_RST,
+  TCP_SYN,
+  tcpChecksumOk,
+  type TcpHeader,
+} from "../../../kernel/wire/tcp.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import { deliverBypass, takesVersion } from "../network/bypass.ts";
 import type { Conv } from "../conv/conv.ts";

@@ -9,13 +9,18 @@
  * @module
  */
 
-import { type Block, Checksum, Segment } from "../../../kernel/block.ts";
-import { put16, put32 } from "../../../kernel/wire/bytes.ts";
+import { type Block, Segment } from "../../../kernel/block.ts";
+import { oweChecksum } from "../../../kernel/inet/segment.ts";
+import { put32 } from "../../../kernel/wire/bytes.ts";
 import { pseudoSum } from "../../../kernel/wire/checksum.ts";
 import { IP_PROTO_TCP } from "../../../kernel/wire/ip_proto.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import {
   emitTcp,
+  putTcpFlags,
+  putTcpNumbers,
+  putTcpPorts,
+  putTcpWindow,
   TCP_ACK,
   TCP_CWR,
   TCP_ECE,
@@ -23,6 +28,7 @@ import {
   TCP_HEADER_LEN,
   TCP_RST,
   TCP_SYN,
+  tcpChecksumAt,
   tcpEmitLen,
   type TcpFields,
   type TcpHeader,
@@ -46,7 +52,6 @@ import type { Tcb, TcpEnv } from "./tcb.ts";
 import { TimerSlot } from "./timer.ts";
 import { windowField } from "./window.ts";
 
-const CHECKSUM_FIELD = 16;
 /** The congestion bits of TOS, and the codepoint that says we understand them (RFC 3168 5). */
 const ECN_MASK = 0x03;
 const ECT_0 = 0x02;
@@ -75,7 +80,7 @@ export function sendSegment(tcb: Tcb, wish: SegmentWish): SendResult {
     flags |= TCP_CWR;
     tcb.cwrDue = false;
   }
-  putHeader(tcb, block, wish.seq, headerLen, flags);
+  putHeader(tcb, block, wish, flags);
   putOptions(tcb, block, blocks);
   if (wish.length > 0) tcb.wq.peek(buf.subarray(rp + headerLen, block.wp), (wish.seq - snd.base) >>> 0);
   const size = segmentSize(tcb, blocks.length);
@@ -124,17 +129,13 @@ function sackBlocks(tcb: Tcb): readonly SackBlock[] {
   return [{ left: tcb.dsackLeft, right: tcb.dsackRight }, ...blocks];
 }
 
-function putHeader(tcb: Tcb, block: Block, from: number, headerLen: number, flags: number): void {
+function putHeader(tcb: Tcb, block: Block, spec: SegmentWish, flags: number): void {
   const { conv, rcv } = tcb;
-  const { buf, rp } = block;
-  put16(buf, rp, conv.lport);
-  put16(buf, rp + 2, conv.rport);
-  put32(buf, rp + 4, from);
-  put32(buf, rp + 8, (flags & TCP_ACK) !== 0 ? rcv.nxt : 0);
-  buf[rp + 12] = headerLen << 2;
-  buf[rp + 13] = flags;
-  put16(buf, rp + 14, windowField(tcb));
-  put16(buf, rp + 18, 0);
+  const { buf, rp, wp } = block;
+  putTcpPorts(buf, rp, conv.lport, conv.rport);
+  putTcpNumbers(buf, rp, spec.seq, (flags & TCP_ACK) !== 0 ? rcv.nxt : 0);
+  putTcpFlags(buf, rp, wp - rp - spec.length, flags);
+  putTcpWindow(buf, rp, windowField(tcb));
 }
 
 function putOptions(tcb: Tcb, block: Block, blocks: readonly SackBlock[]): void {
@@ -224,11 +225,8 @@ function transmit(tcb: Tcb, block: Block, ecn: number): SendResult {
 
 function transmitBlock(env: TcpEnv, block: Block, options: SendOptions): SendResult {
   const at = block.rp;
-  // Owed: whoever sends it computes it, if the wire needs it at all.
-  put16(block.buf, at + CHECKSUM_FIELD, pseudoSum(options.src, options.dst, IP_PROTO_TCP, block.wp - at));
-  block.checksum = Checksum.Owed;
-  block.checksumStart = at;
-  block.checksumField = at + CHECKSUM_FIELD;
+  const pseudo = pseudoSum(options.src, options.dst, IP_PROTO_TCP, block.wp - at);
+  oweChecksum(block, at, tcpChecksumAt(at), pseudo);
   const result = env.ip.send(block, options);
   if (result === "noRoute" || result === "tooBig") block.free();
   return result;

@@ -15,14 +15,13 @@
  * @module
  */
 
-import type { BlockPool } from "../../../kernel/block.ts";
+import type { Block, BlockPool } from "../../../kernel/block.ts";
 import type { Clock } from "../../../kernel/time.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_TCP } from "../../../kernel/wire/ip_proto.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import type { Conv } from "../conv/conv.ts";
 import type { SendOptions, SendResult } from "../packet/packet.ts";
-import type { Block } from "../../../kernel/block.ts";
 import { type Congestion, CongestionState } from "./congestion.ts";
 import type { KeyedHash } from "./keyed_hash.ts";
 import { Rack } from "./rack.ts";
