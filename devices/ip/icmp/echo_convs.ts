@@ -105,13 +105,13 @@ export abstract class EchoConvs<S extends ProtoContext = ProtoContext> implement
     if (words.length !== 2 || (words[1] !== "all" && words[1] !== "replies")) {
       throw new KernelError("EINVAL", `Cannot run ${shown(words.join(" "))}: want bypass-echo all|replies`);
     }
-    (conv.priv as EchoPriv).repliesOnly = words[1] === "replies";
+    echoOf(conv).repliesOnly = words[1] === "replies";
     return true;
   }
 
   /** From now on the room before a message names its ends, where an IPv6 header has them (Akaros). */
   protected useHeaders(conv: Conv): void {
-    (conv.priv as EchoPriv).headers = true;
+    echoOf(conv).headers = true;
   }
 
   close(_conv: Conv): void {}
@@ -129,7 +129,7 @@ export abstract class EchoConvs<S extends ProtoContext = ProtoContext> implement
     if (length > max) {
       throw new KernelError("EMSGSIZE", `Cannot send ${length} bytes: the limit is ${max}`, { length: max });
     }
-    const asked = (conv.priv as EchoPriv).headers ? endsIn(block) : null;
+    const asked = echoOf(conv).headers ? endsIn(block) : null;
     const raddr = asked?.raddr ?? conv.raddr;
     if (raddr.isUnspecified) throw new KernelError("ENOTCONN", `Cannot write ${conv}: it has no peer`);
     const type = block.buf[block.rp + room]!;
@@ -163,7 +163,7 @@ export abstract class EchoConvs<S extends ProtoContext = ProtoContext> implement
   protected bypassedRequest(packet: InputPacket, at: number): boolean {
     const { block, dst } = packet;
     const holder = this.space.table.findLocal(dst, icmpEchoId(block.buf, at));
-    if (holder === null || holder.bypass === null || (holder.priv as EchoPriv).repliesOnly) return false;
+    if (holder === null || holder.bypass === null || echoOf(holder).repliesOnly) return false;
     deliverBypass(holder, block);
     return true;
   }
@@ -199,4 +199,8 @@ function endsIn({ buf, rp }: Block): { laddr: IpAddr; raddr: IpAddr } {
 
 function noRoute(raddr: IpAddr): KernelError {
   return new KernelError("EHOSTUNREACH", `Cannot send to ${raddr}: no route`);
+}
+
+function echoOf(conv: Conv): EchoPriv {
+  return conv.priv as EchoPriv;
 }

@@ -44,8 +44,8 @@ const FOREVER = 0xffffffff;
 export const ROUTE_TAG_RA = "ra";
 /** A month: a clock need not take more at once. */
 const TIMER_MAX_MS = 30 * 24 * 60 * 60 * 1000;
-const MASK_ALL = prefixMask(0);
-const MASK_HOST = prefixMask(128);
+const DEFAULT_ROUTE_MASK = prefixMask(0);
+const HOST_MASK = prefixMask(128);
 
 interface Router {
   readonly addr: IpAddr;
@@ -176,13 +176,15 @@ export class RouterAdverts {
   #chooseRouter({ ifc, routers }: Listener): void {
     const { routes } = this.stack;
     const gateway = routers[0]?.addr ?? null;
-    const now = routes.staticTo(IP_UNSPECIFIED, MASK_ALL);
+    const now = routes.staticTo(IP_UNSPECIFIED, DEFAULT_ROUTE_MASK);
     if (now !== null && (now.tag !== ROUTE_TAG_RA || now.via !== ifc)) return;
     if (gateway === null) {
       if (now !== null) routes.removeStatic(now);
     } else if (now === null || !now.gateway!.equals(gateway)) {
       const kind = RouteKind.Static;
-      mayRefuse(() => routes.add({ dest: IP_UNSPECIFIED, mask: MASK_ALL, kind, gateway, tag: ROUTE_TAG_RA, ifc }));
+      mayRefuse(() =>
+        routes.add({ dest: IP_UNSPECIFIED, mask: DEFAULT_ROUTE_MASK, kind, gateway, tag: ROUTE_TAG_RA, ifc })
+      );
     }
   }
 
@@ -222,7 +224,7 @@ export class RouterAdverts {
     if (autonomous && length === 64 && net.lifc === null) {
       const local = eui64(prefix, link.mac);
       // RFC 5942 4: an address alone says nothing of what is on the link.
-      const mask = onLink ? MASK_64 : MASK_HOST;
+      const mask = onLink ? MASK_64 : HOST_MASK;
       if (!ifc.lifcs.some((lifc) => lifc.local.equals(local))) {
         const fields = { local, mask, remote: onLink ? prefix : local, proxy: false };
         mayRefuse(() => net.lifc = dad.start(ifc, fields));

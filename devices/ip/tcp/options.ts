@@ -2,7 +2,7 @@
  * Which options go into a SYN, what both sides have agreed to, and what every segment carries (RFC 9293 3.7.1, RFC
  * 7323, RFC 2018, RFC 3168 6.1.1).
  *
- * Path: handshake, limbo, segment_out → tcp/options → tcp_options, tcb, window, ipv4.
+ * Path: handshake, syn_queue, segment_out → tcp/options → tcp_options, tcb, window, ipv4.
  *
  * @module
  */

@@ -310,3 +310,13 @@ export class Tcb {
 
 /** Challenge acknowledgments of one connection a second (RFC 5961 7); a count of its own tells others nothing. */
 export const CHALLENGE_ACKS_PER_S = 10;
+
+/** The control block of a conversation of TCP that is not bypassed. */
+export function tcbOf(conv: Conv): Tcb {
+  return conv.priv as Tcb;
+}
+
+/** The control block of a conversation of TCP; null: it has none yet, or it is bypassed. */
+export function tcbOrNull(conv: Conv): Tcb | null {
+  return conv.priv as Tcb | null;
+}
