@@ -23,13 +23,14 @@ import type { FramePort } from "../../kernel/host.ts";
 import { type Dir, EVE, Open, QidType } from "../../kernel/qid.ts";
 import { breadQueue, readQueue } from "../../kernel/queue_file.ts";
 import type { OrWait } from "../../kernel/rendez.ts";
+import { offloadFits } from "../../kernel/inet/offload.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { MAC_ADDR_LEN } from "../../kernel/wire/mac_addr.ts";
 import { EtherController, type EtherEnv } from "./ether.ts";
 import type { EtherConv } from "./ether_conv.ts";
 import { netifConv, NetifKind, netifKind, netifList, netifLookup, netifPath, netifStat, netifText } from "./netif.ts";
 import { netifCtl } from "./netif_ctl.ts";
-import { offloadFits, portCuts } from "./offload.ts";
+import { portCuts } from "./offload.ts";
 
 /** NICs of a kernel (Akaros). */
 export const NICS_MAX = 32;
@@ -156,7 +157,7 @@ export class EtherDev extends Dev {
     const nic = nicOf(chan);
     const { length } = block;
     checkFrame(nic, length);
-    if (!offloadFits(block)) {
+    if (!offloadFits(block, block.rp + ETHER_HEADER_LEN)) {
       throw new KernelError("EINVAL", "Cannot write a frame whose checksum or segmentation lies outside of it");
     }
     const lengthMax = portCuts(block, nic.port.offloads) ? ETHER_HEADER_LEN + BLOCK_MAX : nic.frameMax;

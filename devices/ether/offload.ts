@@ -1,30 +1,16 @@
 /**
- * Offload metadata of frames: whether they fit the frame, whether a port takes them, and how software resolves them.
+ * Offload metadata of frames: whether a port takes them, and how software resolves them.
  *
  * Path: ether → offload → inet/frame.
  *
  * @module
  */
 
-import { type Block, type BlockPool, Checksum, Segment } from "../../kernel/block.ts";
+import { type Block, type BlockPool, Segment } from "../../kernel/block.ts";
 import type { PortOffloads } from "../../kernel/host.ts";
 import { finishFrame } from "../../kernel/inet/frame.ts";
 import { finishChecksum } from "../../kernel/inet/segment.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
-
-/** Whether the metadata of a frame stay inside it: a user may have written them. */
-export function offloadFits(block: Block): boolean {
-  const start = block.rp + ETHER_HEADER_LEN;
-  const length = block.length;
-  const end = block.rp + length;
-  if (block.checksum === Checksum.Owed) {
-    const { checksumStart, checksumField } = block;
-    if (!(checksumStart >= start && checksumField >= checksumStart && checksumField + 2 <= end)) return false;
-  }
-  if (block.segment === Segment.None) return true;
-  const { segmentSize, segmentHeaderLen } = block;
-  return segmentSize >= 1 && segmentHeaderLen >= 1 && ETHER_HEADER_LEN + segmentHeaderLen < length;
-}
 
 /** Whether a port that offers `offloads` cuts this block by itself. */
 export function portCuts(block: Block, offloads: PortOffloads): boolean {

@@ -169,6 +169,11 @@ export function icmpIsError(type: number): boolean {
     type === ICMP_REDIRECT || type === ICMP_SOURCE_QUENCH;
 }
 
+/** Index of the checksum in the message at `at`, of either version. */
+export function icmpChecksumAt(at: number): number {
+  return at + CHECKSUM;
+}
+
 /** The type: ICMP_ECHO_REQUEST and so on. */
 export function icmpType(buf: Uint8Array, at: number): number {
   return buf[at]!;
@@ -189,7 +194,7 @@ export function icmpChecksumOk(buf: Uint8Array, at: number, end: number): boolea
   return sum(buf, at, end) === 0xffff;
 }
 
-/** Computes the checksum of the message from `at` to `end` anew and puts it in its place. */
+/** Computes the checksum of the message from `at` to `end` again and puts it in its place. */
 export function setIcmpChecksum(buf: Uint8Array, at: number, end: number): void {
   put16(buf, at + CHECKSUM, 0);
   put16(buf, at + CHECKSUM, checksum(buf, at, end));

@@ -176,7 +176,7 @@ export function icmp6ChecksumOk(buf: Uint8Array, at: number, end: number, src: I
   return sum(buf, at, end, pseudoSum(src, dst, IP_PROTO_ICMP6, end - at)) === 0xffff;
 }
 
-/** Computes the checksum of the message from `at` to `end` anew and puts it in its place. */
+/** Computes the checksum of the message from `at` to `end` again and puts it in its place. */
 export function setIcmp6Checksum(buf: Uint8Array, at: number, end: number, src: IpAddr, dst: IpAddr): void {
   put16(buf, at + CHECKSUM, 0);
   put16(buf, at + CHECKSUM, checksum(buf, at, end, pseudoSum(src, dst, IP_PROTO_ICMP6, end - at)));

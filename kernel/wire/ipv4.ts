@@ -124,6 +124,37 @@ export function emitIpv4(fields: Ipv4Fields, buf: Uint8Array, at: number): numbe
   return headerLen;
 }
 
+/** The fields of a new header that a sender chooses; all are there. */
+export interface Ipv4Start {
+  readonly src: IpAddr;
+  readonly dst: IpAddr;
+  readonly protocol: number;
+  readonly ttl: number;
+  readonly tos: number;
+}
+
+/**
+ * Writes a header without options for a whole packet of `totalLen` bytes: no identification, "don't fragment" set.
+ * Its checksum is not there yet: `putIpv4Id` or `setIpv4Checksum` is next.
+ */
+export function putIpv4(fields: Ipv4Start, totalLen: number, buf: Uint8Array, at: number): void {
+  buf[at] = 0x40 | (IPV4_HEADER_LEN >>> 2);
+  buf[at + TOS] = fields.tos;
+  put16(buf, at + TOTAL_LEN, totalLen);
+  put16(buf, at + ID, 0);
+  put16(buf, at + FRAG, DONT_FRAGMENT);
+  buf[at + TTL] = fields.ttl;
+  buf[at + PROTOCOL] = fields.protocol;
+  fields.src.putV4(buf, at + SRC);
+  fields.dst.putV4(buf, at + DST);
+}
+
+/** Gives a whole packet an identification and lets it be fragmented; `setIpv4Checksum` is next. */
+export function putIpv4Id(buf: Uint8Array, at: number, id: number): void {
+  put16(buf, at + ID, id);
+  put16(buf, at + FRAG, 0);
+}
+
 /** Length of the header at `at`, in bytes, as it claims: 0 to 60. */
 export function ipv4HeaderLen(buf: Uint8Array, at: number): number {
   return (buf[at]! & 0x0f) << 2;
@@ -152,6 +183,11 @@ export function ipv4IsFragment(buf: Uint8Array, at: number): boolean {
 /** Where the payload belongs in the whole datagram, in bytes. */
 export function ipv4FragOffset(buf: Uint8Array, at: number): number {
   return (get16(buf, at + FRAG) & FRAG_OFFSET) << 3;
+}
+
+/** Whether more fragments of the datagram follow. */
+export function ipv4MoreFragments(buf: Uint8Array, at: number): boolean {
+  return (get16(buf, at + FRAG) & MORE_FRAGMENTS) !== 0;
 }
 
 /** Whether "don't fragment" is set. */
@@ -194,7 +230,7 @@ export function ipv4ChecksumOk(buf: Uint8Array, at: number): boolean {
   return sum(buf, at, at + ipv4HeaderLen(buf, at)) === 0xffff;
 }
 
-/** Computes the header checksum anew and puts it in its place. */
+/** Computes the header checksum again and puts it in its place. */
 export function setIpv4Checksum(buf: Uint8Array, at: number, headerLen: number): void {
   put16(buf, at + CHECKSUM, 0);
   put16(buf, at + CHECKSUM, checksum(buf, at, at + headerLen));

@@ -29,10 +29,17 @@ const HOP_LIMIT = 7;
 const SRC = 8;
 const DST = 24;
 
+/** In a fragment header: where offset and flag are, and what they are. */
+const FRAG = 2;
+const FRAG_OFFSET = 0xfff8;
+const MORE_FRAGMENTS = 1;
+
 /** Length of the fixed header, in bytes. */
 export const IPV6_HEADER_LEN = 40;
 /** Length of a fragment header, in bytes. */
 export const IPV6_FRAGMENT_LEN = 8;
+/** Most bytes of a packet: a payload of 16 bits' length behind the header. */
+export const IPV6_TOTAL_MAX = IPV6_HEADER_LEN + 65535;
 /** The hop limit that a host starts with (RFC 1700). */
 export const IPV6_HOP_LIMIT_DEFAULT = 64;
 /** Every link carries packets of this many bytes (RFC 8200 5). */
@@ -116,6 +123,25 @@ export function emitIpv6(fields: Ipv6Fields, buf: Uint8Array, at: number): numbe
   return IPV6_HEADER_LEN;
 }
 
+/** The fields of a new header that a sender chooses; all are there. */
+export interface Ipv6Start {
+  readonly src: IpAddr;
+  readonly dst: IpAddr;
+  readonly protocol: number;
+  readonly ttl: number;
+  readonly tos: number;
+}
+
+/** Writes a header without a flow label for `payloadLen` bytes, from fields named as IPv4 names them. */
+export function putIpv6(fields: Ipv6Start, payloadLen: number, buf: Uint8Array, at: number): void {
+  put32(buf, at, 0x60000000 | (fields.tos << 20));
+  put16(buf, at + PAYLOAD_LEN, payloadLen);
+  buf[at + NEXT_HEADER] = fields.protocol;
+  buf[at + HOP_LIMIT] = fields.ttl;
+  fields.src.put(buf, at + SRC);
+  fields.dst.put(buf, at + DST);
+}
+
 /**
  * Walks from the fixed header at `at` over all extension headers up to the packet's end at `end`. Null if one of them
  * does not fit, if there are more than EXTENSION_HEADERS_MAX, or if hop-by-hop options are not first (RFC 8200 4.1).
@@ -128,8 +154,8 @@ export function walkIpv6(buf: Uint8Array, at: number, end: number): Ipv6Walk | n
   if (next > end) return null;
   for (let headers = 0; headers <= EXTENSION_HEADERS_MAX; headers++) {
     const protocol = buf[namedAt]!;
-    const isLaterFragment = fragmentAt >= 0 && fragOffsetAt(buf, fragmentAt) !== 0;
-    if (isLaterFragment || !isExtensionHeader(protocol)) {
+    const isLaterFragment = fragmentAt >= 0 && ipv6FragOffset(buf, fragmentAt) !== 0;
+    if (isLaterFragment || !isIpv6Extension(protocol)) {
       return { protocol, at: next, namedAt, fragmentAt, fragmentNamedAt, isLaterFragment };
     }
     if (protocol === IP_PROTO_HOP_BY_HOP && headers > 0) return null;
@@ -153,8 +179,8 @@ export function parseIpv6Fragment(buf: Uint8Array, at: number, end: number): Ipv
   if (end - at < IPV6_FRAGMENT_LEN) return null;
   return {
     nextHeader: buf[at]!,
-    fragOffset: fragOffsetAt(buf, at),
-    moreFragments: (buf[at + 3]! & 1) !== 0,
+    fragOffset: ipv6FragOffset(buf, at),
+    moreFragments: (get16(buf, at + FRAG) & MORE_FRAGMENTS) !== 0,
     id: get32(buf, at + 4),
   };
 }
@@ -163,9 +189,19 @@ export function parseIpv6Fragment(buf: Uint8Array, at: number, end: number): Ipv
 export function emitIpv6Fragment(fragment: Ipv6Fragment, buf: Uint8Array, at: number): number {
   buf[at] = fragment.nextHeader;
   buf[at + 1] = 0;
-  put16(buf, at + 2, (fragment.fragOffset & 0xfff8) | (fragment.moreFragments ? 1 : 0));
+  put16(buf, at + FRAG, (fragment.fragOffset & FRAG_OFFSET) | (fragment.moreFragments ? MORE_FRAGMENTS : 0));
   put32(buf, at + 4, fragment.id);
   return IPV6_FRAGMENT_LEN;
+}
+
+/** Index of the payload length in the packet at `at`: a parameter problem about a length points there. */
+export function ipv6PayloadLenAt(at: number): number {
+  return at + PAYLOAD_LEN;
+}
+
+/** Index of the byte in the packet at `at` that names what follows the fixed header. */
+export function ipv6NextHeaderAt(at: number): number {
+  return at + NEXT_HEADER;
 }
 
 /** Bytes behind the fixed header of the packet at `at`, as it claims. */
@@ -237,8 +273,11 @@ export function formatIpv6(header: Ipv6Header): string {
   return text;
 }
 
-/** Whether a header of this kind is walked over; all of them begin with the byte that names the next. */
-function isExtensionHeader(protocol: number): boolean {
+/**
+ * Whether a header of this kind stands between the fixed header and the transport's, and is walked over; all of them
+ * begin with the byte that names the next. Most packets have none.
+ */
+export function isIpv6Extension(protocol: number): boolean {
   return protocol === IP_PROTO_HOP_BY_HOP || protocol === IP_PROTO_ROUTING || protocol === IP_PROTO_FRAGMENT ||
     protocol === IP_PROTO_DEST_OPTIONS || protocol === IP_PROTO_AH;
 }
@@ -250,6 +289,17 @@ export function ipv6ExtensionLen(protocol: number, units: number): number {
   return protocol === IP_PROTO_AH ? (units + 2) * 4 : (units + 1) * 8;
 }
 
-function fragOffsetAt(buf: Uint8Array, at: number): number {
-  return get16(buf, at + 2) & 0xfff8;
+/** Where the bytes behind the fragment header at `at` belong, in bytes. */
+export function ipv6FragOffset(buf: Uint8Array, at: number): number {
+  return get16(buf, at + FRAG) & FRAG_OFFSET;
+}
+
+/** Whether the fragment header at `at` makes its packet a piece of a datagram; if not, it is whole (RFC 6946). */
+export function ipv6IsPiece(buf: Uint8Array, at: number): boolean {
+  return (get16(buf, at + FRAG) & (FRAG_OFFSET | MORE_FRAGMENTS)) !== 0;
+}
+
+/** Makes the fragment header at `at` say that nothing follows. */
+export function clearIpv6MoreFragments(buf: Uint8Array, at: number): void {
+  put16(buf, at + FRAG, get16(buf, at + FRAG) & ~MORE_FRAGMENTS);
 }

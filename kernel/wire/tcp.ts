@@ -109,6 +109,35 @@ export function emitTcp(fields: TcpFields, buf: Uint8Array, at: number): number 
   return headerLen;
 }
 
+/** Index of the checksum in the segment at `at`. */
+export function tcpChecksumAt(at: number): number {
+  return at + CHECKSUM;
+}
+
+/** Writes the ports of a header that is made field by field. */
+export function putTcpPorts(buf: Uint8Array, at: number, srcPort: number, dstPort: number): void {
+  put16(buf, at + SRC_PORT, srcPort);
+  put16(buf, at + DST_PORT, dstPort);
+}
+
+/** Writes sequence and acknowledgment number of a header that is made field by field. */
+export function putTcpNumbers(buf: Uint8Array, at: number, seq: number, ack: number): void {
+  put32(buf, at + SEQ, seq);
+  put32(buf, at + ACK, ack);
+}
+
+/** Writes the length in bytes and the flags of a header that is made field by field. */
+export function putTcpFlags(buf: Uint8Array, at: number, headerLen: number, flags: number): void {
+  buf[at + DATA_OFFSET] = headerLen << 2;
+  buf[at + FLAGS] = flags;
+}
+
+/** Writes the window of a header that is made field by field, and no urgent pointer. The checksum is next. */
+export function putTcpWindow(buf: Uint8Array, at: number, window: number): void {
+  put16(buf, at + WINDOW, window);
+  put16(buf, at + URGENT, 0);
+}
+
 /** How many bytes `emitTcp` writes. */
 export function tcpEmitLen(fields: TcpFields): number {
   return TCP_HEADER_LEN + (fields.options === undefined ? 0 : tcpOptionsLen(fields.options));
@@ -149,7 +178,7 @@ export function tcpChecksumOk(buf: Uint8Array, at: number, end: number, src: IpA
   return sum(buf, at, end, pseudoSum(src, dst, IP_PROTO_TCP, end - at)) === 0xffff;
 }
 
-/** Computes the checksum of the segment from `at` to `end` anew and puts it in its place. */
+/** Computes the checksum of the segment from `at` to `end` again and puts it in its place. */
 export function setTcpChecksum(buf: Uint8Array, at: number, end: number, src: IpAddr, dst: IpAddr): void {
   put16(buf, at + CHECKSUM, 0);
   put16(buf, at + CHECKSUM, checksum(buf, at, end, pseudoSum(src, dst, IP_PROTO_TCP, end - at)));

@@ -71,6 +71,16 @@ export function udpDstPort(buf: Uint8Array, at: number): number {
   return get16(buf, at + DST_PORT);
 }
 
+/** Index of the checksum in the datagram at `at`. */
+export function udpChecksumAt(at: number): number {
+  return at + CHECKSUM;
+}
+
+/** Writes the length of header and payload; the checksum is the caller's. */
+export function putUdpLength(buf: Uint8Array, at: number, length: number): void {
+  put16(buf, at + LENGTH, length);
+}
+
 /** Header and payload, in bytes, as the header claims. */
 export function udpLength(buf: Uint8Array, at: number): number {
   return get16(buf, at + LENGTH);
@@ -86,7 +96,7 @@ export function udpChecksumOk(buf: Uint8Array, at: number, src: IpAddr, dst: IpA
   return sum(buf, at, at + length, pseudoSum(src, dst, IP_PROTO_UDP, length)) === 0xffff;
 }
 
-/** Computes the checksum of the datagram at `at`, whose length field is right, anew and puts it in its place. */
+/** Computes the checksum of the datagram at `at`, whose length field is right, again and puts it in its place. */
 export function setUdpChecksum(buf: Uint8Array, at: number, src: IpAddr, dst: IpAddr): void {
   put16(buf, at + CHECKSUM, 0);
   const length = udpLength(buf, at);

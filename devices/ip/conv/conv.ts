@@ -115,7 +115,7 @@ export class Conv {
   entries: readonly TableEntry<Conv>[] = [];
   /** For {@link PortSpace}: whether its local ports are counted as used. */
   holdsPort = false;
-  /** The protocol's own. */
+  /** The private part of the protocol, which alone knows its type: see `tcbOf` of TCP. */
   priv: unknown = null;
   #eq: Queue | null = null;
 

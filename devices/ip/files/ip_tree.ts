@@ -16,9 +16,8 @@
 import { makeDir } from "../../../kernel/dev.ts";
 import { TapEvent } from "../../../kernel/fd_tap.ts";
 import { type Dir, DirMode, EVE, QidType } from "../../../kernel/qid.ts";
-import { type Conv, NETWORK_USER } from "../conv/conv.ts";
+import { type Conv, NETWORK_USER, type Proto } from "../conv/conv.ts";
 import type { IpStack } from "../ip_stack.ts";
-import type { Proto } from "../conv/conv.ts";
 
 /** Kinds of file, Akaros' numbers. */
 export const Kind = {

@@ -37,7 +37,7 @@ import {
 } from "../../../kernel/wire/icmp6.ts";
 import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_ICMP6 } from "../../../kernel/wire/ip_proto.ts";
-import { IPV6_HEADER_LEN, ipv6HopLimit, ipv6TrafficClass } from "../../../kernel/wire/ipv6.ts";
+import { IPV6_HEADER_LEN, IPV6_TOTAL_MAX, ipv6HopLimit, ipv6TrafficClass } from "../../../kernel/wire/ipv6.ts";
 import { ICMP6_MLD_QUERY, MLD_HOP_LIMIT, mldQueryDelayMs } from "../../../kernel/wire/mld.ts";
 import { ND_HOP_LIMIT, type NdMessage, parseNd } from "../../../kernel/wire/nd.ts";
 import { solicitedNode } from "../../../kernel/inet/addr6.ts";
@@ -50,7 +50,6 @@ import type { NdTable } from "../neighbor/nd.ts";
 import type { ProtoContext } from "../network/context.ts";
 import type { RouterAdverts } from "../neighbor/ra6.ts";
 import type { InputPacket } from "../packet/packet.ts";
-import { IPV6_TOTAL_MAX } from "../packet/packet6.ts";
 import type { Advice } from "../conv/proto.ts";
 
 const TYPE_NAMES: Readonly<Record<number, string>> = {

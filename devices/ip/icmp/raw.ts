@@ -14,13 +14,12 @@
 import { KernelError } from "../../../kernel/error.ts";
 import { adviseConv } from "../conv/advice.ts";
 import { deliverBypass, takesVersion } from "../network/bypass.ts";
-import type { Conv } from "../conv/conv.ts";
+import type { Conv, Proto } from "../conv/conv.ts";
 import type { ConvSpace } from "../conv/conv_space.ts";
 import { IcmpFault } from "../packet/icmp_fault.ts";
 import type { ProtoContext } from "../network/context.ts";
 import type { InputPacket } from "../packet/packet.ts";
 import type { Advice, BypassRules } from "../conv/proto.ts";
-import type { Proto } from "../conv/conv.ts";
 
 /** Highest IP protocol number. */
 const PROTOCOL_MAX = 255;

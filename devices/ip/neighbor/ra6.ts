@@ -19,11 +19,10 @@ import { IP_UNSPECIFIED, type IpAddr, prefixMask } from "../../../kernel/wire/ip
 import { IPV6_MTU_MIN } from "../../../kernel/wire/ipv6.ts";
 import type { NdPrefix, RouterAdvert } from "../../../kernel/wire/nd.ts";
 import { eui64, LINK_LOCAL_PREFIX, MASK_64 } from "../../../kernel/inet/addr6.ts";
-import type { Ifc } from "../link/ifc.ts";
+import type { Ifc, NdLink } from "../link/ifc.ts";
 import type { Iplifc } from "../link/iplifc.ts";
 import type { Dad } from "./dad.ts";
 import type { IpEnv } from "../env/env.ts";
-import type { NdLink } from "../link/ifc.ts";
 import type { NdTable } from "./nd.ts";
 import type { Ndb } from "../env/ndb.ts";
 import { sendRouterSolicit } from "./nd_send.ts";
@@ -45,8 +44,8 @@ const FOREVER = 0xffffffff;
 export const ROUTE_TAG_RA = "ra";
 /** A month: a clock need not take more at once. */
 const TIMER_MAX_MS = 30 * 24 * 60 * 60 * 1000;
-const MASK_ALL = prefixMask(0);
-const MASK_HOST = prefixMask(128);
+const DEFAULT_ROUTE_MASK = prefixMask(0);
+const HOST_MASK = prefixMask(128);
 
 interface Router {
   readonly addr: IpAddr;
@@ -177,13 +176,15 @@ export class RouterAdverts {
   #chooseRouter({ ifc, routers }: Listener): void {
     const { routes } = this.stack;
     const gateway = routers[0]?.addr ?? null;
-    const now = routes.staticTo(IP_UNSPECIFIED, MASK_ALL);
+    const now = routes.staticTo(IP_UNSPECIFIED, DEFAULT_ROUTE_MASK);
     if (now !== null && (now.tag !== ROUTE_TAG_RA || now.via !== ifc)) return;
     if (gateway === null) {
       if (now !== null) routes.removeStatic(now);
     } else if (now === null || !now.gateway!.equals(gateway)) {
       const kind = RouteKind.Static;
-      mayRefuse(() => routes.add({ dest: IP_UNSPECIFIED, mask: MASK_ALL, kind, gateway, tag: ROUTE_TAG_RA, ifc }));
+      mayRefuse(() =>
+        routes.add({ dest: IP_UNSPECIFIED, mask: DEFAULT_ROUTE_MASK, kind, gateway, tag: ROUTE_TAG_RA, ifc })
+      );
     }
   }
 
@@ -223,7 +224,7 @@ export class RouterAdverts {
     if (autonomous && length === 64 && net.lifc === null) {
       const local = eui64(prefix, link.mac);
       // RFC 5942 4: an address alone says nothing of what is on the link.
-      const mask = onLink ? MASK_64 : MASK_HOST;
+      const mask = onLink ? MASK_64 : HOST_MASK;
       if (!ifc.lifcs.some((lifc) => lifc.local.equals(local))) {
         const fields = { local, mask, remote: onLink ? prefix : local, proxy: false };
         mayRefuse(() => net.lifc = dad.start(ifc, fields));

@@ -25,13 +25,13 @@
 
 import { type Block, Checksum, Segment } from "../../../kernel/block.ts";
 import { KernelError } from "../../../kernel/error.ts";
+import { settleOffload } from "../../../kernel/inet/offload.ts";
 import { cutSegments, finishChecksum } from "../../../kernel/inet/segment.ts";
 import { ICMP_HEADER_LEN, ICMP_QUOTE_TRANSPORT_MIN } from "../../../kernel/wire/icmp.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
-import { IP_PROTO_ICMP, IP_PROTO_ICMP6, IP_PROTO_TCP, IP_PROTO_UDP } from "../../../kernel/wire/ip_proto.ts";
 import { type Bypass, Refusal, REFUSAL_NAMES, REFUSALS } from "../conv/bypass_claim.ts";
 import type { Conv } from "../conv/conv.ts";
-import { IP_HEADERS, type IpHeader } from "../packet/ip_header.ts";
+import { IP_HEADERS, type IpHeader } from "../../../kernel/inet/ip_header.ts";
 import { sendRaw } from "./ip_output.ts";
 import type { NetContext } from "./context.ts";
 import { routeMtu } from "../route/egress.ts";
@@ -183,37 +183,6 @@ function quotesClaim(stack: NetContext, conv: Conv, { header: version, block, at
   if (claim.protocol >= 0 && protocol !== claim.protocol) return false;
   if (!mayBeSource(stack, conv, header.dst(buf, quoted))) return false;
   return holds(conv, claim.rules.destPort(buf, transport, end, protocol));
-}
-
-/** Of a transport header: where its checksum is, and how many bytes of it were looked at. */
-const HEADER_OF: ReadonlyMap<number, { readonly field: number; readonly length: number }> = new Map([
-  [IP_PROTO_ICMP, { field: 2, length: ICMP_HEADER_LEN }],
-  [IP_PROTO_ICMP6, { field: 2, length: ICMP_HEADER_LEN }],
-  [IP_PROTO_TCP, { field: 16, length: 20 }],
-  [IP_PROTO_UDP, { field: 6, length: 8 }],
-]);
-
-/**
- * Whether checksum and segment metadata of a writer that knows them fit the packet: they must not move what was
- * checked. A checksum behind the transport header, which a tunnel owes to the packet inside, is finished here.
- */
-function settleOffload(block: Block, transport: number, protocol: number): boolean {
-  const { checksum, checksumStart, checksumField, wp, rp, segment } = block;
-  const header = HEADER_OF.get(protocol);
-  if (checksum === Checksum.Owed) {
-    const isOwn = checksumStart === transport && checksumField - transport === header?.field;
-    if (!isOwn) {
-      const first = transport + (header?.length ?? 0);
-      return segment === Segment.None && checksumField >= first && finishChecksum(block);
-    }
-    if (checksumField + 2 > wp) return false;
-  } else if (segment !== Segment.None) {
-    return false;
-  }
-  if (segment === Segment.None) return true;
-  if (protocol !== (segment === Segment.Udp ? IP_PROTO_UDP : IP_PROTO_TCP)) return false;
-  const { segmentSize, segmentHeaderLen } = block;
-  return segmentSize > 0 && segmentHeaderLen > transport - rp && segmentHeaderLen < wp - rp;
 }
 
 /** The `status` line: what it holds, how its header is treated, what waits, and what was refused. */

@@ -3,14 +3,13 @@
 import { assertEquals } from "@std/assert";
 import { Block } from "../../../kernel/block.ts";
 import { concatBytes } from "../../../kernel/wire/bytes.ts";
-import { IPV6_HEADER_LEN, parseIpv6, parseIpv6Fragment } from "../../../kernel/wire/ipv6.ts";
+import { IPV6_HEADER_LEN, IPV6_TOTAL_MAX, parseIpv6, parseIpv6Fragment } from "../../../kernel/wire/ipv6.ts";
 import { refusalCode } from "../../../tests/kit/host/dev.ts";
 import { eui64, LINK_LOCAL_PREFIX } from "../../../kernel/inet/addr6.ts";
 import { sendPacket, sendRaw } from "./ip_output.ts";
 import { ip, ip6Packet, mac, type Packet6Fields, pattern } from "../../../tests/kit/ip/packets.ts";
 import { TestHost } from "../../../tests/kit/ip/link.ts";
 import type { SendOptions } from "../packet/packet.ts";
-import { IPV6_TOTAL_MAX } from "../packet/packet6.ts";
 import { PATH_MTU_LIFE_MS, PATH_MTUS_MAX, PathMtus } from "../route/path_mtu.ts";
 import { LOOPBACK_MTU } from "../route/route.ts";
 import { scopeOf } from "../route/source6.ts";

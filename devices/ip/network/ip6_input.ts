@@ -21,31 +21,25 @@ import {
   ipv6Dst,
   ipv6NextHeader,
   ipv6PayloadLen,
+  ipv6PayloadLenAt,
   ipv6Src,
   type Ipv6Walk,
+  isIpv6Extension,
   parseIpv6Fragment,
   walkIpv6,
 } from "../../../kernel/wire/ipv6.ts";
 import { Arrival } from "../packet/arrival.ts";
 import { deliver } from "./deliver.ts";
-import { extensionFault } from "../packet/extensions6.ts";
+import { extensionFault } from "../../../kernel/inet/extensions6.ts";
 import { IcmpFault } from "../packet/icmp_fault.ts";
 import { castOf, drop, notForUs } from "./input_checks.ts";
 import type { Ifc } from "../link/ifc.ts";
 import type { NetContext } from "./context.ts";
 import type { Cast } from "../env/cast.ts";
 import type { InputPacket } from "../packet/packet.ts";
-import {
-  type Arrived6,
-  dropFragmentHeader,
-  fragmentPlace6,
-  hasExtensions,
-  packet6,
-  packet6Of,
-} from "../packet/packet6.ts";
-
-/** Where the payload length stands: what a parameter problem about a fragment's length points at (RFC 8200 4.5). */
-const PAYLOAD_LEN = 4;
+import { type Arrived6, packet6, packet6Of } from "../packet/packet6.ts";
+import { dropFragmentHeader } from "../../../kernel/inet/fragment6.ts";
+import { fragmentPlace6 } from "../../../kernel/inet/fragment_format.ts";
 
 /** Takes an IPv6 packet (given away); `rp` is at its first byte, whose version is right. */
 export function input6(stack: NetContext, block: Block, ifc: Ifc, arrival: Arrival): void {
@@ -63,7 +57,7 @@ export function input6(stack: NetContext, block: Block, ifc: Ifc, arrival: Arriv
   if (cast === "unicast" && arrival === Arrival.LinkBroadcast) return drop(stack, block, "inLinkBroadcast");
   const next = ipv6NextHeader(buf, rp);
   const arrived = { block, src, dst, cast, ifc };
-  if (hasExtensions(next)) walk(stack, arrived);
+  if (isIpv6Extension(next)) walk(stack, arrived);
   else deliver(stack, packet6(arrived, IPV6_HEADER_LEN, next));
 }
 
@@ -114,12 +108,12 @@ function reassemble(stack: NetContext, arrived: Arrived6, found: Ipv6Walk): void
   }
   // The header that the datagram's first fragment keeps: all before its payload, the fragment header last.
   const packet = packet6(arrived, fragmentAt + IPV6_FRAGMENT_LEN - rp, IP_PROTO_FRAGMENT);
-  if (place.more && (wp - fragmentAt) % 8 !== 0) tellBadLength(stack, packet);
+  if (place.more && (wp - fragmentAt) % 8 !== 0) reportBadLength(stack, packet);
   const whole = stack.reassembly.add(packet, place);
   if (whole === null) return;
   // What was behind the fragment header of the first may be more extension headers: they are walked now.
   const { src, dst } = arrived;
-  if (hasExtensions(ipv6NextHeader(whole.buf, whole.rp))) walkWhole(stack, { block: whole, src, dst, cast, ifc });
+  if (isIpv6Extension(ipv6NextHeader(whole.buf, whole.rp))) walkWhole(stack, { block: whole, src, dst, cast, ifc });
   else deliver(stack, packet6Of(whole, ifc, cast));
 }
 
@@ -131,6 +125,7 @@ function walkWhole(stack: NetContext, arrived: Arrived6): void {
   else walk(stack, arrived);
 }
 
-function tellBadLength(stack: NetContext, packet: InputPacket): void {
-  stack.icmpErrors.report(packet, IcmpFault.Header, PAYLOAD_LEN);
+/** RFC 8200 4.5: the parameter problem about a fragment's length points at the payload length. */
+function reportBadLength(stack: NetContext, packet: InputPacket): void {
+  stack.icmpErrors.report(packet, IcmpFault.Header, ipv6PayloadLenAt(0));
 }

@@ -5,13 +5,12 @@ import fc from "fast-check";
 import { Block, Checksum, Segment } from "../../../kernel/block.ts";
 import { concatBytes, put16 } from "../../../kernel/wire/bytes.ts";
 import { ICMP6_PARAMETER_PROBLEM, icmp6ChecksumOk, parseIcmp6 } from "../../../kernel/wire/icmp6.ts";
-import { IPV6_HEADER_LEN, ipv6Dst, ipv6Src, parseIpv6 } from "../../../kernel/wire/ipv6.ts";
+import { IPV6_HEADER_LEN, IPV6_TOTAL_MAX, ipv6Dst, ipv6Src, parseIpv6 } from "../../../kernel/wire/ipv6.ts";
 import { fuzzSteps, sequences } from "../../../tests/kit/check/fuzz.ts";
-import { fragment6 } from "./fragment6.ts";
+import { fragment6 } from "../../../kernel/inet/fragment6.ts";
 import { ipInput } from "./ip_input.ts";
 import { ip6Packet, mac, OUR_MAC, type Packet6Fields, pattern } from "../../../tests/kit/ip/packets.ts";
 import { TestHost } from "../../../tests/kit/ip/link.ts";
-import { IPV6_TOTAL_MAX } from "../packet/packet6.ts";
 
 /** A host with 2001:db8::1 that knows its peer. */
 function host(): TestHost {

@@ -11,12 +11,12 @@
  */
 
 import type { Block } from "../../../kernel/block.ts";
-import { get16 } from "../../../kernel/wire/bytes.ts";
 import {
   IPV4_HEADER_LEN,
   ipv4ChecksumOk,
   ipv4DstWord,
   ipv4HeaderLen,
+  ipv4IsFragment,
   ipv4SrcWord,
   ipv4TotalLen,
 } from "../../../kernel/wire/ipv4.ts";
@@ -28,10 +28,8 @@ import type { Ifc } from "../link/ifc.ts";
 import type { NetContext } from "./context.ts";
 import type { Cast } from "../env/cast.ts";
 import type { InputPacket } from "../packet/packet.ts";
-import { fragmentPlace4, packet4 } from "../packet/packet4.ts";
-
-const FRAG = 6;
-const FRAG_MASK = 0x3fff;
+import { fragmentPlace4 } from "../../../kernel/inet/fragment_format.ts";
+import { packet4 } from "../packet/packet4.ts";
 
 /** Takes a packet that arrived on `ifc` (given away); `rp` is at its first byte, and link padding may follow it. */
 export function ipInput(stack: NetContext, block: Block, ifc: Ifc, arrival: Arrival = Arrival.Link): void {
@@ -65,8 +63,8 @@ function input4(stack: NetContext, block: Block, ifc: Ifc, arrival: Arrival): vo
   if (cast === null) return notForUs(stack, packet4(block, ifc, "unicast"), arrival);
   // RFC 1122 3.3.6.
   if (cast === "unicast" && arrival === Arrival.LinkBroadcast) return drop(stack, block, "inLinkBroadcast");
-  if ((get16(buf, rp + FRAG) & FRAG_MASK) === 0) deliver(stack, packet4(block, ifc, cast));
-  else reassemble(stack, packet4(block, ifc, cast));
+  if (ipv4IsFragment(buf, rp)) reassemble(stack, packet4(block, ifc, cast));
+  else deliver(stack, packet4(block, ifc, cast));
 }
 
 /** What an IPv4 destination is to us; null: somebody else's. */

@@ -9,7 +9,8 @@ import { Arrival } from "../packet/arrival.ts";
 import { ipInput } from "./ip_input.ts";
 import { ipPacket, mac, type PacketFields, pattern } from "../../../tests/kit/ip/packets.ts";
 import { TestHost } from "../../../tests/kit/ip/link.ts";
-import { fragmentPlace4, packet4 } from "../packet/packet4.ts";
+import { fragmentPlace4 } from "../../../kernel/inet/fragment_format.ts";
+import { packet4 } from "../packet/packet4.ts";
 import type { IpStats } from "../env/stats.ts";
 
 function host(): TestHost {

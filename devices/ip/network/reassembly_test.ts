@@ -4,10 +4,11 @@ import { Block, BlockPool } from "../../../kernel/block.ts";
 import { ICMP_TIME_EXCEEDED } from "../../../kernel/wire/icmp.ts";
 import { ipv4ChecksumOk } from "../../../kernel/wire/ipv4.ts";
 import { fuzz } from "../../../tests/kit/check/fuzz.ts";
-import { fragment4 } from "./fragment.ts";
+import { fragment4 } from "../../../kernel/inet/fragment4.ts";
 import { ipPacket, type PacketFields, pattern } from "../../../tests/kit/ip/packets.ts";
 import { TestHost } from "../../../tests/kit/ip/link.ts";
-import { REASSEMBLY_BYTES_MAX, REASSEMBLY_DATAGRAMS_MAX, REASSEMBLY_FRAGMENTS_MAX } from "./reassembly.ts";
+import { FRAGMENTS_MAX } from "../../../kernel/inet/reassembly.ts";
+import { REASSEMBLY_BYTES_MAX, REASSEMBLY_DATAGRAMS_MAX } from "./reassembly.ts";
 import { REASSEMBLY_TIMEOUT_S } from "../env/stats.ts";
 
 const pool = new BlockPool();
@@ -188,7 +189,7 @@ Deno.test("Reassembly never holds more datagrams, bytes or fragments than its li
   }
   assert(at.stack.stats.reasmEvicted > 5);
   at.stack.reassembly.clear();
-  for (let i = 0; i <= REASSEMBLY_FRAGMENTS_MAX; i++) {
+  for (let i = 0; i <= FRAGMENTS_MAX; i++) {
     receive(at, ipPacket({ id: 1, payload: 8, fragOffset: i * 16, moreFragments: true }));
   }
   assertEquals([at.stack.stats.reasmTooMany, at.stack.reassembly.size, at.stack.reassembly.bytes], [1, 0, 0]);

@@ -26,17 +26,6 @@ export interface InputPacket {
   readonly ifc: Ifc;
 }
 
-/** Where a fragment belongs. */
-export interface FragmentPlace {
-  /** Identification of the datagram: 16 bits (IPv6: 32). */
-  readonly id: number;
-  /** Where its payload belongs, in bytes. */
-  readonly offset: number;
-  /** Whether more follows. */
-  readonly more: boolean;
-  readonly dontFragment: boolean;
-}
-
 /** What IP output needs to know of a packet that has no IP header yet. */
 export interface SendOptions {
   readonly src: IpAddr;

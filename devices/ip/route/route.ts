@@ -80,7 +80,7 @@ export class Route {
   }
 
   /** Whether an interface made it. */
-  get isInterfaces(): boolean {
+  get isOwnRoute(): boolean {
     return this.kind !== RouteKind.Static;
   }
 
@@ -170,8 +170,8 @@ export class RouteTable {
     const via = kind === RouteKind.Static ? ifc : null;
     const route = new Route(dest, mask, length, kind, gateway, tag, ifc, proxy, via);
     const same = this.#exact(dest, length);
-    if (!route.isInterfaces) {
-      const own = same.find((one) => one.isInterfaces);
+    if (!route.isOwnRoute) {
+      const own = same.find((one) => one.isOwnRoute);
       if (own !== undefined) {
         const where = `${dest} ${formatMask(mask, dest.isV4)}`;
         throw new KernelError("EEXIST", `Cannot add a route to ${where}: interface ${own.ifc!.number} has it`);
@@ -185,7 +185,7 @@ export class RouteTable {
 
   /** The static route to exactly this prefix, or null. */
   staticTo(dest: IpAddr, mask: IpAddr): Route | null {
-    return this.#exact(dest.and(mask), prefixLength(mask) ?? 128).find((one) => !one.isInterfaces) ?? null;
+    return this.#exact(dest.and(mask), prefixLength(mask) ?? 128).find((one) => !one.isOwnRoute) ?? null;
   }
 
   /** Removes a static route that is in the table. */
@@ -222,7 +222,7 @@ export class RouteTable {
   /** The `iproute` file. */
   format(): string {
     return this.routes().map((route) => {
-      if (!route.isInterfaces) this.#resolve(route);
+      if (!route.isOwnRoute) this.#resolve(route);
       return route.format();
     }).join("");
   }
@@ -240,7 +240,7 @@ export class RouteTable {
       case "flush":
         expectArgs("flush [tag]", args, 0, 1);
         for (const route of this.routes()) {
-          if (!route.isInterfaces && (args[0] === undefined || route.tag === args[0])) this.#unlink(route);
+          if (!route.isOwnRoute && (args[0] === undefined || route.tag === args[0])) this.#unlink(route);
         }
         return tag;
       case "tag":
@@ -266,7 +266,7 @@ export class RouteTable {
     expectArgs("remove DEST MASK", args, 2, 2);
     const { dest, mask } = parsePrefix(args[0]!, args[1]!, !args[0]!.includes(":"));
     const same = this.#exact(dest.and(mask), prefixLength(mask)!);
-    const route = same.find((one) => !one.isInterfaces);
+    const route = same.find((one) => !one.isOwnRoute);
     if (route !== undefined) return this.#unlink(route);
     if (same.length === 0) {
       throw new KernelError("ENOENT", `Cannot remove the route to ${shown(args.join(" "))}: there is none`);
@@ -283,7 +283,7 @@ export class RouteTable {
       for (; route !== null; route = route.next) {
         if (!route.dest.equals(net)) continue;
         const onLink = route.kind === RouteKind.OnLink || route.kind === RouteKind.PointToPoint;
-        if (onLinkOnly ? onLink : route.isInterfaces || this.#resolve(route)) return route;
+        if (onLinkOnly ? onLink : route.isOwnRoute || this.#resolve(route)) return route;
       }
     }
     return null;
@@ -314,12 +314,12 @@ export class RouteTable {
     }
     const hash = route.dest.hash();
     const first = table.get(hash) ?? null;
-    if (first === null || (route.isInterfaces && !first.isInterfaces)) {
+    if (first === null || (route.isOwnRoute && !first.isOwnRoute)) {
       route.next = first;
       table.set(hash, route);
     } else {
       let before = first;
-      while (before.next !== null && (before.next.isInterfaces || !route.isInterfaces)) before = before.next;
+      while (before.next !== null && (before.next.isOwnRoute || !route.isOwnRoute)) before = before.next;
       route.next = before.next;
       before.next = route;
     }

@@ -1,7 +1,7 @@
 /**
  * ICMP errors about our segments (RFC 1122 4.2.3.9, RFC 5927).
  *
- * Path: icmp → tcp (advise) → advice → pmtu, life, conv.eq (err file).
+ * Path: icmp → tcp (advise) → advice → pmtu, transitions, conv.eq (err file).
  *
  * An error counts only if it quotes a sequence number that is on its way: a blind attacker has to guess it. A
  * connection that stands is never ended by one; what was said is remembered, and told if the connection then times out.
@@ -15,7 +15,7 @@ import { ICMP_UNREACHABLE, ICMP_UNREACHABLE_TOO_BIG } from "../../../kernel/wire
 import * as seq from "../../../kernel/wire/seq.ts";
 import { tcpSeq } from "../../../kernel/wire/tcp.ts";
 import type { Advice } from "../conv/proto.ts";
-import { finish } from "./life.ts";
+import { finish } from "./transitions.ts";
 import { output } from "./output.ts";
 import { lowerMss } from "./pmtu.ts";
 import { maySend, TcpState } from "./state.ts";

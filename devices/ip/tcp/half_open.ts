@@ -2,7 +2,7 @@
  * A call that was answered by a SYN-ACK and not yet acknowledged (SYN-RECEIVED after a passive open): what is known of
  * it, the checks that a segment for it must pass (RFC 9293 3.10.7.4), and what it sends.
  *
- * Path: limbo → half_open → segment_out.
+ * Path: syn_queue → half_open → segment_out.
  *
  * ```
  *   irs        irs + 1 = RCV.NXT                    RCV.NXT + RCV.WND
@@ -23,7 +23,7 @@ import { type Challenged, mayChallenge } from "./challenge.ts";
 import { type TcpEnds, timestampOffset } from "./keyed_hash.ts";
 import { type Agreement, mssOf } from "./options.ts";
 import { isAcceptable, isResetAcceptable, mayLackTimestamps, spanOf } from "./segment_in.ts";
-import { sendLoose } from "./segment_out.ts";
+import { sendDetached } from "./segment_out.ts";
 import type { TcpStats } from "./stats.ts";
 import { CHALLENGE_ACKS_PER_S, type TcpEnv } from "./tcb.ts";
 import { BUFFER_START } from "./window.ts";
@@ -188,7 +188,7 @@ function timestampsOf(env: TcpEnv, call: HalfOpen): TcpOptions {
 
 function send(env: TcpEnv, call: HalfOpen, fields: Omit<TcpFields, "srcPort" | "dstPort">): void {
   const { listener } = call;
-  sendLoose(env, { src: call.laddr, dst: call.raddr }, {
+  sendDetached(env, { src: call.laddr, dst: call.raddr }, {
     ttl: listener.ttl,
     tos: listener.tos & ~3,
     fields: { srcPort: call.lport, dstPort: call.rport, ...fields },

@@ -2,7 +2,7 @@
  * SipHash over a connection's ends, and what is made from it: initial sequence numbers (RFC 6528), offsets of the
  * timestamp clock (RFC 7323 5.4), and the secret part of SYN cookies.
  *
- * Path: limbo, tcp/tcp, cookie → keyed_hash → siphash, random, ip_addr.
+ * Path: syn_queue, tcp/tcp, cookie → keyed_hash → siphash, random, ip_addr.
  *
  * @module
  */

@@ -16,7 +16,7 @@ import type { InputPacket } from "../packet/packet.ts";
 const CE = 0x03;
 
 /** One segment. Trimming moves `seq` and the ends of the block; `length` is what the payload has then. */
-export class Arriving {
+export class IncomingSegment {
   seq: number;
   flags: number;
   readonly ack: number;

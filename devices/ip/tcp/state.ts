@@ -1,7 +1,7 @@
 /**
  * The states of a TCP connection and the table of RFC 9293 3.3.2 (figure 5), as data: (state, event) → state + action.
  *
- * Path: tcp/life, ack, tcp/advice → state.
+ * Path: transitions, ack, tcp/advice → state.
  *
  * An event is something already found true: a FIN that is in order, an acknowledgment that covers our FIN, a reset that
  * passed RFC 5961's checks. A segment may raise several, one after the other: an ACK of our FIN that carries a FIN
@@ -10,9 +10,9 @@
  * Every cell is written down. `ILLEGAL` is a cell that no caller may reach, whatever the network sends: reaching it is
  * our mistake. `stay` is a cell that can be reached and changes nothing.
  *
- * Calls that were answered with SYN-ACK but not yet acknowledged are not connections: limbo keeps them, and half_open
- * has their checks. So SYN-RECEIVED is entered here only by a simultaneous open, and for the moment in which limbo's
- * entry becomes a connection (`Spawn`).
+ * Calls that were answered with SYN-ACK but not yet acknowledged are not connections: the SYN queue keeps them, and
+ * half_open has their checks. So SYN-RECEIVED is entered here only by a simultaneous open, and for the moment in which
+ * the SYN queue's entry becomes a connection (`Spawn`).
  *
  * @module
  */
@@ -54,7 +54,7 @@ export const TcpEvent = {
   PassiveOpen: 0,
   /** connect. */
   ActiveOpen: 1,
-  /** The handshake of a call from limbo is done. */
+  /** The handshake of a call from the SYN queue is done. */
   Spawn: 2,
   /** Nothing more will be written: shutdown wr, or the last close. */
   Close: 3,

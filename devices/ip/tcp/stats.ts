@@ -12,7 +12,7 @@
 export interface TcpFigures {
   readonly maxConn: number;
   readonly currEstab: number;
-  readonly limbo: number;
+  readonly synQueue: number;
   readonly callsDropped: number;
   readonly orphans: number;
   readonly memory: number;
@@ -61,7 +61,7 @@ export class TcpStats {
   challengeAcks = 0;
   /** Challenges not sent: too many. */
   challengeSuppressed = 0;
-  limboDrops = 0;
+  synQueueDrops = 0;
   synCookiesSent = 0;
   synCookiesOk = 0;
   synCookiesBad = 0;
@@ -115,8 +115,8 @@ export class TcpStats {
       ["RoomDrops", this.roomDrops],
       ["ChallengeAcks", this.challengeAcks],
       ["ChallengeSuppressed", this.challengeSuppressed],
-      ["Limbo", now.limbo],
-      ["LimboDrops", this.limboDrops],
+      ["Limbo", now.synQueue],
+      ["LimboDrops", this.synQueueDrops],
       ["CallsDropped", now.callsDropped],
       ["SynCookiesSent", this.synCookiesSent],
       ["SynCookiesOk", this.synCookiesOk],

@@ -15,14 +15,13 @@
  * @module
  */
 
-import type { BlockPool } from "../../../kernel/block.ts";
+import type { Block, BlockPool } from "../../../kernel/block.ts";
 import type { Clock } from "../../../kernel/time.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_TCP } from "../../../kernel/wire/ip_proto.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import type { Conv } from "../conv/conv.ts";
 import type { SendOptions, SendResult } from "../packet/packet.ts";
-import type { Block } from "../../../kernel/block.ts";
 import { type Congestion, CongestionState } from "./congestion.ts";
 import type { KeyedHash } from "./keyed_hash.ts";
 import { Rack } from "./rack.ts";
@@ -311,3 +310,13 @@ export class Tcb {
 
 /** Challenge acknowledgments of one connection a second (RFC 5961 7); a count of its own tells others nothing. */
 export const CHALLENGE_ACKS_PER_S = 10;
+
+/** The control block of a conversation of TCP that is not bypassed. */
+export function tcbOf(conv: Conv): Tcb {
+  return conv.priv as Tcb;
+}
+
+/** The control block of a conversation of TCP; null: it has none yet, or it is bypassed. */
+export function tcbOrNull(conv: Conv): Tcb | null {
+  return conv.priv as Tcb | null;
+}

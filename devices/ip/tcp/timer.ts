@@ -2,7 +2,7 @@
  * The timers of one connection over one kernel timer: retransmission (or what stands in its place), delayed
  * acknowledgment, keepalive, and the last wait.
  *
- * Path: tcp/life, tcp/output, timeouts → timer → time.
+ * Path: transitions, tcp/output, timeouts → timer → time.
  *
  * Only one of retransmission timeout, tail-loss probe, reordering wait and window probe can be of use at a time, so
  * they are one timer with a tag. Moving a deadline forward, which every acknowledgment does, costs an assignment: the

@@ -54,7 +54,7 @@ export interface TcpLabOptions {
 export interface Holdings {
   /** Conversations in use or lingering. */
   readonly conversations: number;
-  readonly limbo: number;
+  readonly synQueue: number;
   readonly timers: number;
 }
 
@@ -235,9 +235,9 @@ export class TcpLab implements AsyncDisposable {
   holdings(): Holdings {
     const proto = this.stack.protoNamed("tcp")!;
     const space = this.stack.space(proto);
-    const limbo = (proto as unknown as { limbo: { length: number } }).limbo.length;
+    const synQueue = (proto as unknown as { synQueue: { length: number } }).synQueue.length;
     const conversations = space.convs.filter((conv) => !space.isFree(conv)).length;
-    return { conversations, limbo, timers: this.host.clock.timerCount };
+    return { conversations, synQueue, timers: this.host.clock.timerCount };
   }
 
   /** Waits until the host holds no more than `before`. */
@@ -271,7 +271,7 @@ function terminate(child: Deno.ChildProcess): void {
 }
 
 function isWithin(now: Holdings, before: Holdings): boolean {
-  return now.conversations <= before.conversations && now.limbo <= before.limbo && now.timers <= before.timers;
+  return now.conversations <= before.conversations && now.synQueue <= before.synQueue && now.timers <= before.timers;
 }
 
 /** What Linux counted as malformed, and as having a bad checksum. */

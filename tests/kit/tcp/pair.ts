@@ -239,5 +239,5 @@ export function transfer(
 
 /** Whether nothing is left of any connection or timer. */
 export function isQuiet(pair: TcpPair): boolean {
-  return pair.clock.timerCount === 0 && pair.here.tcp.limbo.length === 0 && pair.there.tcp.limbo.length === 0;
+  return pair.clock.timerCount === 0 && pair.here.tcp.synQueue.length === 0 && pair.there.tcp.synQueue.length === 0;
 }

@@ -10,7 +10,7 @@
 
 import { assert, assertEquals, assertGreater, assertLess, assertMatch, assertRejects } from "@std/assert";
 import type { CableFaults } from "../../../devices/ether/cable_faults.ts";
-import { LIMBO_MAX } from "../../../devices/ip/tcp/limbo.ts";
+import { SYN_QUEUE_MAX } from "../../../devices/ip/tcp/syn_queue.ts";
 import { Checksum, Segment } from "../../../kernel/block.ts";
 import type { Conversation } from "../../../kernel/dial.ts";
 import { KernelError } from "../../../kernel/error.ts";
@@ -185,7 +185,7 @@ machineTest("a closed port is refused at once, both ways", labNeeds("curl"), asy
   const error = await assertRejects(() => lab.proc.dial(`tcp!${LINUX}!9`), KernelError, "refused");
   assertEquals(error.code, "ECONNREFUSED");
   assertLess(performance.now() - began, AT_ONCE_MS);
-  await lab.settle({ conversations: 0, limbo: 0, timers: lab.holdings().timers });
+  await lab.settle({ conversations: 0, synQueue: 0, timers: lab.holdings().timers });
 });
 
 machineTest("who closes with unread bytes resets, both ways", labNeeds("socat"), async () => {
@@ -388,7 +388,7 @@ machineTest("a SYN flood: a connection goes on, and new ones are made", labNeeds
   });
   const { SynCookiesSent, SynCookiesOk, Limbo, PassiveOpens } = await lab.stats();
   assertGreater(SynCookiesSent!, FLOOD_SYNS / 4, JSON.stringify(await lab.stats()));
-  assertLess(Limbo!, LIMBO_MAX + 1);
+  assertLess(Limbo!, SYN_QUEUE_MAX + 1);
   assertEquals(PassiveOpens, 6);
   assertGreater(SynCookiesOk!, 0, "the new ones came in by cookies");
   lab.close(server);

@@ -11,8 +11,15 @@ import { concatBytes, put16 } from "../../../kernel/wire/bytes.ts";
 import { pseudoSum } from "../../../kernel/wire/checksum.ts";
 import { ICMP6_PACKET_TOO_BIG, ICMP6_UNREACHABLE } from "../../../kernel/wire/icmp6.ts";
 import { IPV6_HEADER_LEN } from "../../../kernel/wire/ipv6.ts";
-import { TCP_ACK, TCP_RST, TCP_SYN } from "../../../kernel/wire/tcp.ts";
-import { emitTcp, setTcpChecksum, tcpChecksumOk, tcpFlags } from "../../../kernel/wire/tcp.ts";
+import {
+  emitTcp,
+  setTcpChecksum,
+  TCP_ACK,
+  TCP_RST,
+  TCP_SYN,
+  tcpChecksumOk,
+  tcpFlags,
+} from "../../../kernel/wire/tcp.ts";
 import { ip, pattern, udpPacket } from "../../kit/ip/ip_fixture.ts";
 import { errnoOf, errorOf, type Story, type UserConv } from "../../kit/ip/story.ts";
 import {

@@ -9,7 +9,7 @@
 
 import { assert, assertEquals, fail } from "@std/assert";
 import fc from "fast-check";
-import { fragment6 } from "../../../devices/ip/network/fragment6.ts";
+import { fragment6 } from "../../../kernel/inet/fragment6.ts";
 import { Block, BlockPool } from "../../../kernel/block.ts";
 import { KernelError } from "../../../kernel/error.ts";
 import { concatBytes, get16 } from "../../../kernel/wire/bytes.ts";

@@ -147,7 +147,7 @@ Deno.test("defect 4.6: a verb without its argument is EINVAL with its usage, and
   assertMatch(conv.text("status"), /options nodelay\n$/);
 });
 
-Deno.test("defect 7.1: an old call in limbo is answered again although younger ones are there", async () => {
+Deno.test("defect 7.1: an old call in the SYN queue is answered again although younger ones are there", async () => {
   await using story = await tell();
   story.user.conv("tcp", "announce 80");
   story.wire.inject(tcpPacket({ dstPort: 80, srcPort: 1000 }));

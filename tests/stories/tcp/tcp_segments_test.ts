@@ -14,7 +14,7 @@ const FULL = "f".repeat(MSS);
 
 // --- sequence numbers and windows
 
-Deno.test("takeText() puts segments in order whatever their order was, cutting off what came before", () => {
+Deno.test("receivePayload() puts segments in order whatever their order was, cutting off what came before", () => {
   const peer = peerEstablished();
   peer.sends({ seq: 4, data: "def" });
   peer.expects({ flags: "A", ack: 1 });

@@ -77,9 +77,9 @@ Deno.test("TCP in LISTEN answers a SYN, and the acknowledgment makes a call that
   const peer = peerListen();
   peer.sends({ flags: "S", seq: 0, mss: 1000 });
   peer.expects({ flags: "SA", seq: 0, ack: 1, mss: 1460, window: 65_535 });
-  assertEquals([peer.conv.calls.length, peer.host.tcp.limbo.length], [0, 1]);
+  assertEquals([peer.conv.calls.length, peer.host.tcp.synQueue.length], [0, 1]);
   peer.sends({ seq: 1, ack: 1, data: "hello" });
-  assertEquals([peer.conv.calls.length, peer.host.tcp.limbo.length], [1, 0]);
+  assertEquals([peer.conv.calls.length, peer.host.tcp.synQueue.length], [1, 0]);
   peer.expects({ flags: "A", seq: 1, ack: 6 });
   const [call] = peer.conv.calls;
   assertEquals([call!.state, call!.raddr.toString(), call!.rport], [ConvState.Connected, "10.0.0.2", 5000]);
@@ -100,14 +100,14 @@ Deno.test("TCP in LISTEN ignores a reset, refuses an acknowledgment of nothing, 
   peer.expects({ flags: "R", seq: 9 });
 });
 
-Deno.test("TCP in LISTEN takes a reset for a call in limbo only at the exact number (RFC 5961 3)", () => {
+Deno.test("TCP in LISTEN takes a reset for a call in the SYN queue only at the exact number (RFC 5961 3)", () => {
   const peer = peerListen();
   peer.sends({ flags: "S", seq: 0 });
   peer.expects({ flags: "SA" });
   peer.sends({ flags: "R", seq: 2 });
-  assertEquals(peer.host.tcp.limbo.length, 1);
+  assertEquals(peer.host.tcp.synQueue.length, 1);
   peer.sends({ flags: "R", seq: 1 });
-  assertEquals(peer.host.tcp.limbo.length, 0);
+  assertEquals(peer.host.tcp.synQueue.length, 0);
 });
 
 Deno.test("TCP in LISTEN sends the SYN-ACK again on a second SYN, or after 1, 2, 4 … s, then forgets", () => {
@@ -120,7 +120,7 @@ Deno.test("TCP in LISTEN sends the SYN-ACK again on a second SYN, or after 1, 2,
   peer.clock.advance(120_000);
   const times = peer.heard.map(({ atMs }) => Math.round(atMs / 1000));
   assertEquals(times, [1, 3, 7, 15, 31]);
-  assertEquals([peer.host.tcp.limbo.length, peer.clock.timerCount], [0, 0]);
+  assertEquals([peer.host.tcp.synQueue.length, peer.clock.timerCount], [0, 0]);
 });
 
 Deno.test("TCP in LISTEN: an acknowledgment with a wrong number is refused, and the call stays", () => {
@@ -133,7 +133,7 @@ Deno.test("TCP in LISTEN: an acknowledgment with a wrong number is refused, and 
   assertEquals(peer.conv.calls.length, 1);
 });
 
-Deno.test("TCP in LISTEN: closing the listener forgets its calls, in limbo and waiting", () => {
+Deno.test("TCP in LISTEN: closing the listener forgets its calls, in the SYN queue and waiting", () => {
   const peer = peerListen();
   peer.sends({ flags: "S", seq: 0 });
   peer.expects({ flags: "SA" });
@@ -141,7 +141,7 @@ Deno.test("TCP in LISTEN: closing the listener forgets its calls, in limbo and w
   peer.sends({ flags: "S", seq: 0, srcPort: 5001 });
   peer.expects({ flags: "SA", dstPort: 5001 });
   peer.close();
-  assertEquals(peer.host.tcp.limbo.length, 0);
+  assertEquals(peer.host.tcp.synQueue.length, 0);
   peer.expects({ flags: "FA", dstPort: 5000 });
   peer.sends({ flags: "S", seq: 0, srcPort: 5002 });
   peer.expects({ flags: "RA", dstPort: 5002 });
@@ -483,7 +483,7 @@ Deno.test("TCP in TIME-WAIT gives way to a SYN with a later number or timestamp 
     peer.ignores();
     peer.sends({ flags: "S", ...said });
     assertEquals(old.number !== listener.number, true);
-    const { length } = peer.host.tcp.limbo;
+    const { length } = peer.host.tcp.synQueue;
     if (length > 0) peer.sends({ seq: said.seq + 1, ack: 1, ...(said.ts ? { ts: [said.ts[0], peer.tsEcr] } : {}) });
     return [peer.state, length];
   };

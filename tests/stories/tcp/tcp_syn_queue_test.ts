@@ -1,9 +1,10 @@
 /**
- * A flood of SYNs: limbo fills, cookies take over, what stands goes on and new calls can still be made (RFC 4987).
+ * A flood of SYNs: the SYN queue fills, cookies take over, what stands goes on and new calls can still be made (RFC
+ * 4987).
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { LIMBO_CROWDED, LIMBO_MAX } from "../../../devices/ip/tcp/limbo.ts";
+import { SYN_QUEUE_CROWDED, SYN_QUEUE_MAX } from "../../../devices/ip/tcp/syn_queue.ts";
 import { BACKLOG_MAX } from "../../../devices/ip/conv/conv_space.ts";
 import type { Tcb } from "../../../devices/ip/tcp/tcb.ts";
 import { peerListen, type Said, type TcpPeer } from "../../kit/tcp/peer.ts";
@@ -25,11 +26,11 @@ function call(peer: TcpPeer, srcPort: number, said: Said = {}): Tcb | null {
   return peer.conv.calls.length > before ? peer.conv.calls.at(-1)!.priv as Tcb : null;
 }
 
-Deno.test("limbo holds no more than its limit, and cookies answer the rest", () => {
+Deno.test("the SYN queue holds no more than its limit, and cookies answer the rest", () => {
   const peer = peerListen();
-  flood(peer, LIMBO_MAX + 200);
+  flood(peer, SYN_QUEUE_MAX + 200);
   const { stats } = peer.host.tcp.env;
-  assertEquals([peer.host.tcp.limbo.length, stats.synCookiesSent], [LIMBO_MAX, 200]);
+  assertEquals([peer.host.tcp.synQueue.length, stats.synCookiesSent], [SYN_QUEUE_MAX, 200]);
   assert(peer.host.tcp.space.convs.length < 5, "a flood takes no conversation");
 });
 
@@ -37,7 +38,7 @@ Deno.test("a call made by a cookie has everything that a usual one has, if the p
   const peer = peerListen();
   const syn = { mss: 1460, scale: 5, sackOk: true, ts: [1000, 0] as const };
   const usual = call(peer, 5000, syn)!;
-  flood(peer, LIMBO_MAX);
+  flood(peer, SYN_QUEUE_MAX);
   const cookie = call(peer, 5001, syn)!;
   const told = (tcb: Tcb) => [tcb.snd.mss, tcb.snd.shift, tcb.rcv.shift, tcb.sackOk, tcb.timestampsOk, tcb.rq.length];
   assertEquals(told(cookie), [1448, 5, 7, true, true, 2]);
@@ -47,14 +48,14 @@ Deno.test("a call made by a cookie has everything that a usual one has, if the p
 
 Deno.test("a call made by a cookie without timestamps has the segment size and nothing else", () => {
   const peer = peerListen();
-  flood(peer, LIMBO_MAX);
+  flood(peer, SYN_QUEUE_MAX);
   const tcb = call(peer, 5001, { mss: 1400, scale: 5, sackOk: true })!;
   assertEquals([tcb.snd.mss, tcb.snd.shift, tcb.rcv.shift, tcb.sackOk], [1400, 0, 0, false]);
 });
 
 Deno.test("an acknowledgment that carries no cookie of ours is refused, and counted while cookies are out", () => {
   const peer = peerListen();
-  flood(peer, LIMBO_MAX + 1);
+  flood(peer, SYN_QUEUE_MAX + 1);
   peer.sends({ seq: 1, ack: 12_345, srcPort: 4000 });
   peer.expects({ flags: "R", dstPort: 4000 });
   assertEquals(peer.host.tcp.env.stats.synCookiesBad, 1);
@@ -63,14 +64,14 @@ Deno.test("an acknowledgment that carries no cookie of ours is refused, and coun
   assertEquals(peer.host.tcp.env.stats.synCookiesBad, 1, "cookies of so long ago are not looked for");
 });
 
-Deno.test("while limbo is crowded nothing is sent again, and it empties within seconds", () => {
+Deno.test("while the SYN queue is crowded nothing is sent again, and it empties within seconds", () => {
   const peer = peerListen();
-  flood(peer, LIMBO_MAX);
+  flood(peer, SYN_QUEUE_MAX);
   peer.clock.advance(3000);
-  assert(peer.heard.length <= LIMBO_CROWDED, `${peer.heard.length} sent again`);
-  assert(peer.host.tcp.limbo.length <= LIMBO_CROWDED);
+  assert(peer.heard.length <= SYN_QUEUE_CROWDED, `${peer.heard.length} sent again`);
+  assert(peer.host.tcp.synQueue.length <= SYN_QUEUE_CROWDED);
   peer.clock.advance(100_000);
-  assertEquals([peer.host.tcp.limbo.length, peer.clock.timerCount], [0, 0]);
+  assertEquals([peer.host.tcp.synQueue.length, peer.clock.timerCount], [0, 0]);
 });
 
 Deno.test("a connection that stands goes on during a flood", () => {
@@ -101,7 +102,7 @@ Deno.test("a full backlog makes no further call; when there is room again the pe
   peer.sends({ seq: 1, ack: 1, srcPort: 4001 });
   peer.irs = last;
   peer.sends({ seq: 1, ack: 1, srcPort: 4002, data: "x" });
-  assertEquals([peer.conv.calls.length, peer.host.tcp.limbo.length], [BACKLOG_MAX, 1]);
+  assertEquals([peer.conv.calls.length, peer.host.tcp.synQueue.length], [BACKLOG_MAX, 1]);
   peer.sends({ flags: "S", seq: 0, srcPort: 4003 });
   peer.expectsNothing();
   const taken = peer.conv.calls.shift()!;

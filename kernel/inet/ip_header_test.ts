@@ -1,9 +1,9 @@
 /** Facts of IP headers by version. */
 
 import { assertEquals } from "@std/assert";
-import { echoPacket, PEER, US } from "../../../tests/kit/ip/ip_fixture.ts";
+import { echoPacket, PEER, US } from "../../tests/kit/ip/ip_fixture.ts";
 import { IP_HEADERS } from "./ip_header.ts";
-import { ip6Packet } from "../../../tests/kit/ip/packets.ts";
+import { ip6Packet } from "../../tests/kit/ip/packets.ts";
 
 Deno.test("IP_HEADERS knows versions 4 and 6 and no other nibble", () => {
   assertEquals(IP_HEADERS.map((header) => header?.version ?? 0), [0, 0, 0, 0, 4, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0]);

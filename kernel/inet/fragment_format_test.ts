@@ -1,11 +1,11 @@
 /** What the two versions of IP do to the header of a datagram that was put together. */
 
 import { assert, assertEquals, assertObjectMatch } from "@std/assert";
-import { Block } from "../../../kernel/block.ts";
-import { concatBytes } from "../../../kernel/wire/bytes.ts";
-import { ipv4ChecksumOk, parseIpv4 } from "../../../kernel/wire/ipv4.ts";
-import { parseIpv6 } from "../../../kernel/wire/ipv6.ts";
-import { ip6Packet, ipPacket, pattern } from "../../../tests/kit/ip/packets.ts";
+import { Block } from "../block.ts";
+import { concatBytes } from "../wire/bytes.ts";
+import { ipv4ChecksumOk, parseIpv4 } from "../wire/ipv4.ts";
+import { parseIpv6 } from "../wire/ipv6.ts";
+import { ip6Packet, ipPacket, pattern } from "../../tests/kit/ip/packets.ts";
 import { FRAGMENT_FORMATS } from "./fragment_format.ts";
 
 Deno.test("makeWhole() of IPv4 writes length, offset, flags and checksum", () => {

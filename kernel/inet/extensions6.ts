@@ -1,19 +1,18 @@
 /**
- * The extension headers of a received IPv6 packet: is there anything in them that we must not overlook (RFC 8200 4.2 to
- * 4.4)?
+ * Faults in the extension headers of a received IPv6 packet: options and routing headers that forbid to go on with it
+ * (RFC 8200 4.2 to 4.4).
  *
  * Path: ip6_input, family6 → extensions6 → ipv6, ip_proto.
  *
- * No option is acted upon. One that nobody knows says itself what is to become of its packet; a routing header of any
- * type that would send the packet on is refused, type 0 above all (RFC 5095).
+ * No option is acted upon. The two highest bits of an unknown option say what to do with its packet. A routing header
+ * of any type that would send the packet on is refused, type 0 above all (RFC 5095).
  *
  * @module
  */
 
-import { IP_PROTO_DEST_OPTIONS, IP_PROTO_HOP_BY_HOP, IP_PROTO_ROUTING } from "../../../kernel/wire/ip_proto.ts";
-import { IPV6_HEADER_LEN, ipv6ExtensionLen } from "../../../kernel/wire/ipv6.ts";
+import { IP_PROTO_DEST_OPTIONS, IP_PROTO_HOP_BY_HOP, IP_PROTO_ROUTING } from "../wire/ip_proto.ts";
+import { IPV6_HEADER_LEN, ipv6ExtensionLen, ipv6NextHeader } from "../wire/ipv6.ts";
 
-const NEXT_HEADER = 6;
 const OPTION_PAD1 = 0;
 const OPTION_PADN = 1;
 /** RFC 2711: a hint to routers, of no meaning to us. */
@@ -25,8 +24,8 @@ const ACTION_DISCARD = 0x40;
 const ACTION_TELL_UNICAST = 0xc0;
 
 /** What to do about a packet. */
-export interface ExtensionFault {
-  /** "header": a field is wrong; "option": one is not known; "silent": nobody is to be told. */
+interface ExtensionFault {
+  /** "header": a field is wrong; "option": one is not known; "silent": no error is sent. */
   readonly what: "header" | "option" | "silent";
   /** Index in the buffer of what is at fault. */
   readonly at: number;
@@ -42,7 +41,7 @@ export function extensionFault(
   end: number,
   options: { isMulticast: boolean; hopsOnly?: boolean },
 ): ExtensionFault | null {
-  let next = buf[at + NEXT_HEADER]!;
+  let next = ipv6NextHeader(buf, at);
   for (let from = at + IPV6_HEADER_LEN; from < end;) {
     if (options.hopsOnly === true && next !== IP_PROTO_HOP_BY_HOP) return null;
     const length = ipv6ExtensionLen(next, buf[from + 1]!);

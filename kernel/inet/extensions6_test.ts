@@ -1,9 +1,9 @@
 /** Faults in IPv6 extension headers: options that are not known, routing headers that would send a packet on. */
 
 import { assertEquals } from "@std/assert";
-import { concatBytes } from "../../../kernel/wire/bytes.ts";
-import { IPV6_HEADER_LEN } from "../../../kernel/wire/ipv6.ts";
-import { ip6Packet } from "../../../tests/kit/ip/packets.ts";
+import { concatBytes } from "../wire/bytes.ts";
+import { IPV6_HEADER_LEN } from "../wire/ipv6.ts";
+import { ip6Packet } from "../../tests/kit/ip/packets.ts";
 import { extensionFault } from "./extensions6.ts";
 
 const HOPS = 0;

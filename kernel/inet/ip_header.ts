@@ -2,24 +2,18 @@
  * IpHeader: what a transport and a bypass need to know of an IP header, whatever its version, without a record per
  * packet.
  *
- * Path: bypass, icmp_errors → ip_header → wire/ipv4, wire/ipv6.
+ * Path: bypass, icmp_error → ip_header → wire/ipv4, wire/ipv6.
  *
  * One record a version, found by the first nibble of the packet: `IP_HEADERS[buf[at] >>> 4]`. A version is added by
- * adding its record; nobody else asks which version it is.
+ * adding its record; no other file asks which version it is.
  *
  * @module
  */
 
-import { get16 } from "../../../kernel/wire/bytes.ts";
-import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
-import {
-  ICMP_PARAMETER_PROBLEM,
-  ICMP_TIME_EXCEEDED,
-  ICMP_UNREACHABLE,
-  icmpIsError,
-} from "../../../kernel/wire/icmp.ts";
-import { icmp6IsError } from "../../../kernel/wire/icmp6.ts";
-import { IP_PROTO_AH, IP_PROTO_ICMP, IP_PROTO_ICMP6, IP_PROTO_ROUTING } from "../../../kernel/wire/ip_proto.ts";
+import type { IpAddr } from "../wire/ip_addr.ts";
+import { ICMP_PARAMETER_PROBLEM, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, icmpIsError } from "../wire/icmp.ts";
+import { icmp6IsError } from "../wire/icmp6.ts";
+import { IP_PROTO_AH, IP_PROTO_ICMP, IP_PROTO_ICMP6, IP_PROTO_ROUTING } from "../wire/ip_proto.ts";
 import {
   IPV4_HEADER_LEN,
   ipv4Dst,
@@ -31,23 +25,22 @@ import {
   ipv4TotalLen,
   ipv4Ttl,
   setIpv4Fragment,
-} from "../../../kernel/wire/ipv4.ts";
+} from "../wire/ipv4.ts";
 import {
+  clearIpv6MoreFragments,
   IPV6_HEADER_LEN,
   ipv6Dst,
   ipv6ExtensionLen,
+  ipv6FragOffset,
   ipv6HopLimit,
+  ipv6IsPiece,
   ipv6NextHeader,
   ipv6PayloadLen,
   ipv6Src,
   type Ipv6Walk,
+  isIpv6Extension,
   walkIpv6,
-} from "../../../kernel/wire/ipv6.ts";
-import { hasExtensions } from "./packet6.ts";
-
-/** In a fragment header: the offset, and whether more follows. */
-const OFFSET_MASK = 0xfff8;
-const OFFSET_AND_MORE = 0xfff9;
+} from "../wire/ipv6.ts";
 
 /**
  * One version of IP. `at` is the index of the first byte of a packet of that version; nothing is checked but
@@ -104,7 +97,7 @@ const V4: IpHeader = {
 
 /** Null: nothing between the header and the transport's, or a chain that does not fit. */
 function walked(buf: Uint8Array, at: number, end: number): Ipv6Walk | null {
-  return hasExtensions(ipv6NextHeader(buf, at)) ? walkIpv6(buf, at, end) : null;
+  return isIpv6Extension(ipv6NextHeader(buf, at)) ? walkIpv6(buf, at, end) : null;
 }
 
 /** Where the fragment header of the packet at `at` is; -1: it has none. */
@@ -124,7 +117,7 @@ const V6: IpHeader = {
   // RFC 4443 2.1: types below 128 are errors; four of them are there.
   icmpQuotes: (type) => type >= 1 && type <= 4,
   headerLen(buf, at, end) {
-    if (!hasExtensions(ipv6NextHeader(buf, at))) return at + IPV6_HEADER_LEN > end ? -1 : IPV6_HEADER_LEN;
+    if (!isIpv6Extension(ipv6NextHeader(buf, at))) return at + IPV6_HEADER_LEN > end ? -1 : IPV6_HEADER_LEN;
     const walk = walkIpv6(buf, at, end);
     return walk === null ? -1 : walk.at - at;
   },
@@ -141,23 +134,23 @@ const V6: IpHeader = {
   totalLen: (buf, at) => IPV6_HEADER_LEN + ipv6PayloadLen(buf, at),
   protocol(buf, at, end) {
     const next = ipv6NextHeader(buf, at);
-    return hasExtensions(next) ? walkIpv6(buf, at, end)?.protocol ?? next : next;
+    return isIpv6Extension(next) ? walkIpv6(buf, at, end)?.protocol ?? next : next;
   },
   src: ipv6Src,
   dst: ipv6Dst,
   isFragment(buf, at, end) {
     const from = fragmentAt(buf, at, end);
     // RFC 6946: what has offset 0 and nothing behind it is whole.
-    return from >= 0 && (get16(buf, from + 2) & OFFSET_AND_MORE) !== 0;
+    return from >= 0 && ipv6IsPiece(buf, from);
   },
   fragOffset(buf, at, end) {
     const from = fragmentAt(buf, at, end);
-    return from < 0 ? 0 : get16(buf, from + 2) & OFFSET_MASK;
+    return from < 0 ? 0 : ipv6FragOffset(buf, from);
   },
   ttl: ipv6HopLimit,
   makeWhole(buf, at, end) {
     const from = fragmentAt(buf, at, end);
-    if (from >= 0) buf[from + 3]! &= ~1;
+    if (from >= 0) clearIpv6MoreFragments(buf, from);
   },
 };
 

@@ -1,7 +1,8 @@
 /**
  * A connection's way through the state table: raising an event and doing what the table says.
  *
- * Path: tcp, input, handshake, ack, timeouts → life → state (the table), segment_out, conv (what the user is told).
+ * Path: tcp, input, handshake, ack, timeouts → transitions → state (the table), segment_out, conv (what the user is
+ * told).
  *
  * @module
  */
@@ -16,7 +17,7 @@ import type { Tcb } from "./tcb.ts";
 import { CONNECT_TIMEOUT_MS, FIN_WAIT_2_MS, TIME_WAIT_MS, TimerSlot, XmitTimer } from "./timer.ts";
 
 /** Something has happened to the connection. */
-export function raise(tcb: Tcb, event: TcpEvent): void {
+export function applyEvent(tcb: Tcb, event: TcpEvent): void {
   const cell = transition(tcb.state, event);
   assert(cell !== ILLEGAL, `a connection in ${STATE_NAMES[tcb.state]} gets no event ${event}`);
   const from = tcb.state;
@@ -87,7 +88,7 @@ function connected(tcb: Tcb): void {
   tcb.rtoAtMs = Infinity;
   if (tcb.config.keepaliveMs > 0) tcb.timers.set(TimerSlot.Keepalive, tcb.config.keepaliveMs);
   if (tcb.conv.state === ConvState.Connecting || tcb.conv.inUse > 0) tcb.conv.connected();
-  if (tcb.closeLater) raise(tcb, TcpEvent.Close);
+  if (tcb.closeLater) applyEvent(tcb, TcpEvent.Close);
 }
 
 /** The reader finds the end behind what is queued. */

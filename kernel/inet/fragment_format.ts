@@ -1,39 +1,71 @@
 /**
- * FragmentFormat: what reassembly needs to know of a version of IP.
+ * FragmentFormat: what reassembly needs to know of a version of IP; and the place of a fragment in its datagram.
  *
- * Path: reassembly → fragment_format → wire/ipv4, wire/ipv6.
+ * Path: inet/reassembly, family4, ip6_input → fragment_format → fragment6, wire/ipv4, wire/ipv6.
  *
  * @module
  */
 
-import type { Block } from "../../../kernel/block.ts";
+import type { Block } from "../block.ts";
 import {
   IPV4_HEADER_MAX,
   IPV4_TOTAL_MAX,
+  ipv4DontFragment,
+  ipv4FragOffset,
+  ipv4Id,
+  ipv4MoreFragments,
   ipv4Tos,
   setIpv4DontFragment,
   setIpv4Fragment,
   setIpv4Tos,
   setIpv4TotalLen,
-} from "../../../kernel/wire/ipv4.ts";
+} from "../wire/ipv4.ts";
 import {
   IPV6_FRAGMENT_LEN,
   IPV6_HEADER_LEN,
+  IPV6_TOTAL_MAX,
   ipv6ExtensionLen,
+  type Ipv6Fragment,
+  ipv6NextHeaderAt,
   ipv6TrafficClass,
   setIpv6PayloadLen,
   setIpv6TrafficClass,
-} from "../../../kernel/wire/ipv6.ts";
-import { dropFragmentHeader, IPV6_TOTAL_MAX } from "./packet6.ts";
+} from "../wire/ipv6.ts";
+import { dropFragmentHeader } from "./fragment6.ts";
 
-const NEXT_HEADER = 6;
 /** The head room that every block has. */
 const HEADROOM = 128;
 /**
- * Most bytes before the payload of an IPv6 fragment: a header, its fragment header, and room for options and routing
- * that anybody has ever sent with a fragment.
+ * Most bytes before the payload of an IPv6 fragment: a header, its fragment header, and more room for options and
+ * routing headers than any known sender needs.
  */
 const HEADER_MAX_6 = 256;
+
+/** Where a fragment belongs. */
+export interface FragmentPlace {
+  /** Identification of the datagram: 16 bits (IPv6: 32). */
+  readonly id: number;
+  /** Where its payload belongs, in bytes. */
+  readonly offset: number;
+  /** Whether more follows. */
+  readonly more: boolean;
+  readonly dontFragment: boolean;
+}
+
+/** Where the IPv4 fragment in `block` belongs. */
+export function fragmentPlace4({ buf, rp }: Block): FragmentPlace {
+  return {
+    id: ipv4Id(buf, rp),
+    offset: ipv4FragOffset(buf, rp),
+    more: ipv4MoreFragments(buf, rp),
+    dontFragment: ipv4DontFragment(buf, rp),
+  };
+}
+
+/** Where the payload of an IPv6 fragment belongs. IPv6 has no "don't fragment": only the source ever fragments. */
+export function fragmentPlace6({ fragOffset, moreFragments, id }: Ipv6Fragment): FragmentPlace {
+  return { id, offset: fragOffset, more: moreFragments, dontFragment: false };
+}
 
 /** One version of IP. Of a fragment, "the header" is everything up to its payload, a fragment header included. */
 export interface FragmentFormat {
@@ -87,7 +119,7 @@ export const FRAGMENT_FORMATS: Readonly<Record<4 | 6, FragmentFormat>> = { 4: V4
 
 /** Where the byte is that names the fragment header at `fragmentAt`; the chain before it was walked when it came. */
 function namerOf(buf: Uint8Array, at: number, fragmentAt: number): number {
-  let namedAt = at + NEXT_HEADER;
+  let namedAt = ipv6NextHeaderAt(at);
   for (let next = at + IPV6_HEADER_LEN; next < fragmentAt;) {
     const length = ipv6ExtensionLen(buf[namedAt]!, buf[next + 1]!);
     namedAt = next;

@@ -1,11 +1,12 @@
 /**
- * Limbo: calls that were answered by a SYN-ACK and not yet acknowledged. They cost no conversation (Akaros), and when
- * limbo is full they cost nothing at all: SYN cookies.
+ * SynQueue: calls that were answered by a SYN-ACK and not yet acknowledged (Plan 9 and Akaros call it limbo, and so do
+ * the counters of `stats`). They cost no conversation (Akaros), and while the queue is full they cost nothing at all:
+ * SYN cookies.
  *
- * Path: demux, tcp/tcp → limbo → half_open, input, conv_space, cookie.
+ * Path: demux, tcp/tcp → syn_queue → half_open, input, conv_space, cookie.
  *
- * Limits: {@link LIMBO_MAX} entries of all listeners together. A SYN-ACK is sent again after one second and twice that
- * each further time, {@link SYN_ACK_RETRIES} times; while limbo is crowded, not at all.
+ * Limits: {@link SYN_QUEUE_MAX} entries of all listeners together. A SYN-ACK is sent again after one second and twice
+ * that each further time, {@link SYN_ACK_RETRIES} times; while the queue is crowded, not at all.
  *
  * @module
  */
@@ -17,7 +18,7 @@ import { NO_TCP_OPTIONS } from "../../../kernel/wire/tcp_options.ts";
 import type { Conv } from "../conv/conv.ts";
 import { BACKLOG_MAX } from "../conv/conv_space.ts";
 import type { InputPacket } from "../packet/packet.ts";
-import { COOKIE_MINUTE_MS, cookieAgreement, cookieTimestamp, makeCookie, readCookie } from "./cookie.ts";
+import { COOKIE_TICK_MS, cookieAgreement, cookieTimestamp, makeCookie, readCookie } from "./cookie.ts";
 import {
   answerHalfOpen,
   challengeHalfOpen,
@@ -31,20 +32,20 @@ import {
 import { beginConnection, takeAgreement } from "./handshake.ts";
 import { input } from "./input.ts";
 import { initialSequence, type TcpEnds } from "./keyed_hash.ts";
-import { raise } from "./life.ts";
+import { applyEvent } from "./transitions.ts";
 import { agree, type Agreement, asksForEcn } from "./options.ts";
-import { Arriving } from "./segment_in.ts";
+import { IncomingSegment } from "./segment_in.ts";
 import { refuse } from "./segment_out.ts";
 import { TcpEvent, TcpState } from "./state.ts";
-import { Tcb, type TcpEnv } from "./tcb.ts";
+import { Tcb, tcbOf, type TcpEnv } from "./tcb.ts";
 import { WINDOW_SHIFT } from "./window.ts";
 
 /** Calls that are remembered (Akaros): about 200 KiB. */
-export const LIMBO_MAX = 1000;
+export const SYN_QUEUE_MAX = 1000;
 /** From here on nothing is sent again: it looks like a flood (Akaros). */
-export const LIMBO_CROWDED = 100;
-export const SYN_ACK_RETRIES = 5;
-/** How often limbo is looked through while it holds something. */
+export const SYN_QUEUE_CROWDED = 100;
+const SYN_ACK_RETRIES = 5;
+/** How often the queue is looked through while it holds something. */
 const TICK_MS = 250;
 
 /** A segment for a listener, and between whom. */
@@ -59,7 +60,7 @@ export interface Call {
 }
 
 /** The half-open calls of one stack. */
-export class Limbo {
+export class SynQueue {
   readonly #env: TcpEnv;
   /** By hash of the ends. */
   readonly #chains: Map<number, HalfOpen> = new Map();
@@ -77,7 +78,7 @@ export class Limbo {
     return this.#count;
   }
 
-  /** Takes a segment (given away) for a listener: a SYN, or what follows one. */
+  /** Takes a segment (consumed) for a listener: a SYN, or what follows one. */
   input(call: Call): void {
     const entry = this.#find(call.ends);
     if (entry === null) this.#inputListen(call);
@@ -89,7 +90,7 @@ export class Limbo {
     return this.#find(ends) !== null || this.#readCookie(ends, header) !== 0;
   }
 
-  /** In LISTEN (RFC 9293 3.10.7.2). The text of a SYN is not kept: a flood of them must cost no memory. */
+  /** In LISTEN (RFC 9293 3.10.7.2). The payload of a SYN is not kept: a flood of them must cost no memory. */
   #inputListen(call: Call): void {
     const { packet, header } = call;
     if ((header.flags & TCP_RST) === 0) {
@@ -144,12 +145,12 @@ export class Limbo {
     const { header, ends, listener, packet, old } = call;
     const env = this.#env;
     if (listener.calls.length >= BACKLOG_MAX) {
-      env.stats.limboDrops++;
+      env.stats.synQueueDrops++;
       return;
     }
-    const config = (listener.priv as Tcb).config;
+    const config = tcbOf(listener).config;
     const agreement = agree(config, header.options, { isV4: packet.version === 4, ecn: asksForEcn(header.flags) });
-    if (this.#count >= LIMBO_MAX) return this.#answerByCookie(call, agreement);
+    if (this.#count >= SYN_QUEUE_MAX) return this.#answerByCookie(call, agreement);
     const nowMs = env.clock.now();
     let iss = initialSequence(env.hash, ends, nowMs);
     // A fast connection outruns the clock of RFC 6528. The old one's numbers must not come again (RFC 9293 3.6.1).
@@ -166,7 +167,7 @@ export class Limbo {
     const iss = makeCookie(env.hash, ends, { irs: header.seq, peerMss: agreement.peerMss, nowMs });
     // A cookie cannot be chosen. If it is among the old connection's numbers, the peer must try again.
     if (old !== null && !seq.gt(iss, old.snd.nxt)) {
-      env.stats.limboDrops++;
+      env.stats.synQueueDrops++;
       return;
     }
     this.#cookieMs = nowMs;
@@ -188,22 +189,22 @@ export class Limbo {
     // Its slot may have been what made room for the call.
     if (old !== null && old.state === TcpState.TimeWait) {
       this.#env.stats.timeWaitReuses++;
-      raise(old, TcpEvent.Expire);
+      applyEvent(old, TcpEvent.Expire);
     }
-    this.#begin(conv, found, new Arriving(header, packet));
+    this.#begin(conv, found, new IncomingSegment(header, packet));
   }
 
   /** The call becomes a connection. */
-  #begin(conv: Conv, entry: HalfOpen, segment: Arriving): void {
+  #begin(conv: Conv, entry: HalfOpen, segment: IncomingSegment): void {
     const env = this.#env;
-    const config = (entry.listener.priv as Tcb).config;
+    const config = tcbOf(entry.listener).config;
     const tcb = new Tcb(env, conv, { ...config });
     conv.priv = tcb;
     tcb.wq.reopen();
     beginConnection(tcb);
     tcb.beginSending(entry.iss);
     tcb.synResent = entry.retries > 0;
-    raise(tcb, TcpEvent.Spawn);
+    applyEvent(tcb, TcpEvent.Spawn);
     takeAgreement(tcb, entry.agreement, entry.irs);
     tcb.tsRecent = entry.tsRecent;
     tcb.tsRecentMs = entry.sentMs;
@@ -217,7 +218,7 @@ export class Limbo {
   #readCookie(ends: TcpEnds, header: TcpHeader): number {
     const { hash, clock } = this.#env;
     const nowMs = clock.now();
-    if (nowMs - this.#cookieMs > 2 * COOKIE_MINUTE_MS) return 0;
+    if (nowMs - this.#cookieMs > 2 * COOKIE_TICK_MS) return 0;
     if ((header.flags & (TCP_SYN | TCP_RST | TCP_ACK)) !== TCP_ACK) return 0;
     return readCookie(hash, ends, { iss: seq.add(header.ack, -1), irs: seq.add(header.seq, -1), nowMs });
   }
@@ -227,12 +228,12 @@ export class Limbo {
     const { stats, clock } = this.#env;
     const peerMss = this.#readCookie(ends, header);
     if (peerMss === 0) {
-      if (clock.now() - this.#cookieMs <= 2 * COOKIE_MINUTE_MS) stats.synCookiesBad++;
+      if (clock.now() - this.#cookieMs <= 2 * COOKIE_TICK_MS) stats.synCookiesBad++;
       return null;
     }
     stats.synCookiesOk++;
     // The peer cannot agree to what this listener never offers.
-    const { timestamps } = (listener.priv as Tcb).config;
+    const { timestamps } = tcbOf(listener).config;
     const agreement = cookieAgreement(timestamps ? header.options : NO_TCP_OPTIONS, peerMss, WINDOW_SHIFT);
     const iss = seq.add(header.ack, -1);
     return halfOpen(call, { iss, irs: seq.add(header.seq, -1), agreement, sentMs: clock.now() });
@@ -246,11 +247,11 @@ export class Limbo {
 
   #tick(): void {
     const nowMs = this.#env.clock.now();
-    const crowded = this.#count > LIMBO_CROWDED;
+    const crowded = this.#count > SYN_QUEUE_CROWDED;
     for (const entry of this.#all()) {
       if (entry.dueMs > nowMs) continue;
       if (crowded || entry.retries >= SYN_ACK_RETRIES) {
-        this.#env.stats.limboDrops++;
+        this.#env.stats.synQueueDrops++;
         this.#remove(entry);
         continue;
       }
