@@ -11,7 +11,7 @@
  * @module
  */
 
-import { get16, put16 } from "./bytes.ts";
+import { get16, getWord, put16 } from "./bytes.ts";
 import { MacAddr } from "./mac_addr.ts";
 
 const DST = 0;
@@ -101,6 +101,20 @@ export function etherDst(buf: Uint8Array, at: number): MacAddr {
 /** The source of the frame at `at`. */
 export function etherSrc(buf: Uint8Array, at: number): MacAddr {
   return MacAddr.at(buf, at + SRC);
+}
+
+/** Whether the destination of the frame at `at` is `mac`, without an address for it. */
+export function etherDstIs(buf: Uint8Array, at: number, mac: MacAddr): boolean {
+  return isMacAt(buf, at + DST, mac);
+}
+
+/** Whether the source of the frame at `at` is `mac`, without an address for it. */
+export function etherSrcIs(buf: Uint8Array, at: number, mac: MacAddr): boolean {
+  return isMacAt(buf, at + SRC, mac);
+}
+
+function isMacAt(buf: Uint8Array, at: number, { hi, lo }: MacAddr): boolean {
+  return get16(buf, at) === hi && getWord(buf, at + 2) === lo;
 }
 
 /** Rewrites the destination. */

@@ -24,7 +24,7 @@ import { type Advice, type BypassRules, ConvState } from "./proto.ts";
 export const TTL_DEFAULT = 255;
 /** Bytes in the `err` queue, and ICMP errors: a short one takes as much memory as a long one. */
 export const ERR_QUEUE_LIMIT = 16384;
-export const ERR_QUEUE_BLOCKS = 32;
+const ERR_QUEUE_BLOCKS = 32;
 /** Owner of a conversation that nobody has open. */
 export const NETWORK_USER = "network";
 /** Permission bits of a conversation's files until someone changes them: its owner, and eve. */

@@ -30,7 +30,7 @@ export interface LocalArg {
 }
 
 /** A remote end, as it was asked for. */
-export interface RemoteArg {
+interface RemoteArg {
   readonly addr: IpAddr;
   readonly port: number;
   readonly restricted: boolean;

@@ -21,7 +21,7 @@ export const PORT_RESTRICTED_MIN = 600;
 export const PORT_RESTRICTED_MAX = 1023;
 
 /** A conversation, as its ports are counted. */
-export interface PortHolder {
+interface PortHolder {
   readonly lport: number;
   /** Last port of a range; equal to `lport` otherwise. */
   readonly lportEnd: number;
@@ -30,7 +30,7 @@ export interface PortHolder {
 }
 
 /** The ranges of ports that are in use. */
-export interface PortRanges {
+interface PortRanges {
   /** Whether some range, whatever its address, has `port` in it. */
   isRanged(port: number): boolean;
 }

@@ -24,7 +24,7 @@ import { ConvState } from "../conv/proto.ts";
 import { sourceFor } from "../route/egress.ts";
 
 /** A ctl file that somebody has open. */
-export interface CtlTarget {
+interface CtlTarget {
   readonly stack: NetContext;
   readonly conv: Conv;
   /** Who opened it. */

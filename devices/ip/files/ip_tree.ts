@@ -77,11 +77,11 @@ export function kindOf(path: number): number {
   return path & 0x1f;
 }
 
-export function convOf(path: number): number {
+function convOf(path: number): number {
   return (path >>> 5) & 0xfff | (path >>> 25) << 12;
 }
 
-export function protoOf(path: number): number {
+function protoOf(path: number): number {
   return (path >>> 17) & 0xff;
 }
 

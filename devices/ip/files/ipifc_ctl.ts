@@ -73,7 +73,7 @@ function add6({ ifc }: IpifcTarget): void {
 }
 
 /** Gives an interface with a hardware address its link-local address, if it has none of any making. */
-export function addLinkLocal(ifc: Ipifc): void {
+function addLinkLocal(ifc: Ipifc): void {
   const mac = ifc.link?.ndLink?.mac;
   if (mac === undefined || ifc.lifcs.some(({ local }) => !local.isV4 && local.isLinkLocal)) return;
   const local = eui64(LINK_LOCAL_PREFIX, mac);

@@ -25,7 +25,7 @@ import type { Medium } from "../ifc/medium.ts";
 import { PKT_QUEUE_LIMIT, pktMedium, tunMedium } from "../ifc/packet_medium.ts";
 
 /** Interfaces of one stack (Akaros). */
-export const IPIFCS_MAX = 32;
+const IPIFCS_MAX = 32;
 /** Bytes of copies that wait for a snooper (Akaros). */
 export const SNOOP_QUEUE_LIMIT = 131070;
 

@@ -95,7 +95,7 @@ const FORM: IcmpForm = {
 };
 
 /** What ICMPv6 needs of its stack: it brings neighbour discovery its messages. */
-export interface Icmp6Context extends ProtoContext {
+interface Icmp6Context extends ProtoContext {
   readonly nd: NdTable;
   readonly mld: Mld;
   readonly adverts: RouterAdverts;

@@ -25,7 +25,7 @@ const STATS_MAX = 4096;
 const encoder = new TextEncoder();
 
 /** What an interface says of itself. */
-export interface EtherFacts {
+interface EtherFacts {
   readonly mac: MacAddr;
   readonly offloads: PortOffloads;
   /** Most bytes of payload in a frame, or null if it does not say. */

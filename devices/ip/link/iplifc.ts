@@ -11,7 +11,7 @@ import { ALL_NODES, solicitedNode } from "../../../kernel/inet/addr6.ts";
 import type { Cast } from "../env/cast.ts";
 
 /** A lifetime without end, as the status file prints it (Akaros: all ones of 64 bits). */
-export const LIFETIME_FOREVER = "18446744073709551615";
+const LIFETIME_FOREVER = "18446744073709551615";
 
 /** What an address is added with. */
 export interface IplifcFields {

@@ -32,7 +32,7 @@ import type { IpEnv } from "../env/env.ts";
 import type { SelfTable } from "../route/self_table.ts";
 
 /** Groups in one report: it fits 1280 bytes. */
-export const RECORDS_MAX = 60;
+const RECORDS_MAX = 60;
 /** Milliseconds after which a change is told again (RFC 3810 9.11). */
 export const MLD_AGAIN_MS = 1000;
 /** No answer is put off longer, whatever a query allows. */

@@ -41,7 +41,7 @@ export const SOLICIT_GAP_MS = 4000;
 const VALID_LEAST_MS = 2 * 60 * 60 * 1000;
 const FOREVER = 0xffffffff;
 /** The tag of default routes that were learnt. */
-export const ROUTE_TAG_RA = "ra";
+const ROUTE_TAG_RA = "ra";
 /** A month: a clock need not take more at once. */
 const TIMER_MAX_MS = 30 * 24 * 60 * 60 * 1000;
 const DEFAULT_ROUTE_MASK = prefixMask(0);
@@ -77,7 +77,7 @@ interface Listener {
 }
 
 /** What router advertisements need of their stack. */
-export interface AdvertsContext extends IpEnv {
+interface AdvertsContext extends IpEnv {
   readonly routes: RouteTable;
   readonly dad: Dad;
   readonly nd: NdTable;

@@ -80,7 +80,7 @@ function finAcked(tcb: Tcb): boolean {
 
 /** Send queue of a new connection (Akaros), and the largest: the queue must hold two windows to keep the way full. */
 export const SEND_QUEUE_START = 8 * 65_535;
-export const SEND_QUEUE_MAX = 16 << 20;
+const SEND_QUEUE_MAX = 16 << 20;
 
 function growSendQueue(tcb: Tcb): void {
   const { wq, congestion, env } = tcb;

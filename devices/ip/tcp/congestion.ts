@@ -10,10 +10,10 @@
  */
 
 /** Segments in the initial window (RFC 6928), if they are no larger than 1460 bytes each. */
-export const INITIAL_WINDOW_SEGMENTS = 10;
+const INITIAL_WINDOW_SEGMENTS = 10;
 const INITIAL_WINDOW_BYTES = 14600;
 /** A threshold that no window reaches: slow start until the first loss. */
-export const SSTHRESH_INFINITE = 0x7fff_ffff;
+const SSTHRESH_INFINITE = 0x7fff_ffff;
 /** Largest congestion window: beyond every receive window there is (RFC 7323 2.3). */
 export const CWND_MAX = 0x4000_0000;
 

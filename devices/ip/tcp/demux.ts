@@ -32,7 +32,7 @@ import { TcpState } from "./state.ts";
 import { type Tcb, tcbOf, type TcpConfig, type TcpEnv } from "./tcb.ts";
 
 /** Where segments go. */
-export interface TcpEntry {
+interface TcpEntry {
   readonly env: TcpEnv;
   readonly space: ConvSpace;
   readonly synQueue: SynQueue;

@@ -16,8 +16,8 @@ import type { Tcb, TcpConfig } from "./tcb.ts";
 import { WINDOW_SHIFT } from "./window.ts";
 
 /** Segment size of a peer that does not say (RFC 9293 3.7.1). */
-export const MSS_DEFAULT_V4 = 536;
-export const MSS_DEFAULT_V6 = 1220;
+const MSS_DEFAULT_V4 = 536;
+const MSS_DEFAULT_V6 = 1220;
 /**
  * Smallest segment size that is believed: the smallest link of IPv4 takes 68 bytes (RFC 791 3.2), headers included.
  * With timestamps 16 bytes of it are payload.

@@ -40,7 +40,7 @@ interface Range {
 }
 
 /** What became of a segment. */
-export type Stored = "stored" | "duplicate" | "refused";
+type Stored = "stored" | "duplicate" | "refused";
 
 /** The store of one connection. */
 export class Resequence {

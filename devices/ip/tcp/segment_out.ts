@@ -58,7 +58,7 @@ const ECT_0 = 0x02;
 const NO_BLOCKS: readonly SackBlock[] = [];
 
 /** What a segment is to be, beside the bytes it carries. */
-export interface SegmentSpec {
+interface SegmentSpec {
   readonly seq: number;
   /** Payload bytes, which are in conv.wq. */
   readonly length: number;
@@ -96,7 +96,7 @@ export function sendSegment(tcb: Tcb, spec: SegmentSpec): SendResult {
 }
 
 /** Payload bytes of a full segment that has `sackCount` SACK blocks. */
-export function segmentSize(tcb: Tcb, sackCount: number): number {
+function segmentSize(tcb: Tcb, sackCount: number): number {
   return Math.max(1, tcb.snd.mss - (sackCount > 0 ? 4 + 8 * sackCount : 0));
 }
 
@@ -233,7 +233,7 @@ function transmitBlock(env: TcpEnv, block: Block, options: SendOptions): SendRes
 }
 
 /** A segment that belongs to no connection of ours: what a half-open call sends, or a reset. */
-export interface DetachedSegment {
+interface DetachedSegment {
   readonly fields: TcpFields;
   readonly ttl: number;
   readonly tos: number;

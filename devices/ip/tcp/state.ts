@@ -106,14 +106,14 @@ export const TcpAction = {
 export type TcpAction = typeof TcpAction[keyof typeof TcpAction];
 
 /** What an event does: the next state, and what else. */
-export interface Transition {
+interface Transition {
   readonly to: TcpState;
   readonly action: TcpAction;
 }
 
 /** A cell that cannot be reached. */
 export const ILLEGAL = null;
-export type Cell = Transition | typeof ILLEGAL;
+type Cell = Transition | typeof ILLEGAL;
 
 const S = TcpState;
 const A = TcpAction;

@@ -9,7 +9,7 @@
  */
 
 /** What is counted elsewhere. */
-export interface TcpFigures {
+interface TcpFigures {
   readonly maxConn: number;
   readonly currEstab: number;
   readonly synQueue: number;

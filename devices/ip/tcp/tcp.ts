@@ -244,11 +244,6 @@ export class TcpProto implements Proto {
   }
 }
 
-/** TCP for a stack. */
-export function tcpProto(stack: ProtoContext): Proto {
-  return new TcpProto(stack);
-}
-
 function ipOf(stack: ProtoContext): IpSender {
   return {
     send: (block, options) => sendPacket(stack, block, options),
