@@ -6,7 +6,8 @@
  *     | destination 6 | source 6 | type 2 | payload …          a frame as software sees it: no preamble, no FCS
  *     | destination 6 | source 6 | 0x8100 2 | tag 2 | type 2 | payload …
  *
- * Limits: a type below 0x0600 is a length (802.3 with LLC); it is parsed as any other and nobody here speaks it.
+ * Limits: a type below 0x0600 is a length (802.3 with LLC); it is parsed as any other, and no part of the stack uses
+ * it.
  *
  * @module
  */

@@ -90,7 +90,7 @@ export class ConvTable<C extends TableOwner<C>> {
     return this.#length;
   }
 
-  /** Who gets a packet from (raddr, rport) to (laddr, lport); null: nobody. */
+  /** The conversation that gets packets from (raddr, rport) to (laddr, lport); null: none. */
   find(raddr: IpAddr, rport: number, laddr: IpAddr, lport: number): C | null {
     if (this.#exact > 0) {
       const exact = this.#findExact(raddr, rport, laddr, lport);
@@ -99,7 +99,7 @@ export class ConvTable<C extends TableOwner<C>> {
     return this.findLocal(laddr, lport);
   }
 
-  /** Who gets packets to (laddr, lport) that belong to no connection; null: nobody. */
+  /** The conversation that gets packets to (laddr, lport) that belong to no connection; null: none. */
   findLocal(laddr: IpAddr, lport: number): C | null {
     const chain = this.#byPort.get(lport);
     const own = chain === undefined ? null : inChain(chain, laddr);

@@ -4,7 +4,7 @@
  * Path: dev_ip → ipifc_proto → ipifc_ctl, ipifc, conv, ether_medium.
  *
  * An interface bound to a medium that keeps (all but pkt) counts as one more user of its conversation, so it lives on
- * when nobody has its files open, until `unbind`.
+ * when none of its files is open, until `unbind`.
  *
  * @module
  */

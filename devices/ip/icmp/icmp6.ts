@@ -172,7 +172,6 @@ export class Icmp6Proto extends IcmpBase<Icmp6Context> {
   }
 
   // --- neighbour discovery
-  // --------------------------------------------------------------------------------------------
 
   /** A message of neighbour discovery: from the link, and in the form that RFC 4861 6.1 and 7.1 demand. */
   #discovery(packet: InputPacket, at: number): void {

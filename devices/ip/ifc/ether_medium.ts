@@ -3,7 +3,7 @@
  *
  * Path: ipifc_proto → ether_medium → neighbor/arp, ip_input, job, wire/arp.
  *
- * `bind ether /net/ether0` opens that directory's `clone` thrice, for the types of IPv4, ARP and IPv6, and knows of the
+ * `bind ether /net/ether0` opens that directory's `clone` thrice, for the types of IPv4, ARP and IPv6, and sees of the
  * interface only what its files say. The data files are tapped: an edge wakes one job, which reads until it would have
  * to wait.
  *

@@ -30,7 +30,7 @@ export class Iplifc {
   readonly mask: IpAddr;
   readonly remote: IpAddr;
   proxy: boolean;
-  /** Not yet known to be nobody else's (IPv6): not ours, may not source packets. */
+  /** Not yet known to be unique on the link (IPv6): not ours, and no source of packets. */
   tentative = false;
   /** Still ours, but not for what is new (RFC 4862 5.5.4). */
   isDeprecated = false;

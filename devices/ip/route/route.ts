@@ -208,7 +208,7 @@ export class RouteTable {
     }
   }
 
-  /** Looks anew for the interfaces of gateways: one was bound or unbound, or an address came or went. */
+  /** Looks again for the interfaces of gateways: one was bound or unbound, or an address came or went. */
   changed(): void {
     this.#generation++;
     this.#cache.fill(undefined);

@@ -1,5 +1,5 @@
 /**
- * Which of an interface's IPv6 addresses speaks to a destination (RFC 6724 5: rules 2, 3, 6 and 8).
+ * Which of an interface's IPv6 addresses is the source for a destination (RFC 6724 5: rules 2, 3, 6 and 8).
  *
  * Path: ifc_addresses → source6 → addr6, iplifc, ip_addr.
  *

@@ -38,7 +38,7 @@ interface TcpEntry {
   readonly synQueue: SynQueue;
 }
 
-/** Takes a packet (given away). */
+/** Takes a packet (consumed). */
 export function demux(entry: TcpEntry, packet: InputPacket): void {
   const header = checkSegment(entry.env, packet);
   if (header === null) return packet.block.free();

@@ -86,7 +86,7 @@ function checkAck(tcb: Tcb, segment: IncomingSegment): boolean {
 
 function checkReset(tcb: Tcb, segment: IncomingSegment): boolean {
   if (!segment.has(TCP_RST)) return true;
-  // Without an acknowledgment anybody could have sent it.
+  // Without an acknowledgment any host could have sent it.
   if (segment.has(TCP_ACK)) applyEvent(tcb, TcpEvent.Rst);
   else tcb.env.stats.flagDrops++;
   return false;

@@ -193,7 +193,7 @@ export function sendReset(tcb: Tcb, from: number): void {
   sendRst(tcb, { seq: from, ack: 0, flags: TCP_RST });
 }
 
-/** Resets the connection: what comes next is our number, which the peer believes. */
+/** Resets the connection: it has our next number, which the peer accepts. */
 export function sendAbort(tcb: Tcb): void {
   sendRst(tcb, { seq: tcb.snd.nxt, ack: tcb.rcv.nxt, flags: TCP_RST | TCP_ACK });
 }
@@ -258,7 +258,10 @@ export function sendDetached(
   });
 }
 
-/** Answers a segment for nobody by a reset that its sender believes (RFC 9293 3.10.7.1); never a reset by a reset. */
+/**
+ * Answers a segment without a connection by a reset that its sender accepts (RFC 9293 3.10.7.1); never a reset by a
+ * reset.
+ */
 export function refuse(env: TcpEnv, packet: InputPacket, header: TcpHeader, payloadLen: number): void {
   if ((header.flags & TCP_RST) !== 0) return;
   env.stats.outRsts++;

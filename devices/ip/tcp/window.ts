@@ -55,7 +55,7 @@ export function windowField(tcb: Tcb): number {
   return openWindow(tcb) >>> tcb.rcv.shift;
 }
 
-/** The user has read: whether the window has opened so far that the peer must be told. */
+/** The user has read: whether the window has opened so far that the peer must learn of it. */
 export function wantsUpdate(tcb: Tcb): boolean {
   const { rcv } = tcb;
   const growth = seq.diff(seq.add(rcv.nxt, receiveSpace(tcb)), rcv.edge);
