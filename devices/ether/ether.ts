@@ -22,8 +22,15 @@ import { Job } from "../../kernel/job.ts";
 import { Queue } from "../../kernel/queue.ts";
 import type { Clock } from "../../kernel/time.ts";
 import { get16, getWord, put16, put32 } from "../../kernel/wire/bytes.ts";
-import { ETH_ZLEN, ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
-import { MacAddr } from "../../kernel/wire/mac_addr.ts";
+import {
+  ETH_ZLEN,
+  ETHER_HEADER_LEN,
+  etherDstIs,
+  etherSrcIs,
+  etherTypeAt,
+  setEtherSrc,
+} from "../../kernel/wire/ethernet.ts";
+import { MAC_BROADCAST, MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { EtherConv, GROUPS_MAX, TYPE_NONE } from "./ether_conv.ts";
 import { cutToFrames, makePlain, portCuts } from "./offload.ts";
 
@@ -35,9 +42,6 @@ export const LOOP_LIMIT = 256 * 1024;
 export const RECORD_LEN = 68;
 /** Bytes of the frame in such a record. */
 const RECORD_FRAME_LEN = 58;
-
-const SRC = 6;
-const TYPE = 12;
 
 /** What a controller is lent. */
 export interface EtherEnv {
@@ -135,8 +139,8 @@ export class EtherController {
       block.free();
       return;
     }
-    const mayBridge = fromWire || this.#isMine(buf, rp + SRC);
-    const convs = this.#byType.get(get16(buf, rp + TYPE)) ?? this.#everyType;
+    const mayBridge = fromWire || etherSrcIs(buf, rp, this.mac);
+    const convs = this.#byType.get(etherTypeAt(buf, rp)) ?? this.#everyType;
     let last: EtherConv | null = null;
     let wanted = false;
     for (let i = 0; i < convs.length; i++) {
@@ -210,7 +214,7 @@ export class EtherController {
   /** Sends a copy of a frame, with our address as its source. The caller has checked the length. */
   write(bytes: Uint8Array): void {
     const block = this.#env.blocks.alloc(Math.max(bytes.length, ETH_ZLEN)).append(bytes);
-    this.mac.put(block.buf, block.rp + SRC);
+    setEtherSrc(block.buf, block.rp, this.mac);
     this.output(block);
   }
 
@@ -219,8 +223,8 @@ export class EtherController {
     const { port, counters } = this;
     if (block.extents !== null && block.wp - block.rp < ETHER_HEADER_LEN) block.own();
     this.#finish(block);
-    if (this.#isMine(block.buf, block.rp)) return this.#loopBack(block);
-    const toAll = get16(block.buf, block.rp) === 0xffff && getWord(block.buf, block.rp + 2) === -1;
+    if (etherDstIs(block.buf, block.rp, this.mac)) return this.#loopBack(block);
+    const toAll = etherDstIs(block.buf, block.rp, MAC_BROADCAST);
     if (toAll || this.#promiscuous > 0) this.#loopBack(block.clone());
     const length = block.length;
     if (port.transmit(block)) {

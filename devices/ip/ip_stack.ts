@@ -117,7 +117,7 @@ export class IpStack implements ProtoContext, IfcContext, SpaceContext {
     return this.#receivers[number] ?? null;
   }
 
-  /** Gives packets of IP protocol `number` to `proto`, or to nobody. */
+  /** Gives packets of IP protocol `number` to `proto`, or to none. */
   setReceiver(number: number, proto: Proto | null): void {
     assert(number >= 0 && number <= 255, "an IP protocol number has 8 bits");
     while (this.#receivers.length <= number) this.#receivers.push(null);

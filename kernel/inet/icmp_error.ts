@@ -17,7 +17,7 @@ import type { IpAddr } from "../wire/ip_addr.ts";
 import { IP_HEADERS } from "./ip_header.ts";
 
 /** What an error says, and between which hosts it goes. */
-export interface IcmpErrorFields {
+interface IcmpErrorFields {
   readonly src: IpAddr;
   readonly dst: IpAddr;
   readonly type: number;

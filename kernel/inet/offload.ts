@@ -65,7 +65,7 @@ export function settleOffload(block: Block, transport: number, protocol: number)
  * Finishes a checksum that is owed to a packet inside this one, as a tunnel makes them (virtio 1.3, 5.1.6.2.1). False:
  * it lies before `first`, in headers that were checked, or outside of the block; or the block is to be cut as well.
  */
-export function finishInner(block: Block, first: number): boolean {
+function finishInner(block: Block, first: number): boolean {
   if (block.segment !== Segment.None) return false;
   if (block.checksum !== Checksum.Owed) return true;
   return block.checksumField >= first && finishChecksum(block);

@@ -6,7 +6,7 @@ import { ETHER_HEADER_LEN } from "../wire/ethernet.ts";
 import { icmpChecksumOk } from "../wire/icmp.ts";
 import { frame } from "../../tests/kit/ip/ether.ts";
 import { ipPacket, pattern } from "../../tests/kit/ip/packets.ts";
-import { finishInner, offloadFits, settleOffload } from "./offload.ts";
+import { offloadFits, settleOffload } from "./offload.ts";
 
 /** A frame whose checksum is owed from byte 34 on, in the field at 40. */
 function owed(): Block {
@@ -107,9 +107,4 @@ Deno.test("settleOffload() finishes the checksum of a packet inside the packet, 
     checksum: Checksum.None,
     ok: true,
   });
-});
-
-Deno.test("finishInner() leaves a block that owes nothing, and refuses one that is to be cut", () => {
-  assertEquals(finishInner(Block.from(ipPacket()), 0), true);
-  assertEquals(finishInner(segment(), 0), false);
 });

@@ -122,7 +122,7 @@ for (const { version, whole, pieces } of VERSIONS) {
   });
 }
 
-Deno.test("a datagram takes no more fragments than the smallest MTU makes of the largest one", () => {
+Deno.test("a datagram takes no more fragments than the largest one has at the smallest MTU", () => {
   const datagram = new PartialDatagram(FRAGMENT_FORMATS[4], pool, 0);
   const block = Block.from(ipPacket({ payload: 8 }));
   for (let i = 0; i < FRAGMENTS_MAX; i++) {

@@ -6,12 +6,13 @@
  *     | destination 6 | source 6 | type 2 | payload …          a frame as software sees it: no preamble, no FCS
  *     | destination 6 | source 6 | 0x8100 2 | tag 2 | type 2 | payload …
  *
- * Limits: a type below 0x0600 is a length (802.3 with LLC); it is parsed as any other and nobody here speaks it.
+ * Limits: a type below 0x0600 is a length (802.3 with LLC); it is parsed as any other, and no part of the stack uses
+ * it.
  *
  * @module
  */
 
-import { get16, put16 } from "./bytes.ts";
+import { get16, getWord, put16 } from "./bytes.ts";
 import { MacAddr } from "./mac_addr.ts";
 
 const DST = 0;
@@ -101,6 +102,20 @@ export function etherDst(buf: Uint8Array, at: number): MacAddr {
 /** The source of the frame at `at`. */
 export function etherSrc(buf: Uint8Array, at: number): MacAddr {
   return MacAddr.at(buf, at + SRC);
+}
+
+/** Whether the destination of the frame at `at` is `mac`, without an address for it. */
+export function etherDstIs(buf: Uint8Array, at: number, mac: MacAddr): boolean {
+  return isMacAt(buf, at + DST, mac);
+}
+
+/** Whether the source of the frame at `at` is `mac`, without an address for it. */
+export function etherSrcIs(buf: Uint8Array, at: number, mac: MacAddr): boolean {
+  return isMacAt(buf, at + SRC, mac);
+}
+
+function isMacAt(buf: Uint8Array, at: number, { hi, lo }: MacAddr): boolean {
+  return get16(buf, at) === hi && getWord(buf, at + 2) === lo;
 }
 
 /** Rewrites the destination. */

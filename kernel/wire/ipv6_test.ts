@@ -190,3 +190,35 @@ Deno.test("walkIpv6() never leads beyond the end", () => {
     fuzz(200),
   );
 });
+
+Deno.test("putIpv6() writes what emitIpv6() writes, into a buffer with old bytes", () => {
+  const headers = fc.record({ src: ipv6Addrs, dst: ipv6Addrs, protocol: u8, ttl: u8, tos: u8 });
+  fc.assert(
+    fc.property(headers, u16, (header, payloadLen) => {
+      const { src, dst, protocol: nextHeader, ttl: hopLimit, tos: trafficClass } = header;
+      const expected = new Uint8Array(40);
+      ipv6.emitIpv6({ src, dst, nextHeader, hopLimit, trafficClass, payloadLen }, expected, 0);
+      const buf = new Uint8Array(42).fill(0xee);
+      ipv6.putIpv6(header, payloadLen, buf, 2);
+      assertEquals(buf.subarray(2), expected);
+    }),
+    fuzz(100),
+  );
+});
+
+Deno.test("a fragment header is read and changed in place", () => {
+  const cases = [
+    { fragOffset: 0, moreFragments: false, isPiece: false },
+    { fragOffset: 0, moreFragments: true, isPiece: true },
+    { fragOffset: 65528, moreFragments: false, isPiece: true },
+  ];
+  for (const { fragOffset, moreFragments, isPiece } of cases) {
+    const buf = new Uint8Array(8);
+    const fragment = { nextHeader: 17, fragOffset, id: 7 };
+    ipv6.emitIpv6Fragment({ ...fragment, moreFragments }, buf, 0);
+    assertEquals(ipv6.ipv6IsPiece(buf, 0), isPiece);
+    assertEquals(ipv6.ipv6FragOffset(buf, 0), fragOffset);
+    ipv6.clearIpv6MoreFragments(buf, 0);
+    assertEquals(ipv6.parseIpv6Fragment(buf, 0, 8), { ...fragment, moreFragments: false });
+  }
+});

@@ -39,7 +39,7 @@ export class MacAddr {
     return (this.hi & 0x0100) !== 0;
   }
 
-  /** Whether it is 00:00:00:00:00:00, the address of nobody. */
+  /** Whether it is 00:00:00:00:00:00, the address of no station. */
   get isZero(): boolean {
     return this.lo === 0 && this.hi === 0;
   }

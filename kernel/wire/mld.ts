@@ -7,7 +7,7 @@
  *     query:  | 130 | code 0 | checksum 2 | maximum response code 2 | 0 2 | group 16 | …
  *     report: | 143 | 0 | checksum 2 | 0 2 | records 2 | record: type, 0, sources 2, group 16; … |
  *
- * Emitted reports carry no checksum yet: `setIcmp6Checksum` needs the addresses. Sources are not spoken of: whoever
+ * Emitted reports carry no checksum yet: `setIcmp6Checksum` needs the addresses. Source lists are not used: a host that
  * listens listens to everybody.
  *
  * @module

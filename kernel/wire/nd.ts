@@ -24,7 +24,7 @@ import { ICMP6_NEIGHBOR_ADVERT, ICMP6_NEIGHBOR_SOLICIT, ICMP6_ROUTER_ADVERT, ICM
 import { IP_ADDR_LEN, IpAddr } from "./ip_addr.ts";
 import { MacAddr } from "./mac_addr.ts";
 
-/** The hop limit that a receiver demands: nobody beyond the link can send it (RFC 4861 3.1). */
+/** The hop limit that a receiver demands: no host beyond the link can send it (RFC 4861 3.1). */
 export const ND_HOP_LIMIT = 255;
 
 const OPTION_SOURCE_MAC = 1;

@@ -5,7 +5,7 @@
  *
  * The whole ICMP packet becomes a block on the `err` file, whatever the conversation's state. A connected conversation
  * is hung up besides when the error says that its peer cannot be had, unless it said `ignoreadvice`; what only concerns
- * one packet ("too big", "time exceeded") hangs nobody up.
+ * one packet ("too big", "time exceeded") leaves the conversation open.
  *
  * @module
  */

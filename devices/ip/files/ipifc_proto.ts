@@ -4,7 +4,7 @@
  * Path: dev_ip → ipifc_proto → ipifc_ctl, ipifc, conv, ether_medium.
  *
  * An interface bound to a medium that keeps (all but pkt) counts as one more user of its conversation, so it lives on
- * when nobody has its files open, until `unbind`.
+ * when none of its files is open, until `unbind`.
  *
  * @module
  */
@@ -25,7 +25,7 @@ import type { Medium } from "../ifc/medium.ts";
 import { PKT_QUEUE_LIMIT, pktMedium, tunMedium } from "../ifc/packet_medium.ts";
 
 /** Interfaces of one stack (Akaros). */
-export const IPIFCS_MAX = 32;
+const IPIFCS_MAX = 32;
 /** Bytes of copies that wait for a snooper (Akaros). */
 export const SNOOP_QUEUE_LIMIT = 131070;
 

@@ -67,7 +67,7 @@ export abstract class EchoConvs<S extends ProtoContext = ProtoContext> implement
     destPort: (buf, at, end) => this.idOf(buf, at, end),
   };
   queueFull = 0;
-  /** Replies that nobody waits for. */
+  /** Replies without a conversation. */
   noConv = 0;
   #space: ConvSpace | null = null;
 
@@ -168,7 +168,7 @@ export abstract class EchoConvs<S extends ProtoContext = ProtoContext> implement
     return true;
   }
 
-  /** A message with an identifier goes to whoever has it. */
+  /** A message with an identifier goes to the conversation that has it. */
   protected toConv(packet: InputPacket, at: number): void {
     const { block, src, dst } = packet;
     const conv = this.space.table.find(src, 0, dst, icmpEchoId(block.buf, at));

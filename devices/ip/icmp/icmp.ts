@@ -8,7 +8,7 @@
  * lets us be silent, and amplifiers are worse than silence).
  *
  * A bypassed identifier takes requests and replies that carry it. `bypass-echo replies` leaves the requests to the
- * kernel: what a NAT wants, since anybody may ping us with an identifier that is its by chance.
+ * kernel: a NAT needs that, since any host may ping us with an identifier that is its by chance.
  *
  * Redirects are counted and ignored: routes are set by people and programs, not by the network (RFC 1812 5.2.7.2 is for
  * hosts that trust their link).

@@ -95,7 +95,7 @@ const FORM: IcmpForm = {
 };
 
 /** What ICMPv6 needs of its stack: it brings neighbour discovery its messages. */
-export interface Icmp6Context extends ProtoContext {
+interface Icmp6Context extends ProtoContext {
   readonly nd: NdTable;
   readonly mld: Mld;
   readonly adverts: RouterAdverts;
@@ -172,7 +172,6 @@ export class Icmp6Proto extends IcmpBase<Icmp6Context> {
   }
 
   // --- neighbour discovery
-  // --------------------------------------------------------------------------------------------
 
   /** A message of neighbour discovery: from the link, and in the form that RFC 4861 6.1 and 7.1 demand. */
   #discovery(packet: InputPacket, at: number): void {

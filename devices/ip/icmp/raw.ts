@@ -40,7 +40,7 @@ export class RawProto implements Proto {
   readonly bypass: BypassRules = RULES;
   readonly adminOnly = true;
   inPackets = 0;
-  /** Packets to an address for which nobody claims their protocol. */
+  /** Packets to an address for which their protocol is not claimed. */
   noConv = 0;
   #space: ConvSpace | null = null;
 
@@ -64,7 +64,7 @@ export class RawProto implements Proto {
     for (let number = conv.lport; number <= conv.lportEnd; number++) this.stack.setReceiver(number, this);
   }
 
-  /** A protocol that nobody claims any more is unknown again. */
+  /** A protocol that is not claimed any more is unknown again. */
   close(conv: Conv): void {
     this.space.unclaim(conv);
     for (let number = conv.lport; number <= Math.min(conv.lportEnd, PROTOCOL_MAX); number++) {

@@ -14,7 +14,7 @@ function env(stats: string): DevEnv {
   return at.stack.env;
 }
 
-Deno.test("readEtherFacts() reads address, features and, where it is told, the MTU", () => {
+Deno.test("readEtherFacts() reads address, features and, where the file has it, the MTU", () => {
   const facts = readEtherFacts(env("in: 1\naddr: 020000000001 \nfeat: udpck tcpck uso\nmtu: 9000\n"), "/net/ether0");
   assertEquals([facts.mac.equals(OUR_MAC), facts.mtu], [true, 9000]);
   assertEquals(facts.offloads, { checksum: true, tcpSegment: false, udpSegment: true });

@@ -22,7 +22,7 @@ Deno.test("pkt: what a user writes comes in, and what goes out a user reads", ()
   assertEquals((conv.rq.bread() as Block).length, 30);
 });
 
-Deno.test("pkt: what nobody reads is dropped beyond the limit, and counted", () => {
+Deno.test("pkt: packets that are not read are dropped beyond the limit, and counted", () => {
   const at = new TestHost();
   const { conv, ifc } = at.ifc("bind pkt", "add 10.0.0.1 /24");
   for (let i = 0; i < 100; i++) send(at, 980);

@@ -35,7 +35,7 @@ import type { RouteTable } from "../route/route.ts";
 export const ARP_LIFE_MS = 15 * 60 * 1000;
 
 /** What ARP needs of its stack. */
-export interface ArpContext extends NeighborContext {
+interface ArpContext extends NeighborContext {
   readonly routes: RouteTable;
 }
 

@@ -15,7 +15,7 @@ import type { NdTable } from "./nd.ts";
 import type { RouteTable } from "../route/route.ts";
 
 /** The tables that the `arp` file changes. */
-export interface NeighborTables {
+interface NeighborTables {
   readonly arp: ArpTable;
   readonly nd: NdTable;
   readonly routes: RouteTable;

@@ -107,7 +107,7 @@ Deno.test("ArpTable asks a neighbour in use again, quietly, when its life is ove
   assertEquals([wire(at), at.stack.arp.size], [[], 1]);
 });
 
-Deno.test("ArpTable forgets a neighbour that nobody used, and one that answers no more (defect 14: expiry)", () => {
+Deno.test("ArpTable forgets a neighbour that was not used, and one that answers no more (defect 14: expiry)", () => {
   const at = host();
   send(at);
   at.receiveArp({});
@@ -123,7 +123,7 @@ Deno.test("ArpTable forgets a neighbour that nobody used, and one that answers n
   assertEquals([at.stack.arp.size, at.clock.timerCount], [0, 0]);
 });
 
-Deno.test("ArpTable learns nothing from a reply that nobody asked for", () => {
+Deno.test("ArpTable learns nothing from an unsolicited reply", () => {
   const at = host();
   at.receiveArp({});
   assertEquals([at.stack.arp.size, at.stack.stats.arpUnsolicited], [0, 1]);
@@ -138,7 +138,7 @@ Deno.test("ArpTable does not believe a reply that contradicts it, but asks again
   assertEquals([at.stack.stats.arpContradiction, wire(at)], [1, [ASK]]);
   send(at, "10.0.0.2", 2);
   assertEquals(wire(at), [`ip 2 to ${PEER_MAC}`]);
-  // Whoever answers now is believed: perhaps the address has moved.
+  // Any answer counts now: the address may have moved.
   at.receiveArp({ senderMac: OTHER_MAC });
   send(at, "10.0.0.2", 3);
   assertEquals(wire(at), [`ip 3 to ${OTHER_MAC}`]);
@@ -166,7 +166,7 @@ Deno.test("ArpTable answers a probe (RFC 5227) for our address and learns nothin
   assertEquals(at.stack.arp.size, 0);
 });
 
-Deno.test("ArpTable answers for nobody but us", () => {
+Deno.test("ArpTable answers for our addresses alone", () => {
   const at = host();
   const second = at.ifc("bind ether /net/ether1", "add 10.1.0.1 /24");
   at.takeFrames(1);
@@ -174,7 +174,7 @@ Deno.test("ArpTable answers for nobody but us", () => {
     at.receiveArp({ op: ARP_REQUEST, targetMac: NO_MAC, targetIp: ip(target) });
   }
   assertEquals(at.takeArp(), []);
-  // But for a net on another interface that it was told to answer for.
+  // But for a net on another interface that it is a proxy for.
   second.ctl("remove 10.1.0.1 /24");
   second.ctl("add 10.1.0.1 /24 10.1.0.0 1514 proxy");
   at.receiveArp({ op: ARP_REQUEST, targetMac: NO_MAC, targetIp: ip("10.1.0.7") });

@@ -1,4 +1,4 @@
-/** What is told of our groups, and when. */
+/** What is reported of our groups, and when. */
 
 import { assertEquals } from "@std/assert";
 import { icmp6ChecksumOk } from "../../../kernel/wire/icmp6.ts";

@@ -40,7 +40,7 @@ export interface NeighborContext extends IpEnv {
 }
 
 /** The names of a table's counters. */
-export interface NeighborCounts {
+interface NeighborCounts {
   readonly holdFull: "arpHoldFull" | "ndHoldFull";
   readonly unresolved: "arpUnresolved" | "ndUnresolved";
   readonly contradiction: "arpContradiction" | "ndContradiction";

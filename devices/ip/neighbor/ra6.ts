@@ -4,7 +4,7 @@
  *
  * Path: icmp/icmp6, medium, ip_stack → ra6 → nd_send, ndb, route, dad.
  *
- * Only interfaces that were told to listen do (`recvra6 on`): on any other link a stranger could take all our packets.
+ * Only interfaces with `recvra6 on` listen: on any other link a stranger could take all our packets.
  * A router does not listen either (RFC 4861 6.2.7). A default route that a person or a program set stays.
  *
  * Limits: {@link ROUTERS_MAX} routers, {@link PREFIXES_MAX} nets and {@link DNS_MAX} servers of one interface; what
@@ -32,7 +32,7 @@ import { RouteKind, type RouteTable } from "../route/route.ts";
 export const ROUTERS_MAX = 3;
 /** Nets of one interface. */
 export const PREFIXES_MAX = 16;
-/** DNS servers of one interface: more than three are of no use to anybody (RFC 8106 5.3.1), and ndb is small. */
+/** DNS servers of one interface: more than three are of no use (RFC 8106 5.3.1), and ndb is small. */
 export const DNS_MAX = 4;
 /** Solicitations, and milliseconds between them (RFC 4861 10). */
 export const SOLICITS_MAX = 3;
@@ -41,7 +41,7 @@ export const SOLICIT_GAP_MS = 4000;
 const VALID_LEAST_MS = 2 * 60 * 60 * 1000;
 const FOREVER = 0xffffffff;
 /** The tag of default routes that were learnt. */
-export const ROUTE_TAG_RA = "ra";
+const ROUTE_TAG_RA = "ra";
 /** A month: a clock need not take more at once. */
 const TIMER_MAX_MS = 30 * 24 * 60 * 60 * 1000;
 const DEFAULT_ROUTE_MASK = prefixMask(0);
@@ -52,7 +52,7 @@ interface Router {
   untilMs: number;
 }
 
-/** One net that routers told of: a route to it, an address in it, or both. */
+/** One net that routers advertised: a route to it, an address in it, or both. */
 interface Net {
   readonly prefix: IpAddr;
   readonly length: number;
@@ -77,7 +77,7 @@ interface Listener {
 }
 
 /** What router advertisements need of their stack. */
-export interface AdvertsContext extends IpEnv {
+interface AdvertsContext extends IpEnv {
   readonly routes: RouteTable;
   readonly dad: Dad;
   readonly nd: NdTable;
@@ -154,7 +154,6 @@ export class RouterAdverts {
   }
 
   // --- routers
-  // --------------------------------------------------------------------------------------------------------
 
   #learnRouter(listener: Listener, addr: IpAddr, lifetimeS: number): void {
     const { routers } = listener;
@@ -189,7 +188,6 @@ export class RouterAdverts {
   }
 
   // --- nets
-  // -----------------------------------------------------------------------------------------------------------
 
   #learnPrefix(listener: Listener, advertised: NdPrefix): void {
     const { length, onLink, autonomous, validS, preferredS } = advertised;
@@ -253,7 +251,6 @@ export class RouterAdverts {
   }
 
   // --- DNS servers
-  // ----------------------------------------------------------------------------------------------------
 
   #learnDns(listener: Listener, { dnsServers, dnsLifetimeS }: RouterAdvert): void {
     const untilMs = this.#after(dnsLifetimeS);
@@ -278,7 +275,6 @@ export class RouterAdverts {
   }
 
   // --- time
-  // -----------------------------------------------------------------------------------------------------------
 
   #after(lifetimeS: number): number {
     return lifetimeS === FOREVER ? Infinity : this.stack.env.clock.now() + lifetimeS * 1000;
@@ -318,7 +314,7 @@ export class RouterAdverts {
   }
 }
 
-/** Does what a table may have no room for, or a route of somebody else's in the way: then the network asks in vain. */
+/** Does what a table may refuse, being full or having another route: then the advertisement has no effect. */
 function mayRefuse(work: () => void): void {
   try {
     work();

@@ -118,7 +118,7 @@ Deno.test("prefixes that are not on the link, not autonomous, or no net of hosts
   assertEquals([addresses(made), at.stack.routes.lookup(ip("2001:db8:8::9"))], [[LINK_LOCAL], null]);
 });
 
-Deno.test("nobody is believed who is no router of the link, or while nobody listens or all is forwarded", () => {
+Deno.test("advertisements count only from a router of the link, while we listen and do not forward", () => {
   const { at, made } = listening();
   advert(at, { prefixes: [prefix()] }, { src: "2001:db8::9" });
   advert(at, { prefixes: [prefix()] }, { hopLimit: 254 });

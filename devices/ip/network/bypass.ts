@@ -13,7 +13,7 @@
  * - of the conversation's protocol, from the conversation's address or, where it has none, one of ours;
  * - from a port (ICMP: an echo identifier) of the claim. Besides, an ICMP error about a packet that came to the claim:
  *   a NAT must be able to say "port unreachable";
- * - no fragment. The kernel fragments what is too large, so nobody needs to; and only a datagram's first piece shows
+ * - no fragment. The kernel fragments what is too large, so a program need not; and only a datagram's first piece shows
  *   its port. With `bypass-header kernel` a first piece is taken as the whole datagram, as in Akaros. An IPv6 packet
  *   larger than its way takes is refused, as a router would, unless a fragment header says that it is the whole of a
  *   datagram (RFC 6946): then the kernel may cut it.

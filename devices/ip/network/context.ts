@@ -27,7 +27,7 @@ export interface NetContext extends RouteContext {
 }
 
 /** Puts datagrams together. */
-export interface Reassembler {
+interface Reassembler {
   /** Takes a fragment (consumed); the whole datagram if this was the last that was missing, else null. */
   add(packet: InputPacket, place: FragmentPlace): Block | null;
 }

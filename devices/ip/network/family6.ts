@@ -59,8 +59,8 @@ export const FAMILY_6: IpFamily = {
     return block.length - (fragmentHeaderOf(block) === null ? 0 : IPV6_FRAGMENT_LEN);
   },
   /**
-   * Of a datagram that came in fragments: its sender knows a path that takes no more, and would not hear of it again
-   * from us (RFC 8201 4).
+   * Of a datagram that came in fragments: its sender has learnt that the path takes no more, and would not learn it
+   * again from us (RFC 8201 4).
    */
   fragmentMax: ({ fragmentMax }) => fragmentMax === 0 ? Infinity : Math.max(fragmentMax, IPV6_MTU_MIN),
   mayFragment(block, kernelHeader) {

@@ -16,7 +16,7 @@ import type { InputPacket } from "../packet/packet.ts";
 import type { SelfEntry } from "../route/self_table.ts";
 
 /** Why a packet that came in is dropped; counters of IpStats. */
-export type InputReason =
+type InputReason =
   | "inShort"
   | "inBadVersion"
   | "inBadHeaderLen"

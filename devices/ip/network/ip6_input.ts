@@ -41,7 +41,7 @@ import { type Arrived6, packet6, packet6Of } from "../packet/packet6.ts";
 import { dropFragmentHeader } from "../../../kernel/inet/fragment6.ts";
 import { fragmentPlace6 } from "../../../kernel/inet/fragment_format.ts";
 
-/** Takes an IPv6 packet (given away); `rp` is at its first byte, whose version is right. */
+/** Takes an IPv6 packet (consumed); `rp` is at its first byte, whose version is right. */
 export function input6(stack: NetContext, block: Block, ifc: Ifc, arrival: Arrival): void {
   const { buf, rp } = block;
   const length = block.wp - rp;
@@ -61,20 +61,20 @@ export function input6(stack: NetContext, block: Block, ifc: Ifc, arrival: Arriv
   else deliver(stack, packet6(arrived, IPV6_HEADER_LEN, next));
 }
 
-/** What a destination is to us; null: somebody else's. */
+/** What a destination is to us; null: not ours. */
 function castOf6(stack: NetContext, dst: IpAddr, ifc: Ifc, arrival: Arrival): Cast | null {
   const entry = stack.self.find(dst);
   return entry === null ? null : castOf(entry, ifc, arrival, dst.isLinkLocal);
 }
 
-/** Whether nobody honest sends this (RFC 4291 2.5.2, 2.5.3, 2.7). */
+/** Whether no honest host sends this (RFC 4291 2.5.2, 2.5.3, 2.7). */
 function isMartian(stack: NetContext, src: IpAddr, dst: IpAddr, arrival: Arrival): boolean {
   if (src.isMulticast || src.isV4 || dst.isV4 || dst.isUnspecified) return true;
   if (arrival === Arrival.Local) return false;
   if (src.isLoopback || dst.isLoopback) return true;
   // Interface-local groups (ff01::) stay in their host.
   if (dst.isMulticast && (dst.w0 >>> 16 & 0xf) <= 1) return true;
-  // A host without an address asks everybody.
+  // A host without an address asks a group.
   if (src.isUnspecified) return !dst.isMulticast;
   return stack.self.isLocal(src);
 }

@@ -71,7 +71,7 @@ Deno.test("input6() refuses malformed headers, each with its counter (defect 12)
   assertEquals([at.stack.stats.inBadTotalLen, at.received6.length], [1, 0]);
 });
 
-Deno.test("input6() takes nothing from or to addresses that nobody honest has", () => {
+Deno.test("input6() takes nothing from or to addresses that no honest host has", () => {
   const at = host();
   const martians: Packet6Fields[] = [
     { src: "ff02::1" },
@@ -193,7 +193,7 @@ Deno.test("input6() gives a datagram up whose fragments overlap (RFC 5722), and 
   assertEquals([at.received6.length, at.stack.reassembly.size], [0, 1]);
   at.receive6(first!.map((byte, i) => i === 47 ? 8 : byte));
   at.clock.advance(31_000);
-  // Only who sent a first fragment can be told what to look for.
+  // The error needs a first fragment to quote.
   assertEquals(errors(at), [[3, 1, 0]]);
   const odd = first!.slice(0, first!.length - 1);
   put16(odd, 4, odd.length - 40);

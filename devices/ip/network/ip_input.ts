@@ -31,7 +31,7 @@ import type { InputPacket } from "../packet/packet.ts";
 import { fragmentPlace4 } from "../../../kernel/inet/fragment_format.ts";
 import { packet4 } from "../packet/packet4.ts";
 
-/** Takes a packet that arrived on `ifc` (given away); `rp` is at its first byte, and link padding may follow it. */
+/** Takes a packet that arrived on `ifc` (consumed); `rp` is at its first byte, and link padding may follow it. */
 export function ipInput(stack: NetContext, block: Block, ifc: Ifc, arrival: Arrival = Arrival.Link): void {
   stack.stats.inReceives++;
   ifc.packetsIn++;
@@ -67,7 +67,7 @@ function input4(stack: NetContext, block: Block, ifc: Ifc, arrival: Arrival): vo
   else deliver(stack, packet4(block, ifc, cast));
 }
 
-/** What an IPv4 destination is to us; null: somebody else's. */
+/** What an IPv4 destination is to us; null: not ours. */
 function castOf4(stack: NetContext, dst: number, ifc: Ifc, arrival: Arrival): Cast | null {
   const entry = stack.self.find4(dst);
   const cast = entry === null ? null : castOf(entry, ifc, arrival, false);
@@ -82,7 +82,7 @@ function isMartian(stack: NetContext, ifc: Ifc, { buf, rp }: Block, cast: Cast |
   const dst = ipv4DstWord(buf, rp);
   const net = src >>> 24;
   const isForOne = cast === "unicast" || cast === null;
-  // 0.0.0.0 is a host that asks for its address, and it asks everybody.
+  // 0.0.0.0 is a host that asks for its address, by broadcast.
   if (dst >>> 24 === 127 || (net === 0 && (src !== 0 || isForOne))) return true;
   // To an address of ours only: it is not relayed to others.
   if (net === 127) return !ifc.localnet || cast !== "unicast";

@@ -25,7 +25,7 @@ import { dispatch, selectRoute } from "../route/egress.ts";
 /**
  * Sends transport header and payload under a new IP header. A packet that does not fit the link is fragmented, and one
  * that does may be fragmented by IPv4's routers; `dontFragment` forbids both. (Akaros sets DF on all that fits, and
- * never hears of a smaller link.)
+ * never learns of a smaller link.)
  */
 export function sendPacket(stack: NetContext, block: Block, options: SendOptions): SendResult {
   const { stats } = stack;

@@ -59,7 +59,7 @@ Deno.test("Reassembly of fragments in any order, with duplicates, is the identit
       const shuffled = pieces.map((piece) => ({ piece, key: order.next().value })).sort((a, b) => a.key - b.key);
       for (const [i, { piece }] of shuffled.entries()) {
         receive(at, piece);
-        // Again, but not the last: it would begin a datagram anew.
+        // Again, but not the last: it would begin a new datagram.
         if (i < shuffled.length - 1 && order.next().value % 3 === 0) receive(at, piece);
       }
       assertEquals(at.received.length, 1);
@@ -169,7 +169,7 @@ Deno.test("Reassembly ends after 30 s without more traffic, and tells the sender
   assertEquals([errors[0]![20], errors[0]![21]], [ICMP_TIME_EXCEEDED, 1]);
   assertEquals(errors[0]!.subarray(28, 28 + 52), first!);
   assertEquals(at.clock.timerCount, 0);
-  // Without the first fragment nobody can be told what it was about (RFC 792).
+  // Without the first fragment there is nothing to quote (RFC 792).
   receive(at, second!);
   at.clock.advance(REASSEMBLY_TIMEOUT_S * 1000);
   assertEquals([at.takePackets().length, at.stack.stats.reasmTimedOut], [0, 2]);

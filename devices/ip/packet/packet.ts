@@ -1,5 +1,5 @@
 /**
- * What travels inside `#ip` beside a Block: the facts that IP input found, and the wishes of whoever sends.
+ * What travels inside `#ip` beside a Block: the facts that IP input found, and the options of a sender.
  *
  * Path: ip_input, ip_output, icmp_fault → packet/packet → block, cast, ifc, ip_addr.
  *

@@ -26,11 +26,11 @@ import type { Ifc } from "../link/ifc.ts";
 /** Most routes of a stack: room for a large private network, about 10 MiB. */
 export const ROUTES_MAX = 65536;
 /** Characters of a tag (Akaros). */
-export const ROUTE_TAG_MAX = 4;
+const ROUTE_TAG_MAX = 4;
 /** Most bytes of a packet to ourselves (Akaros): mostly whole datagrams, and several fit the loopback queue. */
 export const LOOPBACK_MTU = 16384;
 /** Tag of an interface's own routes. */
-export const ROUTE_TAG_IFC = "ifc";
+const ROUTE_TAG_IFC = "ifc";
 /** Tag of routes added without one. */
 export const ROUTE_TAG_NONE = "none";
 /** Destinations remembered; a power of two. */
@@ -60,23 +60,30 @@ export class Route {
   /** Whether `dest` is an address of ours: packets to it never leave. */
   readonly isLocal: boolean;
 
-  constructor(
-    readonly dest: IpAddr,
-    readonly mask: IpAddr,
-    /** Leading ones of the mask out of 128. */
-    readonly length: number,
-    readonly kind: RouteKind,
-    /** The neighbour to send to; null: the destination itself. */
-    readonly gateway: IpAddr | null,
-    readonly tag: string,
-    ifc: Ifc | null,
-    /** Whether ARP is answered for its addresses on other interfaces. */
-    readonly proxy: boolean = false,
-    /** The interface that a static route must take: a link-local gateway means something on one link only. */
-    readonly via: Ifc | null = null,
-  ) {
-    this.ifc = ifc;
-    this.isLocal = kind === RouteKind.Unicast;
+  readonly dest: IpAddr;
+  readonly mask: IpAddr;
+  /** Leading ones of the mask out of 128. */
+  readonly length: number;
+  readonly kind: RouteKind;
+  /** The neighbour to send to; null: the destination itself. */
+  readonly gateway: IpAddr | null;
+  readonly tag: string;
+  /** Whether ARP is answered for its addresses on other interfaces. */
+  readonly proxy: boolean;
+  /** The interface that a static route must take: a link-local gateway means something on one link only. */
+  readonly via: Ifc | null;
+
+  constructor(fields: RouteFields & { readonly length: number; readonly via?: Ifc | null }) {
+    this.dest = fields.dest;
+    this.mask = fields.mask;
+    this.length = fields.length;
+    this.kind = fields.kind;
+    this.gateway = fields.gateway ?? null;
+    this.tag = fields.tag ?? ROUTE_TAG_IFC;
+    this.ifc = fields.ifc ?? null;
+    this.proxy = fields.proxy ?? false;
+    this.via = fields.via ?? null;
+    this.isLocal = fields.kind === RouteKind.Unicast;
   }
 
   /** Whether an interface made it. */
@@ -98,14 +105,14 @@ export class Route {
 }
 
 /** What a new route is made from. */
-export interface RouteFields {
+interface RouteFields {
   readonly dest: IpAddr;
   /** Contiguous; of 128 bits. */
   readonly mask: IpAddr;
   readonly kind: RouteKind;
-  readonly gateway?: IpAddr;
+  readonly gateway?: IpAddr | null;
   readonly tag?: string;
-  readonly ifc?: Ifc;
+  readonly ifc?: Ifc | null;
   readonly proxy?: boolean;
 }
 
@@ -128,7 +135,7 @@ export class RouteTable {
   directTo(ifc: Ifc): Route {
     const known = this.#direct[ifc.number];
     if (known?.ifc === ifc) return known;
-    const route = new Route(DEFAULT_MASK, DEFAULT_MASK, 0, RouteKind.OnLink, null, ROUTE_TAG_IFC, ifc);
+    const route = new Route({ dest: DEFAULT_MASK, mask: DEFAULT_MASK, length: 0, kind: RouteKind.OnLink, ifc });
     while (this.#direct.length < ifc.number) this.#direct.push(route);
     return this.#direct[ifc.number] = route;
   }
@@ -168,7 +175,7 @@ export class RouteTable {
     const length = prefixLength(mask) ?? 128;
     const tag = fields.tag ?? (kind === RouteKind.Static ? ROUTE_TAG_NONE : ROUTE_TAG_IFC);
     const via = kind === RouteKind.Static ? ifc : null;
-    const route = new Route(dest, mask, length, kind, gateway, tag, ifc, proxy, via);
+    const route = new Route({ dest, mask, length, kind, gateway, tag, ifc, proxy, via });
     const same = this.#exact(dest, length);
     if (!route.isOwnRoute) {
       const own = same.find((one) => one.isOwnRoute);
@@ -201,7 +208,7 @@ export class RouteTable {
     }
   }
 
-  /** Looks anew for the interfaces of gateways: one was bound or unbound, or an address came or went. */
+  /** Looks again for the interfaces of gateways: one was bound or unbound, or an address came or went. */
   changed(): void {
     this.#generation++;
     this.#cache.fill(undefined);

@@ -24,12 +24,12 @@ import type { IncomingSegment } from "./segment_in.ts";
 import { TcpEvent, TcpState } from "./state.ts";
 import type { Tcb } from "./tcb.ts";
 
-/** Whether the peer may acknowledge this: else it is challenged, and its segment is not believed (RFC 5961 5). */
+/** Whether the peer may acknowledge this: else it is challenged, and its segment dropped (RFC 5961 5). */
 export function isPossibleAck({ snd }: Tcb, ack: number): boolean {
   return seq.leq(ack, snd.max) && seq.geq(ack, seq.add(snd.una, -snd.maxWnd));
 }
 
-/** Takes the acknowledgment of a segment that is believed; false: the connection is over. */
+/** Takes the acknowledgment of a segment that passed the checks; false: the connection is over. */
 export function takeAck(tcb: Tcb, segment: IncomingSegment): boolean {
   const { snd, env } = tcb;
   const { ack } = segment;
@@ -80,7 +80,7 @@ function finAcked(tcb: Tcb): boolean {
 
 /** Send queue of a new connection (Akaros), and the largest: the queue must hold two windows to keep the way full. */
 export const SEND_QUEUE_START = 8 * 65_535;
-export const SEND_QUEUE_MAX = 16 << 20;
+const SEND_QUEUE_MAX = 16 << 20;
 
 function growSendQueue(tcb: Tcb): void {
   const { wq, congestion, env } = tcb;
@@ -100,7 +100,7 @@ function takeWindow(tcb: Tcb, segment: IncomingSegment): void {
   snd.wl1 = segment.seq;
   snd.wl2 = segment.ack;
   snd.maxWnd = Math.max(snd.maxWnd, wnd);
-  // A peer that answers our probes is there; unless nobody here waits any more, it may keep its window shut.
+  // A peer that answers our probes is there; unless the conversation is closed here, it may keep its window shut.
   if (wnd === 0 && !tcb.detached) tcb.stallMs = -1;
   if (wasShut && wnd > 0 && tcb.board.head === null) {
     tcb.backoff = 0;

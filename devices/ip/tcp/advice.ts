@@ -4,8 +4,8 @@
  * Path: icmp → tcp (advise) → advice → pmtu, transitions, conv.eq (err file).
  *
  * An error counts only if it quotes a sequence number that is on its way: a blind attacker has to guess it. A
- * connection that stands is never ended by one; what was said is remembered, and told if the connection then times out.
- * Only "too big" is acted upon at once.
+ * connection that stands is never ended by one; the error is remembered, and is the reason if the connection then times
+ * out. Only "too big" is acted upon at once.
  *
  * @module
  */

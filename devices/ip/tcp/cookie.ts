@@ -33,11 +33,11 @@ export function makeCookie(
   const ticks = tickAt(call.nowMs);
   let size = SIZES.length - 1;
   while (size > 0 && SIZES[size]! > call.peerMss) size--;
-  return cookieFor(hash, ends, call.irs, ticks, size);
+  return cookieFor(hash, ends, call.irs, (ticks << 3) | size);
 }
 
-function cookieFor(hash: KeyedHash, ends: TcpEnds, irs: number, ticks: number, size: number): number {
-  const plain = (ticks << 3) | size;
+/** The cookie whose upper eight bits are `plain`. */
+function cookieFor(hash: KeyedHash, ends: TcpEnds, irs: number, plain: number): number {
   // Bit 31 keeps this use of the hash apart from the others.
   return ((plain << 24) | (hash.ends(ends, irs, 0x8000_0000 | plain) >>> 8)) >>> 0;
 }
@@ -46,18 +46,16 @@ function tickAt(nowMs: number): number {
   return Math.floor(nowMs / COOKIE_TICK_MS) & 0x1f;
 }
 
-/** The MSS that the cookie `iss` remembers; 0: it is none of ours, or too old. */
+/** The MSS that the cookie `iss` remembers; 0: it is not ours, or too old. */
 export function readCookie(
   hash: KeyedHash,
   ends: TcpEnds,
   call: { iss: number; irs: number; nowMs: number },
 ): number {
   const plain = call.iss >>> 24;
-  const ticks = plain >>> 3;
-  const size = plain & 7;
-  const age = (tickAt(call.nowMs) - ticks) & 0x1f;
-  if (age > 1 || cookieFor(hash, ends, call.irs, ticks, size) !== call.iss) return 0;
-  return SIZES[size]!;
+  const age = (tickAt(call.nowMs) - (plain >>> 3)) & 0x1f;
+  if (age > 1 || cookieFor(hash, ends, call.irs, plain) !== call.iss) return 0;
+  return SIZES[plain & 7]!;
 }
 
 /** Our timestamp, with what was agreed in its last bits; never one of the future. */

@@ -86,7 +86,7 @@ function hangup(tcb: Tcb): void {
   applyEvent(tcb, TcpEvent.Abort);
 }
 
-/** Akaros could be told not to checksum; bytes that nobody checks are no TCP. */
+/** Akaros could switch checksums off; without them it would not be TCP. */
 function setChecksum(word: string): void {
   if (parseSwitch(word)) return;
   throw new KernelError("EOPNOTSUPP", "Cannot switch checksums off: RFC 9293 3.1 wants them always");
@@ -154,7 +154,7 @@ const TCP_VERBS: readonly CtlVerb<Conv>[] = [
   { name: "checksum", usage: "checksum on", minArgs: 1, maxArgs: 1, run: (_, [word]) => setChecksum(word!) },
 ];
 
-/** Runs the command; false: it is none of ours. EINVAL: too few arguments, or too many. */
+/** Runs the command; false: it is not of TCP. EINVAL: too few arguments, or too many. */
 export function runTcpVerb(conv: Conv, words: readonly string[]): boolean {
   const [name, ...args] = words;
   const verb = TCP_VERBS.find((one) => one.name === name);

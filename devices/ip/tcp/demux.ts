@@ -32,13 +32,13 @@ import { TcpState } from "./state.ts";
 import { type Tcb, tcbOf, type TcpConfig, type TcpEnv } from "./tcb.ts";
 
 /** Where segments go. */
-export interface TcpEntry {
+interface TcpEntry {
   readonly env: TcpEnv;
   readonly space: ConvSpace;
   readonly synQueue: SynQueue;
 }
 
-/** Takes a packet (given away). */
+/** Takes a packet (consumed). */
 export function demux(entry: TcpEntry, packet: InputPacket): void {
   const header = checkSegment(entry.env, packet);
   if (header === null) return packet.block.free();

@@ -31,6 +31,19 @@ import { BUFFER_START } from "./window.ts";
 /** Before the first retransmission (RFC 6298 2.1). */
 const RETRY_MS = 1000;
 
+/** What a call is made from. */
+interface HalfOpenFields {
+  readonly listener: Conv;
+  readonly ends: TcpEnds;
+  /** Initial sequence numbers, the peer's and ours. */
+  readonly irs: number;
+  readonly iss: number;
+  readonly agreement: Agreement;
+  /** The timestamp of the SYN. */
+  readonly tsRecent: number;
+  readonly sentMs: number;
+}
+
 /** One call. */
 export class HalfOpen implements TcpEnds, Challenged {
   /** The next of its chain. */
@@ -43,18 +56,29 @@ export class HalfOpen implements TcpEnds, Challenged {
   challengeTokens: number = CHALLENGE_ACKS_PER_S;
   challengeMs: number;
 
-  constructor(
-    readonly listener: Conv,
-    readonly laddr: TcpEnds["laddr"],
-    readonly lport: number,
-    readonly raddr: TcpEnds["raddr"],
-    readonly rport: number,
-    readonly irs: number,
-    readonly iss: number,
-    readonly agreement: Agreement,
-    readonly tsRecent: number,
-    readonly sentMs: number,
-  ) {
+  readonly listener: Conv;
+  readonly laddr: TcpEnds["laddr"];
+  readonly lport: number;
+  readonly raddr: TcpEnds["raddr"];
+  readonly rport: number;
+  readonly irs: number;
+  readonly iss: number;
+  readonly agreement: Agreement;
+  readonly tsRecent: number;
+  readonly sentMs: number;
+
+  constructor(call: HalfOpenFields) {
+    const { ends, sentMs } = call;
+    this.listener = call.listener;
+    this.laddr = ends.laddr;
+    this.lport = ends.lport;
+    this.raddr = ends.raddr;
+    this.rport = ends.rport;
+    this.irs = call.irs;
+    this.iss = call.iss;
+    this.agreement = call.agreement;
+    this.tsRecent = call.tsRecent;
+    this.sentMs = sentMs;
     this.dueMs = sentMs + RETRY_MS;
     this.challengeMs = sentMs;
   }

@@ -24,7 +24,7 @@ import { settleSynTimeout } from "./timeouts.ts";
 import { BUFFER_START } from "./window.ts";
 
 /** Segments acknowledged at once at the start of a connection, while the peer's window is small (as Linux does). */
-export const QUICK_ACKS = 8;
+const QUICK_ACKS = 8;
 
 /** Gives a control block its own side of a new connection; the conversation's ends are set. */
 export function beginConnection(tcb: Tcb): void {
@@ -62,7 +62,7 @@ export function takeAgreement(tcb: Tcb, agreement: Agreement, irs: number): void
 }
 
 /** The timestamp of the peer's SYN is the first to be echoed. */
-export function takeFirstTimestamp(tcb: Tcb, options: TcpOptions): void {
+function takeFirstTimestamp(tcb: Tcb, options: TcpOptions): void {
   if (!tcb.timestampsOk) return;
   tcb.tsRecent = options.tsVal;
   tcb.tsRecentMs = tcb.env.clock.now();
@@ -86,7 +86,7 @@ function checkAck(tcb: Tcb, segment: IncomingSegment): boolean {
 
 function checkReset(tcb: Tcb, segment: IncomingSegment): boolean {
   if (!segment.has(TCP_RST)) return true;
-  // Without an acknowledgment anybody could have sent it.
+  // Without an acknowledgment any host could have sent it.
   if (segment.has(TCP_ACK)) applyEvent(tcb, TcpEvent.Rst);
   else tcb.env.stats.flagDrops++;
   return false;

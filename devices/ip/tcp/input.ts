@@ -34,7 +34,7 @@ import type { Tcb } from "./tcb.ts";
 /** A timestamp that is older than this says nothing (RFC 7323 5.5): 24 days, half of what 32 bits hold. */
 const TS_RECENT_LIFE_MS = 24 * 24 * 3600 * 1000;
 
-/** Takes a segment (given away) for a connection that is at least half open. */
+/** Takes a segment (consumed) for a connection that is at least half open. */
 export function input(tcb: Tcb, segment: IncomingSegment): void {
   const wasHalfOpen = tcb.state === TcpState.SynReceived;
   if (passes(tcb, segment)) {
@@ -142,7 +142,7 @@ function trim(tcb: Tcb, segment: IncomingSegment): void {
   tcb.ackNow = true;
 }
 
-/** Second check, with RFC 5961 3: a reset is believed only exactly where the next byte is due. */
+/** Second check, with RFC 5961 3: a reset counts only exactly where the next byte is due. */
 function checkReset(tcb: Tcb, segment: IncomingSegment): boolean {
   if (!segment.has(TCP_RST)) return true;
   if (segment.seq === tcb.rcv.nxt) applyEvent(tcb, TcpEvent.Rst);
@@ -150,14 +150,14 @@ function checkReset(tcb: Tcb, segment: IncomingSegment): boolean {
   return false;
 }
 
-/** Fourth check, with RFC 5961 4: a SYN is never believed. */
+/** Fourth check, with RFC 5961 4: a SYN is only ever challenged. */
 function checkSyn(tcb: Tcb, segment: IncomingSegment): boolean {
   if (!segment.has(TCP_SYN)) return true;
   challenge(tcb);
   return false;
 }
 
-/** Fifth check, the last one: a segment that passes it is believed. */
+/** Fifth check, the last one: a segment that passes it is the peer's. */
 function checkAck(tcb: Tcb, segment: IncomingSegment): boolean {
   if (!segment.has(TCP_ACK)) {
     tcb.env.stats.flagDrops++;
@@ -209,7 +209,7 @@ function establish(tcb: Tcb, segment: IncomingSegment): void {
   applyEvent(tcb, TcpEvent.AckOfSyn);
 }
 
-/** RFC 9293 3.10.4, RFC 1122 4.2.2.13: nobody will ever read this data, and the peer must know. */
+/** RFC 9293 3.10.4, RFC 1122 4.2.2.13: this data will never be read, and the peer must know. */
 function checkReader(tcb: Tcb, segment: IncomingSegment): boolean {
   if (!tcb.detached || !mayReceive(tcb.state) || segment.length === 0) return true;
   applyEvent(tcb, TcpEvent.Abort);

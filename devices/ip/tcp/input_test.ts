@@ -39,7 +39,7 @@ Deno.test("input() cuts a FIN off that is beyond the window, with the payload be
   assertEquals([peer.state, peer.reads()], ["Established", "0123456789"]);
 });
 
-Deno.test("input() is given away what it gets: the payload is in the queue or freed", () => {
+Deno.test("input() consumes what it gets: the payload is in the queue or freed", () => {
   assertEquals(typeof input, "function");
   const peer = peerFinWait2();
   peer.sends({ seq: 1, ack: 2, data: "kept" });

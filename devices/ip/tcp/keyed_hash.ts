@@ -42,7 +42,7 @@ export class KeyedHash extends SipHash {
   }
 }
 
-/** RFC 6528: a clock, offset for each pair of ends by a hash that nobody can compute. */
+/** RFC 6528: a clock, offset for each pair of ends by a hash with a secret key. */
 export function initialSequence(hash: KeyedHash, ends: TcpEnds, nowMs: number): number {
   return (hash.ends(ends, 1, 0) + Math.floor(nowMs * ISN_TICKS_PER_MS)) >>> 0;
 }

@@ -16,10 +16,10 @@ import type { Tcb, TcpConfig } from "./tcb.ts";
 import { WINDOW_SHIFT } from "./window.ts";
 
 /** Segment size of a peer that does not say (RFC 9293 3.7.1). */
-export const MSS_DEFAULT_V4 = 536;
-export const MSS_DEFAULT_V6 = 1220;
+const MSS_DEFAULT_V4 = 536;
+const MSS_DEFAULT_V6 = 1220;
 /**
- * Smallest segment size that is believed: the smallest link of IPv4 takes 68 bytes (RFC 791 3.2), headers included.
+ * Smallest segment size that is accepted: the smallest link of IPv4 takes 68 bytes (RFC 791 3.2), headers included.
  * With timestamps 16 bytes of it are payload.
  */
 export const MSS_MIN = 28;
@@ -36,7 +36,7 @@ export function mssOf(mtu: number, isV4: boolean): number {
   return Math.max(MSS_MIN, mtu - ipHeaderLen(isV4) - TCP_HEADER_LEN);
 }
 
-/** The flags that a SYN with a wish for ECN has, beside SYN (RFC 3168 6.1.1). */
+/** The flags that a SYN which asks for ECN has, beside SYN (RFC 3168 6.1.1). */
 export const ECN_SETUP = TCP_ECE | TCP_CWR;
 
 /** What our first SYN offers. */

@@ -1,5 +1,6 @@
 /**
- * What gives memory back when it is short: orphans that the peer has let down, and data behind gaps that nobody fills.
+ * What gives memory back when it is short: orphans that the peer has let down, and data behind gaps that are not
+ * filled.
  *
  * Path: tcp/tcp → pressure → gap, orphans, tcb, conv.
  *

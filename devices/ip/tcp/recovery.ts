@@ -18,7 +18,7 @@ import { Recovery, type Tcb } from "./tcb.ts";
 import { XmitTimer } from "./timer.ts";
 
 /** What an acknowledgment brought, beside what the scoreboard noted. */
-export interface AckNews {
+interface AckNews {
   /** Bytes by which snd.una moved. */
   readonly ackedBytes: number;
   /** Bytes on their way before it. */

@@ -1,5 +1,6 @@
 /**
- * Data that came before its turn, kept until the gap before it is filled; and what to tell the sender of it (RFC 2018).
+ * Data that came before its turn, kept until the gap before it is filled; and what to report of it to the sender (RFC
+ * 2018).
  *
  * Path: tcb → resequence → env/memory, block, kernel/queue, seq.
  *
@@ -40,7 +41,7 @@ interface Range {
 }
 
 /** What became of a segment. */
-export type Stored = "stored" | "duplicate" | "refused";
+type Stored = "stored" | "duplicate" | "refused";
 
 /** The store of one connection. */
 export class Resequence {
@@ -65,7 +66,7 @@ export class Resequence {
   }
 
   /**
-   * Takes the payload `block` that begins at `from`, above rcv.nxt; keeps of it what is new. The block is given away.
+   * Takes the payload `block` that begins at `from`, above rcv.nxt; keeps of it what is new. The block is consumed.
    */
   insert(from: number, block: Block): Stored {
     let at = this.#find(from);

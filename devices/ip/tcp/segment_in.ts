@@ -24,7 +24,7 @@ export class IncomingSegment {
   readonly options: TcpOptions;
   /** The path marked it (RFC 3168). */
   readonly isMarked: boolean;
-  /** The payload, until someone keeps it. */
+  /** The payload, until it is taken. */
   block: Block | null;
   /** Bytes that were cut off in front of `seq`: they had come before. */
   cut = 0;
@@ -69,7 +69,7 @@ export class IncomingSegment {
     return block;
   }
 
-  /** Nobody wants the payload. */
+  /** Drops the payload. */
   drop(): void {
     this.block?.free();
     this.block = null;

@@ -58,7 +58,7 @@ const ECT_0 = 0x02;
 const NO_BLOCKS: readonly SackBlock[] = [];
 
 /** What a segment is to be, beside the bytes it carries. */
-export interface SegmentSpec {
+interface SegmentSpec {
   readonly seq: number;
   /** Payload bytes, which are in conv.wq. */
   readonly length: number;
@@ -96,7 +96,7 @@ export function sendSegment(tcb: Tcb, spec: SegmentSpec): SendResult {
 }
 
 /** Payload bytes of a full segment that has `sackCount` SACK blocks. */
-export function segmentSize(tcb: Tcb, sackCount: number): number {
+function segmentSize(tcb: Tcb, sackCount: number): number {
   return Math.max(1, tcb.snd.mss - (sackCount > 0 ? 4 + 8 * sackCount : 0));
 }
 
@@ -193,7 +193,7 @@ export function sendReset(tcb: Tcb, from: number): void {
   sendRst(tcb, { seq: from, ack: 0, flags: TCP_RST });
 }
 
-/** Resets the connection: what comes next is our number, which the peer believes. */
+/** Resets the connection: it has our next number, which the peer accepts. */
 export function sendAbort(tcb: Tcb): void {
   sendRst(tcb, { seq: tcb.snd.nxt, ack: tcb.rcv.nxt, flags: TCP_RST | TCP_ACK });
 }
@@ -233,7 +233,7 @@ function transmitBlock(env: TcpEnv, block: Block, options: SendOptions): SendRes
 }
 
 /** A segment that belongs to no connection of ours: what a half-open call sends, or a reset. */
-export interface DetachedSegment {
+interface DetachedSegment {
   readonly fields: TcpFields;
   readonly ttl: number;
   readonly tos: number;
@@ -258,7 +258,10 @@ export function sendDetached(
   });
 }
 
-/** Answers a segment for nobody by a reset that its sender believes (RFC 9293 3.10.7.1); never a reset by a reset. */
+/**
+ * Answers a segment without a connection by a reset that its sender accepts (RFC 9293 3.10.7.1); never a reset by a
+ * reset.
+ */
 export function refuse(env: TcpEnv, packet: InputPacket, header: TcpHeader, payloadLen: number): void {
   if ((header.flags & TCP_RST) !== 0) return;
   env.stats.outRsts++;

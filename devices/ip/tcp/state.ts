@@ -70,11 +70,11 @@ export const TcpEvent = {
   Fin: 8,
   /** Our FIN is acknowledged. */
   AckOfFin: 9,
-  /** A reset that is to be believed. */
+  /** A reset that passed the checks. */
   Rst: 10,
   /** The peer has not answered for too long. */
   GiveUp: 11,
-  /** 2MSL is over, or the wait for a FIN that nobody would read past. */
+  /** 2MSL is over, or the wait for the FIN of a closed conversation. */
   Expire: 12,
 } as const;
 export type TcpEvent = typeof TcpEvent[keyof typeof TcpEvent];
@@ -87,7 +87,7 @@ export const TcpAction = {
   Connected: 3,
   /** The FIN goes out behind the queued data. */
   QueueFin: 4,
-  /** Remember the wish: it is carried out when the connection stands (RFC 9293 3.10.4, SYN-RECEIVED). */
+  /** Remember the close: it is carried out when the connection stands (RFC 9293 3.10.4, SYN-RECEIVED). */
   CloseLater: 5,
   /** The reader is at the end; acknowledge at once. */
   PeerClosed: 6,
@@ -106,14 +106,14 @@ export const TcpAction = {
 export type TcpAction = typeof TcpAction[keyof typeof TcpAction];
 
 /** What an event does: the next state, and what else. */
-export interface Transition {
+interface Transition {
   readonly to: TcpState;
   readonly action: TcpAction;
 }
 
 /** A cell that cannot be reached. */
 export const ILLEGAL = null;
-export type Cell = Transition | typeof ILLEGAL;
+type Cell = Transition | typeof ILLEGAL;
 
 const S = TcpState;
 const A = TcpAction;

@@ -9,7 +9,7 @@
  */
 
 /** What is counted elsewhere. */
-export interface TcpFigures {
+interface TcpFigures {
   readonly maxConn: number;
   readonly currEstab: number;
   readonly synQueue: number;
@@ -36,9 +36,9 @@ export class TcpStats {
   outOfOrder = 0;
   /** Segments given to a bypassed conversation. */
   inBypassed = 0;
-  /** Not addressed to one host, or from nobody's address. */
+  /** Not addressed to one host, or from no host's address. */
   castErrs = 0;
-  /** Nobody was there: answered by a reset. */
+  /** Without a conversation: answered by a reset. */
   noPorts = 0;
   fastRecoveries = 0;
   tailProbes = 0;

@@ -303,10 +303,9 @@ function halfOpen(
   call: Call,
   begun: { iss: number; irs: number; agreement: Agreement; sentMs: number },
 ): HalfOpen {
-  const { laddr, lport, raddr, rport } = call.ends;
+  const { listener, ends, header } = call;
   const { irs, iss, agreement, sentMs } = begun;
-  const { tsVal } = call.header.options;
-  return new HalfOpen(call.listener, laddr, lport, raddr, rport, irs, iss, agreement, tsVal, sentMs);
+  return new HalfOpen({ listener, ends, irs, iss, agreement, tsRecent: header.options.tsVal, sentMs });
 }
 
 function payloadLen({ block, headerLen }: InputPacket, header: TcpHeader): number {

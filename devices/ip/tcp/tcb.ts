@@ -41,14 +41,14 @@ export interface IpSender {
   mtu(dst: IpAddr): number;
 }
 
-/** What all connections of a stack share. */
+/** Shared by all connections of a stack. */
 export interface TcpEnv {
   readonly clock: Clock;
   readonly blocks: BlockPool;
   readonly ip: IpSender;
   readonly stats: TcpStats;
   readonly hash: KeyedHash;
-  /** What all queues hold. */
+  /** Bytes that the queues hold. */
   readonly memory: TcpMemory;
   /** Connections whose program has closed them, other than in TIME-WAIT: see orphans.ts. */
   readonly orphans: Set<Tcb>;
@@ -175,7 +175,7 @@ export class Tcb {
   finSent = false;
   /** `close` came before the connection stood. */
   closeLater = false;
-  /** Nobody has the conversation open. */
+  /** The conversation is not open. */
   detached = false;
   /** An acknowledgment must go out now. */
   ackNow = false;
@@ -217,17 +217,17 @@ export class Tcb {
   keepaliveProbes = 0;
   /** When the peer was last heard. */
   heardMs = 0;
-  /** Path MTU learnt from ICMP; 0: the route's. And until when it is believed. */
+  /** Path MTU learnt from ICMP; 0: the route's. And until when it counts. */
   pathMtu = 0;
   pathMtuUntilMs = 0;
-  /** What ICMP said last, to be told if the connection dies of it (RFC 5927 5.2: a soft error). */
+  /** The last ICMP error, the reason if the connection times out (RFC 5927 5.2: a soft error). */
   softError = "";
   /** Challenge acknowledgments that may still be sent, and when that was counted. */
   challengeTokens: number;
   challengeMs = 0;
   /** Retransmissions that no D-SACK has called needless. */
   resends = 0;
-  /** Segments received again in vain, for status. */
+  /** Segments received again, for status. */
   rerecv = 0;
 
   constructor(readonly env: TcpEnv, readonly conv: Conv, readonly config: TcpConfig) {
@@ -308,7 +308,7 @@ export class Tcb {
   }
 }
 
-/** Challenge acknowledgments of one connection a second (RFC 5961 7); a count of its own tells others nothing. */
+/** Challenge acknowledgments of one connection a second (RFC 5961 7); a count of its own shows others nothing. */
 export const CHALLENGE_ACKS_PER_S = 10;
 
 /** The control block of a conversation of TCP that is not bypassed. */

@@ -6,10 +6,10 @@
  * One file a question: which states there are (state), what a segment does (input, ack, receive), what is sent (output,
  * segment_out), what is lost (sack, rack, recovery), how fast (congestion, cubic, newreno), how much may come (window,
  * resequence), when (timer, timeouts, rtt), how a connection begins (handshake, syn_queue, half_open, cookie) and ends
- * (transitions), which segments fit the path (pmtu, advice), what all is known of it (tcb).
+ * (transitions), which segments fit the path (pmtu, advice), its state (tcb).
  *
  * The slot of a conversation that was closed stays busy until its connection is over: it is an orphan (orphans), which
- * must end. What all connections hold has one limit (memory, pressure).
+ * must end. One limit holds for the memory of all connections (memory, pressure).
  *
  * Limits: {@link CONVS_MAX} conversations; queues, windows, ranges and records have limits of their own where they are.
  *
@@ -98,7 +98,6 @@ export class TcpProto implements Proto {
   }
 
   // --- a conversation
-  // ---------------------------------------------------------------------------------------------------------
 
   create(conv: Conv): void {
     const tcb = new Tcb(this.env, conv, defaultConfig());
@@ -153,7 +152,7 @@ export class TcpProto implements Proto {
     if (!write || conv.writeShut) return;
     conv.writeShut = true;
     tcb.wq.hangup("Shut down");
-    // In SYN-SENT nothing has been promised to anybody: the FIN follows when the connection stands.
+    // In SYN-SENT nothing has been promised to a peer: the FIN follows when the connection stands.
     if (tcb.state === TcpState.SynSent) tcb.closeLater = true;
     else applyEvent(tcb, TcpEvent.Close);
     output(tcb);
@@ -198,7 +197,6 @@ export class TcpProto implements Proto {
   }
 
   // --- packets
-  // ---------------------------------------------------------------------------------------------------------
 
   input(packet: InputPacket): void {
     demux(this, packet);
@@ -216,7 +214,6 @@ export class TcpProto implements Proto {
   }
 
   // --- files
-  // ---------------------------------------------------------------------------------------------------------
 
   status(conv: Conv): string {
     if (conv.priv === null) this.create(conv);
@@ -244,11 +241,6 @@ export class TcpProto implements Proto {
   }
 }
 
-/** TCP for a stack. */
-export function tcpProto(stack: ProtoContext): Proto {
-  return new TcpProto(stack);
-}
-
 function ipOf(stack: ProtoContext): IpSender {
   return {
     send: (block, options) => sendPacket(stack, block, options),
@@ -269,7 +261,7 @@ function defaultConfig(): TcpConfig {
   };
 }
 
-/** The reader took something: the buffer may grow, and the peer may have to be told of the room. */
+/** The reader took something: the buffer may grow, and the peer may have to learn of the room. */
 function afterRead(conv: Conv): void {
   const tcb = tcbOf(conv);
   if (tcb.state !== TcpState.Established && tcb.state !== TcpState.FinWait1 && tcb.state !== TcpState.FinWait2) return;

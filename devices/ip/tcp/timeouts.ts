@@ -75,7 +75,7 @@ function retransmitSyn(tcb: Tcb): void {
   tcb.backoff++;
   env.stats.retransSegs++;
   env.stats.retransTimeouts++;
-  // RFC 3168 6.1.1.1: the way may eat a SYN that asks for ECN.
+  // RFC 3168 6.1.1.1: the path may drop a SYN that asks for ECN.
   if (tcb.backoff > 2) tcb.ecnGivenUp = true;
   const leftMs = limitMs - (env.clock.now() - tcb.stallMs);
   timers.setXmit(XmitTimer.Retransmit, Math.max(1, Math.min(rtt.timeoutMs(tcb.backoff), leftMs)));

@@ -38,7 +38,7 @@ export const DELAYED_ACK_MS = 50;
  * hosts use today. When conversations run out, the oldest are cut short.
  */
 export const TIME_WAIT_MS = 60_000;
-/** How long a connection that nobody has open waits for the peer's FIN (Linux' tcp_fin_timeout). */
+/** How long a closed conversation's connection waits for the peer's FIN (Linux' tcp_fin_timeout). */
 export const FIN_WAIT_2_MS = 60_000;
 /** Idle time before the first keepalive, and between them, if no other is given (Akaros). */
 export const KEEPALIVE_MS = 120_000;

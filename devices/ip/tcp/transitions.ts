@@ -45,7 +45,7 @@ function act(tcb: Tcb, action: TcpAction, from: TcpState): void {
     case TcpAction.PeerClosed:
       return peerClosed(tcb);
     case TcpAction.WaitForFin:
-      // Whoever has it open may wait as long as it likes (RFC 9293 3.6: half-close).
+      // A program that has it open may wait as long as it likes (RFC 9293 3.6: half-close).
       if (tcb.detached) tcb.timers.set(TimerSlot.Linger, FIN_WAIT_2_MS);
       return;
     case TcpAction.StartTimeWait:
@@ -107,7 +107,9 @@ function startTimeWait(tcb: Tcb, from: TcpState): void {
   tcb.timers.set(TimerSlot.Linger, TIME_WAIT_MS);
 }
 
-/** The connection is over, with an error or without; the user is told and the slot given back if nobody has it open. */
+/**
+ * Ends the connection, with an error or without: its queues get the reason, and a slot that is not open is released.
+ */
 export function finish(tcb: Tcb, code?: ErrnoName, text = ""): void {
   const { conv, env } = tcb;
   tcb.state = TcpState.Closed;
@@ -130,7 +132,7 @@ export function finish(tcb: Tcb, code?: ErrnoName, text = ""): void {
   if (code !== undefined && conv.state === ConvState.Connecting) {
     return conv.failed(new KernelError(code, `Cannot connect to ${conv.raddr}!${conv.rport}: ${lower(text)}`));
   }
-  // Its packets are nobody's now; whoever has it open still reads its ends.
+  // It gets no more packets; a program that has it open can still read its ends.
   conv.space.unclaim(conv);
   conv.changed.wakeup();
 }

@@ -119,7 +119,6 @@ export class UdpProto implements Proto {
   close(_conv: Conv): void {}
 
   // --- output
-  // ---------------------------------------------------------------------------------------------------------
 
   output(conv: Conv, block: Block): OrWait<number> {
     if (conv.rq.closed && conv.rq.reason !== "") throw new KernelError("EPIPE", conv.rq.reason);
@@ -198,7 +197,6 @@ export class UdpProto implements Proto {
   }
 
   // --- input
-  // ----------------------------------------------------------------------------------------------------------
 
   input(packet: InputPacket): void {
     const { block, src, dst } = packet;
@@ -232,7 +230,7 @@ export class UdpProto implements Proto {
     this.#deliver(conv, packet, { at, length, srcPort, dstPort });
   }
 
-  /** Tells the sender (RFC 1122 4.1.3.1); {@link IcmpErrors} knows to whom nothing may be said. */
+  /** Notifies the sender (RFC 1122 4.1.3.1); {@link IcmpErrors} suppresses errors that must not be sent. */
   #noPort(packet: InputPacket, dstPort: number): void {
     this.noPorts++;
     if (this.stack.log.wants(LogFlag.Udp, packet.src)) {
@@ -284,7 +282,6 @@ export class UdpProto implements Proto {
   }
 
   // --- files
-  // ----------------------------------------------------------------------------------------------------------
 
   status(conv: Conv): string {
     const word = conv.inUse > 0 ? "Open" : "Closed";

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { fuzz } from "../../../tests/kit/check/fuzz.ts";
-import { BURST_MAX, sendableBytes } from "./output.ts";
+import { BURST_MAX, sendableBytes } from "./sendable.ts";
 
 const FACTS = { unsent: 0, usable: 100_000, room: 100_000, mss: 1000, maxWnd: 65_535, smallOk: false };
 
