@@ -121,9 +121,8 @@ export const NETD: ToolTable = {
         name: "dns",
         value: "A",
         repeatable: true,
-        help:
-          "name server that the relay asks, in order; repeatable (default: those of /etc/resolv.conf, which netd reads " +
-          "again when it changes, else the peer)",
+        help: "name server that the relay asks, in order; repeatable (default: those of /etc/resolv.conf, which netd " +
+          "reads again when it changes, else the peer)",
       },
       {
         name: "disable-dns",
@@ -156,9 +155,8 @@ export const NETD: ToolTable = {
       },
       {
         name: "disable-host-loopback",
-        help:
-          "the guest does not reach the machine of netd: neither its 127.0.0.1 by the router's address, nor the peer's " +
-          "address",
+        help: "the guest does not reach the machine of netd: neither its 127.0.0.1 by the router's address, nor the " +
+          "peer's address",
       },
     ],
     [
@@ -187,9 +185,8 @@ export const NETD: ToolTable = {
         name: "busy-poll",
         value: "MS",
         usual: "0",
-        help:
-          "poll without sleeping for this long after the last packet: uses a core while packets arrive, and answers a " +
-          "ping in two thirds of the time",
+        help: "poll without sleeping for this long after the last packet: uses a core while packets arrive, and " +
+          "answers a ping in two thirds of the time",
       },
       { name: "quiet", help: "print only errors, and no warnings" },
     ],
