@@ -185,9 +185,8 @@ export const NETD: ToolTable = {
         name: "busy-poll",
         value: "MS",
         usual: "0",
-        help:
-          "poll without sleeping for this long after the last packet: uses a core while packets arrive, and answers " +
-          "a ping in two thirds of the time",
+        help: "poll without sleeping for this long after the last packet: uses a core while packets arrive, and " +
+          "answers a ping in two thirds of the time",
       },
       { name: "quiet", help: "print only errors, and no warnings" },
     ],

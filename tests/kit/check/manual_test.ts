@@ -62,8 +62,8 @@ Deno.test("linkProblems() follows files, sections and references to pages", () =
 });
 
 Deno.test("sourceListProblems() finds files and folders that are gone", () => {
-  const text =
-    "# a(3)\n\n## Source\n\n`kernel/a.ts`, `b.ts`, `kernel/`, `c*.ts`; `gone.ts`, `devices/`, `d*.ts`.\n\n## End\n";
+  const names = "`kernel/a.ts`, `b.ts`, `kernel/`, `c*.ts`; `gone.ts`, `devices/`, `d*.ts`.";
+  const text = `# a(3)\n\n## Source\n\n${names}\n\n## See also\n`;
   const files = ["kernel/a.ts", "kernel/x/b.ts", "kernel/cable.ts", "kernel/abandon.ts"];
   assertEquals(texts(sourceListProblems({ path: "docs/a.3.md", text }, files)), [
     '5: "gone.ts" is no file',

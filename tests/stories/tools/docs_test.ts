@@ -54,6 +54,12 @@ Deno.test("every entry point has an example in its documentation", () => {
   }
 });
 
+Deno.test("every page of the IP stack, and of the calls on it, has an example that runs", () => {
+  for (const name of "block.2 streams.2 ether.3 ip.3 ipifc.3 neighbor.3 tcp.3 udp.3 nat.4 vmm.1".split(" ")) {
+    assert(fencesOf(`docs/${name}.md`, "ts run").length > 0, `docs/${name}.md has no example that runs`);
+  }
+});
+
 /** The options that the section Options of a page lists, with their values: `--device NAME`. */
 function optionsOf(page: string): string[] {
   const text = Deno.readTextFileSync(`${ROOT}/docs/${page}`);
