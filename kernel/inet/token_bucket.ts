@@ -1,5 +1,5 @@
 /**
- * TokenBucket: how often something may be done, by tokens that time brings (RFC 1812 4.3.2.8, RFC 4443 2.4 for ICMP
+ * TokenBucket: limits how often something is done; tokens arrive with time (RFC 1812 4.3.2.8, RFC 4443 2.4 for ICMP
  * errors).
  *
  * Path: icmp_errors, nat, nat6 → token_bucket.
@@ -12,7 +12,7 @@ export class TokenBucket {
   #tokens: number;
   #at = 0;
 
-  /** At most `burst` at once, and `perSecond` in the long run. */
+  /** Allows `burst` at once, and `perSecond` in the long run. */
   constructor(readonly perSecond: number, readonly burst: number) {
     this.#tokens = burst;
   }
