@@ -32,7 +32,7 @@ Deno.test("etherInput() gives a frame to the conversation of its type, and to th
   assertEquals([bench.counter("in"), bench.counter("rx_nohandler")], [4, 0]);
 });
 
-Deno.test("etherInput() drops and counts what nobody wants and what is not for us", () => {
+Deno.test("etherInput() drops and counts frames without a reader and frames for others", () => {
   const bench = new Bench();
   bench.conv("connect 0x800");
   bench.port.arrives(frame({ type: 0x86dd }));
@@ -123,7 +123,7 @@ Deno.test("promiscuous -1 really sees everything; other conversations see no mor
   const [all, , ip] = convs;
   for (const dst of [OTHER_MAC, GROUP_MAC]) bench.port.arrives(frame({ dst }));
   assertEquals(counts(bench, convs), [2, 0, 0]);
-  // What we send ourselves, whoever it is for.
+  // Frames that we send, to any destination.
   for (const dst of [OTHER_MAC, GROUP_MAC, MAC_BROADCAST, OUR_MAC]) bench.write(ip!.data, frame({ dst }));
   bench.run();
   assertEquals(counts(bench, convs), [4, 2, 2]);

@@ -250,7 +250,7 @@ export abstract class LinuxPort {
       if (!putVnetHeader(block.buf, at, block, this.#linkLen)) return EINVAL;
       return this.#write(block, at);
     }
-    // Nobody here would finish it.
+    // Without offloads Linux would not finish it.
     if (block.checksum === Checksum.Owed || block.segment !== Segment.None) return EINVAL;
     return this.#write(block, block.rp);
   }

@@ -315,7 +315,7 @@ Deno.test("#pipe: after the last close of one end the other reads its data and t
   assertEquals(refusalCode(() => bwrite(data1, 1)), "EPIPE");
 });
 
-Deno.test("#pipe: sleepers of both kinds are waked by the last close of the other end", async () => {
+Deno.test("#pipe: sleepers of both kinds are woken by the last close of the other end", async () => {
   const { data, data1 } = newPipe();
   writeText(data1, new Uint8Array(PIPE_BYTES));
   const reader = data1.dev.read(data1, new Uint8Array(1), 0) as Rendez;
@@ -359,7 +359,7 @@ Deno.test("#pipe: O_NONBLOCK can be set, other control is refused", () => {
   assertEquals(refusalCode(() => data.dev.chanCtl(data, ChanCtl.Sync, 0)), "EINVAL");
 });
 
-Deno.test("property: a pipe carries every byte in order, whenever it is told oneblock", () => {
+Deno.test("property: a pipe carries every byte in order, at whatever point oneblock is set", () => {
   const step = fc.oneof(
     fc.record({ kind: fc.constant("write" as const), size: fc.nat(20_000) }),
     fc.record({ kind: fc.constant("read" as const), size: fc.nat(20_000) }),

@@ -126,7 +126,7 @@ Deno.test("#srv: with O_REMCLO the name goes with its creator's descriptor, with
   assertEquals([namesIn(root), readText(opened, 1)], [["lasting"], "0"]);
 });
 
-Deno.test("#srv: O_REMCLO of a name that was removed and made anew leaves the new one", () => {
+Deno.test("#srv: O_REMCLO of a name that was removed and made again leaves the new one", () => {
   const { root, dev } = setUp();
   const first = create(root, "service", Open.Write | Open.RemoveOnClose);
   dev.remove(walkTo(root, "service"), "ann");

@@ -160,6 +160,6 @@ machineTest("netd, head to head: a path with an MTU of 1280 is found out", netdN
   const large = ["ping", "-c", "1", "-W", "0.5", "-M", "do", "-s", "1472", WORLD];
   await lab.inGuest(large);
   const { text } = await lab.inGuest(large);
-  assertMatch(text, /mtu ?= ?1280/, "the guest was told (RFC 1191)");
+  assertMatch(text, /mtu ?= ?1280/, "the guest learned it (RFC 1191)");
   assertNotMatch(text, / 1 received/);
 });

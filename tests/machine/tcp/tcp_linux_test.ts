@@ -166,7 +166,8 @@ machineTest("half-close: who has closed its half still gets its answer", labNeed
     const answer = decoder.decode(await lab.readAll(call));
     const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", stdin as Uint8Array<ArrayBuffer>)).toHex();
     assertEquals(firstWord(answer), hash);
-    // A FIN of Linux' that came twice is acknowledged twice, and the second finds nobody: Linux resets (RFC 1337).
+    // A FIN of Linux' that came twice is acknowledged twice, and the second acknowledgment finds no connection: Linux
+    // resets (RFC 1337).
     assertMatch((await lab.status(call)).get("state")!, /^(Time_wait|Closed)$/);
     lab.close(call);
   });

@@ -76,7 +76,7 @@ machineTest("hping3: what is odd but right is answered", labNeeds("hping3"), asy
   assertEquals(refused, {});
 });
 
-/** What nobody is told about, and the counters that each of the packets raises. */
+/** Packets that cause no error message, and the counters that each of them raises. */
 const SILENT: readonly (readonly [counter: string, count: number, ...options: string[]])[] = [
   ["icmp.CsumErrs", 3, "-1", "-b"],
   ["udp.CsumErrs", 4, "-2", "-p", `${ECHO_PORT}`, "-b"],
@@ -125,7 +125,7 @@ machineTest("hping3: senders that cannot be answered end no program", labNeeds("
   assertEquals(lab.programErrors, []);
 });
 
-machineTest("hping3: protocols and ports that nobody has are unreachable", labNeeds("hping3"), async () => {
+machineTest("hping3: unknown protocols and closed ports are unreachable", labNeeds("hping3"), async () => {
   await using lab = await openLab("tap");
   const refused = await lab.refusals(async () => {
     const cases = [["Protocol", "--rawip", "-H", "99", "-d", "20"], ["Port", "-2", "-p", "9"], [
@@ -191,7 +191,7 @@ if (Deno.env.has("AKARINO_FUZZ")) {
       await new Promise((resolve) => setTimeout(resolve, 31_000));
     });
     assertEquals(refused, { "ipifc.ReasmTimedOut": 3 });
-    assertEquals((await lab.counters()).get("icmp.OutErrors"), 3, "their sender was told");
+    assertEquals((await lab.counters()).get("icmp.OutErrors"), 3, "their sender got an error");
   });
 }
 

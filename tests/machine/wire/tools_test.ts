@@ -128,7 +128,7 @@ machineTest("ping: neither the dead nor a broadcast are answered", labNeeds("pin
   assertEquals(refused, { "icmp.GroupEchos": 1 });
 });
 
-machineTest("arping finds the host, and nobody else", labNeeds("arping"), async () => {
+machineTest("arping finds the host, and no other", labNeeds("arping"), async () => {
   await using lab = await openLab("tap");
   const mac = /addr: (\w+)/.exec(await lab.text("/net/ether0/stats"))![1]!.toUpperCase().match(/../g)!.join(":");
   const arping = (...options: string[]) => lab.run(["arping", "-I", DEVICE, "-w", "2", ...options]);
@@ -153,7 +153,7 @@ machineTest("arping finds the host, and nobody else", labNeeds("arping"), async 
 machineTest("a gratuitous ARP teaches nothing", labNeeds("arping"), async () => {
   await using lab = await openLab("tap");
   const announce = (kind: string) => lab.run(["arping", "-I", DEVICE, kind, "-c", "1", "-w", "1", LINUX]);
-  // An unasked reply has a counter; a request for somebody else's address is ordinary.
+  // An unsolicited reply has a counter; a request for another station's address is ordinary.
   assertEquals(await lab.refusals(() => Promise.all([announce("-A"), announce("-U")])), { "ipifc.ArpUnsolicited": 1 });
   assertEquals(await lab.text("/net/arp"), "");
 });

@@ -155,7 +155,7 @@ Deno.test("the exact conversation wins, then who named the address, then who nam
     claims.shift();
   }
   sender.bwrite(pattern(1));
-  // Nobody is left: the peer hears "port unreachable".
+  // The port is closed now: the peer gets "port unreachable".
   assertEquals(errnoOf(() => sender.read()), "EPIPE");
 });
 
@@ -400,7 +400,7 @@ function headerOptions(packet: Uint8Array): Parameters<typeof ipPacket>[0] {
   return { id, protocol };
 }
 
-Deno.test("whoever has no business with it can neither read it nor take it over", async () => {
+Deno.test("a user without permission can neither read a claim nor take it over", async () => {
   await using world = await meet();
   const held = world.user.conv("udp", "bypass 7");
   const alice = new User(world.user.host, "alice");

@@ -1,7 +1,7 @@
 /**
  * Conformance: the observable sequences of the original (reference/akaros.md section 13) by their numbers, and some
  * facts of its other sections, through files and system calls. "Ours" marks where we differ on purpose, as DESIGN or
- * the issue say. Those that need TCP (the rest of 10, 12 to 14) or a NAT (18 to 20) are told elsewhere.
+ * the issue say. Those that need TCP (the rest of 10, 12 to 14) or a NAT (18 to 20) are in other files.
  *
  * @module
  */
@@ -408,7 +408,7 @@ Deno.test("section 5.5: the log is live for the subjects that were set; ndb keep
   assertEquals(errnoOf(() => user.command("/net/ndb", text + "x")), "EIO");
 });
 
-Deno.test("section 9.4: (ours) ARP believes nobody unasked, and defends an address of ours", async () => {
+Deno.test("section 9.4: (ours) ARP ignores unsolicited replies, and defends an address of ours", async () => {
   await using story = await tell();
   const { user, wire } = story;
   const say = (op: number, senderIp: string, sender: string, targetIp = US) => {

@@ -90,7 +90,7 @@ Deno.test("blockwritev tells how many packets were taken, and the first refusal 
   kernel.shutdown();
 });
 
-Deno.test("A tap on data fires for each edge and can be told the level at once", async () => {
+Deno.test("A tap on data fires for each edge and can get the level at once", async () => {
   const { kernel, proc } = await machine();
   const ctl = await proc.open("#ip/udp/clone", Open.ReadWrite);
   const data = await proc.open("#ip/udp/0/data", Open.ReadWrite | Open.NonBlock);

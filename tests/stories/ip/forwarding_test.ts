@@ -83,7 +83,7 @@ function fromLeft(options: PacketOptions & { dstPort?: number } = {}): Uint8Arra
   return udpPacket({ src: LEFT, dst: RIGHT, srcPort: 7, dstPort: 9, payload: pattern(20), id: 1, ...options });
 }
 
-/** Source, type and code of the next ICMP error that a conversation was told of, or null. */
+/** Source, type and code of the next ICMP error that a conversation got, or null. */
 function complaint(conv: UserConv): string | null {
   const packet = conv.error();
   if (packet === null) return null;

@@ -64,7 +64,7 @@ Deno.test("bypass takes whole packets of both versions, untouched, on one claim"
   assertEquals([conv.take(), conv.take(), conv.take()], [...packets, udpPacket()]);
 });
 
-Deno.test("bypass of a claim for one version leaves the other to nobody (defect 17)", async () => {
+Deno.test("a claim for one version leaves the other version unclaimed (defect 17)", async () => {
   const { story, conv } = await bypassed("bypass-version 4", "bypass 7");
   await using _ = story;
   inject6(story.wire, udp6Packet());

@@ -117,7 +117,7 @@ Deno.test("a neighbour that is not there makes an error for who wrote to it", as
   assertEquals(errnoOf(() => world.user.write(conv.data, "hello")), "EPIPE");
 });
 
-Deno.test("nobody is told about errors, groups, and more often than allowed (defect 13)", async () => {
+Deno.test("no error is sent about errors or groups, nor more often than allowed (defect 13)", async () => {
   await using story = await tell6();
   const { wire, user } = story;
   inject6(wire, udp6Packet({ dst: "ff02::1", dstPort: 99 }));
@@ -194,7 +194,7 @@ Deno.test("udp remembers what a router says that the way takes, and cuts its dat
   const [whole] = sent6(wire);
   assertEquals(whole!.length, 1500);
   const tooBig = { type: ICMP6_PACKET_TOO_BIG, code: 0, rest: 1400 };
-  // About what nobody here sent: not believed.
+  // About a packet that was not sent here: ignored.
   const other = udp6Packet({ src: US6, dst: "2001:db8:9::9", srcPort: 8 });
   inject6(wire, error6Packet({ ...tooBig, packet: other }));
   conv.bwrite(pattern(1452));
@@ -202,7 +202,7 @@ Deno.test("udp remembers what a router says that the way takes, and cuts its dat
   inject6(wire, error6Packet({ ...tooBig, packet: whole! }));
   conv.bwrite(pattern(1452));
   assertEquals(sent6(wire).map(({ length }) => length), [1400, 156]);
-  assert(conv.error() !== null, "The program is told, too");
+  assert(conv.error() !== null, "The program gets it, too");
   // And it is not hung up.
   conv.bwrite(pattern(3));
 });
@@ -263,7 +263,7 @@ Deno.test("tcp over IPv6 is refused by a reset, and by an ICMP error while it op
   assertEquals(stateOf(opening), "Closed");
 });
 
-Deno.test("a hop limit that runs out is told to the program (traceroute)", async () => {
+Deno.test("a program learns of a hop limit that ran out (traceroute)", async () => {
   await using story = await tell6();
   const conv = story.user.conv("udp", "connect 2001:db8:9::9!7 9", "ttl 1");
   conv.bwrite(pattern(4));

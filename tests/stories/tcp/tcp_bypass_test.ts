@@ -32,7 +32,7 @@ import {
   textOf,
 } from "../../kit/tcp/story.ts";
 
-/** One segment of every kind that a TCP would answer by a reset where nobody has the port, or by nothing. */
+/** One segment of every kind that a TCP with a closed port would answer by a reset, or not at all. */
 const KINDS = [TCP_SYN, TCP_ACK, TCP_SYN | TCP_ACK, TCP_FIN | TCP_ACK, TCP_FIN | TCP_PSH | TCP_URG, 0, TCP_RST];
 
 // --- input ---
@@ -85,7 +85,7 @@ Deno.test("tcp bypass: what is no segment, or has a wrong checksum, never reache
   assertEquals([held.take(), story.user.stat("tcp", "InBypassed")], [tcpPacket(), 1]);
 });
 
-Deno.test("tcp bypass: no reset of ours is sent for the port, whoever reads; for another one is", async () => {
+Deno.test("tcp bypass: no reset is sent for the claimed port, read or not; for another port it is", async () => {
   await using story = await tell();
   const held = story.user.conv("tcp", `bypass ${PORT}`, "rqlimit 1");
   for (const flags of KINDS) story.wire.inject(tcpPacket({ flags }));
@@ -96,7 +96,7 @@ Deno.test("tcp bypass: no reset of ours is sent for the port, whoever reads; for
   assertEquals(resets, KINDS.filter((flags) => (flags & TCP_RST) === 0).map(() => TCP_RST));
 });
 
-Deno.test("tcp bypass: segments to a group or from nobody come, too, for the reader is who decides", async () => {
+Deno.test("tcp bypass: segments to a group or from no station arrive, too: the reader decides", async () => {
   await using story = await tell();
   const held = story.user.conv("tcp", `bypass ${PORT}`);
   story.wire.inject(tcpPacket({}, { dst: "10.0.0.255" }));

@@ -192,7 +192,7 @@ Deno.test("defect 7.1: closing with unread data resets, so that the peer does no
   const listener = world.peer.conv("tcp", "announce 80");
   const conv = call(world.user, `${PEER}!80`);
   const far = accept(listener);
-  say(conv, "nobody will read this");
+  say(conv, "never read");
   far.close();
   assertEquals([errnoOf(() => hear(conv)), errnoOf(() => world.user.write(conv.data, "x"))], [
     "ECONNRESET",

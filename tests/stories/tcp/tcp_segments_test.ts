@@ -87,7 +87,7 @@ Deno.test("a window of 0 is probed as long as the peer answers, and data go when
   assertEquals(peer.state, "Established");
 });
 
-Deno.test("a window of 0 whose probes nobody answers ends the connection: timed out", () => {
+Deno.test("a window of 0 whose probes get no answer ends the connection: timed out", () => {
   const peer = peerEstablished({ syn: { window: 0 }, window: 0, setup: ["usertimeout 60000"] });
   peer.writes("waiting");
   peer.clock.advance(200_000);
@@ -343,7 +343,7 @@ const MALFORMED: readonly (readonly [string, readonly number[]])[] = [
   ["a SACK block of 7 bytes", [5, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]],
   ["a SACK option without blocks", [5, 2, 0, 0]],
   ["a SACK block backwards", [5, 10, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0]],
-  ["kinds that nobody knows", [253, 4, 1, 2, 99, 4, 0, 0]],
+  ["unknown kinds", [253, 4, 1, 2, 99, 4, 0, 0]],
   ["forty bytes of padding", new Array<number>(40).fill(1)],
 ];
 

@@ -187,7 +187,7 @@ function forwardOf(text: string): Forward {
   return { spec, map };
 }
 
-Deno.test("slirp4netns' API: list_hostfwd says what is in force, whoever added or removed it", () => {
+Deno.test("slirp4netns' API: list_hostfwd shows the forwards in force, natctl's included", () => {
   let forwards: Forward[] = [forwardOf("udp:127.0.0.1:4000-4009:4000")];
   const command = (text: string) => {
     const [verb, spec = ""] = text.split(" ");

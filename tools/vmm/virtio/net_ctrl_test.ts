@@ -75,7 +75,7 @@ Deno.test("runControl() sets the address tables (5.1.6.5.2), and lets in all of 
   assertEquals(accepted(filter), "own all");
 });
 
-Deno.test("runControl() sets the card's address, but to that of no group and of nobody", () => {
+Deno.test("runControl() sets the card's address, and refuses a group or the zero address", () => {
   const filter = ownFilter();
   filter.promiscuous = false;
   assert(run(filter, Control.MacAddrSet, OTHER));

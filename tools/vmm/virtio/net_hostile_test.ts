@@ -69,7 +69,7 @@ for (const { name, error, act } of BAD_SETUPS) {
     act(driver);
     assertEquals(rig.net.mmio.lastFault, error);
     assert(driver.needsReset);
-    // 2.1.2: there is nobody to interrupt before DRIVER_OK.
+    // 2.1.2: there is no driver to interrupt before DRIVER_OK.
     assertEquals(rig.interrupts, 0);
     driver.kick(TX);
     rig.run();

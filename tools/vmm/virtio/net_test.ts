@@ -470,7 +470,7 @@ Deno.test("VirtioNet offers no feature without those that it needs (2.2.2)", () 
   assertEquals(low([0, 11, 13, 9]), 1 | (1 << 11) | (1 << 13));
 });
 
-Deno.test("VirtioNet offers only what it is told to, and then has no control queue", () => {
+Deno.test("VirtioNet offers only the features of its options, and may then have no control queue", () => {
   const rig = new NetRig({ features: [5] });
   const { page } = rig.hostile();
   assertEquals(page.read(0x010), 1 << 5);

@@ -218,7 +218,7 @@ Deno.test("QemuStreamPort: one guest at a time, but one that has just gone is no
   assertEquals(received, [60, 61], "its last words are heard");
 });
 
-Deno.test("QemuStreamPort: a write that finds nobody ends the connection", async () => {
+Deno.test("QemuStreamPort: a write without a peer ends the connection", async () => {
   const { listener, port, links } = started();
   const peer = listener.connect();
   peer.ended = true;
