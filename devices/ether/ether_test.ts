@@ -73,7 +73,7 @@ Deno.test("etherInput() takes a frame in borrowed pieces", () => {
   assertEquals(bench.next(data), bytes);
 });
 
-Deno.test("broadcasts reach everybody of the type; a multicast only if somebody joined it", () => {
+Deno.test("broadcasts reach every conversation of the type; a multicast only after a join", () => {
   const bench = new Bench();
   const convs = [bench.conv("connect 0x86dd"), bench.conv("connect -1")];
   bench.port.arrives(frame({ dst: MAC_BROADCAST, type: 0x86dd }));
@@ -174,7 +174,7 @@ Deno.test("broadcasts are transmitted and looped back, to their sender too", () 
   assertEquals([bench.count(data), bench.port.sent.length, bench.counter("out")], [1, 3, 3]);
 });
 
-Deno.test("our own multicasts are looped back to who is promiscuous only, not to who joined the group", () => {
+Deno.test("our own multicasts are looped back to promiscuous conversations only, not to members of the group", () => {
   const bench = new Bench();
   const joined = bench.conv("connect 0x86dd", `addmulti ${GROUP_MAC}`);
   const snoop = bench.conv("connect -1", "promiscuous");

@@ -58,7 +58,7 @@ Deno.test("#srv: opening a name yields the very chan that was posted: one offset
   assertEquals([readText(posted, 4), readText(opened, 4)], ["0123", "4567"]);
 });
 
-Deno.test("#srv: the posted chan outlives its descriptor, and is closed with the last who has it", () => {
+Deno.test("#srv: the posted chan outlives its descriptor, and is closed with its last holder", () => {
   const { root, dev, file, fds } = setUp();
   writeText(create(root, "service"), "3\n");
   fds.get(3)!.release();

@@ -68,7 +68,7 @@ machineTest("netd, head to head: what is refused is refused at once", netdNeeds(
   assert(performance.now() - began < 3000, "neither waited for its time to be over");
 });
 
-machineTest("netd, head to head: a ping is answered by whom it asks, or not at all", netdNeeds("ping"), async () => {
+machineTest("netd, head to head: a ping is answered by its destination, or not at all", netdNeeds("ping"), async () => {
   await using lab = await openNetdLab();
   await lab.worldMust("sysctl", "-qw", "net.ipv4.ip_forward=1");
   await lab.worldMust("ip", "route", "add", "unreachable", "203.0.113.0/24");

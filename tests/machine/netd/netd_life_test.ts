@@ -79,7 +79,7 @@ machineTest(
   },
 );
 
-machineTest("natctl: whom it cannot ask is named, a bad command line is status 2", netdNeeds(), async () => {
+machineTest("natctl: an unreachable socket is named, a bad command line is status 2", netdNeeds(), async () => {
   const tries: [string[], number, string][] = [
     [["--socket", "/nowhere/api.sock", "list"], 1, "natctl: Cannot ask /nowhere/api.sock: No such file or directory"],
     [["list"], 2, "natctl: Want --socket PATH"],
@@ -138,7 +138,7 @@ machineTest("netd: ready and exit descriptors", netdNeeds(), async () => {
   assertEquals(shell.text.split("\n").sort(), ["", "status 0", "told 1"]);
 });
 
-machineTest("netd: what cannot be had is status 1, a bad option 2", netdNeeds(), async () => {
+machineTest("netd: what is not available is status 1, a bad option 2", netdNeeds(), async () => {
   const tries: [string[], number, RegExp][] = [
     [
       ["--netns", "absent-netns"],

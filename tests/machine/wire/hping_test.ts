@@ -68,7 +68,7 @@ const ANSWERED: readonly (readonly [what: string, ...options: string[]])[] = [
   ["bypassed udp with record route", "-2", "-p", `${BYPASS_PORT}`, "-G"],
 ];
 
-machineTest("hping3: what is odd but right is answered", labNeeds("hping3"), async () => {
+machineTest("hping3: unusual but valid packets are answered", labNeeds("hping3"), async () => {
   await using lab = await openLab("tap");
   const refused = await lab.refusals(async () => {
     for (const [what, ...options] of ANSWERED) assert(await answers(lab, ...SAME_ID, ...options), what);
@@ -95,19 +95,23 @@ const SILENT: readonly (readonly [counter: string, count: number, ...options: st
   ["ipifc.InBadFragment", 2, "-1", "-g", "65528", "-d", "64"],
 ];
 
-machineTest("hping3: what is wrong is counted under its reason, and not answered", labNeeds("hping3"), async () => {
-  await using lab = await openLab("tap");
-  const expected: Record<string, number> = {};
-  for (const [counter, count] of SILENT) expected[counter] = (expected[counter] ?? 0) + count;
-  const refused = await lab.refusals(async () => {
-    // Unanswered, hping3 waits for a second: all at once.
-    const runs = SILENT.map(async ([counter, count, ...options]) => {
-      assertEquals(await hping(lab, count, ...options), 0, `${counter}: hping3 ${options.join(" ")}`);
+machineTest(
+  "hping3: invalid packets are counted under their reason, and not answered",
+  labNeeds("hping3"),
+  async () => {
+    await using lab = await openLab("tap");
+    const expected: Record<string, number> = {};
+    for (const [counter, count] of SILENT) expected[counter] = (expected[counter] ?? 0) + count;
+    const refused = await lab.refusals(async () => {
+      // Unanswered, hping3 waits for a second: all at once.
+      const runs = SILENT.map(async ([counter, count, ...options]) => {
+        assertEquals(await hping(lab, count, ...options), 0, `${counter}: hping3 ${options.join(" ")}`);
+      });
+      await Promise.all(runs);
     });
-    await Promise.all(runs);
-  });
-  assertEquals(refused, expected);
-});
+    assertEquals(refused, expected);
+  },
+);
 
 machineTest("hping3: senders that cannot be answered end no program", labNeeds("hping3"), async () => {
   await using lab = await openLab("tap");
@@ -142,7 +146,7 @@ machineTest("hping3: unknown protocols and closed ports are unreachable", labNee
   assertEquals(refused, { "ipifc.InUnknownProtos": 1, "udp.NoPorts": 2 });
 });
 
-machineTest("hping3: datagrams whose length lies are refused", labNeeds("hping3"), async () => {
+machineTest("hping3: datagrams with a wrong length are refused", labNeeds("hping3"), async () => {
   await using lab = await openLab("tap");
   const send = (length: number, port: number) => {
     const udp = `udp(sport=5000,dport=${port},len=${length})+data(str=hello)`;

@@ -129,7 +129,7 @@ Deno.test("Defect 1, IPv6: nothing is sent in another's name, and nothing that c
   assertEquals(sent6(story.wire), [padded]);
 });
 
-Deno.test("Defect 6, IPv6: what is too big is refused with the MTU, unless it says that it may be cut", async () => {
+Deno.test("Defect 6, IPv6: what is too big is refused with the MTU, unless the writer allows fragmentation", async () => {
   const { story, conv } = await bypassed();
   await using _ = story;
   const payload = pattern(1600);
@@ -167,7 +167,7 @@ Deno.test("Defect 15: a writer that knows offloads sends one large segment, and 
   for (const packet of packets) assertEquals(tcpChecksumOk(packet, 40, packet.length, ip(US6), ip(FAR)), true);
 });
 
-Deno.test("bypass may tell who sent to its claim what is wrong with the packet", async () => {
+Deno.test("bypass may send ICMP errors about packets to its claim", async () => {
   const { story, conv } = await bypassed();
   await using _ = story;
   const got = udp6Packet({ payload: pattern(9) });

@@ -107,7 +107,7 @@ Deno.test("headers mode: an announced identifier writes to whom the room before 
   assertEquals(errnoOf(() => conv.bwrite(request(4))), "ENOTCONN");
 });
 
-Deno.test("a neighbour that is not there makes an error for who wrote to it", async () => {
+Deno.test("a neighbour that is not there makes an error for the writer", async () => {
   await using world = await meet6();
   const conv = world.user.conv("udp", "connect 2001:db8::99!7");
   assertEquals(world.user.write(conv.data, "hello"), 5);
@@ -186,7 +186,7 @@ Deno.test("an end of IPv4 and an end of IPv6 do not meet", async () => {
   assertEquals(errnoOf(() => old.bwrite(record)), "EINVAL");
 });
 
-Deno.test("udp remembers what a router says that the way takes, and cuts its datagrams itself", async () => {
+Deno.test("udp remembers the path MTU that a router reports, and cuts its datagrams itself", async () => {
   await using story = await tell6();
   const { user, wire } = story;
   const conv = user.conv("udp", "connect 2001:db8:9::9!7 9");
@@ -299,7 +299,7 @@ async function row(mtu: number): Promise<{ left: User; router: User; right: User
   return { left, router, right, [Symbol.asyncDispose]: () => host.close() };
 }
 
-Deno.test("a router forwards IPv6, one hop fewer, and says where a packet ended (traceroute)", async () => {
+Deno.test("a router forwards IPv6, one hop fewer, and reports where a packet ended (traceroute)", async () => {
   await using world = await row(1500);
   const { left, right } = world;
   const server = right.conv("udp", "bypass 7");
@@ -317,7 +317,7 @@ Deno.test("a router forwards IPv6, one hop fewer, and says where a packet ended 
   assertEquals([unreachable[40], unreachable[41]], [ICMP6_UNREACHABLE, 0]);
 });
 
-Deno.test("a router never cuts an IPv6 packet: it says what the next link takes, and the sender does", async () => {
+Deno.test("a router never fragments an IPv6 packet: it reports the next link's MTU, and the sender fragments", async () => {
   await using world = await row(1280);
   const { left, router, right } = world;
   const server = right.conv("udp", "headers", "announce 7");

@@ -251,7 +251,7 @@ Deno.test("a block that is refused, or for which there is no room, is its writer
   );
 });
 
-Deno.test("descriptors and lengths that are no whole numbers are refused, not believed", async () => {
+Deno.test("descriptors and lengths that are no whole numbers are refused", async () => {
   await using story = await tell();
   const { user } = story;
   const { sys } = user.proc;

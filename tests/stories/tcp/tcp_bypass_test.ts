@@ -126,7 +126,7 @@ Deno.test("tcp bypass: a connection keeps its segments; all others for its port 
   assertEquals(segmentOf(held.take()).srcPort, 80);
 });
 
-Deno.test("tcp bypass: who named the address wins over who named none, announced or bypassed", async () => {
+Deno.test("tcp bypass: a conversation with the address wins over one without, announced or bypassed", async () => {
   await using world = await meet();
   const any = world.user.conv("tcp", "bypass 3999-4001");
   const own = world.user.conv("tcp", `announce ${US}!${PORT}`);
@@ -138,7 +138,7 @@ Deno.test("tcp bypass: who named the address wins over who named none, announced
   assertEquals([segmentOf(second.take()).flags, any.bread()], [TCP_SYN, null]);
 });
 
-Deno.test("tcp bypass: a range holds each of its ports, and its status line tells what came", async () => {
+Deno.test("tcp bypass: a range holds each of its ports, and its status line reports what came", async () => {
   await using story = await tell();
   const held = story.user.conv("tcp", "bypass 4000-4009");
   for (const port of [3999, 4000, 4009, 4010]) story.wire.inject(tcpPacket({ dstPort: port }));

@@ -64,7 +64,7 @@ Deno.test("12: listen without a call is EAGAIN; a handshake is READABLE on its t
   assertEquals(sys.open(`${listener.dir}/listen`, Open.ReadWrite | Open.NonBlock), AGAIN);
 });
 
-Deno.test("13: connect with O_NONBLOCK is EINPROGRESS; WRITABLE tells of its end, status of which", async () => {
+Deno.test("13: connect with O_NONBLOCK is EINPROGRESS; WRITABLE reports its end, status the result", async () => {
   await using world = await meet();
   const { user, peer } = world;
   peer.conv("tcp", "announce 80");

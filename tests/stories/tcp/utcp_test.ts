@@ -173,7 +173,7 @@ Deno.test("utcp: the end of the program's process ends its stack, and gives the 
   assertEquals(error.code, "ECONNRESET");
 });
 
-Deno.test("utcp: a port that somebody has is refused, and nothing is left of the attempt", async () => {
+Deno.test("utcp: a port in use is refused, and nothing is left of the attempt", async () => {
   await using scene = await start();
   const proc = scene.machine.spawn("second");
   const error = await assertRejects(() => startUtcpEcho(proc, 7), KernelError);

@@ -99,7 +99,7 @@ Deno.test("the usage names every option and every exit status", () => {
   for (const line of USAGE.split("\n")) assert(line.length <= 120, line);
 });
 
-Deno.test("runSteps() tells each step as it ends, goes on after a failure, and stops when asked", async () => {
+Deno.test("runSteps() reports each step as it ends, goes on after a failure, and stops when asked", async () => {
   const told: StepResult[] = [];
   const tell = (result: StepResult) => told.push(result);
   const steps = [
