@@ -126,7 +126,7 @@ Deno.test("parseNumber() reads C notation inside its bounds", () => {
   assertEquals(parseNumber("9007199254740991", { max: Number.MAX_SAFE_INTEGER }), Number.MAX_SAFE_INTEGER);
 });
 
-Deno.test("parseNumber() refuses what is no number or out of bounds, and names the word", () => {
+Deno.test("parseNumber() refuses non-numbers and numbers out of bounds, and names the word", () => {
   for (const word of ["", "x", "1x", "08", "0x", "1.5", "1e3", "--1", " 1", "0b1", "١"]) {
     assertEquals(refusal(() => parseNumber(word)), `EINVAL: Cannot read ${JSON.stringify(word)}: not a number`);
   }

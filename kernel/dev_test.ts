@@ -56,7 +56,7 @@ Deno.test("Dev.walk() finds a path name by name and leaves the chan it started f
   assertEquals([root.qid.path, root.path], [0, "#test"]);
 });
 
-Deno.test("Dev.walk() tells how many names were found, and walks through no file", () => {
+Deno.test("Dev.walk() reports how many names were found, and walks through no file", () => {
   const { dev, root } = setUp();
   assertEquals(dev.walk(root, ["a", "nothing"]), { found: 1, chan: null });
   assertEquals(dev.walk(root, ["text", "deep"]), { found: 1, chan: null });

@@ -12,7 +12,7 @@ Deno.test("KernelError cuts its text at Akaros' limit", () => {
   assertEquals(new KernelError("EFAIL", "x".repeat(1000)).message, "x".repeat(ERROR_TEXT_MAX));
 });
 
-Deno.test("KernelError tells the true length of a block that was too long", () => {
+Deno.test("KernelError has the true length of a block that was too long", () => {
   assertEquals(new KernelError("EMSGSIZE", "Too long", { length: 1500 }).length, 1500);
 });
 

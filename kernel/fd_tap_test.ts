@@ -40,7 +40,7 @@ Deno.test("EventQueue.next() sleeps until there is an event", async () => {
   assertEquals(await next, { id: 5, events: Readable, data: "data" });
 });
 
-Deno.test("two who wait for one event: one gets it, the other sleeps on", async () => {
+Deno.test("of two waiters for one event one gets it, and the other keeps sleeping", async () => {
   const queue = new EventQueue();
   const got: number[] = [];
   const both = [queue.next(), queue.next()].map((next) => next.then((event) => got.push(event.id)));
@@ -77,7 +77,7 @@ Deno.test("FdTap.fire() sends only what its filter wants, also after the filter 
   assertEquals(queue.poll()?.events, Writable);
 });
 
-Deno.test("TapList tells every tap, and none after it was removed", () => {
+Deno.test("TapList fires every tap, and none after it was removed", () => {
   const list = new TapList();
   const a = tapOn(Readable);
   const b = tapOn(Readable | Hangup);

@@ -106,7 +106,7 @@ Deno.test("jobs run before time passes, and after each timer", () => {
   assertEquals(ran, ["job at 0", "job at 5", "timer at 6"]);
 });
 
-Deno.test("VirtualClock.step() jumps to the next deadline, and says when nothing waits", () => {
+Deno.test("VirtualClock.step() jumps to the next deadline, and reports when nothing waits", () => {
   const clock = new VirtualClock();
   clock.timer(() => {}).arm(1000);
   assertEquals([clock.nextDeadline(), clock.step(), clock.now()], [1000, true, 1000]);

@@ -1,6 +1,6 @@
 /**
- * deno task soak: a million connections and a million flows through a netd, and what is left of them: memory,
- * descriptors, maps and latency at ten points, which are to be flat.
+ * deno task soak: a million connections and a million flows through a netd, and the resources that they leave in use:
+ * memory, descriptors, maps and latency at ten points, which must stay flat.
  *
  * Path: command line → soak → soak/real_soak, soak/memory_soak.
  *
@@ -43,9 +43,9 @@ interface SoakOptions {
 }
 
 const COUNT_MAX = 1e9;
-/** Round trips of which a point's latency is the median. */
+/** Round trips of a point; its latency is their median. */
 const PROBES = 21;
-/** Of how many one may fail. */
+/** One of so many may fail. */
 const FAILURES_ONE_IN = 1000;
 
 function optionsOf(given: Given): SoakOptions {
@@ -58,14 +58,14 @@ function optionsOf(given: Given): SoakOptions {
   };
 }
 
-/** A part of the soak: how many, and how one is made. */
+/** A part of the soak: the number of connections or flows, and how to make one. */
 interface Part {
   readonly name: string;
   readonly count: number;
   readonly one: (side: SoakSide) => Promise<void>;
 }
 
-/** Makes all of a part and tells of each point; answers how many failed. */
+/** Makes all of a part and prints each point; returns how many failed. */
 async function runPart(side: SoakSide, part: Part, options: SoakOptions, isOver: () => boolean): Promise<number> {
   const { points, beside } = options;
   let begun = 0;
@@ -91,7 +91,7 @@ async function runPart(side: SoakSide, part: Part, options: SoakOptions, isOver:
   return failed;
 }
 
-/** What there is at a point. */
+/** The figures of a point. */
 async function figures(side: SoakSide): Promise<string> {
   const { memoryMib, descriptors, maps } = await side.figures();
   const times: number[] = [];

@@ -5,7 +5,7 @@
  *
  * The data file carries one frame a message, from the destination address to the last byte of payload, without checksum
  * sequence. A byte write gets our address as its source; a block write is sent as it is, so that a bridge can be
- * written. What is too short for a header, or longer than the MTU allows and not to be cut by the port, is refused.
+ * written. A frame without a whole header is refused, and so is one longer than the MTU allows unless the port cuts it.
  *
  * Limits: 32 NICs. No VLANs: `#ether.N.V` is refused with EFAIL.
  *
@@ -37,7 +37,7 @@ export const NICS_MAX = 32;
 /** Highest VLAN number (IEEE 802.1Q; 4095 is reserved there and allowed by Akaros). */
 const VLAN_MAX = 4095;
 
-/** What a tap on a data file may ask for. Priority and Error are accepted, as on `#ip`, and never come. */
+/** Events that a tap on a data file may ask for. Priority and Error are accepted, as on `#ip`, and never come. */
 const TAP_EVENTS = TapEvent.Readable | TapEvent.Writable | TapEvent.Hangup | TapEvent.RdHup | TapEvent.Error |
   TapEvent.Priority;
 
@@ -55,7 +55,7 @@ export class EtherDev extends Dev {
     this.#env = env;
   }
 
-  /** Makes a NIC of `port` and answers its number. EINVAL: not the address of one interface; ENOSPC: 32 NICs. */
+  /** Adds `port` as a NIC and returns its number. EINVAL: not the address of one interface; ENOSPC: 32 NICs. */
   attachPort(port: FramePort): number {
     if (port.mac.length !== MAC_ADDR_LEN || (port.mac[0]! & 1) !== 0) {
       throw new KernelError("EINVAL", `Cannot attach "${port.name}": its address is not that of one interface`);
@@ -67,7 +67,7 @@ export class EtherDev extends Dev {
     return number;
   }
 
-  /** Takes a NIC away and hangs up its conversations; the port is let go of, not closed. ENODEV: no such NIC. */
+  /** Removes a NIC and hangs up its conversations; the port is not closed. ENODEV: no such NIC. */
   detachPort(number: number, reason = "the port is gone"): void {
     this.nic(number).hangup(reason);
     this.#nics[number] = null;
@@ -166,7 +166,7 @@ export class EtherDev extends Dev {
     return length;
   }
 
-  /** Gives a conversation's files another owner or permission bits: its owner and eve may. */
+  /** Changes the owner or permission bits of a conversation's files; only its owner and eve may. */
   override wstat(chan: Chan, change: Partial<Dir>, user: string): void {
     const conv = netifConv(nicOf(chan), chan.qid.path);
     const { uid, mode, ...others } = change;
@@ -197,7 +197,7 @@ function nicOf(chan: Chan): EtherController {
   return chan.aux as EtherController;
 }
 
-/** The conversation of a chan that was walked to: it was there then, and conversations are never removed. */
+/** The conversation of a chan that was walked to: it existed then, and conversations are never removed. */
 function convOf(chan: Chan): EtherConv {
   const conv = netifConv(nicOf(chan), chan.qid.path);
   assert(conv !== null, "the file belongs to a conversation");

@@ -32,7 +32,7 @@ Deno.test("etherInput() gives a frame to the conversation of its type, and to th
   assertEquals([bench.counter("in"), bench.counter("rx_nohandler")], [4, 0]);
 });
 
-Deno.test("etherInput() drops and counts what nobody wants and what is not for us", () => {
+Deno.test("etherInput() drops and counts frames without a reader and frames for others", () => {
   const bench = new Bench();
   bench.conv("connect 0x800");
   bench.port.arrives(frame({ type: 0x86dd }));
@@ -73,7 +73,7 @@ Deno.test("etherInput() takes a frame in borrowed pieces", () => {
   assertEquals(bench.next(data), bytes);
 });
 
-Deno.test("broadcasts reach everybody of the type; a multicast only if somebody joined it", () => {
+Deno.test("broadcasts reach every conversation of the type; a multicast only after a join", () => {
   const bench = new Bench();
   const convs = [bench.conv("connect 0x86dd"), bench.conv("connect -1")];
   bench.port.arrives(frame({ dst: MAC_BROADCAST, type: 0x86dd }));
@@ -123,7 +123,7 @@ Deno.test("promiscuous -1 really sees everything; other conversations see no mor
   const [all, , ip] = convs;
   for (const dst of [OTHER_MAC, GROUP_MAC]) bench.port.arrives(frame({ dst }));
   assertEquals(counts(bench, convs), [2, 0, 0]);
-  // What we send ourselves, whoever it is for.
+  // Frames that we send, to any destination.
   for (const dst of [OTHER_MAC, GROUP_MAC, MAC_BROADCAST, OUR_MAC]) bench.write(ip!.data, frame({ dst }));
   bench.run();
   assertEquals(counts(bench, convs), [4, 2, 2]);
@@ -174,7 +174,7 @@ Deno.test("broadcasts are transmitted and looped back, to their sender too", () 
   assertEquals([bench.count(data), bench.port.sent.length, bench.counter("out")], [1, 3, 3]);
 });
 
-Deno.test("our own multicasts are looped back to who is promiscuous only, not to who joined the group", () => {
+Deno.test("our own multicasts are looped back to promiscuous conversations only, not to members of the group", () => {
   const bench = new Bench();
   const joined = bench.conv("connect 0x86dd", `addmulti ${GROUP_MAC}`);
   const snoop = bench.conv("connect -1", "promiscuous");

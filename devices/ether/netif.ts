@@ -93,7 +93,7 @@ function ownerOf(conv: EtherConv | null): { uid?: string } {
   return conv === null || conv.owner === "" ? {} : { uid: conv.owner };
 }
 
-/** The data file tells how much waits to be read, and whether reading and writing would be answered now. */
+/** The record of the data file: bytes that wait to be read, and whether a read or a write would not wait. */
 function dataDir(path: number, conv: EtherConv | null): Dir {
   if (conv === null) return makeDir(path, "data", { mode: 0 });
   const { level } = conv;
@@ -129,7 +129,7 @@ export function netifLookup(nic: EtherController, path: number, name: string): D
   return netifList(nic, path).find((entry) => entry.name === name) ?? null;
 }
 
-/** What a read of the text file with that qid path shows. */
+/** The contents of the text file with that qid path. */
 export function netifText(nic: EtherController, path: number): string {
   const conv = netifConv(nic, path);
   switch (netifKind(path)) {
@@ -170,7 +170,7 @@ function statsText(nic: EtherController): string {
   ]);
 }
 
-/** Ours: what one conversation got and lost. */
+/** Ours: the counters of one conversation. */
 function convText(conv: EtherConv): string {
   return lines([
     ["conv in", conv.received],
@@ -197,7 +197,7 @@ function ifstatsText(nic: EtherController): string {
   ]);
 }
 
-/** Akaros' words for what the port takes over. */
+/** Akaros' words for the offloads of a port. */
 function featureWords(offloads: PortOffloads): string {
   const words: string[] = [];
   if (offloads.checksum) words.push("udpck", "tcpck");

@@ -53,7 +53,7 @@ Deno.test("files have Akaros' qid paths and permissions", () => {
   assertEquals(record("ether0", "0", "ifstats"), [41, "444", "ann"]);
 });
 
-Deno.test("the record of data tells how much waits and what would be answered now", () => {
+Deno.test("the record of data reports how much waits, and readiness", () => {
   const bench = new Bench();
   const { data } = bench.conv("connect 0x800");
   const level = () => {

@@ -28,7 +28,7 @@ machineTest("LinuxSocket sends datagrams of any size and receives them whole, wi
   }
 });
 
-machineTest("LinuxSocket tells of a port that nobody has, if it is connected", ["ffi"], async () => {
+machineTest("a connected LinuxSocket reports a closed port", ["ffi"], async () => {
   const socket = new LinuxSocket("udp", null);
   const errors: number[] = [];
   socket.onError = (errno) => errors.push(errno);

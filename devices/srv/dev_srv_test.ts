@@ -58,7 +58,7 @@ Deno.test("#srv: opening a name yields the very chan that was posted: one offset
   assertEquals([readText(posted, 4), readText(opened, 4)], ["0123", "4567"]);
 });
 
-Deno.test("#srv: the posted chan outlives its descriptor, and is closed with the last who has it", () => {
+Deno.test("#srv: the posted chan outlives its descriptor, and is closed with its last holder", () => {
   const { root, dev, file, fds } = setUp();
   writeText(create(root, "service"), "3\n");
   fds.get(3)!.release();
@@ -126,7 +126,7 @@ Deno.test("#srv: with O_REMCLO the name goes with its creator's descriptor, with
   assertEquals([namesIn(root), readText(opened, 1)], [["lasting"], "0"]);
 });
 
-Deno.test("#srv: O_REMCLO of a name that was removed and made anew leaves the new one", () => {
+Deno.test("#srv: O_REMCLO of a name that was removed and made again leaves the new one", () => {
   const { root, dev } = setUp();
   const first = create(root, "service", Open.Write | Open.RemoveOnClose);
   dev.remove(walkTo(root, "service"), "ann");

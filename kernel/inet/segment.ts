@@ -1,12 +1,12 @@
 /**
- * What a block still owes when its link cannot pay: the transport checksum, and the cutting of a large segment.
+ * Completes blocks in software for a link that cannot: computes the transport checksum, and cuts a large segment.
  *
  * Path: ip_output, bypass, ether, cable, capture → inet/segment → block, wire/tcp, wire/udp.
  *
- * Cutting follows what a network card does. Every piece gets the headers of the whole; then: IPv4 total length and
+ * Segments are cut as a network card does. Every piece gets the headers of the whole; then: IPv4 total length and
  * identification (one more each) or IPv6 payload length; TCP sequence number, with CWR on the first piece only (RFC
- * 3168 6.1.2), FIN and PSH on the last only; or UDP length. Pieces owe their checksum, so that a link which can sum but
- * not cut is given no more work than it asked for.
+ * 3168 6.1.2), FIN and PSH on the last only; or UDP length. Pieces owe their checksum, so that a link with checksum
+ * offload alone still computes it.
  *
  * Limits: metadata that do not fit the block (they may be a guest's) are refused.
  *
@@ -32,14 +32,14 @@ import {
 } from "../wire/tcp.ts";
 import { putUdpLength, UDP_HEADER_LEN, udpChecksumAt } from "../wire/udp.ts";
 
-/** Most pieces of one segment: 64 KiB in the smallest pieces a sane MSS makes (RFC 9293 3.7.1: 536), and room. */
+/** Most pieces of one segment: 64 KiB in the smallest pieces of a usual MSS (RFC 9293 3.7.1: 536), and room. */
 const SEGMENT_PIECES_MAX = 512;
 
 /** Flags that only the last piece of a segment has, and only the first. */
 const TCP_LAST_ONLY = TCP_FIN | TCP_PSH;
 const TCP_FIRST_ONLY = TCP_CWR;
 
-/** Where the headers of a block to be cut are. */
+/** Positions of the headers in a block to be cut. */
 interface Layout {
   readonly isV4: boolean;
   readonly isTcp: boolean;
@@ -52,8 +52,8 @@ interface Layout {
 }
 
 /**
- * Computes an owed transport checksum; nothing if none is owed. To UDP a result of zero is written as its other form,
- * 0xffff: zero would mean "none" (RFC 768). False: the metadata do not fit the block.
+ * Computes an owed transport checksum; nothing if none is owed. For UDP a result of zero is written as 0xffff: zero
+ * would mean "none" (RFC 768). False: the metadata do not fit the block.
  */
 export function finishChecksum(block: Block): boolean {
   if (block.checksum !== Checksum.Owed) return true;
@@ -67,8 +67,8 @@ export function finishChecksum(block: Block): boolean {
 }
 
 /**
- * The bytes of `block` for a capture or a snooper, valid until the block goes on. An owed checksum is finished, on a
- * copy: what was left to a card to compute must not look like a fault. A segment that is to be cut is shown whole.
+ * The bytes of `block` for an observer, valid until the block moves on. An owed checksum is computed, on a copy: work
+ * left to a card must not look like a fault. A segment that is to be cut is shown whole.
  */
 export function wholeBytes(block: Block): Uint8Array {
   if (block.checksum !== Checksum.Owed) return block.bytes();
@@ -79,7 +79,7 @@ export function wholeBytes(block: Block): Uint8Array {
 
 /**
  * Cuts a segmentation block whose first byte is its IP header into packets that owe their checksum; the block stays the
- * caller's. A block that fits one piece comes back as a plain copy. Null: its metadata do not fit it.
+ * caller's. A block that fits one piece comes back as a plain copy. Null: the metadata do not fit the block.
  */
 export function cutSegments(block: Block, blocks: BlockPool): Block[] | null {
   if (block.extents !== null) block.own();
@@ -100,7 +100,7 @@ export function pieceLength(block: Block): number {
   return Math.min(block.length, block.segmentHeaderLen + block.segmentSize);
 }
 
-/** Finds and checks the headers; null if they are not what the metadata say. */
+/** Finds and checks the headers; null if they contradict the metadata. */
 function layoutOf(block: Block): Layout | null {
   const { buf, rp, segment, segmentSize: size, segmentHeaderLen: headerLen } = block;
   const length = block.wp - rp;

@@ -1,6 +1,6 @@
 /**
- * TokenBucket: how often something may be done, by tokens that time brings (RFC 1812 4.3.2.8, RFC 4443 2.4 for ICMP
- * errors; RFC 5961 7 for TCP's challenges).
+ * TokenBucket: limits how often something is done; tokens arrive with time (RFC 1812 4.3.2.8, RFC 4443 2.4 for ICMP
+ * errors).
  *
  * Path: icmp_errors, challenge, nat, nat6 → token_bucket.
  *
@@ -23,6 +23,7 @@ export class TokenBucket implements TokenRate {
   #tokens: number;
   #at = 0;
 
+  /** Allows `burst` at once, and `perSecond` in the long run. */
   constructor(readonly perSecond: number, readonly burst: number) {
     this.#tokens = burst;
   }

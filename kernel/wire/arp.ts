@@ -66,7 +66,7 @@ export function emitArp(packet: ArpPacket, buf: Uint8Array, at: number): number 
   return ARP_LEN;
 }
 
-/** One line for people: `arp who-has 10.0.0.2 tell 10.0.0.1 (52:54:00:12:34:56)`. */
+/** One line of text: `arp who-has 10.0.0.2 tell 10.0.0.1 (52:54:00:12:34:56)`. */
 export function formatArp(packet: ArpPacket): string {
   const sender = `${packet.senderIp}`;
   if (packet.op === ARP_REQUEST) return `arp who-has ${packet.targetIp} tell ${sender} (${packet.senderMac})`;

@@ -6,12 +6,12 @@
  *     | op, htype, hlen, hops | xid 4 | secs 2, flags 2 | ciaddr 4 | yiaddr 4 | siaddr 4 | giaddr 4 |
  *     | chaddr 16 | sname 64 | file 128 | magic cookie 4 | options: code, length, bytes … , 255 |
  *
- * Read: options of all fields that option 52 says hold some (RFC 2131 4.1), and the pieces of a repeated option joined
- * (RFC 3396). Written: everything in the options field, an option of more than 255 bytes in pieces, and padding to the
- * 300 bytes that some BOOTP relays insist on (RFC 1542 2.1).
+ * Read: options of all fields that option 52 names (RFC 2131 4.1), and the pieces of a repeated option joined (RFC
+ * 3396). Written: everything in the options field, an option of more than 255 bytes in pieces, and padding to the 300
+ * bytes that some BOOTP relays insist on (RFC 1542 2.1).
  *
  * Limits: Ethernet only. BOOTP without the cookie has no options, and the 300 bytes of RFC 951. A missing end option is
- * forgiven.
+ * accepted.
  *
  * @module
  */
@@ -187,7 +187,7 @@ export function dhcpLen(message: DhcpMessage): number {
   return Math.max(length, DHCP_LEN_MIN);
 }
 
-/** The message's type, DHCP_DISCOVER and so on; 0 if it says none. */
+/** The message's type, DHCP_DISCOVER and so on; 0 if it has none. */
 export function dhcpType(message: DhcpMessage): number {
   return dhcpNumber(message.options, DHCP_OPTION_TYPE) ?? 0;
 }
@@ -234,7 +234,7 @@ export function encodeDhcpText(text: string): Uint8Array {
 
 const TYPE_NAMES = ["bootp", "discover", "offer", "request", "decline", "ack", "nak", "release", "inform"];
 
-/** One line for people: `dhcp offer xid 3903f326 52:54:00:12:34:56 yours 10.0.2.15`. */
+/** One line of text: `dhcp offer xid 3903f326 52:54:00:12:34:56 yours 10.0.2.15`. */
 export function formatDhcp(message: DhcpMessage): string {
   const type = dhcpType(message);
   let text = `dhcp ${TYPE_NAMES[type] ?? `type ${type}`} xid ${message.xid.toString(16)} ${message.chaddr}`;

@@ -1,5 +1,5 @@
 /**
- * DNS messages (RFC 1035 4.1): questions, and records of the types that a resolver or a small server meets.
+ * DNS messages (RFC 1035 4.1): questions, and records of the types that a resolver or a small server uses.
  *
  * Path: services/dns → dns → dns_record → dns_name.
  *
@@ -54,7 +54,7 @@ export const DNS_NXDOMAIN = 3;
 export const DNS_NOTIMP = 4;
 export const DNS_REFUSED = 5;
 
-/** What is asked. */
+/** One question. */
 export interface DnsQuestion {
   readonly name: string;
   /** DNS_TYPE_A and so on, or 255 for any. */
@@ -156,7 +156,7 @@ export function dnsAnswer(query: DnsMessage, answers: readonly DnsRecord[], rcod
 
 const RCODES = ["noerror", "formerr", "servfail", "nxdomain", "notimp", "refused"];
 
-/** One line for people: `dns 1a2b answer noerror example.com A: example.com 60 A 192.0.2.1`. */
+/** One line of text: `dns 1a2b answer noerror example.com A: example.com 60 A 192.0.2.1`. */
 export function formatDns(message: DnsMessage): string {
   const id = message.id.toString(16).padStart(4, "0");
   const kind = message.response ? `answer ${RCODES[message.rcode] ?? `rcode ${message.rcode}`}` : "query";

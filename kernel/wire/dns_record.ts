@@ -4,7 +4,7 @@
  *
  * Path: dns → dns_record → dns_name.
  *
- * The data of every other type is kept as bytes; names in it are not understood (RFC 3597 4).
+ * The data of every other type is kept as bytes; names in it are not parsed (RFC 3597 4).
  *
  * @module
  */
@@ -35,7 +35,7 @@ const SOA_NUMBERS_LEN = 20;
 /** The flag in an OPT record's ttl that asks for DNSSEC records (RFC 3225 3). */
 const DNSSEC_OK = 0x8000;
 
-/** What a record says. */
+/** The data of a record. */
 export type DnsData =
   | { readonly kind: "addr"; readonly addr: IpAddr }
   | { readonly kind: "name"; readonly name: string }
@@ -72,7 +72,7 @@ export interface DnsRecord {
   readonly data: DnsData;
 }
 
-/** What an OPT record says in the fields that mean something else elsewhere (RFC 6891 6.1.2, 6.1.3). */
+/** The fields of an OPT record, which have another meaning in other records (RFC 6891 6.1.2, 6.1.3). */
 export interface DnsEdns {
   /** How long a message its sender can take over UDP, in bytes. */
   readonly udpSize: number;
@@ -130,21 +130,21 @@ export function dnsNameRecord(name: string, type: number, target: string, ttl: n
   return { name, type, class: DNS_CLASS_IN, ttl, data: { kind: "name", name: target } };
 }
 
-/** An OPT record without options: for the additionals of a message whose sender knows EDNS. */
+/** An OPT record without options: for the additionals of a message whose sender supports EDNS. */
 export function dnsOptRecord(edns: DnsEdns): DnsRecord {
   const ttl = ((edns.extendedRcode << 24) | (edns.version << 16) | (edns.dnssecOk ? DNSSEC_OK : 0)) >>> 0;
   const data: DnsData = { kind: "raw", bytes: new Uint8Array(0) };
   return { name: ".", type: DNS_TYPE_OPT, class: edns.udpSize, ttl, data };
 }
 
-/** What the OPT record among `additionals` says, or null if there is none. */
+/** The fields of the OPT record among `additionals`, or null if there is none. */
 export function findDnsEdns(additionals: readonly DnsRecord[]): DnsEdns | null {
   const opt = additionals.find(({ type }) => type === DNS_TYPE_OPT);
   if (opt === undefined) return null;
   return dnsEdnsOf(opt.class, opt.ttl);
 }
 
-/** What the class and the ttl of an OPT record say. */
+/** The fields in the class and the ttl of an OPT record. */
 export function dnsEdnsOf(udpSize: number, ttl: number): DnsEdns {
   const version = (ttl >>> 16) & 0xff;
   return { udpSize, dnssecOk: (ttl & DNSSEC_OK) !== 0, extendedRcode: ttl >>> 24, version };
@@ -169,12 +169,12 @@ export function formatDnsType(type: number): string {
   return TYPE_NAMES[type] ?? `TYPE${type}`;
 }
 
-/** For people: `example.com 60 A 192.0.2.1`. */
+/** As text: `example.com 60 A 192.0.2.1`. */
 export function formatDnsRecord(record: DnsRecord): string {
   return `${record.name} ${record.ttl} ${formatDnsType(record.type)} ${formatData(record.data)}`.trimEnd();
 }
 
-/** The bytes of a name; throws RangeError where `encodeDnsName` answers null. */
+/** The bytes of a name; throws RangeError where `encodeDnsName` returns null. */
 export function nameBytes(name: string): Uint8Array {
   const bytes = encodeDnsName(name);
   if (bytes === null) throw new RangeError(`Cannot encode "${name}": not a domain name`);

@@ -6,8 +6,7 @@
  *     | destination 6 | source 6 | type 2 | payload …          a frame as software sees it: no preamble, no FCS
  *     | destination 6 | source 6 | 0x8100 2 | tag 2 | type 2 | payload …
  *
- * Limits: a type below 0x0600 is a length (802.3 with LLC); it is parsed as any other, and no part of the stack uses
- * it.
+ * Limits: a type below 0x0600 is a length (802.3 with LLC); it is parsed like any other, and LLC is not supported.
  *
  * @module
  */
@@ -133,7 +132,7 @@ export function setEtherType(buf: Uint8Array, at: number, etherType: number): vo
   put16(buf, at + TYPE, etherType);
 }
 
-/** One line for people: `52:54:00:12:34:56 > ff:ff:ff:ff:ff:ff type 0806`. */
+/** One line of text: `52:54:00:12:34:56 > ff:ff:ff:ff:ff:ff type 0806`. */
 export function formatEthernet(header: EthernetHeader): string {
   return `${header.src} > ${header.dst} type ${header.etherType.toString(16).padStart(4, "0")}`;
 }

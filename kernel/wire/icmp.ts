@@ -26,9 +26,9 @@ const ECHO_SEQ = 6;
 
 /** Length of the header that every message starts with. */
 export const ICMP_HEADER_LEN = 8;
-/** How much of a packet an error should quote, in bytes: the whole error is to fit 576 (RFC 1812 4.3.2.3). */
+/** How much of a packet an error should quote, in bytes: the whole error must fit 576 (RFC 1812 4.3.2.3). */
 export const ICMP_QUOTE_MAX = 576 - 20 - ICMP_HEADER_LEN;
-/** How many bytes behind the quoted IP header an error must have for anyone to see whom it is for (RFC 792). */
+/** How many bytes behind the quoted IP header an error must have to identify its addressee (RFC 792). */
 export const ICMP_QUOTE_TRANSPORT_MIN = 8;
 
 export const ICMP_ECHO_REPLY = 0;
@@ -59,7 +59,7 @@ export const ICMP_TIME_EXCEEDED_REASSEMBLY = 1;
 export interface IcmpHeader {
   readonly type: number;
   readonly code: number;
-  /** As it stands in the message; see `setIcmpChecksum` and `icmpChecksumOk`. */
+  /** As in the message; see `setIcmpChecksum` and `icmpChecksumOk`. */
   readonly checksum: number;
   /** The four bytes whose meaning depends on the type, as an unsigned number. */
   readonly rest: number;
@@ -76,7 +76,7 @@ export interface IcmpQuote {
   readonly end: number;
 }
 
-/** What an error message is made from. */
+/** Fields of an error message to write. */
 export interface IcmpError {
   readonly type: number;
   readonly code: number;
@@ -86,7 +86,7 @@ export interface IcmpError {
   readonly packet: Uint8Array;
 }
 
-/** What an echo request or reply is made from. */
+/** Fields of an echo request or reply to write. */
 export interface IcmpEcho {
   readonly reply: boolean;
   readonly id: number;
@@ -194,7 +194,7 @@ export function icmpChecksumOk(buf: Uint8Array, at: number, end: number): boolea
   return sum(buf, at, end) === 0xffff;
 }
 
-/** Computes the checksum of the message from `at` to `end` again and puts it in its place. */
+/** Computes the checksum of the message from `at` to `end` and writes it. */
 export function setIcmpChecksum(buf: Uint8Array, at: number, end: number): void {
   put16(buf, at + CHECKSUM, 0);
   put16(buf, at + CHECKSUM, checksum(buf, at, end));
@@ -217,7 +217,7 @@ export function setIcmpEchoId(buf: Uint8Array, at: number, id: number): void {
 
 /**
  * An updated checksum of 0 is right unless all the message is zeros, which sums to 0 and not to 0xffff; an echo reply
- * may be that. Under a header of zeros 0xffff is therefore written: it is right for any data.
+ * may be that. Under a header of zeros 0xffff is therefore written, which is right for any data.
  */
 function putUpdated(buf: Uint8Array, at: number, updated: number): void {
   const isZero = updated === 0 && get16(buf, at) === 0 && get32(buf, at + REST) === 0;
@@ -236,7 +236,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [ICMP_TIMESTAMP_REPLY]: "timestamp reply",
 };
 
-/** One line for people: `icmp echo request id 7 seq 1`, `icmp unreachable code 4 mtu 1400`. */
+/** One line of text: `icmp echo request id 7 seq 1`, `icmp unreachable code 4 mtu 1400`. */
 export function formatIcmp(header: IcmpHeader): string {
   const text = `icmp ${NAMES[header.type] ?? `type ${header.type}`}`;
   if (header.type === ICMP_ECHO_REQUEST || header.type === ICMP_ECHO_REPLY) {

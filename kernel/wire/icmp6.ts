@@ -9,7 +9,7 @@
  *       parameter problem:  pointer 4          the same
  *       other errors:       0 4                the same
  *
- * Every checksum covers a pseudo-header: the addresses are needed to make and to check one.
+ * Every checksum covers a pseudo-header: computing and checking it needs the addresses.
  *
  * @module
  */
@@ -28,9 +28,9 @@ const ECHO_SEQ = 6;
 
 /** Length of the header that every message starts with. */
 export const ICMP6_HEADER_LEN = 8;
-/** How much of a packet an error quotes, in bytes: the whole error is to fit the minimum MTU (RFC 4443 2.4 c). */
+/** How much of a packet an error quotes, in bytes: the whole error must fit the minimum MTU (RFC 4443 2.4 c). */
 export const ICMP6_QUOTE_MAX = IPV6_MTU_MIN - IPV6_HEADER_LEN - ICMP6_HEADER_LEN;
-/** How many bytes of the quoted transport header must be there for anyone to see whom the error is for. */
+/** How many bytes of the quoted transport header must be there to identify its addressee. */
 export const ICMP6_QUOTE_TRANSPORT_MIN = 8;
 
 export const ICMP6_UNREACHABLE = 1;
@@ -64,7 +64,7 @@ export const ICMP6_PARAMETER_OPTION = 2;
 export interface Icmp6Header {
   readonly type: number;
   readonly code: number;
-  /** As it stands in the message; see `setIcmp6Checksum` and `icmp6ChecksumOk`. */
+  /** As in the message; see `setIcmp6Checksum` and `icmp6ChecksumOk`. */
   readonly checksum: number;
   /** The four bytes whose meaning depends on the type, as an unsigned number: an MTU, a pointer, id and sequence. */
   readonly rest: number;
@@ -83,7 +83,7 @@ export interface Icmp6Quote {
   readonly end: number;
 }
 
-/** What an error message is made from. */
+/** Fields of an error message to write. */
 export interface Icmp6Error {
   readonly type: number;
   readonly code: number;
@@ -93,7 +93,7 @@ export interface Icmp6Error {
   readonly packet: Uint8Array;
 }
 
-/** What an echo request or reply is made from. */
+/** Fields of an echo request or reply to write. */
 export interface Icmp6Echo {
   readonly reply: boolean;
   readonly id: number;
@@ -116,7 +116,7 @@ export function emitIcmp6(header: Icmp6Header, buf: Uint8Array, at: number): num
   return ICMP6_HEADER_LEN;
 }
 
-/** Writes a whole echo message but for its checksum and returns its length: `setIcmp6Checksum` is next. */
+/** Writes a whole echo message without its checksum and returns its length; call `setIcmp6Checksum` next. */
 export function emitIcmp6Echo(echo: Icmp6Echo, buf: Uint8Array, at: number): number {
   const type = echo.reply ? ICMP6_ECHO_REPLY : ICMP6_ECHO_REQUEST;
   emitIcmp6({ type, code: 0, checksum: 0, rest: (echo.id << 16) | echo.seq }, buf, at);
@@ -124,7 +124,7 @@ export function emitIcmp6Echo(echo: Icmp6Echo, buf: Uint8Array, at: number): num
   return ICMP6_HEADER_LEN + echo.data.length;
 }
 
-/** Writes a whole error message but for its checksum and returns its length: `setIcmp6Checksum` is next. */
+/** Writes a whole error message without its checksum and returns its length; call `setIcmp6Checksum` next. */
 export function emitIcmp6Error(error: Icmp6Error, buf: Uint8Array, at: number): number {
   emitIcmp6({ type: error.type, code: error.code, checksum: 0, rest: error.rest ?? 0 }, buf, at);
   buf.set(error.packet.subarray(0, ICMP6_QUOTE_MAX), at + ICMP6_HEADER_LEN);
@@ -176,7 +176,7 @@ export function icmp6ChecksumOk(buf: Uint8Array, at: number, end: number, src: I
   return sum(buf, at, end, pseudoSum(src, dst, IP_PROTO_ICMP6, end - at)) === 0xffff;
 }
 
-/** Computes the checksum of the message from `at` to `end` again and puts it in its place. */
+/** Computes the checksum of the message from `at` to `end` and writes it. */
 export function setIcmp6Checksum(buf: Uint8Array, at: number, end: number, src: IpAddr, dst: IpAddr): void {
   put16(buf, at + CHECKSUM, 0);
   put16(buf, at + CHECKSUM, checksum(buf, at, end, pseudoSum(src, dst, IP_PROTO_ICMP6, end - at)));
@@ -195,7 +195,10 @@ export function setIcmp6EchoId(buf: Uint8Array, at: number, id: number): void {
   put16(buf, at + ECHO_ID, id);
 }
 
-/** Keeps the checksum right after bytes under it with the sum `oldSum` gave way to others: an address, `addrSum`. */
+/**
+ * Keeps the checksum right after bytes under it with the sum `oldSum` were replaced by others: for an address,
+ * `addrSum`.
+ */
 export function adjustIcmp6Checksum(buf: Uint8Array, at: number, oldSum: number, newSum: number): void {
   put16(buf, at + CHECKSUM, updateChecksum16(get16(buf, at + CHECKSUM), oldSum, newSum));
 }
@@ -214,7 +217,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [ICMP6_REDIRECT]: "redirect",
 };
 
-/** One line for people: `icmp6 echo request id 7 seq 1`, `icmp6 packet too big mtu 1280`. */
+/** One line of text: `icmp6 echo request id 7 seq 1`, `icmp6 packet too big mtu 1280`. */
 export function formatIcmp6(header: Icmp6Header): string {
   const { type, code, rest } = header;
   const text = `icmp6 ${NAMES[type] ?? `type ${type}`}`;

@@ -6,8 +6,8 @@
  *     | version 4, IHL | TOS | total length 2 | id 2 | flags, fragment offset 2 | TTL | protocol | checksum 2 |
  *     | source 4 | destination 4 | options 0 to 40 |
  *
- * A parsed record says nothing about the header checksum: ask `ipv4ChecksumOk`. `emitIpv4` and the setters leave a
- * right one behind (the setters by RFC 1624, so that damage done before stays visible).
+ * Parsing does not check the header checksum: use `ipv4ChecksumOk`. `emitIpv4` writes a right one and the setters keep
+ * it right (by RFC 1624, so that earlier damage stays visible).
  *
  * Limits: the reserved flag is neither kept nor refused.
  *
@@ -44,7 +44,7 @@ export const IPV4_TTL_DEFAULT = 64;
 
 const NO_OPTIONS = new Uint8Array(0);
 
-/** What a header is made from; what is left out is zero, false or empty, and the TTL 64. */
+/** Fields of a header to write; omitted fields are zero, false or empty, and the TTL 64. */
 export interface Ipv4Fields {
   readonly src: IpAddr;
   readonly dst: IpAddr;
@@ -59,15 +59,15 @@ export interface Ipv4Fields {
   /** Where the payload belongs in the whole datagram, in bytes: a multiple of 8. */
   readonly fragOffset?: number;
   readonly ttl?: number;
-  /** The options as they stand, at most 40 bytes, padded when emitted; a view of the buffer when parsed. */
+  /** The options as they are, at most 40 bytes, padded when emitted; a view of the buffer when parsed. */
   readonly options?: Uint8Array;
 }
 
-/** A header as it was read. */
+/** A header that was read. */
 export interface Ipv4Header extends Required<Ipv4Fields> {
   /** Header with options, in bytes. */
   readonly headerLen: number;
-  /** Header and payload, in bytes: what a link adds behind it is padding. */
+  /** Header and payload, in bytes, without a link's padding. */
   readonly totalLen: number;
 }
 
@@ -77,7 +77,7 @@ export function parseIpv4(buf: Uint8Array, at: number, end: number): Ipv4Header 
   return header !== null && header.totalLen <= end - at ? header : null;
 }
 
-/** Reads the header of a packet of which only a part may be there, as ICMP errors quote it; null if malformed. */
+/** Reads the header of a packet that may be truncated, as ICMP errors quote it; null if malformed. */
 export function parseQuotedIpv4(buf: Uint8Array, at: number, end: number): Ipv4Header | null {
   if (end - at < IPV4_HEADER_LEN || buf[at]! >>> 4 !== 4) return null;
   const headerLen = ipv4HeaderLen(buf, at);
@@ -116,7 +116,7 @@ export function emitIpv4(fields: Ipv4Fields, buf: Uint8Array, at: number): numbe
   fields.src.putV4(buf, at + SRC);
   fields.dst.putV4(buf, at + DST);
   if (headerLen > IPV4_HEADER_LEN) {
-    // In this order: the options may be a view of this very place.
+    // In this order: the options may be a view of the same place.
     buf.set(options, at + IPV4_HEADER_LEN);
     buf.fill(0, at + IPV4_HEADER_LEN + options.length, at + headerLen);
   }
@@ -225,12 +225,12 @@ export function ipv4Dst(buf: Uint8Array, at: number): IpAddr {
   return IpAddr.v4At(buf, at + DST);
 }
 
-/** Whether the checksum of the header at `at`, which must be all there, is right. */
+/** Whether the checksum of the header at `at`, which must be complete, is right. */
 export function ipv4ChecksumOk(buf: Uint8Array, at: number): boolean {
   return sum(buf, at, at + ipv4HeaderLen(buf, at)) === 0xffff;
 }
 
-/** Computes the header checksum again and puts it in its place. */
+/** Computes the header checksum and writes it. */
 export function setIpv4Checksum(buf: Uint8Array, at: number, headerLen: number): void {
   put16(buf, at + CHECKSUM, 0);
   put16(buf, at + CHECKSUM, checksum(buf, at, at + headerLen));
@@ -267,19 +267,19 @@ export function setIpv4Ttl(buf: Uint8Array, at: number, ttl: number): void {
   setWord(buf, at, TTL, ((ttl & 0xff) << 8) | buf[at + PROTOCOL]!);
 }
 
-/** Rewrites the source in this header; the transport checksum is the caller's, see `updateChecksum32`. */
+/** Rewrites the source in this header; the transport checksum is the caller's task, see `updateChecksum32`. */
 export function setIpv4Src(buf: Uint8Array, at: number, src: IpAddr): void {
   setAddr(buf, at, SRC, src);
 }
 
-/** Rewrites the destination in this header; the transport checksum is the caller's, see `updateChecksum32`. */
+/** Rewrites the destination in this header; the transport checksum is the caller's task, see `updateChecksum32`. */
 export function setIpv4Dst(buf: Uint8Array, at: number, dst: IpAddr): void {
   setAddr(buf, at, DST, dst);
 }
 
 /**
- * Those of `options` that fragments but the first must carry, too (RFC 791 3.1: the copied flag), padded.
- * What follows a malformed option is left out.
+ * Those of `options` that every fragment must carry (RFC 791 3.1: the copied flag), padded. Options after a malformed
+ * one are left out.
  */
 export function copiedIpv4Options(options: Uint8Array): Uint8Array {
   const copied = new Uint8Array(options.length);
@@ -298,7 +298,7 @@ export function copiedIpv4Options(options: Uint8Array): Uint8Array {
   return copied.subarray(0, (length + 3) & ~3);
 }
 
-/** One line for people: `10.0.0.1 > 10.0.0.2 udp len 60 ttl 64`, and what is out of the ordinary. */
+/** One line of text: `10.0.0.1 > 10.0.0.2 udp len 60 ttl 64`, and unusual fields. */
 export function formatIpv4(header: Ipv4Header): string {
   let text = `${header.src} > ${header.dst} ${formatIpProto(header.protocol)} len ${header.totalLen} ttl ${header.ttl}`;
   if (header.tos !== 0) text += ` tos 0x${header.tos.toString(16)}`;

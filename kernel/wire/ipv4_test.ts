@@ -194,7 +194,7 @@ Deno.test("copiedIpv4Options() stops at a length of 0 and at one that leads out"
   );
 });
 
-Deno.test("formatIpv4() says what is out of the ordinary", () => {
+Deno.test("formatIpv4() prints unusual fields", () => {
   const header = ipv4.parseIpv4(PACKET, 0, PACKET.length)!;
   assertEquals(ipv4.formatIpv4(header), "192.168.0.1 > 192.168.0.199 udp len 115 ttl 64 df");
   const piece = { ...header, dontFragment: false, moreFragments: true, fragOffset: 1480, id: 7, tos: 3 };

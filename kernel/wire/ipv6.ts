@@ -47,7 +47,7 @@ export const IPV6_MTU_MIN = 1280;
 /** RFC 8200 4.1 has a packet use each of five kinds once, one of them twice; real ones carry one or two. */
 export const EXTENSION_HEADERS_MAX = 8;
 
-/** What a header is made from; what is left out is zero, and the hop limit 64. */
+/** Fields of a header to write; omitted fields are zero, and the hop limit 64. */
 export interface Ipv6Fields {
   readonly src: IpAddr;
   readonly dst: IpAddr;
@@ -62,12 +62,12 @@ export interface Ipv6Fields {
   readonly hopLimit?: number;
 }
 
-/** A header as it was read. */
+/** A header that was read. */
 export type Ipv6Header = Required<Ipv6Fields>;
 
 /** What lies behind the fixed header and its extension headers. */
 export interface Ipv6Walk {
-  /** The first protocol that is no extension header, as it stands: an upper layer's, ESP, or `IP_PROTO_NONE`. */
+  /** The first protocol that is no extension header: an upper layer's, ESP, or `IP_PROTO_NONE`. */
   readonly protocol: number;
   /** Where that protocol's header starts; in a fragment but the first, where the fragment's bytes start. */
   readonly at: number;
@@ -97,7 +97,7 @@ export function parseIpv6(buf: Uint8Array, at: number, end: number): Ipv6Header 
   return header !== null && header.payloadLen <= end - at - IPV6_HEADER_LEN ? header : null;
 }
 
-/** Reads the header of a packet of which only a part may be there, as ICMP errors quote it; null if malformed. */
+/** Reads the header of a packet that may be truncated, as ICMP errors quote it; null if malformed. */
 export function parseQuotedIpv6(buf: Uint8Array, at: number, end: number): Ipv6Header | null {
   if (end - at < IPV6_HEADER_LEN || buf[at]! >>> 4 !== 6) return null;
   const first = get32(buf, at);
@@ -163,7 +163,7 @@ export function walkIpv6(buf: Uint8Array, at: number, end: number): Ipv6Walk | n
     const length = ipv6ExtensionLen(protocol, buf[next + 1]!);
     if (length > end - next) return null;
     if (protocol === IP_PROTO_FRAGMENT) {
-      // RFC 8200 4.5 knows one per packet; of two the walk could not say which fragment this is.
+      // RFC 8200 4.5 allows one per packet; with two the fragment is ambiguous.
       if (fragmentAt >= 0) return null;
       fragmentAt = next;
       fragmentNamedAt = namedAt;
@@ -254,17 +254,17 @@ export function setIpv6TrafficClass(buf: Uint8Array, at: number, trafficClass: n
   put16(buf, at, (get16(buf, at) & 0xf00f) | ((trafficClass & 0xff) << 4));
 }
 
-/** Rewrites the source; the transport checksum is the caller's, see `updateChecksum16` with `addrSum`. */
+/** Rewrites the source; the transport checksum is the caller's task, see `updateChecksum16` with `addrSum`. */
 export function setIpv6Src(buf: Uint8Array, at: number, src: IpAddr): void {
   src.put(buf, at + SRC);
 }
 
-/** Rewrites the destination; the transport checksum is the caller's, see `updateChecksum16` with `addrSum`. */
+/** Rewrites the destination; the transport checksum is the caller's task, see `updateChecksum16` with `addrSum`. */
 export function setIpv6Dst(buf: Uint8Array, at: number, dst: IpAddr): void {
   dst.put(buf, at + DST);
 }
 
-/** One line for people: `fe80::1 > ff02::1 icmp6 len 64 hops 255`. */
+/** One line of text: `fe80::1 > ff02::1 icmp6 len 64 hops 255`. */
 export function formatIpv6(header: Ipv6Header): string {
   const { src, dst, nextHeader, payloadLen, hopLimit, trafficClass, flowLabel } = header;
   let text = `${src} > ${dst} ${formatIpProto(nextHeader)} len ${IPV6_HEADER_LEN + payloadLen} hops ${hopLimit}`;

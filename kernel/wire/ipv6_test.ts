@@ -69,7 +69,7 @@ Deno.test("parseIpv6() refuses other versions and short packets; parseQuotedIpv6
   assertEquals(ipv6.parseIpv6(four, 0, four.length), null);
 });
 
-Deno.test("walkIpv6() steps over hop-by-hop options and says where the next protocol was named", () => {
+Deno.test("walkIpv6() steps over hop-by-hop options and reports where the next protocol was named", () => {
   assertEquals(ipv6.walkIpv6(REPORT, 0, REPORT.length), {
     protocol: IP_PROTO_ICMP6,
     at: 48,
@@ -146,7 +146,7 @@ Deno.test("the setters write their fields and nothing else", () => {
   );
 });
 
-Deno.test("formatIpv6() says what is out of the ordinary", () => {
+Deno.test("formatIpv6() prints unusual fields", () => {
   const header = ipv6.parseIpv6(REPORT, 0, REPORT.length)!;
   const text = "fe80::5054:ff:fe12:3456 > ff02::16 hop-by-hop len 72 hops 1";
   assertEquals(ipv6.formatIpv6(header), `${text} class 0xb8 flow 0x12345`);

@@ -7,8 +7,8 @@
  *     query:  | 130 | code 0 | checksum 2 | maximum response code 2 | 0 2 | group 16 | …
  *     report: | 143 | 0 | checksum 2 | 0 2 | records 2 | record: type, 0, sources 2, group 16; … |
  *
- * Emitted reports carry no checksum yet: `setIcmp6Checksum` needs the addresses. Source lists are not used: a host that
- * listens listens to everybody.
+ * Emitted reports carry no checksum yet: `setIcmp6Checksum` needs the addresses. Sources are not supported: a listener
+ * accepts every source.
  *
  * @module
  */
@@ -38,7 +38,7 @@ export function mldReportLen(groups: number): number {
   return REPORT_LEN + groups * RECORD_LEN;
 }
 
-/** Writes a report that says `kind` of all `groups`, without its checksum, and returns its length. */
+/** Writes a report with one record of `kind` for each of `groups`, without its checksum, and returns its length. */
 export function emitMldReport(kind: MldRecord, groups: readonly IpAddr[], buf: Uint8Array, at: number): number {
   put32(buf, at, ICMP6_MLD_REPORT << 24);
   put32(buf, at + 4, groups.length);
@@ -51,7 +51,7 @@ export function emitMldReport(kind: MldRecord, groups: readonly IpAddr[], buf: U
   return mldReportLen(groups.length);
 }
 
-/** How long an answer to the query from `at` to `end` may be put off, in milliseconds; -1: it is no query. */
+/** The maximum response delay of the query from `at` to `end`, in milliseconds; -1: it is no query. */
 export function mldQueryDelayMs(buf: Uint8Array, at: number, end: number): number {
   if (end - at < QUERY_LEN_MIN || buf[at] !== ICMP6_MLD_QUERY || buf[at + 1] !== 0) return -1;
   const code = get16(buf, at + 4);

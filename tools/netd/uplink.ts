@@ -1,6 +1,6 @@
 /**
- * The uplink: the device by which the host kernel is a neighbour of Linux, and what the guest may have of the machine
- * behind it.
+ * The uplink: the device by which the host kernel is a neighbour of Linux, and the guest's access to the machine behind
+ * it.
  *
  * Path: daemon → uplink → netd/options, libc, tun, config.
  *
@@ -14,10 +14,10 @@ import type { NatOptions } from "../nat/config.ts";
 import { netnsOf } from "../vmm/guests/netns_guest.ts";
 import type { UplinkChoice } from "./options.ts";
 
-/** How it is opened, besides what the user chose. */
+/** Facts for opening it, besides the user's options. */
 interface UplinkNeeds {
   readonly offload: boolean;
-  /** Whether the machine's loopback is to be reached by it. */
+  /** Whether the machine's loopback must be reachable by it. */
   readonly localnet: boolean;
 }
 
@@ -28,7 +28,7 @@ export function openUplink(choice: UplinkChoice, { offload, localnet }: UplinkNe
   if (device !== null) options.name = device;
   if (netns !== null) options.netns = netnsOf(netns);
   if (attach) {
-    // As it was set up by who owns it: nothing here needs a right of root.
+    // As its owner set it up: nothing here needs root.
     options.attach = true;
     options.up = false;
   } else {
@@ -48,7 +48,7 @@ export function openUplink(choice: UplinkChoice, { offload, localnet }: UplinkNe
   }
 }
 
-/** What the NAT is told where the machine's loopback cannot be reached: no way there, and no name server there. */
+/** Options of the NAT where the machine's loopback cannot be reached: no route to it, and no name server on it. */
 export function withoutLoopback(nat: NatOptions, gateway: string): NatOptions {
   const outside = (nat.nameServers ?? []).filter((addr) => parseIpAddr(addr)?.isLoopback !== true);
   return {

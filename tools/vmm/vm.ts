@@ -3,9 +3,9 @@
  *
  * Path: boot/guest, guest_benches, guest_network → vm → host, proc, guest_memory, driver.
  *
- * Two pieces, that a caller puts together with a host of its own (tools/boot):
+ * Two parts, which a caller combines with a host of its own (tools/boot):
  * - {@link modelCard}: a memory, a virtio card on it, and the driver for the model guest's kernel. The two ends share
- *   that memory and the page of registers, and nothing else.
+ *   nothing but that memory and the register page.
  * - {@link startGuestNetwork}: the NAT, and frames of any card to and from it.
  *
  * Limits: one guest card; several networks may be started on one host, each with a control channel of its own name.
@@ -33,7 +33,7 @@ const RAM_BASE = 0x4000_0000;
 const DRIVER_AT = 0x1000;
 const QUEUES = 3;
 
-/** What a network is started with. */
+/** Options of a guest's network. */
 export interface GuestNetworkOptions {
   /** Process of the host that the NAT runs as. */
   readonly proc: Proc;
@@ -47,7 +47,7 @@ export interface GuestNetworkOptions {
   readonly offload?: boolean;
   /** Name of the control channel in `#srv`; null: none. Default `nat`. */
   readonly name?: string | null;
-  /** Sees every frame of the guest's link, every packet of the bypassed conversations, and what was decided. */
+  /** Sees every frame of the guest's link, every packet of the bypassed conversations, and every decision. */
   readonly observe?: NatObserver;
 }
 
@@ -59,7 +59,7 @@ export interface GuestNetwork {
   close(): void;
 }
 
-/** Starts the NAT and connects the card. Throws KernelError for options and forwards that make no sense. */
+/** Starts the NAT and connects the card. Throws KernelError for invalid options and forwards. */
 export function startGuestNetwork(options: GuestNetworkOptions): GuestNetwork {
   const { card, observe, proc, clock, random, nat, forwards = [], name = "nat" } = options;
   const { offload = card.offloads.checksum && card.offloads.tcpSegment } = options;
@@ -76,7 +76,7 @@ export function startGuestNetwork(options: GuestNetworkOptions): GuestNetwork {
   });
   card.receive = (frame) => {
     if (offload || !isUnfinished(frame)) return program.fromGuest(frame);
-    // What the guest's driver leaves to its card does not hang on what is left to the guest.
+    // The guest's driver may leave work to its card even if nothing may be left to the guest.
     for (const whole of finishFrame(frame, proc.kernel.blocks)) program.fromGuest(whole);
   };
   return {
@@ -89,7 +89,7 @@ export function startGuestNetwork(options: GuestNetworkOptions): GuestNetwork {
   };
 }
 
-/** How a model guest's card is made. */
+/** Options of a model guest's card. */
 export interface ModelCardOptions {
   /** Of the clock that both sides run by. */
   readonly jobs: JobQueue;
@@ -132,7 +132,7 @@ export class ModelCard {
     else this.port.receive(frame);
   }
 
-  /** Writes `garbage` over the driver's rings, again and again, and tells the device of all queues. */
+  /** Writes `garbage` over the driver's rings, again and again, and notifies the device of all queues. */
   spoil(garbage: Uint8Array): void {
     const end = this.ram.length;
     for (let at = DRIVER_AT; at < end; at += garbage.length) this.ram.set(garbage.subarray(0, end - at), at);
@@ -140,7 +140,7 @@ export class ModelCard {
   }
 }
 
-/** The host's end of a virtio card, whoever drives it; `blocks` is for what must be cut. */
+/** The host's end of a virtio card, with any driver; `blocks` is for the pieces of cut segments. */
 export class CardPort implements FramePort {
   readonly kind = "frame";
   readonly name = "virtio";
@@ -167,9 +167,9 @@ export class CardPort implements FramePort {
 
   transmit(block: Block): boolean {
     if (this.device.receive(block)) return true;
-    // A driver that was set up anew may take less undone than the one the network was started with.
+    // A driver that was set up again may take fewer offloads than the one at the start.
     const sent = this.device.refusal === "must-cut" && this.#transmitPieces(block);
-    // What the guest has no buffers for is dropped, and counted by the card.
+    // A frame without guest buffers is dropped, and counted by the card.
     block.free();
     return sent;
   }

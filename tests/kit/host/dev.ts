@@ -83,7 +83,7 @@ export function refusalCode(fn: () => unknown): string {
   return refusal(fn).replace(/:.*/s, "");
 }
 
-/** A tap, with what it was told so far. */
+/** A tap, with the events that it got so far. */
 export interface Watch {
   tap: FdTap;
   /** The events since last looked at, in order; taking them empties the list. */

@@ -109,7 +109,7 @@ export async function openQemuLab(
   }
 }
 
-/** Answers datagrams to `port` with what `reply` makes of them; null: nothing. */
+/** Answers datagrams to `port` with the result of `reply`; null: no answer. */
 async function serve(proc: Proc, port: number, reply: (request: Uint8Array) => Uint8Array | null): Promise<void> {
   const conv = await proc.announce(`udp!*!${port}`, { ctl: ["headers"] });
   for await (const datagram of proc.blocks(conv.data)) {

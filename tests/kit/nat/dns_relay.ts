@@ -4,7 +4,7 @@
  *     const lab = relayLab(["9.9.9.1", "9.9.9.2"]);
  *     lab.ask("example.com");
  *     lab.sent; // [{ server: "9.9.9.1", … }]
- *     lab.answer(lab.sent[0]!); lab.got; // what the asker was told
+ *     lab.answer(lab.sent[0]!); lab.got; // the answer that the asker got
  *
  * @module
  */

@@ -106,7 +106,7 @@ export interface NatStory extends AsyncDisposable {
   readonly remote: Host;
   readonly program: NatProgram;
   readonly guest: FakeGuest;
-  /** Another guest on the same link; what is for nobody in particular the first one gets. */
+  /** Another guest on the same link; the first one gets frames without a certain receiver. */
   addGuest(mac: MacAddr): FakeGuest;
   /** eve at the host, and at the remote. */
   readonly user: User;

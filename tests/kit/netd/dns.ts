@@ -10,7 +10,7 @@
 
 /** Bytes of the TXT record of `large.test`: too many for 512 and for 1232 bytes, and for one packet of 1500. */
 export const LARGE_TXT = 3000;
-/** A type that nobody knows. */
+/** An unassigned type. */
 export const UNKNOWN_TYPE = 65280;
 
 const TYPE_TXT = 16;

@@ -23,7 +23,7 @@ import { ROOT } from "../check/tree.ts";
 export const UPLINK = "10.99.0.2";
 export const PEER = "10.99.0.1";
 export const WORLD = "198.51.100.1";
-/** An address of the world that nobody has. */
+/** An unused address of the world. */
 export const DEAD = "10.99.0.77";
 /** The guest where netd gives it its address, and the first that DHCP gives. */
 export const GUEST = "10.0.2.100";

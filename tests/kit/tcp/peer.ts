@@ -2,7 +2,7 @@
  * One TCP and a hand-made peer: `peer.sends`, `peer.expects`, `peer.expectsNothing`, in explicit virtual time.
  * Fixtures, one a state, are built on each other.
  *
- * Sequence numbers are relative: 0 is the SYN of whoever sends, 1 its first byte.
+ * Sequence numbers are relative: 0 is the sender's SYN, 1 its first byte.
  *
  * @module
  */

@@ -71,7 +71,7 @@ const REGISTERS: readonly Harmless[] = [
   { name: "chooses other features after FEATURES_OK", badAccesses: 2, act: (driver) => driver.choose([0, 0]) },
   { name: "acknowledges interrupts that there are not", act: ({ page }) => page.write(0x064, 0xffffffff) },
   {
-    name: "sets bits of the status that are the device's, or nobody's",
+    name: "sets bits of the status that belong to the device, or are reserved",
     act: (driver) => {
       driver.status = 0xffffff7f;
     },

@@ -3,9 +3,9 @@
  *
  * Path: tests, mischief → hostile_driver → guest memory and register page → the device.
  *
- * It knows the specification (virtio 1.2, 2.7 and 4.2) from nobody: neither the device's files nor the model driver's
- * are imported, and its numbers are written out again. Its honest half (`bringUp`, `offer`, `used`) is what a test
- * needs to show that the device works again after a reset.
+ * It follows the specification (virtio 1.2, 2.7 and 4.2) independently: neither the device's files nor the model
+ * driver's are imported, and its numbers are written out again. Its honest half (`bringUp`, `offer`, `used`) is what a
+ * test needs to show that the device works again after a reset.
  *
  * Memory of queue q: descriptors at `QUEUE_BYTES` × q, available ring 0x2000 and used ring 0x3000 bytes behind; buffers
  * from `BUFFERS` on.

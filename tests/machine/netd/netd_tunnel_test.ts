@@ -73,7 +73,7 @@ const L2TP: Tunnel = {
 
 const TUNNELS = [vxlan(4, "noudpcsum"), vxlan(4, "udpcsum"), vxlan(6, ""), GENEVE, FOU, L2TP];
 
-/** Makes both ends, each known to the other: nobody has to look for addresses or duplicates. */
+/** Makes both ends, each known to the other: no address resolution and no duplicate detection is needed. */
 async function openTunnel(lab: NetdLab, tunnel: Tunnel): Promise<void> {
   const [guest, uplink, peer] = tunnel.isV6 ? [GUEST6, UPLINK6, PEER6] : ["10.0.2.15", UPLINK, PEER];
   const addresses = (v4: string, v6: string) => [

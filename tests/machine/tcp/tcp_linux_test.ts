@@ -151,28 +151,33 @@ async function lateEcho(lab: TcpLab, call: Conversation): Promise<void> {
   await lab.write(call, bytes);
 }
 
-machineTest("half-close: who has closed its half still gets its answer", labNeeds("socat", "sha256sum"), async () => {
-  await using lab = await openTcpLab();
-  await lab.serve(7, (call) => lateEcho(lab, call));
-  const stdin = pattern(1 << 20, 1);
-  const before = lab.holdings();
-  const { bytes } = await lab.run(["socat", "-b", "65536", "-t", "10", "-", `TCP:${HOST}:7`], { stdin });
-  assertEquals(bytes, stdin);
-  const hasher = ["socat", "-t", "10", `TCP-LISTEN:${PORT},reuseaddr`, "EXEC:sha256sum"];
-  await lab.withServer(hasher, async () => {
-    const call = await lab.dial(PORT);
-    await lab.write(call, stdin);
-    await lab.closeWrite(call);
-    const answer = decoder.decode(await lab.readAll(call));
-    const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", stdin as Uint8Array<ArrayBuffer>)).toHex();
-    assertEquals(firstWord(answer), hash);
-    // A FIN of Linux' that came twice is acknowledged twice, and the second finds nobody: Linux resets (RFC 1337).
-    assertMatch((await lab.status(call)).get("state")!, /^(Time_wait|Closed)$/);
-    lab.close(call);
-  });
-  // The one that closed first waits.
-  await lab.settle({ ...before, conversations: before.conversations + 1, timers: before.timers + 2 });
-});
+machineTest(
+  "half-close: the end that closed its half still gets its answer",
+  labNeeds("socat", "sha256sum"),
+  async () => {
+    await using lab = await openTcpLab();
+    await lab.serve(7, (call) => lateEcho(lab, call));
+    const stdin = pattern(1 << 20, 1);
+    const before = lab.holdings();
+    const { bytes } = await lab.run(["socat", "-b", "65536", "-t", "10", "-", `TCP:${HOST}:7`], { stdin });
+    assertEquals(bytes, stdin);
+    const hasher = ["socat", "-t", "10", `TCP-LISTEN:${PORT},reuseaddr`, "EXEC:sha256sum"];
+    await lab.withServer(hasher, async () => {
+      const call = await lab.dial(PORT);
+      await lab.write(call, stdin);
+      await lab.closeWrite(call);
+      const answer = decoder.decode(await lab.readAll(call));
+      const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", stdin as Uint8Array<ArrayBuffer>)).toHex();
+      assertEquals(firstWord(answer), hash);
+      // A FIN of Linux' that came twice is acknowledged twice, and the second acknowledgment finds no connection: Linux
+      // resets (RFC 1337).
+      assertMatch((await lab.status(call)).get("state")!, /^(Time_wait|Closed)$/);
+      lab.close(call);
+    });
+    // The one that closed first waits.
+    await lab.settle({ ...before, conversations: before.conversations + 1, timers: before.timers + 2 });
+  },
+);
 
 machineTest("a closed port is refused at once, both ways", labNeeds("curl"), async () => {
   await using lab = await openTcpLab();
@@ -188,7 +193,7 @@ machineTest("a closed port is refused at once, both ways", labNeeds("curl"), asy
   await lab.settle({ conversations: 0, synQueue: 0, timers: lab.holdings().timers });
 });
 
-machineTest("who closes with unread bytes resets, both ways", labNeeds("socat"), async () => {
+machineTest("a close with unread bytes resets, both ways", labNeeds("socat"), async () => {
   await using lab = await openTcpLab();
   const server = await lab.announce(PORT);
   const client = lab.run(["socat", "-d", `TCP:${HOST}:${PORT}`, "SYSTEM:head -c 100000 /dev/zero; sleep 1"]);

@@ -51,7 +51,7 @@ machineTest("scenario --json is one object with every step, and exit 0", [], asy
   }
 });
 
-machineTest("scenario prints a line a step, and says which wire and why", [], async () => {
+machineTest("scenario prints a line a step, and reports which wire and why", [], async () => {
   const { code, out } = await scenario("--wire=memory", "--verbose");
   assertEquals(code, 0);
   assertMatch(out, /^wire memory \(asked for\), guest model, style qemu, seed 1$/m);
@@ -96,12 +96,16 @@ machineTest("scenario --keep stays with its counters, and Ctrl-C ends it well", 
   assertMatch(out, /^1?\d of 60 s; wire in \d+ \(\d+\/s\) out \d+ .*maps \d+, forwards 0, refused: .*ttl 1/m);
 });
 
-machineTest("scenario on a wire that kills connections comes to an end, and says which steps failed", [], async () => {
-  const { code, out } = await scenario("--wire=memory", "--loss=0.5");
-  assertEquals(code, 1);
-  assertMatch(out, /^FAIL guest: TCP download, 16 MiB /m);
-  assertMatch(out, /^(\d+) of \d+ steps held$/m);
-});
+machineTest(
+  "scenario on a wire that kills connections comes to an end, and reports which steps failed",
+  [],
+  async () => {
+    const { code, out } = await scenario("--wire=memory", "--loss=0.5");
+    assertEquals(code, 1);
+    assertMatch(out, /^FAIL guest: TCP download, 16 MiB /m);
+    assertMatch(out, /^(\d+) of \d+ steps held$/m);
+  },
+);
 
 machineTest("scenario with Linux as the guest, and as the remote", labNeeds(), async () => {
   for (const args of [["--wire=tap"], ["--wire=tun", "--style=real"]]) {

@@ -71,7 +71,7 @@ Deno.test("bypass takes whole packets of both versions, untouched, on one claim"
   assertEquals([conv.take(), conv.take(), conv.take()], [...packets, udpPacket()]);
 });
 
-Deno.test("bypass of a claim for one version leaves the other without a receiver (defect 17)", async () => {
+Deno.test("a claim for one version leaves the other version unclaimed (defect 17)", async () => {
   const { story, conv } = await bypassed("bypass-version 4", "bypass 7");
   await using _ = story;
   inject6(story.wire, udp6Packet());
@@ -136,7 +136,7 @@ Deno.test("Defect 1, IPv6: nothing is sent in another's name, and nothing that c
   assertEquals(sent6(story.wire), [padded]);
 });
 
-Deno.test("Defect 6, IPv6: what is too big is refused with the MTU, unless it says that it may be cut", async () => {
+Deno.test("Defect 6, IPv6: what is too big is refused with the MTU, unless the writer allows fragmentation", async () => {
   const { story, conv } = await bypassed();
   await using _ = story;
   const payload = pattern(1600);
@@ -174,7 +174,7 @@ Deno.test("Defect 15: a writer that knows offloads sends one large segment, and 
   for (const packet of packets) assertEquals(tcpChecksumOk(packet, 40, packet.length, ip(US6), ip(FAR)), true);
 });
 
-Deno.test("bypass may tell who sent to its claim what is wrong with the packet", async () => {
+Deno.test("bypass may send ICMP errors about packets to its claim", async () => {
   const { story, conv } = await bypassed();
   await using _ = story;
   const got = udp6Packet({ payload: pattern(9) });

@@ -60,7 +60,9 @@ function sleep(clock: Clock, ms: number): Promise<void> {
   return promise;
 }
 
-/** Sends datagrams of growing length, each until it is answered or three times were in vain; answers how many were. */
+/**
+ * Sends datagrams of growing length, each until it is answered, three times at most; returns how many were answered.
+ */
 async function client(proc: Proc, port: number): Promise<number> {
   const { clock } = proc.kernel;
   const conv = await proc.dial(`udp!10.0.0.1!${port}`, { ctl: ["ignoreadvice"] });

@@ -19,7 +19,7 @@ import { addIpv6, PEER6, US6 } from "../../kit/ip/story6.ts";
 import { accept, call, hear, say, stateOf } from "../../kit/tcp/story.ts";
 import { HOST, REMOTE } from "../../kit/nat/nat.ts";
 
-/** What the guest's hardware address 00:01:02:03:04:0b makes of the network. */
+/** The guest's address, derived from the network and its hardware address 00:01:02:03:04:0b. */
 const SELF = "fd00::2:201:2ff:fe03:40b";
 const ROUTER6 = "fd00:0:0:2::2";
 const DNS6 = "fd00:0:0:2::3";
@@ -82,7 +82,7 @@ function ping(six: Six, addr: string, size: number): number | null {
   return reply === null ? null : reply.length;
 }
 
-/** A server at the remote that answers every datagram with itself, when it is told to. */
+/** A server at the remote that echoes every datagram on demand. */
 function echoServer(six: Six, port: number): { conv: UserConv; serve: () => Uint8Array | null } {
   const conv = six.there.conv("udp", "headers", `announce ${port}`);
   const serve = () => {

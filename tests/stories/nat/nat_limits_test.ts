@@ -40,7 +40,7 @@ Deno.test("A map that becomes short-lived is not kept for its first lifetime", a
   assertEquals(story.stat("maps-udp"), 1);
 });
 
-Deno.test("What nobody asked for is refused: an unmapped port by the host, a mapped one by the filter", async () => {
+Deno.test("Unsolicited packets are refused: by the host if the port is unmapped, else by the filter", async () => {
   await using story = await tellNat();
   await using other = await story.host.neighbor({ address: "10.0.0.3/24" });
   story.there.conv("udp", "bypass 7");

@@ -26,7 +26,7 @@ const ROUND_MS = 20;
 /** Bytes before a datagram's data on a conversation with headers. */
 const HEADER = 52;
 
-/** A name server that answers when it is told to. */
+/** A name server that answers on demand. */
 class NameServer {
   readonly udp: UserConv;
   readonly tcp: UserConv;
@@ -175,7 +175,7 @@ for (const { door, at } of DOORS) {
     const [record] = gateway.answers;
     assertEquals(record!.data.kind === "addr" ? `${record!.data.addr}` : "", ROUTER);
     assertEquals([gateway.rcode, gateway.additionals.length], [0, 1]);
-    const none = ask("nobody.internal");
+    const none = ask("absent.internal");
     assertEquals([none.rcode, none.authorities.map(({ type }) => type), none.additionals], [3, [6], []]);
     assertEquals(ask("gateway.internal", { edns: 1 }).additionals[0]!.ttl >>> 24, 1);
     assertEquals(ask("gateway.internal", { change: { opcode: 5 } }).rcode, 4);
@@ -203,7 +203,7 @@ Deno.test("A server that refuses, by ICMP or by a reset, costs no time", async (
   await using names = await tellNames({ nameServers: ["10.0.0.77", HOST, SECOND] });
   for (const { door, at } of DOORS) {
     const take = names.by[door](at, dnsQuestion("x.test"));
-    // An address that nobody has is found out by ARP.
+    // ARP finds that an address is unused.
     advance(names.host, 5000);
     names.round();
     assertEquals([door, at, take()?.answers.length], [door, at, 1]);
@@ -252,7 +252,7 @@ Deno.test("A connection of many questions gets all answers; idle ones are closed
   assertEquals(names.program.names.sizes, { conns: 0, sockets: 0 });
 });
 
-Deno.test("The door takes nobody but guests, and of one guest a bounded number", async () => {
+Deno.test("The relay's socket takes only guests' queries, and a bounded number of each guest", async () => {
   await using names = await tellNames();
   const { port } = names.program.nat.nameDoor!;
   const stranger = call(names.first.user, `${HOST}!${port}`);
@@ -265,7 +265,7 @@ Deno.test("The door takes nobody but guests, and of one guest a bounded number",
   assertEquals(calls.filter((conv) => stateOf(conv) === "Established").length, CONNS_PER_GUEST);
 });
 
-Deno.test("Without any server a question is answered SERVFAIL, and one that nobody answers, too", async () => {
+Deno.test("A question gets SERVFAIL without any server, and without any answer", async () => {
   await using names = await tellNames({ nameServers: [] });
   for (const { door, at } of DOORS) {
     const take = names.by[door](at, dnsQuestion("example.com"));

@@ -51,7 +51,7 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
   return (await assertRejects(() => promise, KernelError)).code;
 }
 
-/** Lets virtual time pass for sleeping callers. */
+/** Lets virtual time pass for sleepers. */
 function pass(host: Host, ms: number): Promise<void> {
   return new Promise((resolve) => host.clock.timer(resolve).arm(ms));
 }

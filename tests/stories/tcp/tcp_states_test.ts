@@ -203,7 +203,7 @@ Deno.test("TCP in SYN-SENT sends the SYN again after 1, 2, 4 … s, and times ou
   assertEquals([peer.state, peer.conv.failure?.code, peer.clock.timerCount], ["Closed", "ETIMEDOUT", 0]);
 });
 
-Deno.test("TCP in SYN-SENT: close forgets, a waiting caller gets the hangup", () => {
+Deno.test("TCP in SYN-SENT: close drops the connection, hangup notifies waiting calls", () => {
   const closed = peerSynSent();
   closed.close();
   closed.expectsNothing();
@@ -399,7 +399,7 @@ Deno.test("TCP in ESTABLISHED: close sends what was written, then the FIN; the s
   assertEquals([peer.state, peer.host.tcp.busy(peer.conv), peer.clock.timerCount], ["Closed", false, 0]);
 });
 
-Deno.test("TCP in ESTABLISHED: data that come after close are reset: they will not be read", () => {
+Deno.test("TCP in ESTABLISHED: data that arrive after close are reset, since no reader is left", () => {
   const peer = peerEstablished();
   peer.close();
   peer.expects({ flags: "FA" });
@@ -443,7 +443,7 @@ Deno.test("TCP in FIN-WAIT-1 sends its FIN again until it is acknowledged", () =
   assertEquals(peer.state, "Finwait2");
 });
 
-Deno.test("TCP in FIN-WAIT-2 waits a minute for a FIN if the conversation is closed, else for ever", () => {
+Deno.test("TCP in FIN-WAIT-2 waits for a FIN for ever with a reader, and a minute without one", () => {
   const peer = peerFinWait2();
   peer.clock.advance(3_600_000);
   assertEquals([peer.state, peer.clock.timerCount], ["Finwait2", 0]);
@@ -464,7 +464,7 @@ Deno.test("TCP in CLOSING goes to TIME-WAIT, and in LAST-ACK to CLOSED, on the A
 
 // --- TIME-WAIT
 
-Deno.test("TCP in TIME-WAIT acknowledges the FIN again and restarts its wait", () => {
+Deno.test("TCP in TIME-WAIT acknowledges the FIN again and restarts its timer", () => {
   const peer = peerTimeWait();
   peer.clock.advance(50_000);
   peer.sends({ flags: "FA", seq: 1, ack: 2 });

@@ -119,7 +119,7 @@ Deno.test("utcp: what the machine's link takes is what the program offers and ke
   assertEquals(echo.stack.counters.refused, {});
 });
 
-Deno.test("utcp: a link smaller than the program expects: its segments become smaller", async () => {
+Deno.test("utcp: a link with a smaller MTU than the program expects is detected: segments shrink", async () => {
   await using machine = await boot({ mtu: 1000 });
   await using caller = await machine.neighbor({ mtu: 1500 });
   const stack = await startUserStack(machine.spawn("source"), 19, { mtu: 1500 });
@@ -167,13 +167,13 @@ Deno.test("utcp: the end of the program's process ends its stack, and gives the 
   proc.exit();
   await echo.done;
   assertEquals([echo.stack.kernel.procs.size, echo.open], [0, 0]);
-  // The program is gone: the kernel refuses what comes.
+  // The program is gone: the kernel refuses its packets.
   await conn.writable.getWriter().write(pattern(10));
   const error = await assertRejects(() => conn.readable.getReader().read(), KernelError);
   assertEquals(error.code, "ECONNRESET");
 });
 
-Deno.test("utcp: a port that somebody has is refused, and nothing is left of the attempt", async () => {
+Deno.test("utcp: a port in use is refused, and nothing is left of the attempt", async () => {
   await using scene = await start();
   const proc = scene.machine.spawn("second");
   const error = await assertRejects(() => startUtcpEcho(proc, 7), KernelError);

@@ -138,7 +138,7 @@ Deno.test("netd's flags with a value are true or false by it", () => {
   assertThrows(() => parse("--netns x --restrict=never"), UsageError, 'Bad value "never" for --restrict');
 });
 
-Deno.test("netd's peer is the network's first address that is not ours, unless told", () => {
+Deno.test("netd's peer is by default the network's first address that is not ours", () => {
   assertEquals(parse("--netns x --uplink-address 192.0.2.1/30").uplink.peer, "192.0.2.2/30");
   assertEquals(parse("--netns x --uplink-address 192.0.2.9/24 --uplink-peer 192.0.2.8/24").uplink.gateway, "192.0.2.8");
   const attached = parse("--netns x --uplink-attach --uplink-device tap9 --uplink-gateway 10.99.0.254").uplink;
@@ -187,7 +187,7 @@ function forwardOf(text: string): Forward {
   return { spec, map };
 }
 
-Deno.test("slirp4netns' API: list_hostfwd says what is in force, whoever added or removed it", () => {
+Deno.test("slirp4netns' API: list_hostfwd shows the forwards in force, natctl's included", () => {
   let forwards: Forward[] = [forwardOf("udp:127.0.0.1:4000-4009:4000")];
   const command = (text: string) => {
     const [verb, spec = ""] = text.split(" ");
@@ -211,7 +211,7 @@ Deno.test("slirp4netns' API: list_hostfwd says what is in force, whoever added o
   assertEquals(listed(), []);
 });
 
-Deno.test("slirp4netns' API: what makes no sense is answered in its words", () => {
+Deno.test("slirp4netns' API: a malformed request gets slirp4netns' own error", () => {
   const asked: string[] = [];
   const forwards: Forward[] = [];
   const api = new SlirpApi(

@@ -33,7 +33,7 @@ async function run(script: string): Promise<string[]> {
   return lines;
 }
 
-Deno.test("the README's script of a guest shows it who calls", async () => {
+Deno.test("the README's script of a guest shows it the caller", async () => {
   const [, script] = scriptsOf("README.md");
   const lines = await run(script!);
   assertEquals(lines[0], "10.0.2.15 was called by 10.0.0.2");

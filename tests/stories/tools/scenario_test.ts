@@ -99,7 +99,7 @@ Deno.test("the usage names every option and every exit status", () => {
   for (const line of USAGE.split("\n")) assert(line.length <= 120, line);
 });
 
-Deno.test("runSteps() tells each step as it ends, goes on after a failure, and stops when asked", async () => {
+Deno.test("runSteps() reports each step as it ends, goes on after a failure, and stops when asked", async () => {
   const told: StepResult[] = [];
   const tell = (result: StepResult) => told.push(result);
   const steps = [
@@ -135,7 +135,7 @@ Deno.test("runSteps() lets a step be ended early, and all of them, also in the m
 /** One unit on the wire: direction, time and bytes. */
 type Seen = readonly [direction: string, wallMs: number, hex: string];
 
-/** Runs the scenario in memory; what was told, counted, and seen on the wire. */
+/** Runs the scenario in memory; returns its output, its counts, and the packets on the wire. */
 async function play(seed: number) {
   const wire: Seen[] = [];
   const env = await memoryEnvironment({

@@ -1,22 +1,23 @@
 /**
- * FairQueue: frames of one guest on their way to the NAT, so that a flood of it starves no other flow of its own.
+ * FairQueue: frames of one guest on their way to the NAT, queued so that a flood does not starve the guest's other
+ * flows.
  *
  * Path: daemon → fair_queue → block, job, time, ethernet.
  *
- * Taking a frame from a card costs a fifth of what the NAT does with it. So many are taken and few go on at a time, in
- * turn from queues, {@link QUANTUM} each (deficit round robin in frames, as RFC 8290 4.2 does it in bytes):
+ * Taking a frame from a card costs a fifth of what the NAT does with it. So many are taken and few are passed on at a
+ * time, in turn from queues, {@link QUANTUM} each (deficit round robin in frames, as RFC 8290 4.2 does it in bytes):
  *
  * ```
  *   answered ──hash of protocol and the guest's port──► one of FLOWS queues ─┐
  *   not (yet) answered ──protocol──► one of STRANGERS queues ────────────────┴─ in turn ──► sink
  * ```
  *
- * RFC 8290 gives a flow that is new the first place. Here a flood is of new flows: a scan, datagrams to random places.
- * Those of a protocol share one place, and a flow that the world has answered in the last minute or two has its own.
- * While nothing waits for more than a turn the order stays as it is, and nothing is dropped.
+ * RFC 8290 serves new flows first. Here a flood consists of new flows: a scan, or datagrams to random addresses. New
+ * flows of a protocol share one queue, and a flow that was answered in the last minute or two has its own. While no
+ * frame waits for more than a turn, the order is kept and nothing is dropped.
  *
- * Limits: {@link FRAMES_MAX} frames and {@link BYTES_MAX} bytes wait; of more the longest queue loses its first frame
- * (RFC 8290 4.1.2). Nothing is allocated for a frame.
+ * Limits: {@link FRAMES_MAX} frames and {@link BYTES_MAX} bytes wait; beyond that the longest queue loses its first
+ * frame (RFC 8290 4.1.2). Nothing is allocated for a frame.
  *
  * @module
  */
@@ -26,18 +27,18 @@ import { Job } from "../../../kernel/job.ts";
 import type { Clock, Timer } from "../../../kernel/time.ts";
 import { ETHER_HEADER_LEN } from "../../../kernel/wire/ethernet.ts";
 
-/** Frames that wait at the most: some 2 MiB of buffers for usual frames, 20 ms of the NAT's work. */
+/** Most frames that wait: some 2 MiB of buffers for usual frames, 20 ms of the NAT's work. */
 export const FRAMES_MAX = 1024;
-/** Bytes that wait at the most, counted as whole buffers: 64 segments of 64 KiB. */
+/** Most bytes that wait, counted as whole buffers: 64 segments of 64 KiB. */
 const BYTES_MAX = 1 << 22;
-/** Frames that go on in one turn of the loop, at the most. */
+/** Most frames passed on in one turn of the loop. */
 export const FRAMES_PER_TURN = 64;
 /**
  * How long they may take together. A frame of a known flow takes some 5 µs, one that needs a new map ten times as much:
- * 64 of those would have Linux' queue before us overflow.
+ * 64 of those would let Linux' queue before us overflow.
  */
 const TURN_MS = 0.5;
-/** After how many frames the clock is asked. */
+/** Frames between two readings of the clock. */
 const CLOCK_EVERY = 8;
 /** Frames of one queue in one round. */
 export const QUANTUM = 4;
@@ -46,7 +47,7 @@ const FLOWS = 256;
 /** Queues of those that are not: UDP, TCP, ICMP, all else. */
 const STRANGERS = 4;
 const QUEUES = FLOWS + STRANGERS;
-/** How often what was answered is forgotten, if it was not again. */
+/** Period after which an answered flow is dropped unless it was answered again. */
 export const FORGET_MS = 60_000;
 
 const ETHERTYPE_AT = 12;
@@ -64,9 +65,9 @@ const Kind = { Udp: 0, Tcp: 1, Icmp: 2, Other: 3 } as const;
 type Kind = typeof Kind[keyof typeof Kind];
 const KEYS = 3 << 16;
 
-/** What happened to frames. */
+/** Counters of frames. */
 export class FairCounters {
-  /** Handed on. */
+  /** Passed on. */
   passed = 0;
   /** Dropped, as too many waited. */
   drops = 0;
@@ -82,20 +83,20 @@ export class FairQueue {
   readonly #heads: (Block | null)[] = new Array(QUEUES).fill(null);
   readonly #tails: (Block | null)[] = new Array(QUEUES).fill(null);
   readonly #lengths = new Uint16Array(QUEUES);
-  /** Queues that are not empty, in the order of their turn: a ring, as each is in it once at the most. */
+  /** Non-empty queues in the order of their turn: a ring, since each is in it once at most. */
   readonly #ring = new Uint16Array(QUEUES);
   #first = 0;
   #active = 0;
-  /** What is left of the first one's turn. */
+  /** Rest of the first one's turn. */
   #credit = QUANTUM;
   #frames = 0;
   #bytes = 0;
-  /** Which keys were answered since the last time of forgetting, and in the time before. */
+  /** Keys answered in this period, and in the one before. */
   #heard = new Uint8Array(KEYS);
   #heardBefore = new Uint8Array(KEYS);
   #forgetMs: number;
 
-  /** `sink` takes the frames (given away). */
+  /** `sink` takes the frames, and owns them. */
   constructor(clock: Clock, sink: (frame: Block) => void) {
     this.#clock = clock;
     this.#sink = sink;
@@ -109,7 +110,7 @@ export class FairQueue {
     return this.#frames;
   }
 
-  /** Takes a frame of the guest (given away). */
+  /** Takes a frame of the guest; consumes it. */
   put(frame: Block): void {
     if (frame.extents !== null) frame.own();
     while (this.#frames > 0 && (this.#frames >= FRAMES_MAX || this.#bytes + frame.buf.length > BYTES_MAX)) this.#drop();
@@ -126,19 +127,19 @@ export class FairQueue {
     if (this.#frames === 1) this.#job.wake();
   }
 
-  /** A frame goes to the guest: whoever it is for is answered. */
+  /** A frame goes to the guest: its flow counts as answered. */
   heard(frame: Block): void {
     const key = keyOf(frame.buf, frame.rp, frame.wp, true);
     if (key >= 0) this.#heard[key] = 1;
   }
 
-  /** Ends it: what waits is dropped. */
+  /** Ends it: waiting frames are dropped. */
   close(): void {
     this.#timer.disarm();
     while (this.#frames > 0) this.#take().free();
   }
 
-  /** Hands on a turn's worth. The rest has its turn after the loop has looked at all else. */
+  /** Passes on one turn's frames. The rest follow after the loop has polled everything else. */
   #run(): void {
     let now = this.#clock.now();
     const end = now + TURN_MS;
@@ -198,7 +199,7 @@ export class FairQueue {
     if (this.#heads[at] === null) this.#leave(place);
   }
 
-  /** Takes the queue at a place of the ring out of it. */
+  /** Removes the queue at a place of the ring. */
   #leave(place: number): void {
     if (place === 0) return this.#advance();
     for (let i = place; i + 1 < this.#active; i++) {

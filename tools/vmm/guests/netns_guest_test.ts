@@ -69,7 +69,7 @@ Deno.test("netnsGuest() asks for a new namespace and leaves its address to DHCP"
   assertEquals(tap.closes, 1);
 });
 
-Deno.test("netnsGuest() passes on what it is told, and closes the port if the rest fails", () => {
+Deno.test("netnsGuest() passes on its options, and closes the port if the rest fails", () => {
   const { asked, setups, host } = fakeHost();
   const mac = new Uint8Array([2, 0, 0, 0, 0, 9]);
   netnsGuest(host, { add: () => {} }, {

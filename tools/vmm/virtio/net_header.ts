@@ -1,5 +1,5 @@
 /**
- * virtio_net_hdr: how a frame's owed checksum and segmentation cross between a guest and a Block (virtio 1.2, 5.1.6).
+ * virtio_net_hdr: carries a frame's owed checksum and segmentation between a guest and a Block (virtio 1.2, 5.1.6).
  *
  * Path: net, net_rx, net_tx → net_header → ids, block, ethernet, wire/bytes.
  *
@@ -66,7 +66,7 @@ const TCP_SEGMENT_MIN = 48;
 /** Most datagrams that are cut of one block: Linux' UDP_MAX_SEGMENTS. */
 const UDP_SEGMENTS_MAX = 128;
 
-/** What one direction may leave undone. */
+/** Offloads of one direction. */
 export interface HeaderCaps {
   readonly checksum: boolean;
   readonly tso4: boolean;
@@ -76,10 +76,10 @@ export interface HeaderCaps {
   readonly uso: boolean;
 }
 
-/** A direction in which every frame is finished. */
+/** A direction without offloads. */
 export const NO_CAPS: HeaderCaps = { checksum: false, tso4: false, tso6: false, ecn: false, uso: false };
 
-/** What a driver may leave to the device, by what was agreed on. */
+/** Work that a driver may leave to the device, by the negotiated features. */
 export function txCaps(features: Features): HeaderCaps {
   return {
     checksum: features.has(Feature.Csum),
@@ -90,7 +90,7 @@ export function txCaps(features: Features): HeaderCaps {
   };
 }
 
-/** What the device may leave to a driver, by what was agreed on. */
+/** Work that the device may leave to a driver, by the negotiated features. */
 export function rxCaps(features: Features): HeaderCaps {
   return {
     checksum: features.has(Feature.GuestCsum),
@@ -109,14 +109,14 @@ export function headersEnd(header: Uint8Array): number {
   return start + Math.max(get16le(header, CSUM_OFFSET) + 2, transport);
 }
 
-/** Why a transmitted frame cannot be handed on. */
+/** Reasons why a transmitted frame is refused. */
 export type HeaderFault =
-  /** It asks for what was not agreed on. */
+  /** It asks for a feature that was not negotiated. */
   | "not-negotiated"
-  /** What the header says does not fit the frame. */
+  /** The header does not fit the frame. */
   | "bad-header";
 
-/** Gives `block`, which begins with the frame's headers, the metadata of `header`; or answers why it cannot be. */
+/** Gives `block`, which begins with the frame's headers, the metadata of `header`; or returns why it cannot. */
 export function takeTxHeader(header: Uint8Array, block: Block, caps: HeaderCaps): HeaderFault | null {
   const gso = header[GSO_TYPE]!;
   if ((header[FLAGS]! & NEEDS_CSUM) === 0) return gso === GSO_NONE ? null : "bad-header";
@@ -141,7 +141,7 @@ function takeSegment(block: Block, gso: number, size: number, caps: HeaderCaps):
   const linkLen = linkLength(block);
   const payload = block.length - linkLen - headerLen;
   if (payload < 0) return "bad-header";
-  if (payload <= size) return null; // It is one piece as it is.
+  if (payload <= size) return null; // It fits one piece.
   if (segment === Segment.Udp ? payload > size * UDP_SEGMENTS_MAX : size < TCP_SEGMENT_MIN) return "bad-header";
   block.segment = segment;
   block.segmentSize = size;

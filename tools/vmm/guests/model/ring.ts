@@ -3,8 +3,8 @@
  *
  * Path: driver, probe, tx → ring → wire/bytes.
  *
- * Written from the specification alone and without a look at the device's side: the two are witnesses for each other,
- * and meet in the bytes only.
+ * Written from the specification alone, independently of the device's side: each tests the other, and they share
+ * nothing but the bytes.
  *
  * ```
  *   descriptors 16 × size | flags 2, idx 2, 2 × size, used_event 2 | flags 2, idx 2, 8 × size, avail_event 2
@@ -19,7 +19,7 @@ const NEXT = 1;
 const WRITE = 2;
 const INDIRECT = 4;
 
-/** How far ahead of the device the interrupt is asked for when none is wanted. */
+/** How far ahead of the device the event index is set when no interrupt is wanted. */
 const FAR = 0x8000;
 
 /** Memory of a guest as its own driver sees it. */
@@ -38,7 +38,7 @@ export function ringBytes(size: number): number {
 export class ModelRing {
   /** Descriptors that are not in use. */
   freeCount = 0;
-  /** What `takeUsed` found. */
+  /** Result of `takeUsed`. */
   usedHead = 0;
   usedBytes = 0;
   #mem: Uint8Array;
@@ -72,7 +72,7 @@ export class ModelRing {
     return { desc: this.#base + this.#desc, avail: this.#base + this.#avail, used: this.#base + this.#used };
   }
 
-  /** Takes a free descriptor; the caller has looked at `freeCount`. */
+  /** Takes a free descriptor; the caller has checked `freeCount`. */
   take(): number {
     const index = this.#free;
     this.#free = this.#links[index]!;
@@ -80,7 +80,7 @@ export class ModelRing {
     return index;
   }
 
-  /** Gives back `count` descriptors that are linked from `index` on. */
+  /** Returns `count` descriptors that are linked from `index` on. */
   give(index: number, count: number): void {
     let last = index;
     for (let i = 1; i < count; i++) last = this.#links[last]!;
@@ -158,7 +158,7 @@ export class ModelRing {
     return true;
   }
 
-  /** Asks for an interrupt at the next used chain; true if one is there already. */
+  /** Asks for an interrupt at the next used chain; true if there is one already. */
   wantInterrupt(): boolean {
     if (this.#eventIdx) put16le(this.#mem, this.#avail + 4 + 2 * this.size, this.#usedIdx);
     else put16le(this.#mem, this.#avail, 0);

@@ -15,11 +15,11 @@ export interface QemuMachineOptions {
   initrd: string;
   /** Value of QEMU's `-netdev` with the id `net0`, as {@link QemuPort.netdev} makes it. */
   netdev: string;
-  /** Words for the guest's command line: what its init script is to do (see tools/setup_guest/init.sh). */
+  /** Words for the guest's command line, for its init script (see tools/setup_guest/init.sh). */
   words?: readonly string[];
   /** Hardware address of its card, such as `52:54:00:12:34:56`. */
   mac?: string;
-  /** MTU that the card tells its driver. Default: it tells none. */
+  /** MTU that the card offers its driver. Default: none. */
   mtu?: number;
   /** Unix socket that a virtio serial port named {@link AGENT_PORT} is connected to. Default: there is no such port. */
   agent?: string;

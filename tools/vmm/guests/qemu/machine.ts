@@ -15,7 +15,7 @@ import { GuestConsole, type GuestOutput } from "./console.ts";
 
 /** How long QEMU may take to end after SIGTERM, in milliseconds, before SIGKILL. */
 const END_LIMIT_MS = 3000;
-/** Characters kept of what QEMU itself complains about. */
+/** Characters kept of QEMU's own error output. */
 const ERRORS_MAX = 16 * 1024;
 
 /** A running machine. */
@@ -27,7 +27,7 @@ export class QemuMachine implements AsyncDisposable {
   readonly #stdin: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
   #errors = "";
 
-  /** Starts QEMU. Throws if there is no such program; whatever else is wrong shows as the guest's end. */
+  /** Starts QEMU. Throws if there is no such program; any other failure shows as the guest's end. */
   constructor(options: QemuMachineOptions) {
     const { program = "qemu-system-x86_64" } = options;
     this.#child = new Deno.Command(program, {
@@ -39,13 +39,13 @@ export class QemuMachine implements AsyncDisposable {
     this.#stdin = this.#child.stdin.getWriter();
     const encoder = new TextEncoder();
     this.console = new GuestConsole((text) => {
-      // What cannot be written is for a machine that ended, of which `ended` tells.
+      // A write fails only after the machine has ended, which `ended` reports.
       this.#stdin.write(encoder.encode(text)).catch(() => {});
     });
     this.ended = this.#follow();
   }
 
-  /** What QEMU itself had to say. */
+  /** QEMU's own error output. */
   get errors(): string {
     return this.#errors;
   }
@@ -55,14 +55,14 @@ export class QemuMachine implements AsyncDisposable {
     return this.console.run(command, limitMs);
   }
 
-  /** Has the guest power itself off, and waits for it. */
+  /** Powers the guest off from inside, and waits for its end. */
   async powerOff(): Promise<number> {
     // It ends before it can answer.
     await this.console.run("poweroff -f").catch(() => {});
     return await this.ended;
   }
 
-  /** Ends it, whatever it does. */
+  /** Ends it in any case. */
   async close(): Promise<void> {
     const limit = setTimeout(() => this.#kill("SIGKILL"), END_LIMIT_MS);
     this.#kill("SIGTERM");
@@ -98,7 +98,7 @@ export class QemuMachine implements AsyncDisposable {
   }
 }
 
-/** Hands on each chunk of a stream up to its end. */
+/** Passes on each chunk of a stream up to its end. */
 async function each(stream: ReadableStream<Uint8Array>, take: (bytes: Uint8Array) => void): Promise<void> {
   for await (const bytes of stream) take(bytes);
 }
