@@ -13,9 +13,9 @@ export const CEILINGS = {
   filesInCircles: 18,
   pathNames: 0,
   pathEdges: 0,
-  unusedExports: 184,
-  testOnlyExports: 74,
-  longParameterLists: 30,
+  unusedExports: 169,
+  testOnlyExports: 23,
+  longParameterLists: 29,
   kitsNamedTest: 0,
   dialectWords: 576,
 };
