@@ -25,10 +25,13 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** A verb of a ctl file. */
 export interface CtlVerb<T> {
+  /** The first word of the command. */
   readonly name: string;
   /** How it is written, name included: `connect addr!port [local]`. */
   readonly usage: string;
+  /** Fewest words behind it. */
   readonly minArgs: number;
+  /** Most words behind it. */
   readonly maxArgs: number;
   /** Runs the verb; `args` are the words after it, as many as the table demands. */
   run(target: T, args: readonly string[]): void;

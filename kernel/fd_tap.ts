@@ -149,6 +149,7 @@ export class TapList {
   /** Null: none. The first is alone in its array, which has no room for others: most files have one tap at most. */
   #taps: FdTap[] | null = null;
 
+  /** How many taps there are. */
   get length(): number {
     return this.#taps?.length ?? 0;
   }
@@ -176,6 +177,7 @@ export class TapList {
     }
   }
 
+  /** Removes `tap`; nothing if it is not there. */
   remove(tap: FdTap): void {
     const left = this.#taps?.filter((other) => other !== tap) ?? [];
     this.#taps = left.length === 0 ? null : left;

@@ -68,6 +68,7 @@ export class Queue {
   blocksIn = 0;
   /** Reads at the end; counted by the device. */
   eofReads = 0;
+  /** Whether each block is a message, and a short read loses the rest of it. */
   readonly message: boolean;
   #head: Block | null = null;
   #tail: Block | null = null;
@@ -85,6 +86,7 @@ export class Queue {
   #closed = false;
   #reason = "";
 
+  /** An empty queue. */
   constructor(options: QueueOptions) {
     this.#limit = this.#initialLimit = options.limit;
     this.#limitBlocks = options.limitBlocks ?? QUEUE_BLOCKS_MAX;

@@ -103,6 +103,8 @@ function planSteps(filter: string | null): Step[] {
     const entries = [...entryPoints()];
     add("static", "documentation of every entry point", ["doc", "--lint"], entries);
     add("static", "types of the examples in their documentation", ["check", "--quiet", "--doc", ...LOCK], entries);
+    const publish = ["publish", "--dry-run", "--allow-dirty", "--no-check"];
+    steps.push({ part: "static", title: "the package could be published, without slow types", args: publish });
   }
   const tests = files.filter(isTest);
   const test = (part: Part, title: string, flags: string[], isIt = (path: string) => partOf(path) === part) => {

@@ -28,16 +28,22 @@ const LENGTHS = 0x0604;
 /** Length of a packet. */
 export const ARP_LEN = 28;
 
+/** Operation: who has this address? */
 export const ARP_REQUEST = 1;
+/** Operation: the sender has it. */
 export const ARP_REPLY = 2;
 
 /** One packet. */
 export interface ArpPacket {
   /** `ARP_REQUEST` or `ARP_REPLY`. */
   readonly op: number;
+  /** The sender's hardware address. */
   readonly senderMac: MacAddr;
+  /** The sender's IPv4 address. */
   readonly senderIp: IpAddr;
+  /** The target's hardware address; zero in a request. */
   readonly targetMac: MacAddr;
+  /** The target's IPv4 address. */
   readonly targetIp: IpAddr;
 }
 

@@ -30,7 +30,9 @@ const BACKSLASH = 0x5c;
 
 /** A name and where the bytes behind it start. */
 export interface DnsNameAt {
+  /** The name, with dots. */
   readonly name: string;
+  /** Offset behind it. */
   readonly next: number;
 }
 

@@ -13,19 +13,32 @@ import { concatBytes, get16, get32, put16, put32, toHex } from "./bytes.ts";
 import { encodeDnsName, parseDnsName } from "./dns_name.ts";
 import { IP_ADDR_LEN, IpAddr } from "./ip_addr.ts";
 
+/** An IPv4 address. */
 export const DNS_TYPE_A = 1;
+/** A name server. */
 export const DNS_TYPE_NS = 2;
+/** The true name of an alias. */
 export const DNS_TYPE_CNAME = 5;
+/** The start of a zone of authority. */
 export const DNS_TYPE_SOA = 6;
+/** The name of an address. */
 export const DNS_TYPE_PTR = 12;
+/** A mail server. */
 export const DNS_TYPE_MX = 15;
+/** Texts. */
 export const DNS_TYPE_TXT = 16;
+/** An IPv6 address (RFC 3596). */
 export const DNS_TYPE_AAAA = 28;
+/** Host and port of a service (RFC 2782). */
 export const DNS_TYPE_SRV = 33;
+/** EDNS (RFC 6891). */
 export const DNS_TYPE_OPT = 41;
+/** In a question: every type. */
 export const DNS_TYPE_ANY = 255;
 
+/** The Internet. */
 export const DNS_CLASS_IN = 1;
+/** In a question: every class. */
 export const DNS_CLASS_ANY = 255;
 
 /** Type, class, ttl and length, behind the name. */
@@ -53,22 +66,33 @@ export type DnsData =
 
 /** The start of a zone of authority (RFC 1035 3.3.13); times in seconds. */
 export interface DnsSoa {
+  /** The first name server of the zone. */
   readonly mname: string;
+  /** Mailbox of the person in charge, as a name. */
   readonly rname: string;
+  /** Version of the zone. */
   readonly serial: number;
+  /** Interval at which other servers look for a new version. */
   readonly refresh: number;
+  /** Interval at which they try again after a failure. */
   readonly retry: number;
+  /** How long their copy counts without a refresh. */
   readonly expire: number;
+  /** How long an answer "no such name" may be kept (RFC 2308 4). */
   readonly minimum: number;
 }
 
 /** One record. */
 export interface DnsRecord {
+  /** The name that it is about. */
   readonly name: string;
+  /** DNS_TYPE_A and so on. */
   readonly type: number;
+  /** DNS_CLASS_IN. */
   readonly class: number;
   /** In seconds. */
   readonly ttl: number;
+  /** Its contents, by its type. */
   readonly data: DnsData;
 }
 
@@ -76,9 +100,11 @@ export interface DnsRecord {
 export interface DnsEdns {
   /** How long a message its sender can take over UDP, in bytes. */
   readonly udpSize: number;
+  /** Whether the sender wants DNSSEC records. */
   readonly dnssecOk: boolean;
   /** The upper eight bits of the response code. */
   readonly extendedRcode: number;
+  /** Version of EDNS; 0. */
   readonly version: number;
 }
 

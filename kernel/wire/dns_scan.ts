@@ -21,13 +21,17 @@ const FIXED_LEN = 10;
 
 /** The parts that were found. */
 export interface DnsScan {
+  /** As in the header. */
   readonly id: number;
+  /** As in the header. */
   readonly flags: DnsFlags;
+  /** How many questions the header counts. */
   readonly questionCount: number;
   /** The first question; null if there is none. */
   readonly question: DnsQuestion | null;
   /** OPT records among the additionals: more than one is a format error (RFC 6891 6.1.1). */
   readonly optCount: number;
+  /** What the OPT record says; null: there is none. */
   readonly edns: DnsEdns | null;
   /** Whether every record lies inside the message. */
   readonly isWhole: boolean;

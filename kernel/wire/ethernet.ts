@@ -27,18 +27,24 @@ export const ETHER_MTU = 1500;
 /** Shortest frame that may go on a wire, in bytes without the FCS; shorter ones are padded. */
 export const ETH_ZLEN = 60;
 /** Longest frame without a tag, in bytes without the FCS. */
-export const ETHER_FRAME_MAX = ETHER_HEADER_LEN + ETHER_MTU;
+export const ETHER_FRAME_MAX: number = ETHER_HEADER_LEN + ETHER_MTU;
 
+/** IPv4. */
 export const ETHERTYPE_IPV4 = 0x0800;
+/** ARP. */
 export const ETHERTYPE_ARP = 0x0806;
+/** An 802.1Q tag. */
 export const ETHERTYPE_VLAN = 0x8100;
+/** IPv6. */
 export const ETHERTYPE_IPV6 = 0x86dd;
 /** Smaller values of the type field are lengths. */
 export const ETHERTYPE_MIN = 0x0600;
 
 /** The first 14 bytes of a frame. */
 export interface EthernetHeader {
+  /** Whom the frame is for. */
   readonly dst: MacAddr;
+  /** Its sender. */
   readonly src: MacAddr;
   /** What the payload is; `ETHERTYPE_VLAN` if a tag follows. */
   readonly etherType: number;
@@ -48,6 +54,7 @@ export interface EthernetHeader {
 export interface VlanTag {
   /** Priority, 0 to 7. */
   readonly priority: number;
+  /** May be dropped first when a queue is full (DEI). */
   readonly dropEligible: boolean;
   /** VLAN, 0 (none, priority only) to 4095. */
   readonly vlanId: number;

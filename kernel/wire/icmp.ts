@@ -31,33 +31,52 @@ export const ICMP_QUOTE_MAX = 576 - 20 - ICMP_HEADER_LEN;
 /** How many bytes behind the quoted IP header an error must have to identify its addressee (RFC 792). */
 export const ICMP_QUOTE_TRANSPORT_MIN = 8;
 
+/** Type: the answer to an echo request. */
 export const ICMP_ECHO_REPLY = 0;
+/** Type: destination unreachable. */
 export const ICMP_UNREACHABLE = 3;
+/** Type: source quench, deprecated (RFC 6633). */
 export const ICMP_SOURCE_QUENCH = 4;
+/** Type: there is a better next hop. */
 export const ICMP_REDIRECT = 5;
+/** Type: "ping". */
 export const ICMP_ECHO_REQUEST = 8;
+/** Type: time exceeded. */
 export const ICMP_TIME_EXCEEDED = 11;
+/** Type: the IP header makes no sense. */
 export const ICMP_PARAMETER_PROBLEM = 12;
+/** Type: the time is asked for. */
 export const ICMP_TIMESTAMP_REQUEST = 13;
+/** Type: the time. */
 export const ICMP_TIMESTAMP_REPLY = 14;
 
 // Codes of ICMP_UNREACHABLE.
+/** Code: no route to the network. */
 export const ICMP_UNREACHABLE_NET = 0;
+/** Code: the host does not answer. */
 export const ICMP_UNREACHABLE_HOST = 1;
+/** Code: the host does not know the protocol. */
 export const ICMP_UNREACHABLE_PROTOCOL = 2;
+/** Code: no program has the port. */
 export const ICMP_UNREACHABLE_PORT = 3;
 /** Fragmentation needed but "don't fragment" set; the rest holds the next hop's MTU. */
 export const ICMP_UNREACHABLE_TOO_BIG = 4;
+/** Code: the source route failed. */
 export const ICMP_UNREACHABLE_SOURCE_ROUTE = 5;
+/** Code: administratively prohibited (RFC 1812 5.2.7.1). */
 export const ICMP_UNREACHABLE_PROHIBITED = 13;
 
 // Codes of ICMP_TIME_EXCEEDED.
+/** Code: the TTL ran out on the way. */
 export const ICMP_TIME_EXCEEDED_TTL = 0;
+/** Code: fragments are missing. */
 export const ICMP_TIME_EXCEEDED_REASSEMBLY = 1;
 
 /** The header of any message. */
 export interface IcmpHeader {
+  /** ICMP_UNREACHABLE and so on. */
   readonly type: number;
+  /** Its meaning depends on the type. */
   readonly code: number;
   /** As in the message; see `setIcmpChecksum` and `icmpChecksumOk`. */
   readonly checksum: number;
@@ -67,6 +86,7 @@ export interface IcmpHeader {
 
 /** The packet that an error message is about. */
 export interface IcmpQuote {
+  /** The quoted IP header. */
   readonly ip: Ipv4Header;
   /** Where the quoted IP header starts. */
   readonly ipAt: number;
@@ -78,7 +98,9 @@ export interface IcmpQuote {
 
 /** Fields of an error message to write. */
 export interface IcmpError {
+  /** ICMP_UNREACHABLE and so on. */
   readonly type: number;
+  /** Its meaning depends on the type. */
   readonly code: number;
   /** See `icmpMtuRest` and `icmpPointerRest`; 0 for most. */
   readonly rest?: number;
@@ -88,9 +110,13 @@ export interface IcmpError {
 
 /** Fields of an echo request or reply to write. */
 export interface IcmpEcho {
+  /** A reply, not a request. */
   readonly reply: boolean;
+  /** Identifier, which a reply repeats. */
   readonly id: number;
+  /** Sequence number, which a reply repeats. */
   readonly seq: number;
+  /** Bytes, which a reply repeats. */
   readonly data: Uint8Array;
 }
 

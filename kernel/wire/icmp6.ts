@@ -33,36 +33,58 @@ export const ICMP6_QUOTE_MAX = IPV6_MTU_MIN - IPV6_HEADER_LEN - ICMP6_HEADER_LEN
 /** How many bytes of the quoted transport header must be there to identify its addressee. */
 export const ICMP6_QUOTE_TRANSPORT_MIN = 8;
 
+/** Type: destination unreachable. */
 export const ICMP6_UNREACHABLE = 1;
+/** Type: packet too big; the rest holds the MTU. */
 export const ICMP6_PACKET_TOO_BIG = 2;
+/** Type: time exceeded. */
 export const ICMP6_TIME_EXCEEDED = 3;
+/** Type: a header makes no sense; the rest points to it. */
 export const ICMP6_PARAMETER_PROBLEM = 4;
+/** Type: "ping". */
 export const ICMP6_ECHO_REQUEST = 128;
+/** Type: the answer to an echo request. */
 export const ICMP6_ECHO_REPLY = 129;
+/** Type: routers are asked to advertise. */
 export const ICMP6_ROUTER_SOLICIT = 133;
+/** Type: a router advertises itself and its networks. */
 export const ICMP6_ROUTER_ADVERT = 134;
+/** Type: who has this address? */
 export const ICMP6_NEIGHBOR_SOLICIT = 135;
+/** Type: the sender has it. */
 export const ICMP6_NEIGHBOR_ADVERT = 136;
+/** Type: there is a better next hop. */
 export const ICMP6_REDIRECT = 137;
 
 // Codes of ICMP6_UNREACHABLE.
+/** Code: no route to the destination. */
 export const ICMP6_UNREACHABLE_NO_ROUTE = 0;
+/** Code: administratively prohibited. */
 export const ICMP6_UNREACHABLE_PROHIBITED = 1;
+/** Code: the address does not answer. */
 export const ICMP6_UNREACHABLE_ADDRESS = 3;
+/** Code: no program has the port. */
 export const ICMP6_UNREACHABLE_PORT = 4;
 
 // Codes of ICMP6_TIME_EXCEEDED.
+/** Code: the hop limit ran out on the way. */
 export const ICMP6_TIME_EXCEEDED_HOPS = 0;
+/** Code: fragments are missing. */
 export const ICMP6_TIME_EXCEEDED_REASSEMBLY = 1;
 
 // Codes of ICMP6_PARAMETER_PROBLEM.
+/** Code: a field has a wrong value. */
 export const ICMP6_PARAMETER_HEADER = 0;
+/** Code: the next header is unknown. */
 export const ICMP6_PARAMETER_NEXT_HEADER = 1;
+/** Code: an option is unknown. */
 export const ICMP6_PARAMETER_OPTION = 2;
 
 /** The header of any message. */
 export interface Icmp6Header {
+  /** ICMP6_UNREACHABLE and so on. */
   readonly type: number;
+  /** Its meaning depends on the type. */
   readonly code: number;
   /** As in the message; see `setIcmp6Checksum` and `icmp6ChecksumOk`. */
   readonly checksum: number;
@@ -72,6 +94,7 @@ export interface Icmp6Header {
 
 /** The packet that an error message is about. */
 export interface Icmp6Quote {
+  /** The quoted IP header. */
   readonly ip: Ipv6Header;
   /** Where the quoted IP header starts. */
   readonly ipAt: number;
@@ -85,7 +108,9 @@ export interface Icmp6Quote {
 
 /** Fields of an error message to write. */
 export interface Icmp6Error {
+  /** ICMP6_UNREACHABLE and so on. */
   readonly type: number;
+  /** Its meaning depends on the type. */
   readonly code: number;
   /** The MTU of ICMP6_PACKET_TOO_BIG, the pointer of ICMP6_PARAMETER_PROBLEM; 0 for the others. */
   readonly rest?: number;
@@ -95,9 +120,13 @@ export interface Icmp6Error {
 
 /** Fields of an echo request or reply to write. */
 export interface Icmp6Echo {
+  /** A reply, not a request. */
   readonly reply: boolean;
+  /** Identifier, which a reply repeats. */
   readonly id: number;
+  /** Sequence number, which a reply repeats. */
   readonly seq: number;
+  /** Bytes, which a reply repeats. */
   readonly data: Uint8Array;
 }
 

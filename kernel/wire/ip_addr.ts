@@ -127,11 +127,11 @@ export class IpAddr {
 /** `::`, the unspecified address of every version. */
 export const IP_UNSPECIFIED = new IpAddr(0, 0, 0, 0);
 /** `0.0.0.0`. */
-export const IPV4_UNSPECIFIED = IpAddr.v4(0);
+export const IPV4_UNSPECIFIED: IpAddr = IpAddr.v4(0);
 /** `255.255.255.255`. */
-export const IPV4_BROADCAST = IpAddr.v4(-1);
+export const IPV4_BROADCAST: IpAddr = IpAddr.v4(-1);
 /** `127.0.0.1`. */
-export const IPV4_LOOPBACK = IpAddr.v4(0x7f000001);
+export const IPV4_LOOPBACK: IpAddr = IpAddr.v4(0x7f000001);
 /** `::1`. */
 export const IPV6_LOOPBACK = new IpAddr(0, 0, 0, 1);
 

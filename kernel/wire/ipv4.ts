@@ -46,18 +46,25 @@ const NO_OPTIONS = new Uint8Array(0);
 
 /** Fields of a header to write; omitted fields are zero, false or empty, and the TTL 64. */
 export interface Ipv4Fields {
+  /** Source address. */
   readonly src: IpAddr;
+  /** Destination address. */
   readonly dst: IpAddr;
+  /** IP_PROTO_UDP and so on. */
   readonly protocol: number;
   /** Bytes behind the header. */
   readonly payloadLen: number;
   /** DSCP in the upper six bits, ECN in the lower two. */
   readonly tos?: number;
+  /** Identification: fragments of one packet share it. */
   readonly id?: number;
+  /** Routers may not cut it. */
   readonly dontFragment?: boolean;
+  /** Others follow this fragment. */
   readonly moreFragments?: boolean;
   /** Where the payload belongs in the whole datagram, in bytes: a multiple of 8. */
   readonly fragOffset?: number;
+  /** How many routers it may cross; default 64. */
   readonly ttl?: number;
   /** The options as they are, at most 40 bytes, padded when emitted; a view of the buffer when parsed. */
   readonly options?: Uint8Array;

@@ -49,7 +49,9 @@ export const EXTENSION_HEADERS_MAX = 8;
 
 /** Fields of a header to write; omitted fields are zero, and the hop limit 64. */
 export interface Ipv6Fields {
+  /** Source address. */
   readonly src: IpAddr;
+  /** Destination address. */
   readonly dst: IpAddr;
   /** The protocol of what follows: an upper layer's or an extension header's. */
   readonly nextHeader: number;
@@ -59,6 +61,7 @@ export interface Ipv6Fields {
   readonly trafficClass?: number;
   /** 20 bits. */
   readonly flowLabel?: number;
+  /** How many routers it may cross. */
   readonly hopLimit?: number;
 }
 
@@ -83,9 +86,11 @@ export interface Ipv6Walk {
 
 /** A fragment header (RFC 8200 4.5). */
 export interface Ipv6Fragment {
+  /** The protocol of what the fragments carry. */
   readonly nextHeader: number;
   /** Where the bytes behind it belong in the fragmentable part, in bytes: a multiple of 8. */
   readonly fragOffset: number;
+  /** Others follow this fragment. */
   readonly moreFragments: boolean;
   /** 32 bits. */
   readonly id: number;

@@ -44,6 +44,7 @@ export class MacAddr {
     return this.lo === 0 && this.hi === 0;
   }
 
+  /** Whether the two are the same address. */
   equals(other: MacAddr): boolean {
     return this.lo === other.lo && this.hi === other.hi;
   }

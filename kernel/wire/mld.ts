@@ -16,7 +16,9 @@
 import { get16, put16, put32 } from "./bytes.ts";
 import { IP_ADDR_LEN, type IpAddr } from "./ip_addr.ts";
 
+/** Type: a router asks for the groups of a link. */
 export const ICMP6_MLD_QUERY = 130;
+/** Type: the groups that a host hears (RFC 3810 5.2). */
 export const ICMP6_MLD_REPORT = 143;
 /** The hop limit that a receiver demands (RFC 3810 5). */
 export const MLD_HOP_LIMIT = 1;
@@ -25,6 +27,7 @@ export const MLD_HOP_BY_HOP: Uint8Array = Uint8Array.of(58, 0, 5, 2, 0, 0, 1, 0)
 
 /** Kinds of record (RFC 3810 5.2.12). */
 export const MldRecord = { IsExclude: 2, ToInclude: 3, ToExclude: 4 } as const;
+/** One of the kinds. */
 export type MldRecord = typeof MldRecord[keyof typeof MldRecord];
 
 const QUERY_LEN_MIN = 24;

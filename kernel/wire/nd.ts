@@ -45,12 +45,15 @@ const TARGET = 8;
 
 /** A router solicitation (RFC 4861 4.1). */
 export interface RouterSolicit {
+  /** Which of the four it is. */
   readonly type: typeof ICMP6_ROUTER_SOLICIT;
+  /** The sender's hardware address; null: it says none. */
   readonly sourceMac: MacAddr | null;
 }
 
 /** A router advertisement (RFC 4861 4.2). */
 export interface RouterAdvert {
+  /** Which of the four it is. */
   readonly type: typeof ICMP6_ROUTER_ADVERT;
   /** The hop limit for hosts, or 0: unspecified. */
   readonly hopLimit: number;
@@ -64,10 +67,13 @@ export interface RouterAdvert {
   readonly reachableMs: number;
   /** In milliseconds; 0: unspecified. */
   readonly retransMs: number;
+  /** The sender's hardware address; null: it says none. */
   readonly sourceMac: MacAddr | null;
   /** The link's MTU in bytes, or 0: absent. */
   readonly mtu: number;
+  /** The networks that it advertises. */
   readonly prefixes: readonly NdPrefix[];
+  /** Name servers (RFC 8106). */
   readonly dnsServers: readonly IpAddr[];
   /** How long the DNS servers may be used, in seconds. */
   readonly dnsLifetimeS: number;
@@ -75,9 +81,11 @@ export interface RouterAdvert {
 
 /** A prefix of the link (RFC 4861 4.6.2). */
 export interface NdPrefix {
+  /** The network. */
   readonly prefix: IpAddr;
   /** In bits. */
   readonly length: number;
+  /** Its addresses are neighbours. */
   readonly onLink: boolean;
   /** For autoconfiguration of addresses (RFC 4862). */
   readonly autonomous: boolean;
@@ -89,18 +97,27 @@ export interface NdPrefix {
 
 /** A neighbor solicitation (RFC 4861 4.3). */
 export interface NeighborSolicit {
+  /** Which of the four it is. */
   readonly type: typeof ICMP6_NEIGHBOR_SOLICIT;
+  /** The address in question. */
   readonly target: IpAddr;
+  /** The sender's hardware address; null: it says none. */
   readonly sourceMac: MacAddr | null;
 }
 
 /** A neighbor advertisement (RFC 4861 4.4). */
 export interface NeighborAdvert {
+  /** Which of the four it is. */
   readonly type: typeof ICMP6_NEIGHBOR_ADVERT;
+  /** The address in question. */
   readonly target: IpAddr;
+  /** The sender is a router. */
   readonly isRouter: boolean;
+  /** It answers a solicitation. */
   readonly solicited: boolean;
+  /** It replaces what is known. */
   readonly override: boolean;
+  /** The address's hardware address; null: it says none. */
   readonly targetMac: MacAddr | null;
 }
 

@@ -44,18 +44,23 @@ const PACKET_FLAGS = 2;
 const RESOLUTION_NS = 9;
 const RESOLUTION_DEFAULT = 6;
 
+/** Packets begin with an Ethernet header. */
 export const LINKTYPE_ETHERNET = 1;
 /** Packets begin with an IPv4 or IPv6 header. */
 export const LINKTYPE_RAW = 101;
 
 /** Direction of a packet, as seen by its interface; the numbers are those of epb_flags. */
 export const PCAPNG_UNKNOWN = 0;
+/** The interface received it. */
 export const PCAPNG_INBOUND = 1;
+/** The interface sent it. */
 export const PCAPNG_OUTBOUND = 2;
 
 /** An interface on which packets were captured. */
 export interface PcapngInterface {
+  /** Its name. */
   readonly name: string;
+  /** A text for people. */
   readonly description?: string;
   /** LINKTYPE_ETHERNET or LINKTYPE_RAW; others are possible. */
   readonly linkType: number;
@@ -69,16 +74,19 @@ export interface PcapngPacketFields {
   readonly interfaceId: number;
   /** Nanoseconds since 1970. */
   readonly timestampNs: bigint;
+  /** The bytes that were kept. */
   readonly data: Uint8Array;
   /** Its length on the wire, if more than was kept. */
   readonly originalLen?: number;
   /** PCAPNG_INBOUND, PCAPNG_OUTBOUND; unknown if left out. */
   readonly direction?: number;
+  /** A text for people. */
   readonly comment?: string;
 }
 
 /** A packet that was read. */
 export interface PcapngPacket extends Required<PcapngPacketFields> {
+  /** Where it was captured. */
   readonly interface: Required<PcapngInterface>;
 }
 
@@ -86,6 +94,7 @@ export interface PcapngPacket extends Required<PcapngPacketFields> {
 export interface PcapngFile {
   /** Of all sections. */
   readonly interfaces: readonly Required<PcapngInterface>[];
+  /** Of all sections, in the order of the file. */
   readonly packets: readonly PcapngPacket[];
   /** Where reading stopped: the length of the file if all of it is well-formed. */
   readonly end: number;

@@ -41,18 +41,28 @@ export const TCP_HEADER_LEN = 20;
 /** Longest header: data offset 15. */
 export const TCP_HEADER_MAX = 60;
 
+/** The sender sends no more. */
 export const TCP_FIN = 0x01;
+/** Sequence numbers begin here. */
 export const TCP_SYN = 0x02;
+/** The connection is over. */
 export const TCP_RST = 0x04;
+/** The receiver is to hand the data on. */
 export const TCP_PSH = 0x08;
+/** The acknowledgment number counts. */
 export const TCP_ACK = 0x10;
+/** The urgent pointer counts. */
 export const TCP_URG = 0x20;
+/** Congestion was seen (RFC 3168). */
 export const TCP_ECE = 0x40;
+/** The window was reduced (RFC 3168). */
 export const TCP_CWR = 0x80;
 
 /** Fields of a header to write; omitted fields are zero, and there are no options. */
 export interface TcpFields {
+  /** Source port. */
   readonly srcPort: number;
+  /** Destination port. */
   readonly dstPort: number;
   /** Sequence number, unsigned. */
   readonly seq: number;
@@ -62,9 +72,11 @@ export interface TcpFields {
   readonly flags: number;
   /** The 16 bits of the header, not scaled. */
   readonly window: number;
+  /** Urgent pointer. */
   readonly urgent?: number;
   /** As in the header; see `setTcpChecksum` and `tcpChecksumOk`. */
   readonly checksum?: number;
+  /** The options behind the fixed header. */
   readonly options?: TcpOptions;
 }
 

@@ -42,7 +42,9 @@ export interface TcpOptions {
   readonly mss: number;
   /** Window shift, 0 to TCP_WINDOW_SCALE_MAX, or -1 if not offered. */
   readonly windowScale: number;
+  /** Selective acknowledgments may be sent (RFC 2018). */
   readonly sackPermitted: boolean;
+  /** Whether there are timestamps (RFC 7323). */
   readonly hasTimestamps: boolean;
   /** TSval; 0 without timestamps. */
   readonly tsVal: number;

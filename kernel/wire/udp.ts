@@ -28,7 +28,9 @@ export const UDP_HEADER_LEN = 8;
 
 /** Fields of a header to write. */
 export interface UdpFields {
+  /** Source port. */
   readonly srcPort: number;
+  /** Destination port. */
   readonly dstPort: number;
   /** Bytes behind the header. */
   readonly payloadLen: number;

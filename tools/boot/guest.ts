@@ -62,7 +62,7 @@ export class GuestOf<H> {
   readonly host: H;
   /** Its IPv4 address, by DHCP. */
   readonly address: string;
-  /** Its IPv6 address, which it makes of what the NAT's router advertises (RFC 4862); empty without one. */
+  /** Its IPv6 address, formed from the prefix that the NAT's router advertises (RFC 4862); empty without one. */
   readonly address6: string;
   readonly #network: GuestNetwork;
 

@@ -52,6 +52,7 @@ export const GUEST_MTU_MAX = 65535;
 export interface Lifetimes {
   /** RFC 4787 REQ-5: at least 2 minutes, better 5; the least while nothing has come back. */
   readonly udp: number;
+  /** The same while nothing has come back. */
   readonly udpUnanswered: number;
   /** Nothing but port 53 was asked (RFC 4787 REQ-5a allows less for what is well known). */
   readonly dns: number;
@@ -59,6 +60,7 @@ export interface Lifetimes {
   readonly icmp: number;
   /** Connections half open, and closing ones: RFC 5382 REQ-5, at least 4 minutes; apart by RFC 7857 2.1. */
   readonly tcpOpening: number;
+  /** Both sides have closed, or one has reset. */
   readonly tcpClosing: number;
   /**
    * One side has closed (RFC 5382 REQ-5: it is closing, so at least 4 minutes). Longer, as the other may go on sending:
@@ -83,8 +85,11 @@ export const LIFETIMES: Lifetimes = {
 
 /** Most maps of each protocol: forwards are not among them. */
 export interface Caps {
+  /** Maps of UDP. */
   readonly udp: number;
+  /** Maps of TCP. */
   readonly tcp: number;
+  /** Maps of ICMP echo. */
   readonly icmp: number;
 }
 
@@ -98,6 +103,7 @@ export const GUEST_CAPS: Caps = { udp: 2048, tcp: 3072, icmp: 784 };
 
 /** How a NAT is made; what is left out is the default. */
 export interface NatOptions {
+  /** How guests are addressed. Default qemu. */
   style?: Style;
   /** Address that the host sends from, such as `10.0.0.1/24`: the source of what guests send. */
   hostAddr: string;
@@ -105,6 +111,7 @@ export interface NatOptions {
   hostAddrs?: readonly string[];
   /** qemu style: the guest's network. real style: the host's, such as `10.0.0.0/24`. */
   subnet?: string;
+  /** The address that guests send to. Default: the second of the subnet. */
   router?: string;
   /** The guest that a forward leads to unless it names one, until another is heard of: see `Nat.meet`. */
   guest?: string;
@@ -118,6 +125,7 @@ export interface NatOptions {
   nameServers?: readonly string[];
   /** How long a server may take, and how often all are asked. Default: as resolv.conf(5). */
   dnsPatience?: DnsPatience;
+  /** The router's hardware address. */
   hostMac?: MacAddr;
   /** The guest's hardware address, if it is known before the guest has said anything. */
   guestMac?: MacAddr | null;
@@ -135,19 +143,27 @@ export interface NatOptions {
   mtu?: number;
   /** Largest MSS that a SYN may offer, either way; 0: as it is. Default: what fits the guest's MTU. */
   mss?: number;
+  /** What a mapping depends on. Default: endpoint. */
   mapping?: DependenceOption;
+  /** What a filter looks at. Default: address. */
   filtering?: DependenceOption;
   /** Whether packets from the network keep a map alive (RFC 4787 REQ-6; RFC 7857 wants to be able to say no). */
   inboundRefresh?: boolean;
+  /** How long an idle map lives. */
   lifetimes?: Partial<Lifetimes>;
+  /** Most maps of one guest. */
   guestCaps?: Partial<Caps>;
+  /** Most maps of all guests. */
   totalCaps?: Partial<Caps>;
+  /** What guests may reach. */
   policy?: PolicyOptions;
   /** Tells a guest of a refusal (ICMP, code 13 "administratively prohibited"); false: silence. Default true. */
   reject?: boolean;
   /** What DHCP tells besides: */
   hostName?: string;
+  /** Domains that guests search. */
   search?: readonly string[];
+  /** Length of a lease. Default 3600. */
   leaseSeconds?: number;
   /** Fixed addresses, by hardware address as twelve hex digits. */
   reservations?: Readonly<Record<string, string>>;

@@ -48,7 +48,7 @@ export class Guest {
   /** The remotes that the filters of its maps let in. */
   readonly remotes: RemoteList<NatMap> = new RemoteList();
   /** Forwards to it, by protocol and port: `proto << 16 | port`. */
-  readonly forwards = new Map<number, ForwardGroup>();
+  readonly forwards: Map<number, ForwardGroup> = new Map();
 
   constructor(readonly addr: IpAddr, mac: MacAddr | null) {
     this.mac = mac;

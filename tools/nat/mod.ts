@@ -26,6 +26,7 @@
  */
 
 export type { Caps, Dependence, DependenceOption, Lifetimes, NatOptions, Style } from "./config.ts";
+export { MAP_PROTO_NAMES } from "./map.ts";
 export type { NatObserver, NatPoint, NatSight } from "./observer.ts";
 export type { PolicyOptions } from "./policy.ts";
 export { NatProgram, type NatProgramOptions } from "./program.ts";

@@ -19,7 +19,9 @@ export type NatPoint = "guest" | "bypass";
 
 /** What was seen. `out` leaves the guest, `in` goes to it. */
 export interface NatSight {
+  /** Where it was seen. */
   readonly point: NatPoint;
+  /** Which way it goes. */
   readonly direction: "in" | "out";
   /** The frame or packet, an owed checksum paid; valid until the observer returns. */
   readonly bytes: Uint8Array;

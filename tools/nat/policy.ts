@@ -57,7 +57,9 @@ export interface PolicyRule6 extends Pick<PolicyRule, "protocol" | "portLo" | "p
 export interface PolicyOptions {
   /** Nothing but what `allow` names. Default false. */
   restrict?: boolean;
+  /** Rules of what is allowed, such as `tcp:192.0.2.0/24:80-443`. */
   allow?: readonly string[];
+  /** Rules of what is refused; they win over all others. */
   deny?: readonly string[];
   /** The host's loopback services, at the router's address. Default false. */
   loopback?: boolean;

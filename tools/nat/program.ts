@@ -64,14 +64,19 @@ class Events extends EventQueue {
 
 /** How the program is started. */
 export interface NatProgramOptions {
+  /** Process of the host that it runs as. */
   readonly proc: Proc;
+  /** The clock that its host runs by. */
   readonly clock: Clock;
+  /** For ports and identifiers. */
   readonly random: Random;
   /** Takes frames for guests (given away). */
   readonly toGuest: (frame: Block) => void;
+  /** How the NAT is made. */
   readonly nat: NatOptions;
   /** Forwards from the start. */
   readonly forwards?: readonly string[];
+  /** Directory of the host's network. Default `/net`. */
   readonly netDir?: string;
   /** Whether guest and host may exchange checksums owed and segments uncut. */
   readonly offload?: boolean;
@@ -85,8 +90,24 @@ export interface NatProgramOptions {
 
 /** A running NAT. */
 export class NatProgram {
+  /** How the NAT is made. */
+  /**
+   * The translation.
+   *
+   * @internal
+   */
   readonly nat: Nat;
+  /**
+   * Its conversations.
+   *
+   * @internal
+   */
   readonly sockets: NatSockets;
+  /**
+   * Its name server.
+   *
+   * @internal
+   */
   readonly names: NatNames;
   readonly #proc: Proc;
   readonly #clock: Clock;

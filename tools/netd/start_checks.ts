@@ -16,6 +16,7 @@ import type { Uplink6Choice, UplinkChoice } from "./options.ts";
 
 /** netd cannot work on this machine as it is. */
 export class StartError extends Error {
+  /** The class, for programs that look at the name. */
   override readonly name = "StartError";
 }
 

@@ -15,6 +15,7 @@ import { helpText, type OptionRow, rowsOf, type ToolTable, versionText } from ".
 
 /** An invalid command line: exit 2. */
 export class UsageError extends Error {
+  /** The class, for programs that look at the name. */
   override readonly name = "UsageError";
 }
 

@@ -28,12 +28,17 @@
  * @module
  */
 
-export { ModelDriver } from "./guests/model/driver.ts";
+export { DriverCounters, ModelDriver } from "./guests/model/driver.ts";
 export { GuestMemory, type MemoryRegion } from "./virtio/guest_memory.ts";
 export { DeviceError, Feature, Features, Interrupt, Reg, Status } from "./virtio/ids.ts";
+export { MmioCounters, type VirtioDevice } from "./virtio/device.ts";
 export { VirtioMmio } from "./virtio/mmio.ts";
 export { VirtioNet, type VirtioNetOptions } from "./virtio/net.ts";
 export { NetCounters } from "./virtio/net_counters.ts";
+export { Iov } from "./virtio/iov.ts";
+export { RxFilter } from "./virtio/net_ctrl.ts";
+export type { RxRefusal } from "./virtio/net_rx.ts";
+export { DescChain, type Popped, type QueueFeatures, VirtQueue } from "./virtio/queue.ts";
 export {
   CardPort,
   type GuestNetwork,

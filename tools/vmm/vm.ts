@@ -37,11 +37,15 @@ const QUEUES = 3;
 export interface GuestNetworkOptions {
   /** Process of the host that the NAT runs as. */
   readonly proc: Proc;
+  /** The clock that the host runs by. */
   readonly clock: Clock;
+  /** For ports and identifiers. */
   readonly random: Random;
   /** Our end of the guest's card: `receive` gets what the guest sends. */
   readonly card: FramePort;
+  /** How the NAT is made, see nat(4). */
   readonly nat: NatOptions;
+  /** Forwards from the start. */
   readonly forwards?: readonly string[];
   /** Whether frames may be left unfinished between guest and host. Default: if the card can finish them. */
   readonly offload?: boolean;
@@ -53,7 +57,9 @@ export interface GuestNetworkOptions {
 
 /** A running network of a guest. */
 export interface GuestNetwork {
+  /** The NAT. */
   readonly program: NatProgram;
+  /** The guest's card, as it was given. */
   readonly card: FramePort;
   /** Ends the NAT; the card is the caller's. */
   close(): void;
@@ -93,7 +99,9 @@ export function startGuestNetwork(options: GuestNetworkOptions): GuestNetwork {
 export interface ModelCardOptions {
   /** Of the clock that both sides run by. */
   readonly jobs: JobQueue;
+  /** The card's address, 6 bytes. */
   readonly mac: Uint8Array;
+  /** Bytes of IP packet in a frame. Default 1500. */
   readonly mtu?: number;
   /** Of the host's side; the guest's driver has a pool of its own. */
   readonly blocks?: BlockPool;
@@ -103,6 +111,7 @@ export interface ModelCardOptions {
 export class ModelCard {
   /** The guest's memory. */
   readonly ram: Uint8Array<ArrayBuffer>;
+  /** The card, on the host's side. */
   readonly device: VirtioNet;
   /** For the guest's kernel. */
   readonly driver: ModelDriver;
@@ -149,6 +158,7 @@ export class CardPort implements FramePort {
 
   #blocks: BlockPool;
 
+  /** The host side of `device`. */
   constructor(readonly device: VirtioNet, readonly mac: Uint8Array, blocks: BlockPool) {
     this.#blocks = blocks;
   }

@@ -2,8 +2,8 @@
  * Code fences of the manual, as programs that can be run.
  *
  * A fence is marked by the words after its language: ` ```ts run `. What such a program prints may be shown in a fence
- * ` ```text output ` right below it. An example in the documentation of a module has a comment behind each line that
- * prints, with what it prints; one marked ` ```ts no-run ` is only checked.
+ * ` ```text output ` right below it. In the documentation of a module, the comment behind each line that prints says
+ * what it prints; an example marked ` ```ts no-run ` is only checked.
  *
  * @module
  */

@@ -10,6 +10,7 @@ import type { Features } from "./ids.ts";
 
 /** A device, as its register page uses it. */
 export interface VirtioDevice {
+  /** What kind of device it is. */
   readonly deviceId: number;
   /** The features that it offers, VERSION_1 among them. */
   readonly offered: Features;
@@ -35,8 +36,12 @@ export class MmioCounters {
   badNotifies = 0;
   /** Times that a driver's mistake stopped the device. */
   faults = 0;
+  /** Resets by the driver. */
   resets = 0;
+  /** Resets of one queue. */
   queueResets = 0;
+  /** Notifications of queues. */
   notifies = 0;
+  /** Interrupts that were raised. */
   interrupts = 0;
 }

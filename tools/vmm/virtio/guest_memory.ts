@@ -22,6 +22,7 @@ import { get16le, get32le, get64le, put16le, put32le, put64le } from "../../../k
 export interface MemoryRegion {
   /** Guest-physical address of the first byte. */
   readonly base: number;
+  /** The bytes there. */
   readonly bytes: Uint8Array;
 }
 

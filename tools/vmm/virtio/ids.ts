@@ -106,6 +106,7 @@ export class Features {
     return new Features(low >>> 0, high >>> 0);
   }
 
+  /** Whether the feature is among them. */
   has(bit: number): boolean {
     return ((bit < 32 ? this.low >>> bit : this.high >>> (bit - 32)) & 1) !== 0;
   }
@@ -154,4 +155,5 @@ export const DeviceError = {
   /** A control command without command or without a byte for the answer (5.1.6.5). */
   BadControl: "bad-control",
 } as const;
+/** One of the errors. */
 export type DeviceError = typeof DeviceError[keyof typeof DeviceError];

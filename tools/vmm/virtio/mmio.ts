@@ -43,7 +43,9 @@ const QUEUE_PARTS = ["descAddr", "availAddr", "usedAddr"] as const;
 
 /** One register page. */
 export class VirtioMmio {
+  /** The device's queues, by number. */
   readonly queues: readonly VirtQueue[];
+  /** What the driver has done with the registers. */
   readonly counters: MmioCounters = new MmioCounters();
   /** Why the device asks for a reset; null: it does not. */
   lastFault: DeviceError | null = null;
@@ -62,6 +64,7 @@ export class VirtioMmio {
   #driverBeyond = false;
   #features = NO_FEATURES;
 
+  /** The registers of `device`, as after a reset. */
   constructor(device: VirtioDevice, options: { memory: GuestMemory; onInterrupt: () => void }) {
     this.#device = device;
     this.#onInterrupt = options.onInterrupt;

@@ -79,6 +79,7 @@ function offerable(features: readonly number[]): Features {
 
 /** Options of a card. */
 export interface VirtioNetOptions {
+  /** The guest's memory. */
   readonly memory: GuestMemory;
   /** The card's address, 6 bytes. */
   readonly mac: Uint8Array;
@@ -96,19 +97,24 @@ export interface VirtioNetOptions {
    * Feature bits to offer, VERSION_1 besides; one whose needs are missing is left out. Default: {@link NET_FEATURES}.
    */
   readonly features?: readonly number[];
+  /** Where blocks of received frames come from. */
   readonly blocks?: BlockPool;
 }
 
 /** A network card. */
 export class VirtioNet implements VirtioDevice {
+  /** What kind of device it is. */
   readonly deviceId: number = DEVICE_ID_NET;
   readonly offered: Features;
   readonly config: Uint8Array = new Uint8Array(CONFIG_LEN);
   readonly queueSizes: readonly number[];
   /** The registers: the machine gives them the guest's loads and stores. */
   readonly mmio: VirtioMmio;
+  /** What it has sent, received and refused. */
   readonly counters: NetCounters = new NetCounters();
+  /** Bytes of IP packet in a frame. */
   readonly mtu: number;
+  /** Which frames the guest wants. */
   readonly filter: RxFilter = new RxFilter();
   #mac: MacAddr;
   #link = true;
@@ -121,6 +127,7 @@ export class VirtioNet implements VirtioDevice {
   #answer = new Uint8Array(1);
   #chain = new DescChain();
 
+  /** A card that waits for a driver. */
   constructor(options: VirtioNetOptions) {
     const { memory, mac, mtu = ETHER_MTU, jobs, onFrame, onInterrupt, onRoom, blocks = new BlockPool() } = options;
     assert(mac.length === MAC_ADDR_LEN && (mac[0]! & 1) === 0, "a card has the address of one interface");

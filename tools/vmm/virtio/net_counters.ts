@@ -10,6 +10,7 @@
 export class NetCounters {
   /** Frames handed on. */
   txFrames = 0;
+  /** Bytes of them. */
   txBytes = 0;
   /** Shorter than an Ethernet header: dropped. */
   txShort = 0;
@@ -23,6 +24,7 @@ export class NetCounters {
   txLinkDown = 0;
   /** Frames the guest got. */
   rxFrames = 0;
+  /** Bytes of them. */
   rxBytes = 0;
   /** Not accepted by the guest's filter: dropped. */
   rxFiltered = 0;
@@ -42,5 +44,6 @@ export class NetCounters {
   rxChecksums = 0;
   /** Commands of the control queue that were run, and refused. */
   ctrlDone = 0;
+  /** Commands that were refused. */
   ctrlRefused = 0;
 }

@@ -41,11 +41,17 @@ export const Control = {
 
 /** The receive filter of the guest. */
 export class RxFilter {
+  /** Every frame is wanted. */
   promiscuous = true;
+  /** Every multicast frame is wanted. */
   allMulti = false;
+  /** Every unicast frame is wanted. */
   allUni = false;
+  /** No multicast frame is wanted. */
   noMulti = false;
+  /** No unicast frame is wanted. */
   noUni = false;
+  /** No broadcast frame is wanted. */
   noBcast = false;
   /** The card's own address, as {@link MacAddr.key}. */
   mac = 0;

@@ -51,9 +51,12 @@ const NO_BYTES: Uint8Array = new Uint8Array(0);
 export class DescChain {
   /** Number of the first descriptor: the chain's name in the used ring. */
   head = 0;
+  /** What the device may read. */
   readonly readable: Iov = new Iov();
+  /** What the device may write. */
   readonly writable: Iov = new Iov();
 
+  /** Begins a new chain. */
   clear(head: number): void {
     this.head = head;
     this.readable.clear();
@@ -63,7 +66,9 @@ export class DescChain {
 
 /** Negotiated features of a queue. */
 export interface QueueFeatures {
+  /** Whether the driver may use indirect descriptors. */
   readonly indirect: boolean;
+  /** Whether both sides name the index that they wait for. */
   readonly eventIdx: boolean;
 }
 
@@ -76,7 +81,9 @@ export class VirtQueue {
   size: number;
   /** Guest addresses of the three parts, as the driver wrote them. */
   descAddr = 0;
+  /** Guest-physical address of the avail ring. */
   availAddr = 0;
+  /** Guest-physical address of the used ring. */
   usedAddr = 0;
   /** Changes with every reset: after a call to other code, the caller compares it before it uses the queue again. */
   epoch = 0;
@@ -101,6 +108,7 @@ export class VirtQueue {
   #tableAt = 0;
   #tableCount = 0;
 
+  /** A queue that is not ready. */
   constructor(memory: GuestMemory, readonly sizeMax: number) {
     this.#memory = memory;
     this.size = sizeMax;

@@ -57,15 +57,18 @@ const FRAME_MAX = 65535 + 18;
 const RX_BLOCK_BYTES = 66560 - BLOCK_HEADROOM;
 
 /** Counters of a driver. */
-class DriverCounters {
+export class DriverCounters {
+  /** Frames that the guest sent. */
   txFrames = 0;
   /** No descriptors were free. */
   txFull = 0;
   /** Too long, or with work that the device does not do. */
   txRefused = 0;
+  /** Frames that it got. */
   rxFrames = 0;
   /** The device returned invalid data. */
   rxBad = 0;
+  /** Interrupts that it took. */
   interrupts = 0;
   /** Notifies that were written to the register. */
   kicks = 0;
@@ -85,6 +88,7 @@ export class ModelDriver implements FramePort {
   readonly name: string;
   readonly mbps = 10_000;
   readonly mac: Uint8Array = new Uint8Array(6);
+  /** What it has done. */
   readonly counters: DriverCounters = new DriverCounters();
   receive: ((block: Block) => void) | null = null;
   #options: ModelDriverOptions;
@@ -109,6 +113,7 @@ export class ModelDriver implements FramePort {
   #header = new Uint8Array(HEADER_BYTES);
   #meta: FrameMeta;
 
+  /** A driver that has not started. */
   constructor(options: ModelDriverOptions) {
     this.#options = options;
     this.#page = options.page;
