@@ -10,14 +10,14 @@ import type { Problem } from "./imports.ts";
 
 /** Today's counts. */
 export const CEILINGS = {
-  filesInCircles: 18,
+  filesInCircles: 0,
   pathNames: 0,
   pathEdges: 0,
-  unusedExports: 186,
-  testOnlyExports: 74,
-  longParameterLists: 30,
+  unusedExports: 177,
+  testOnlyExports: 72,
+  longParameterLists: 28,
   kitsNamedTest: 0,
-  dialectWords: 584,
+  dialectWords: 510,
 };
 
 /** Fails if there are more problems than the ceiling `name` lets there be, and lists them. */

@@ -237,7 +237,7 @@ Deno.test("A connection of many questions gets all answers; idle ones are closed
 
 Deno.test("The door takes nobody but guests, and of one guest a bounded number", async () => {
   await using names = await tellNames();
-  const { port } = names.program.nat.nameDoor!;
+  const { port } = names.program.nat.v4.nameServer!;
   const stranger = call(names.first.user, `${HOST}!${port}`);
   const program = call(names.user, `${HOST}!${port}`);
   names.round();
