@@ -2,7 +2,7 @@
  * TokenBucket: limits how often something is done; tokens arrive with time (RFC 1812 4.3.2.8, RFC 4443 2.4 for ICMP
  * errors).
  *
- * Path: icmp_errors, challenge, nat, nat6 → token_bucket.
+ * Path: icmp_errors, nat, link6 → token_bucket.
  *
  * @module
  */

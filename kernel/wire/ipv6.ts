@@ -1,7 +1,7 @@
 /**
  * IPv6 headers (RFC 8200), the walk over extension headers, and the fragment header.
  *
- * Path: ip6_input, packet/packet6, v6/packet6 → ipv6 → wire/bytes, ip_addr, ip_proto.
+ * Path: ip6_input, packet/packet6, family6 → ipv6 → wire/bytes, ip_addr, ip_proto.
  *
  *     | version 4 bits, traffic class 8, flow label 20 | payload length 2 | next header | hop limit |
  *     | source 16 | destination 16 | extension headers and payload … |
@@ -237,6 +237,16 @@ export function ipv6Src(buf: Uint8Array, at: number): IpAddr {
 /** The destination address. */
 export function ipv6Dst(buf: Uint8Array, at: number): IpAddr {
   return IpAddr.at(buf, at + DST);
+}
+
+/** Where the source of the header at `at` stands, for a reader that builds no address. */
+export function ipv6SrcAt(at: number): number {
+  return at + SRC;
+}
+
+/** Where the destination stands. */
+export function ipv6DstAt(at: number): number {
+  return at + DST;
 }
 
 /** Rewrites the payload length, in bytes. */

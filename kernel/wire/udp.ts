@@ -1,7 +1,7 @@
 /**
  * UDP headers (RFC 768; over IPv6: RFC 8200 8.1).
  *
- * Path: udp/udp, icmp_error, link → wire/udp → checksum, wire/bytes, ip_addr, ip_proto.
+ * Path: udp/udp, icmp_error, family4 → wire/udp → checksum, wire/bytes, ip_addr, ip_proto.
  *
  *     | source port 2 | destination port 2 | length 2 | checksum 2 |
  *

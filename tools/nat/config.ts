@@ -1,7 +1,7 @@
 /**
  * What a NAT is made from: addresses in two styles, how it maps and filters, lifetimes and limits, all with defaults.
  *
- * Path: nat, service_config, table → config → policy, map, dns_servers, config6.
+ * Path: nat, service_config, table → config → policy, map_class, family_config, dns_servers, config6.
  *
  * - `qemu`: a network of its own, by default 10.0.2.0/24: router .2, name server .3, guests from .15 on.
  * - `real`: the guest has the host's address, mask and router; the router's address means the host.
@@ -16,8 +16,9 @@ import { MacAddr, parseMacAddr } from "../../kernel/wire/mac_addr.ts";
 import { encodeDnsName } from "../../kernel/wire/dns_name.ts";
 import type { PolicyOptions } from "./policy.ts";
 import type { DnsPatience } from "./services/dns_servers.ts";
-import { type V6Config, v6Config, type V6Options } from "./v6/config6.ts";
-import { MAP_PROTO_NAMES } from "./map.ts";
+import { v6Config, type V6Options } from "./config6.ts";
+import type { FamilyConfig } from "./family_config.ts";
+import { MAP_PROTO_NAMES } from "./map_class.ts";
 
 /** How the guest is addressed. */
 export type Style = "qemu" | "real";
@@ -176,30 +177,16 @@ export interface NatOptions {
 }
 
 /** The options with every default filled in and every text read. */
-export interface NatConfig {
+export interface NatConfig extends FamilyConfig {
   readonly style: Style;
-  readonly hostAddr: IpAddr;
-  /** Words of all addresses of the host but loopback. */
-  readonly hostWords: ReadonlySet<number>;
-  /** Broadcast and network addresses of the host's and the guests' networks: nothing is sent there. */
-  readonly broadcasts: ReadonlySet<number>;
-  readonly subnet: IpAddr;
-  readonly mask: IpAddr;
   readonly prefix: number;
-  readonly router: IpAddr;
   readonly guest: IpAddr;
   readonly firstLease: IpAddr;
   readonly loopbackForwards: boolean;
-  readonly dns: IpAddr | null;
   readonly nameServers: readonly IpAddr[];
-  /** The host's address when it talks to the loopback: that itself, unless it is another machine's. */
-  readonly loopbackFrom: IpAddr;
-  /** What that other machine answers from besides 127/8, as a word; null: nothing. */
-  readonly farPeer: number | null;
   readonly hostMac: MacAddr;
   readonly guestMac: MacAddr | null;
   readonly mtu: number;
-  readonly mss: number;
   /** By MapProto (RFC 7857 5 and 6: each protocol has its own). */
   readonly mapping: readonly Dependence[];
   readonly filtering: readonly Dependence[];
@@ -214,7 +201,7 @@ export interface NatConfig {
   readonly reservations: ReadonlyMap<number, IpAddr>;
   readonly zone: ReadonlyMap<string, IpAddr>;
   readonly zoneName: string;
-  readonly v6: V6Config | null;
+  readonly v6: FamilyConfig | null;
 }
 
 /** Bytes of an IPv4 and a TCP header without options: what an MSS leaves out (RFC 9293 3.7.1). */
@@ -236,15 +223,17 @@ export function natConfig(options: NatOptions): NatConfig {
   return {
     style,
     hostAddr,
-    hostWords: new Set(hostAddrs.map(({ w3 }) => w3)),
+    hostAddrs,
+    linkLocal: null,
+    onlyGuest: style === "real" ? link.guest : null,
     broadcasts: new Set([...hostTexts, `${link.subnet}/${link.prefix}`].flatMap(broadcastsOf)),
     ...link,
     loopbackForwards: options.loopbackForwards ?? true,
     nameServers: (options.nameServers ?? []).map(nameServer),
+    hasLoopback: true,
+    loopback: IPV4_LOOPBACK,
     loopbackFrom: options.farLoopback === true ? hostAddr : IPV4_LOOPBACK,
-    farPeer: options.farLoopback === true && options.farPeer !== undefined
-      ? addr(options.farPeer, "far peer").w3
-      : null,
+    farPeer: options.farLoopback === true && options.farPeer !== undefined ? addr(options.farPeer, "far peer") : null,
     hostMac,
     guestMac: options.guestMac === undefined ? GUEST_MACS[style] : options.guestMac,
     mtu,
@@ -262,9 +251,14 @@ export function natConfig(options: NatOptions): NatConfig {
     reservations: reservationsOf(options.reservations ?? {}, link),
     zone: new Map(Object.entries(options.zone ?? {}).map(([name, text]) => [name.toLowerCase(), addr(text, "zone")])),
     zoneName: (options.zoneName ?? "internal").toLowerCase(),
-    v6: options.v6 === undefined || options.v6 === null
-      ? null
-      : v6Config(options.v6, { style, mtu, mss: options.mss, hostMac, hasDns: link.dns !== null }),
+    v6: options.v6 === undefined || options.v6 === null ? null : v6Config(options.v6, {
+      style,
+      mtu,
+      mss: options.mss,
+      hostMac,
+      hasDns: link.dns !== null,
+      hasLoopback: options.farLoopback !== true,
+    }),
   };
 }
 

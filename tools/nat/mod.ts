@@ -31,4 +31,4 @@ export type { NatObserver, NatPoint, NatSight } from "./observer.ts";
 export type { PolicyOptions } from "./policy.ts";
 export { NatProgram, type NatProgramOptions } from "./program.ts";
 export type { DnsPatience } from "./services/dns_servers.ts";
-export type { V6Options } from "./v6/config6.ts";
+export type { V6Options } from "./config6.ts";

@@ -12,7 +12,7 @@ import { IpAddr, parseIpAddr, parseIpMask } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { IPV6_MTU_MIN } from "../../kernel/wire/ipv6.ts";
 import { natConfig, type NatOptions, QEMU_GUEST, QEMU_SUBNET } from "../nat/config.ts";
-import type { V6Options } from "../nat/v6/config6.ts";
+import type { V6Options } from "../nat/config6.ts";
 import type { DnsPatience } from "../nat/services/dns_servers.ts";
 import { parseForward } from "../nat/forward.ts";
 import { NatPolicy, type PolicyOptions } from "../nat/policy.ts";

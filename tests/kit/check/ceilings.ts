@@ -10,7 +10,7 @@ import type { Problem } from "./imports.ts";
 
 /** Today's counts. */
 export const CEILINGS = {
-  filesInCircles: 18,
+  filesInCircles: 0,
   pathNames: 0,
   pathEdges: 0,
   unusedExports: 122,

@@ -11,7 +11,7 @@ import { parseIcmp6Quote } from "../../../kernel/wire/icmp6.ts";
 import { boot } from "../../../tools/boot/boot.ts";
 import type { NatOptions } from "../../../tools/nat/nat.ts";
 import { NatProgram } from "../../../tools/nat/program.ts";
-import type { V6Options } from "../../../tools/nat/v6/config6.ts";
+import type { V6Options } from "../../../tools/nat/config6.ts";
 import { GuestPort } from "../../kit/nat/guest_port.ts";
 import { pattern } from "../../kit/ip/ip_fixture.ts";
 import { advance, User, type UserConv } from "../../kit/ip/story.ts";

@@ -254,7 +254,7 @@ Deno.test("A connection of many questions gets all answers; idle ones are closed
 
 Deno.test("The relay's socket takes only guests' queries, and a bounded number of each guest", async () => {
   await using names = await tellNames();
-  const { port } = names.program.nat.nameDoor!;
+  const { port } = names.program.nat.v4.nameServer!;
   const stranger = call(names.first.user, `${HOST}!${port}`);
   const program = call(names.user, `${HOST}!${port}`);
   names.round();

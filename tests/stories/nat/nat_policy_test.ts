@@ -64,11 +64,11 @@ Deno.test("A source route, which would pass by the policy, is refused: whole, in
   const { Block } = await import("../../../kernel/block.ts");
   const options = new Uint8Array([131, 7, 4, 10, 0, 2, 15, 0]);
   const inward = udpPacket({ src: REMOTE, dst: HOST, dstPort: 8053, options });
-  assertEquals(translateInbound(story.program.nat, Block.from(inward), map, 0).verdict, 0);
+  assertEquals(translateInbound(story.program.nat, Block.from(inward), map, 0).kind, 0);
   assertEquals(story.guest.packets(), []);
 });
 
-Deno.test("restrict has no back door: names, router, host, hairpin, ping, groups, tunnels, pieces", async () => {
+Deno.test("restrict has no back ports: names, router, host, hairpin, ping, groups, tunnels, pieces", async () => {
   const policy = { restrict: true, loopback: false, allow: [`udp:${REMOTE}:9`] };
   await using story = await tellNat({ nat: { policy }, forwards: ["udp:8053:53"] });
   const tries: [string, Uint8Array, string][] = [

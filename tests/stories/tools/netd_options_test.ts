@@ -12,8 +12,7 @@ import { helpText } from "../../../tools/options/option_table.ts";
 import { natConfig } from "../../../tools/nat/config.ts";
 import { withoutLoopback } from "../../../tools/netd/uplink.ts";
 import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
-import type { Guest } from "../../../tools/nat/guest.ts";
-import { NatMap, Realm } from "../../../tools/nat/map.ts";
+import { newGuest, newMap } from "../../kit/nat/guest_maps.ts";
 import { formatForward, type Forward, parseForward } from "../../../tools/nat/forward.ts";
 import { SlirpApi } from "../../../tools/netd/slirp_api.ts";
 
@@ -181,8 +180,8 @@ Deno.test("netd names the option that is bad", () => {
 /** A forward that is in force. */
 function forwardOf(text: string): Forward {
   const spec = parseForward(text);
-  const guest = { addr: spec.guestAddr ?? IpAddr.v4(0x0a00020f) } as Guest;
-  const map = new NatMap(guest, spec.proto, spec.guestPort, Realm.World, 0, 0);
+  const guest = newGuest(spec.guestAddr ?? IpAddr.v4(0x0a00020f));
+  const map = newMap(guest, { proto: spec.proto, guestPort: spec.guestPort });
   map.hostPort = spec.hostPort;
   return { spec, map };
 }

@@ -1,9 +1,8 @@
 /**
- * Fragments of IPv6: those of guests are put together, and what is too large for the guest's link is cut (RFC 8200
- * 4.5). The pieces wait in the NAT's reassembler, with those of IPv4 and under the same limits; pieces that overlap end
- * their datagram (RFC 5722).
+ * Fragments of IPv6: a guest's for the reassembler, the packet they become, and cutting what is too large (RFC 8200
+ * 4.5).
  *
- * Path: link6, outbound6 → fragments6 → nat6, segment, nat/counters, block.
+ * Path: family6 → fragments6 → nat/packet, reassembler, segment, block.
  *
  * A datagram that was put together keeps a fragment header, of the whole: by it the host knows that it may cut (RFC
  * 6946; ip(3), Bypass).
@@ -11,9 +10,9 @@
  * @module
  */
 
-import { Block } from "../../../kernel/block.ts";
-import { finishChecksum } from "../../../kernel/inet/segment.ts";
-import { IP_PROTO_FRAGMENT, IP_PROTO_HOP_BY_HOP } from "../../../kernel/wire/ip_proto.ts";
+import { Block, BLOCK_HEADROOM } from "../../kernel/block.ts";
+import { finishChecksum } from "../../kernel/inet/segment.ts";
+import { IP_PROTO_FRAGMENT, IP_PROTO_HOP_BY_HOP } from "../../kernel/wire/ip_proto.ts";
 import {
   emitIpv6Fragment,
   IPV6_FRAGMENT_LEN,
@@ -24,37 +23,36 @@ import {
   parseIpv6Fragment,
   setIpv6PayloadLen,
   setIpv6TrafficClass,
-} from "../../../kernel/wire/ipv6.ts";
-import { Reason } from "../counters.ts";
-import type { Nat6 } from "./nat6.ts";
+} from "../../kernel/wire/ipv6.ts";
+import type { NatPacket } from "./packet.ts";
+import type { Piece, WholeDatagram } from "./reassembler.ts";
 
 const ECN_CE = 3;
 const FRAGMENT_UNIT = 8;
 const PAYLOAD_MAX = 65535;
 
-/**
- * Takes the fragment in `six.packet` (given away unless it is refused): answers the whole datagram, null if more must
- * come, or why it was refused.
- */
-export function addFragment6(six: Nat6): Block | null | Reason {
-  const { packet, keys, nat } = six;
-  const { block, buf, at, end, fragmentAt, src, dst } = packet;
+/** The fragment that was read. */
+export function pieceOf6({ buf, at, end, fragmentAt, src, dst }: NatPacket): Piece {
   const { id, fragOffset, moreFragments } = parseIpv6Fragment(buf, fragmentAt, end)!;
   const headerLen = fragmentAt + IPV6_FRAGMENT_LEN - at;
-  const whole = nat.reassembler.take({
-    ...{ src: keys.ofGuest(src), dst: keys.ofGuest(dst), protocol: IP_PROTO_FRAGMENT, id, start: fragOffset },
+  return {
+    src,
+    dst,
+    protocol: IP_PROTO_FRAGMENT,
+    id,
+    start: fragOffset,
     isLast: !moreFragments,
     bytes: buf.subarray(at + headerLen, end),
     header: buf.subarray(at, at + headerLen),
     room: PAYLOAD_MAX - (headerLen - IPV6_HEADER_LEN),
     isMarked: (ipv6TrafficClass(buf, at) & ECN_CE) === ECN_CE,
-  }, nat.now);
-  if (typeof whole === "number") return whole;
-  block.free();
-  if (whole === null) return null;
-  const { header, payload, largest, isMarked } = whole;
+  };
+}
+
+/** The whole packet, under the first piece's headers, with the identification `id`; null if it would be too long. */
+export function wholeOf6({ header, payload, largest, isMarked }: WholeDatagram, id: number): Block | null {
   const payloadLen = header.length - IPV6_HEADER_LEN + payload.length;
-  if (payloadLen > PAYLOAD_MAX) return Reason.Fragment;
+  if (payloadLen > PAYLOAD_MAX) return null;
   const joined = Block.alloc(header.length + payload.length).append(header).append(payload);
   joined.fragmentMax = largest;
   const fragment = { nextHeader: header[header.length - IPV6_FRAGMENT_LEN]!, fragOffset: 0, moreFragments: false, id };
@@ -64,8 +62,8 @@ export function addFragment6(six: Nat6): Block | null | Reason {
   return joined;
 }
 
-/** Cuts a whole packet (given away) into pieces of at most `mtu` bytes; null if it cannot be cut. */
-export function cutPacket6(block: Block, mtu: number, id: number, headroom: number): Block[] | null {
+/** Cuts a whole packet (consumed) into pieces of at most `mtu` bytes; null if it cannot be cut. */
+export function cutPacket6(block: Block, mtu: number, id: number): Block[] | null {
   if (!finishChecksum(block)) return null;
   const { buf, rp, wp } = block.own();
   // Hop-by-hop options stand in each piece; everything behind them is cut.
@@ -82,7 +80,9 @@ export function cutPacket6(block: Block, mtu: number, id: number, headroom: numb
   const pieces: Block[] = [];
   for (let from = first; from < wp; from += room) {
     const size = Math.min(room, wp - from);
-    const piece = Block.alloc(headLen + IPV6_FRAGMENT_LEN + size, headroom).append(buf.subarray(rp, rp + headLen));
+    const piece = Block.alloc(headLen + IPV6_FRAGMENT_LEN + size, BLOCK_HEADROOM).append(
+      buf.subarray(rp, rp + headLen),
+    );
     piece.buf[piece.rp + named] = IP_PROTO_FRAGMENT;
     setIpv6PayloadLen(piece.buf, piece.rp, optionsLen + IPV6_FRAGMENT_LEN + size);
     const fields = { nextHeader, fragOffset: from - first, moreFragments: from + size < wp, id };

@@ -1,13 +1,13 @@
 /**
- * Fragments: those of guests are put together, and what is too large for the guest's link is cut (RFC 791 3.2).
+ * Reassembler: puts fragments of guests together, of both versions of IP (RFC 791 3.2, RFC 8200 4.5).
  *
- * Path: link, nat → fragments → nat/counters, segment, nat/packet, block.
+ * Path: nat, fragments4, fragments6 → reassembler → addr_hash, nat/counters, ip_addr.
  *
  * Why together and not tracked: only a datagram's first piece shows its ports, pieces come in any order (RFC 4787
  * REQ-14), and a bypassed conversation takes whole packets and fragments them again for its own link. Holding them back
  * costs the memory below; tracking would cost as much for pieces that come before the first.
  *
- * Pieces that overlap are an attack or a fault: the datagram is dropped (as RFC 5722 4 for IPv6); a piece that comes
+ * Pieces that overlap are an attack or a fault: the datagram is dropped (RFC 5722 4); a piece that comes
  * twice is ignored. If a router marked any piece, the datagram is marked (RFC 3168 5.3).
  *
  * Limits: {@link DATAGRAMS_MAX} at a time, {@link BYTES_MAX} in all, {@link HOLES_MAX} holes each,
@@ -16,25 +16,10 @@
  * @module
  */
 
-import { Block } from "../../kernel/block.ts";
-import { finishChecksum } from "../../kernel/inet/segment.ts";
-import { get16, sameBytes } from "../../kernel/wire/bytes.ts";
-import {
-  copiedIpv4Options,
-  emitIpv4,
-  IPV4_HEADER_LEN,
-  IPV4_TOTAL_MAX,
-  ipv4FragOffset,
-  ipv4Id,
-  ipv4Tos,
-  parseIpv4,
-  setIpv4DontFragment,
-  setIpv4Fragment,
-  setIpv4Tos,
-  setIpv4TotalLen,
-} from "../../kernel/wire/ipv4.ts";
+import { sameBytes } from "../../kernel/wire/bytes.ts";
+import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import { copyAddr } from "./addr_hash.ts";
 import { Reason } from "./counters.ts";
-import type { NatPacket } from "./packet.ts";
 
 /** Datagrams that wait for their rest: a burst of large ones, one after another. */
 export const DATAGRAMS_MAX = 32;
@@ -45,17 +30,14 @@ export const HOLES_MAX = 64;
 /** How long a datagram may take (RFC 791's own figure). */
 export const REASSEMBLY_MS = 15_000;
 
-const MORE_FRAGMENTS = 0x2000;
-const FRAG = 6;
 const FRAGMENT_UNIT = 8;
-const ECN_CE = 3;
 /** Room that a datagram gets at first: two frames. */
 const ROOM_MIN = 4096;
 
 /** A datagram that is not whole yet. */
 interface Datagram {
-  readonly src: number;
-  readonly dst: number;
+  readonly src: IpAddr;
+  readonly dst: IpAddr;
   readonly id: number;
   readonly protocol: number;
   readonly deadline: number;
@@ -73,9 +55,9 @@ interface Datagram {
 
 /** A fragment, by either version of IP. */
 export interface Piece {
-  /** What tells its datagram from others: addresses (or keys of them), protocol, identification. */
-  readonly src: number;
-  readonly dst: number;
+  /** What tells its datagram from others: addresses, protocol, identification. */
+  readonly src: IpAddr;
+  readonly dst: IpAddr;
   readonly protocol: number;
   readonly id: number;
   /** Where its bytes belong, and whether none come after them. */
@@ -112,28 +94,7 @@ export class Reassembler {
     return this.#bytes;
   }
 
-  /**
-   * Takes the fragment that `packet` was read from (given away): answers the whole datagram, null if more must come,
-   * or why it was refused.
-   */
-  add(packet: NatPacket, now: number): Block | null | Reason {
-    const { block, headerLen, src, dst, protocol } = packet;
-    block.own();
-    const { buf, rp, wp } = block;
-    const whole = this.take({
-      ...{ src, dst, protocol, id: ipv4Id(buf, rp), start: ipv4FragOffset(buf, rp) },
-      isLast: (get16(buf, rp + FRAG) & MORE_FRAGMENTS) === 0,
-      bytes: buf.subarray(rp + headerLen, wp),
-      header: buf.subarray(rp, rp + headerLen),
-      room: IPV4_TOTAL_MAX - headerLen,
-      isMarked: (ipv4Tos(buf, rp) & ECN_CE) === ECN_CE,
-    }, now);
-    if (typeof whole === "number") return whole;
-    block.free();
-    return whole === null ? null : wholeOf(whole) ?? Reason.Fragment;
-  }
-
-  /** As {@link add}, for a fragment of either version; its bytes are copied. */
+  /** Takes a fragment, whose bytes are copied: returns the whole datagram, null if more must come, or the refusal. */
   take(piece: Piece, now: number): WholeDatagram | null | Reason {
     const { bytes, start, isLast } = piece;
     const size = bytes.length;
@@ -167,7 +128,7 @@ export class Reassembler {
 
   #find({ src, dst, protocol, id }: Piece): Datagram | null {
     for (const one of this.#datagrams) {
-      if (one.id === id && one.src === src && one.dst === dst && one.protocol === protocol) return one;
+      if (one.id === id && one.protocol === protocol && one.src.equals(src) && one.dst.equals(dst)) return one;
     }
     return null;
   }
@@ -176,8 +137,17 @@ export class Reassembler {
   #start({ src, dst, protocol, id }: Piece, now: number): Datagram {
     if (this.#datagrams.length >= DATAGRAMS_MAX) this.#forget(this.#datagrams[0]!);
     const datagram: Datagram = {
-      ...{ src, dst, protocol, id, deadline: now + REASSEMBLY_MS },
-      ...{ header: null, payload: new Uint8Array(0), have: [], total: -1, largest: 0, isMarked: false },
+      src: copyAddr(src),
+      dst: copyAddr(dst),
+      protocol,
+      id,
+      deadline: now + REASSEMBLY_MS,
+      header: null,
+      payload: new Uint8Array(0),
+      have: [],
+      total: -1,
+      largest: 0,
+      isMarked: false,
     };
     this.#datagrams.push(datagram);
     return datagram;
@@ -235,48 +205,4 @@ function insert(have: number[], i: number, start: number, end: number): void {
     if (have[i + 2] === end) have.splice(i + 1, 2);
   } else if (have[i] === end) have[i] = start;
   else have.splice(i, 0, start, end);
-}
-
-/** The whole packet, under the first piece's header; null if it would be too long. */
-function wholeOf({ header, payload, largest, isMarked }: WholeDatagram): Block | null {
-  const totalLen = header.length + payload.length;
-  if (totalLen > IPV4_TOTAL_MAX) return null;
-  const block = Block.alloc(totalLen).append(header).append(payload);
-  block.fragmentMax = largest;
-  const { buf, rp } = block;
-  setIpv4TotalLen(buf, rp, totalLen);
-  setIpv4Fragment(buf, rp, 0, false);
-  setIpv4DontFragment(buf, rp, false);
-  if (isMarked) setIpv4Tos(buf, rp, ipv4Tos(buf, rp) | ECN_CE);
-  return block;
-}
-
-/**
- * Cuts a whole packet (given away) into pieces of at most `mtu` bytes, each with `headroom` left of it; null if it
- * cannot be cut. The first piece carries all options, the others those with the copied flag.
- */
-export function cutPacket(block: Block, mtu: number, headroom: number): Block[] | null {
-  if (!finishChecksum(block)) return null;
-  const { buf, rp, wp } = block.own();
-  const header = parseIpv4(buf, rp, wp);
-  if (header === null || header.headerLen + FRAGMENT_UNIT > mtu) return null;
-  const later = copiedIpv4Options(header.options);
-  const pieces: Block[] = [];
-  for (let offset = 0; offset < header.payloadLen;) {
-    const options = offset === 0 ? header.options : later;
-    const headerLen = IPV4_HEADER_LEN + options.length;
-    const room = mtu - headerLen;
-    const rest = header.payloadLen - offset;
-    const payloadLen = rest <= room ? rest : room - room % FRAGMENT_UNIT;
-    const piece = Block.alloc(headerLen + payloadLen, headroom);
-    const moreFragments = payloadLen < rest;
-    const fields = { ...header, options, payloadLen, dontFragment: false, moreFragments, fragOffset: offset };
-    emitIpv4(fields, piece.buf, piece.rp);
-    piece.wp = piece.rp + headerLen;
-    const from = rp + header.headerLen + offset;
-    pieces.push(piece.append(buf.subarray(from, from + payloadLen)));
-    offset += payloadLen;
-  }
-  block.free();
-  return pieces;
 }

@@ -1,7 +1,7 @@
 /**
  * What the IPv6 side of a NAT is made from: the host's address, the guests' network, and who is who in it.
  *
- * Path: nat/config → config6 → nat6.
+ * Path: nat/config → config6 → family_config, addr6.
  *
  * The router is called by the link-local address that its hardware address makes, and by ::2 of the guests' network;
  * the name server by ::3. Guests make their own addresses (RFC 4862), so the network is a /64.
@@ -9,10 +9,12 @@
  * @module
  */
 
-import { KernelError } from "../../../kernel/error.ts";
-import { IpAddr, parseIpAddr, parseIpMask, prefixMask } from "../../../kernel/wire/ip_addr.ts";
-import { IPV6_MTU_MIN } from "../../../kernel/wire/ipv6.ts";
-import type { MacAddr } from "../../../kernel/wire/mac_addr.ts";
+import { KernelError } from "../../kernel/error.ts";
+import { eui64, LINK_LOCAL_PREFIX } from "../../kernel/inet/addr6.ts";
+import { IpAddr, IPV6_LOOPBACK, parseIpAddr, parseIpMask, prefixMask } from "../../kernel/wire/ip_addr.ts";
+import { IPV6_MTU_MIN } from "../../kernel/wire/ipv6.ts";
+import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
+import type { FamilyConfig } from "./family_config.ts";
 
 /** The guests' network unless told otherwise: a unique local one (RFC 4193). */
 export const SUBNET6 = "fd00:0:0:2::/64";
@@ -31,21 +33,6 @@ export interface V6Options {
   subnet?: string;
 }
 
-/** The options with every default filled in and every text read. */
-export interface V6Config {
-  readonly hostAddr: IpAddr;
-  /** All addresses of the host but loopback and link-local ones. */
-  readonly hostAddrs: readonly IpAddr[];
-  readonly subnet: IpAddr;
-  readonly mask: IpAddr;
-  readonly router: IpAddr;
-  /** What the router's advertisements come from. */
-  readonly linkLocal: IpAddr;
-  readonly dns: IpAddr | null;
-  /** Largest MSS that a SYN may offer; 0: as it is. */
-  readonly mss: number;
-}
-
 /** What the rest of the NAT has settled. */
 export interface V6Given {
   readonly style: "qemu" | "real";
@@ -53,10 +40,12 @@ export interface V6Given {
   readonly mss: number | undefined;
   readonly hostMac: MacAddr;
   readonly hasDns: boolean;
+  /** Whether the router's address stands for the host's loopback. */
+  readonly hasLoopback: boolean;
 }
 
 /** Reads `options`; EINVAL names what cannot be. */
-export function v6Config(options: V6Options, given: V6Given): V6Config {
+export function v6Config(options: V6Options, given: V6Given): FamilyConfig {
   if (given.style === "real") throw new KernelError("EINVAL", "Cannot give a guest IPv6 in real style");
   if (given.mtu < IPV6_MTU_MIN) {
     throw new KernelError("EINVAL", `Cannot use the MTU ${given.mtu} with IPv6: less than ${IPV6_MTU_MIN}`);
@@ -74,16 +63,19 @@ export function v6Config(options: V6Options, given: V6Given): V6Config {
   return {
     hostAddr: hostAddrs[0]!,
     hostAddrs,
-    ...{ subnet, mask, router: at(ROUTER), linkLocal: linkLocalOf(given.hostMac) },
+    subnet,
+    mask,
+    router: at(ROUTER),
+    linkLocal: eui64(LINK_LOCAL_PREFIX, given.hostMac),
+    onlyGuest: null,
+    broadcasts: new Set(),
+    hasLoopback: given.hasLoopback,
+    loopback: IPV6_LOOPBACK,
+    loopbackFrom: IPV6_LOOPBACK,
+    farPeer: null,
     dns: given.hasDns ? at(DNS) : null,
     mss: given.mss === 0 ? 0 : Math.min(given.mss ?? given.mtu, given.mtu - TCP_IP6_HEADERS),
   };
-}
-
-/** The link-local address that a station makes of its hardware address (RFC 4291, appendix A). */
-export function linkLocalOf(mac: MacAddr): IpAddr {
-  const w2 = ((mac.hi ^ 0x0200) << 16) | ((mac.lo >>> 24) << 8) | 0xff;
-  return new IpAddr(0xfe800000 | 0, 0, w2, (0xfe << 24) | (mac.lo & 0xffffff));
 }
 
 /** What has an address of the guests' network on the host's side could not be reached. */

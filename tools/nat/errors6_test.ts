@@ -1,21 +1,21 @@
 import { assertEquals } from "@std/assert";
-import { parseIcmp6Quote } from "../../../kernel/wire/icmp6.ts";
-import { pattern } from "../../../tests/kit/ip/ip_fixture.ts";
-import { error6Packet, header6 } from "../../../tests/kit/ip/story6.ts";
-import { sentOf } from "../../../tests/kit/nat/steps.ts";
+import { parseIcmp6Quote } from "../../kernel/wire/icmp6.ts";
+import { pattern } from "../../tests/kit/ip/ip_fixture.ts";
+import { error6Packet, header6 } from "../../tests/kit/ip/story6.ts";
+import { sentOf } from "../../tests/kit/nat/steps.ts";
 import {
-  assertSound6,
+  assertSound,
   echo6,
-  ends6,
-  got6,
+  endsOf,
+  gotOf,
   GUEST6,
   HOST6,
   natKit6,
   REMOTE6,
-  swapped6,
+  swapped,
   tcp6,
   udp6,
-} from "../../../tests/kit/nat/steps6.ts";
+} from "../../tests/kit/nat/steps.ts";
 
 const ROUTER_FAR = "2001:db8:ffff::1";
 
@@ -27,16 +27,16 @@ function quoted(error: Uint8Array): Uint8Array {
 Deno.test("Errors about what a guest sent reach it with the packet that it knows, and every checksum right", () => {
   const kit = natKit6();
   for (const packet of [udp6({ payload: pattern(20) }), tcp6({ data: pattern(9) }), echo6()]) {
-    const { packet: sent, map } = sentOf(kit.out6(packet));
+    const { packet: sent, map } = sentOf(kit.out(packet));
     for (const [type, code, rest] of [[1, 4, 0], [2, 0, 1280], [3, 0, 0], [4, 1, 6]] as const) {
       const error = error6Packet({ type, code, rest, packet: sent }, { src: ROUTER_FAR, dst: HOST6 });
-      for (const got of [got6(kit.error6(error, map)), got6(kit.back6(error, map))]) {
-        assertSound6(got);
+      for (const got of [gotOf(kit.error(error, map)), gotOf(kit.back(error, map))]) {
+        assertSound(got);
         assertEquals([`${header6(got).src}`, `${header6(got).dst}`], [ROUTER_FAR, GUEST6]);
         assertEquals([got[40], got[41], (got[46]! << 8) | got[47]!], [type, code, rest]);
         const quote = quoted(got);
-        assertEquals(ends6(quote), ends6(packet));
-        assertSound6(quote);
+        assertEquals(endsOf(quote), endsOf(packet));
+        assertSound(quote);
       }
     }
   }
@@ -44,7 +44,7 @@ Deno.test("Errors about what a guest sent reach it with the packet that it knows
 
 Deno.test("Errors that quote nothing of the map, are damaged, or come for whom nothing was sent to are dropped", () => {
   const kit = natKit6();
-  const { packet: sent, map } = sentOf(kit.out6(udp6()));
+  const { packet: sent, map } = sentOf(kit.out(udp6()));
   const error = (packet: Uint8Array) => error6Packet({ type: 1, code: 4, packet }, { src: ROUTER_FAR, dst: HOST6 });
   const damaged = error(sent);
   damaged[60]! ^= 1;
@@ -56,31 +56,31 @@ Deno.test("Errors that quote nothing of the map, are damaged, or come for whom n
     [error(sent.slice(0, 44)), "icmp-quote"],
     [error(udp6({ src: HOST6, srcPort: map.hostPort, dst: "2001:db8:9::7" })), "filtered"],
   ];
-  for (const [packet, reason] of cases) assertEquals(kit.error6(packet, map).reason, reason);
+  for (const [packet, reason] of cases) assertEquals(kit.error(packet, map).reason, reason);
 });
 
 Deno.test("A guest's error goes to whoever sent what it quotes, and to nobody else", () => {
   const kit = natKit6();
-  const { packet: sent, map } = sentOf(kit.out6(udp6()));
-  const got = got6(kit.back6(swapped6(sent), map));
+  const { packet: sent, map } = sentOf(kit.out(udp6()));
+  const got = gotOf(kit.back(swapped(sent), map));
   const error = (options = {}) =>
     error6Packet({ type: 1, code: 4, packet: got }, { src: GUEST6, dst: REMOTE6, ...options });
-  const out = sentOf(kit.out6(error()));
+  const out = sentOf(kit.out(error()));
   assertEquals(out.map, map);
-  assertSound6(out.packet);
+  assertSound(out.packet);
   assertEquals([`${header6(out.packet).src}`, `${header6(out.packet).dst}`], [HOST6, REMOTE6]);
-  assertEquals(ends6(quoted(out.packet)), `[${REMOTE6}]:9 > [${HOST6}]:${map.hostPort}`);
-  assertSound6(quoted(out.packet));
-  assertEquals(kit.out6(error({ dst: "2001:db8:9::7" })).reason, "icmp-quote");
+  assertEquals(endsOf(quoted(out.packet)), `[${REMOTE6}]:9 > [${HOST6}]:${map.hostPort}`);
+  assertSound(quoted(out.packet));
+  assertEquals(kit.out(error({ dst: "2001:db8:9::7" })).reason, "icmp-quote");
   const forged = udp6({ src: "2001:db8:9::7", srcPort: 9, dst: GUEST6, dstPort: 4000 });
   const lie = error6Packet({ type: 1, code: 4, packet: forged }, { src: GUEST6, dst: "2001:db8:9::7" });
-  assertEquals(kit.out6(lie).reason, "icmp-quote");
+  assertEquals(kit.out(lie).reason, "icmp-quote");
 });
 
 Deno.test("Our own errors are limited in rate, and none is about an error", () => {
   const kit = natKit6();
   let told = 0;
-  for (let i = 0; i < 200; i++) told += kit.out6(udp6({ hopLimit: 1 })).toGuest.length;
+  for (let i = 0; i < 200; i++) told += kit.out(udp6({ hopLimit: 1 })).toGuest.length;
   assertEquals(told, 50);
   assertEquals(kit.refused("icmp-rate"), 150);
 });

@@ -1,17 +1,17 @@
 /**
  * Packets of the router's own: an ICMPv6 message, or a datagram, under an IPv6 header.
  *
- * Path: icmp6_error, link6, outbound6 → icmp6_block → block, wire/icmp6, ipv6, wire/udp.
+ * Path: family6, link6 → icmp6_block → block, wire/icmp6, ipv6, wire/udp.
  *
  * @module
  */
 
-import { Block } from "../../../kernel/block.ts";
-import { setIcmp6Checksum } from "../../../kernel/wire/icmp6.ts";
-import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
-import { IP_PROTO_ICMP6, IP_PROTO_UDP } from "../../../kernel/wire/ip_proto.ts";
-import { emitIpv6, IPV6_HEADER_LEN, IPV6_HOP_LIMIT_DEFAULT } from "../../../kernel/wire/ipv6.ts";
-import { emitUdp, setUdpChecksum, UDP_HEADER_LEN } from "../../../kernel/wire/udp.ts";
+import { Block } from "../../kernel/block.ts";
+import { setIcmp6Checksum } from "../../kernel/wire/icmp6.ts";
+import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import { IP_PROTO_ICMP6, IP_PROTO_UDP } from "../../kernel/wire/ip_proto.ts";
+import { emitIpv6, IPV6_HEADER_LEN, IPV6_HOP_LIMIT_DEFAULT } from "../../kernel/wire/ipv6.ts";
+import { emitUdp, setUdpChecksum, UDP_HEADER_LEN } from "../../kernel/wire/udp.ts";
 
 /** From whom, to whom, and how far. */
 export interface Ends {

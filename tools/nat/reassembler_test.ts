@@ -7,15 +7,19 @@ import { ipv4ChecksumOk, ipv4Tos, parseIpv4 } from "../../kernel/wire/ipv4.ts";
 import { fuzz } from "../../tests/kit/check/fuzz.ts";
 import { ipPacket, pattern } from "../../tests/kit/ip/ip_fixture.ts";
 import { Reason } from "./counters.ts";
-import { BYTES_MAX, cutPacket, DATAGRAMS_MAX, HOLES_MAX, Reassembler, REASSEMBLY_MS } from "./fragments.ts";
+import { FAMILY4 } from "./family4.ts";
+import { cutPacket4 } from "./fragments4.ts";
+import { BYTES_MAX, DATAGRAMS_MAX, HOLES_MAX, Reassembler, REASSEMBLY_MS } from "./reassembler.ts";
 import { assertSound } from "../../tests/kit/nat/steps.ts";
 import { NatPacket } from "./packet.ts";
 
 /** Adds a packet as `nat/outbound` does. */
 function add(reassembler: Reassembler, packet: Uint8Array, now = 0): Block | null | number {
-  const read = new NatPacket();
+  const read = new NatPacket(FAMILY4);
   assertEquals(read.read(Block.from(packet)), Reason.None);
-  return reassembler.add(read, now);
+  const piece = FAMILY4.pieceOf(read);
+  const whole = reassembler.take(piece, now);
+  return whole === null || typeof whole === "number" ? whole : FAMILY4.wholeOf(whole, piece.id);
 }
 
 const piece = (fragOffset: number, payload: Uint8Array, moreFragments: boolean, fields = {}) =>
@@ -33,7 +37,7 @@ Deno.test("What was cut is put together again, in any order and with pieces twic
       const options = new Uint8Array([0x94, 4, 0, 0]);
       const whole = ipPacket({ id: 9, ttl: 33, tos: 2, options, payload: pattern(size) });
       if (whole.length <= mtu || whole.length > 40 * (mtu - 32)) return;
-      const pieces = cutPacket(Block.from(whole), mtu, 20)!.map((one) => one.bytes().slice());
+      const pieces = cutPacket4(Block.from(whole), mtu)!.map((one) => one.bytes().slice());
       for (const one of pieces) {
         assert(one.length <= mtu);
         assertSound(one);
@@ -108,7 +112,7 @@ Deno.test("Limits: datagrams, bytes, holes and time", () => {
 });
 
 Deno.test("What cannot be cut is null: no room for eight bytes", () => {
-  assertEquals(cutPacket(Block.from(ipPacket({ payload: pattern(100) })), 24, 0), null);
-  const [first] = cutPacket(Block.from(ipPacket({ payload: pattern(100), dontFragment: true })), 28, 0)!;
+  assertEquals(cutPacket4(Block.from(ipPacket({ payload: pattern(100) })), 24), null);
+  const [first] = cutPacket4(Block.from(ipPacket({ payload: pattern(100), dontFragment: true })), 28)!;
   assertEquals(parseIpv4(first!.buf, first!.rp, first!.wp)?.dontFragment, false);
 });

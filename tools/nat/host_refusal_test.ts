@@ -15,7 +15,7 @@ import {
   sentOf,
   tcpPacket,
 } from "../../tests/kit/nat/steps.ts";
-import { refusedByHost } from "./undo.ts";
+import { refusedByHost } from "./host_refusal.ts";
 import { Reason } from "./counters.ts";
 
 const udp = (options: Parameters<typeof udpPacket>[0] = {}) =>
@@ -34,7 +34,7 @@ Deno.test("What the host refuses for its size or for want of a way is told the g
 
 Deno.test("What the host's loopback or name server does not take is told as the guest called them", () => {
   const { nat, out } = natKit({ policy: { loopback: true } });
-  nat.nameDoor = { addr: ip("10.0.0.1"), port: 5353 };
+  nat.v4.nameServer = { addr: ip("10.0.0.1"), port: 5353 };
   for (const dst of [ROUTER, DNS]) {
     const { packet, map } = sentOf(out(tcpPacket({ dst, dstPort: 53 })));
     refusedByHost(nat, Block.from(packet), map, { reason: Reason.NoRoute });

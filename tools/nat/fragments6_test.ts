@@ -1,17 +1,15 @@
 import { assert, assertEquals } from "@std/assert";
-import { Block } from "../../../kernel/block.ts";
-import { parseIpv6Fragment } from "../../../kernel/wire/ipv6.ts";
-import { pattern } from "../../../tests/kit/ip/ip_fixture.ts";
-import { header6 } from "../../../tests/kit/ip/story6.ts";
-import { sentOf } from "../../../tests/kit/nat/steps.ts";
+import { Block } from "../../kernel/block.ts";
+import { parseIpv6Fragment } from "../../kernel/wire/ipv6.ts";
+import { pattern } from "../../tests/kit/ip/ip_fixture.ts";
+import { header6 } from "../../tests/kit/ip/story6.ts";
+import { sentOf } from "../../tests/kit/nat/steps.ts";
 import { cutPacket6 } from "./fragments6.ts";
-import { assertSound6, HOST6, natKit6, REMOTE6, udp6 } from "../../../tests/kit/nat/steps6.ts";
+import { assertSound, HOST6, natKit6, REMOTE6, udp6 } from "../../tests/kit/nat/steps.ts";
 
 /** A guest's datagram in pieces for a link of 1280 bytes. */
 function pieces(data: Uint8Array, id = 7): Uint8Array[] {
-  return cutPacket6(Block.from(udp6({ payload: data, trafficClass: 2 })), 1280, id, 0)!.map((one) =>
-    one.bytes().slice()
-  );
+  return cutPacket6(Block.from(udp6({ payload: data, trafficClass: 2 })), 1280, id)!.map((one) => one.bytes().slice());
 }
 
 Deno.test("A guest's fragments go on as one datagram that may be cut, in whatever order they came", () => {
@@ -20,8 +18,8 @@ Deno.test("A guest's fragments go on as one datagram that may be cut, in whateve
     const kit = natKit6();
     const all = pieces(data);
     assertEquals(all.length, 4);
-    const outcomes = order.map((i) => kit.out6(all[i]!));
-    assertEquals(outcomes.slice(0, 3).map(({ verdict }) => verdict), [4, 4, 4]);
+    const outcomes = order.map((i) => kit.out(all[i]!));
+    assertEquals(outcomes.slice(0, 3).map(({ kind }) => kind), [4, 4, 4]);
     const { packet } = sentOf(outcomes[3]!);
     assertEquals([`${header6(packet).src}`, `${header6(packet).dst}`, header6(packet).trafficClass], [
       HOST6,
@@ -34,7 +32,7 @@ Deno.test("A guest's fragments go on as one datagram that may be cut, in whateve
       moreFragments: false,
       id: 7,
     });
-    assertSound6(packet);
+    assertSound(packet);
     assertEquals(packet.slice(56), data);
     assertEquals(kit.nat.reassembler.bytes, 0);
   }
@@ -42,22 +40,22 @@ Deno.test("A guest's fragments go on as one datagram that may be cut, in whateve
 
 Deno.test("Fragments of 65519 bytes of data pass; what leaves no room for a fragment header does not", () => {
   const kit = natKit6();
-  const last = (data: Uint8Array) => pieces(data).map((piece) => kit.out6(piece)).at(-1)!;
-  assertSound6(sentOf(last(pattern(65519))).packet);
+  const last = (data: Uint8Array) => pieces(data).map((piece) => kit.out(piece)).at(-1)!;
+  assertSound(sentOf(last(pattern(65519))).packet);
   assertEquals(last(pattern(65520)).reason, "fragment");
 });
 
 Deno.test("Overlaps end their datagram, a mark on a piece marks it, two datagrams stay apart, time ends it", () => {
   const kit = natKit6();
   const all = pieces(pattern(3000));
-  kit.out6(all[0]!);
+  kit.out(all[0]!);
   const overlap = all[1]!.slice();
   overlap[43]! -= 8;
-  assertEquals(kit.out6(overlap).reason, "fragment");
+  assertEquals(kit.out(overlap).reason, "fragment");
   const marked = pieces(pattern(3000), 8);
   marked[1]![1]! |= 0x30;
-  for (const piece of pieces(pattern(3000), 9).slice(1)) kit.out6(piece);
-  const { packet } = sentOf(marked.map((piece) => kit.out6(piece)).at(-1)!);
+  for (const piece of pieces(pattern(3000), 9).slice(1)) kit.out(piece);
+  const { packet } = sentOf(marked.map((piece) => kit.out(piece)).at(-1)!);
   assertEquals(header6(packet).trafficClass & 3, 3);
   kit.nat.expire(60_000);
   assert(kit.refused("fragment-timeout") > 0);
@@ -68,7 +66,7 @@ Deno.test("A station that is no guest has no fragments, and another's address no
   const kit = natKit6();
   const [first] = pieces(pattern(3000));
   first!.set([0xfd, 0, 0, 0, 0, 0, 0, 3], 8);
-  assertEquals(kit.out6(first!).reason, "source");
+  assertEquals(kit.out(first!).reason, "source");
   assertEquals(kit.nat.reassembler.length, 0);
 });
 
@@ -78,8 +76,8 @@ Deno.test("cutPacket6() keeps hop-by-hop options before the fragment header of e
   const packet = new Uint8Array([...udp.subarray(0, 40), ...payload]);
   packet[6] = 0;
   packet.set([payload.length >> 8, payload.length & 255], 4);
-  const cut = cutPacket6(Block.from(packet), 1280, 1, 0)!.map((one) => one.bytes());
+  const cut = cutPacket6(Block.from(packet), 1280, 1)!.map((one) => one.bytes());
   assertEquals(cut.map((piece) => [piece[6], piece[40], piece[48]]), [[0, 44, 17], [0, 44, 17]]);
-  for (const piece of cut) assertSound6(piece);
+  for (const piece of cut) assertSound(piece);
   assertEquals(cut.reduce((sum, piece) => sum + piece.length - 56, 0), 2008);
 });

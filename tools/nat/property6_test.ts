@@ -5,35 +5,36 @@
 
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { Block, Checksum, Segment } from "../../../kernel/block.ts";
-import { put16 } from "../../../kernel/wire/bytes.ts";
-import { ETHERTYPE_IPV6 } from "../../../kernel/wire/ethernet.ts";
-import { MacAddr } from "../../../kernel/wire/mac_addr.ts";
-import { fuzz, fuzzSteps, sequences } from "../../../tests/kit/check/fuzz.ts";
-import { ip, pattern } from "../../../tests/kit/ip/ip_fixture.ts";
-import { error6Packet } from "../../../tests/kit/ip/story6.ts";
-import { BYTES_MAX, DATAGRAMS_MAX } from "../fragments.ts";
-import { framed, sentOf } from "../../../tests/kit/nat/steps.ts";
-import type { NatMap } from "../map.ts";
-import { GUESTS_MAX } from "../table.ts";
-import { translateError6, translateInbound6, translateOutbound } from "../nat.ts";
+import { Block, Checksum, Segment } from "../../kernel/block.ts";
+import { put16 } from "../../kernel/wire/bytes.ts";
+import { ETHERTYPE_IPV6 } from "../../kernel/wire/ethernet.ts";
+import { MacAddr } from "../../kernel/wire/mac_addr.ts";
+import { fuzz, fuzzSteps, sequences } from "../../tests/kit/check/fuzz.ts";
+import { ip, pattern } from "../../tests/kit/ip/ip_fixture.ts";
+import { error6Packet } from "../../tests/kit/ip/story6.ts";
+import { BYTES_MAX, DATAGRAMS_MAX } from "./reassembler.ts";
+import type { NatMap } from "./map.ts";
+import { GUESTS_MAX } from "./table.ts";
+import { translateError, translateInbound, translateOutbound } from "./nat.ts";
 import { cutPacket6 } from "./fragments6.ts";
 import {
-  assertSound6,
+  assertSound,
   DNS6,
   echo6,
-  ends6,
-  got6,
-  type NatKit6,
+  endsOf,
+  framed,
+  gotOf,
+  type NatKit,
   natKit6,
   nd6,
   REMOTE6,
   ROUTER6,
-  swapped6,
+  sentOf,
+  swapped,
   tcp6,
   udp6,
-} from "../../../tests/kit/nat/steps6.ts";
-import { ADDRS_MAX } from "./nat6.ts";
+} from "../../tests/kit/nat/steps.ts";
+import { STATION_GUESTS_MAX } from "./guest_table.ts";
 
 const hex = fc.integer({ min: 0x100, max: 0xffff }).map((n) => n.toString(16));
 const guestAddr = fc.tuple(hex, hex).map(([a, b]) => `fd00:0:0:2:${a}::${b}`);
@@ -60,22 +61,22 @@ Deno.test("Out and back again is for the guest the answer to what it sent, check
     fc.property(packets, (made) => {
       const kit = natKit6();
       const packet = packetOf(made);
-      const { packet: sent, map } = sentOf(kit.out6(packet));
-      assertSound6(sent);
+      const { packet: sent, map } = sentOf(kit.out(packet));
+      assertSound(sent);
       assertEquals(sent.subarray(0, 7), packet.subarray(0, 7));
       assertEquals(sent[7], made.hopLimit - 1);
-      const answer = swapped6(sent);
-      assertSound6(answer);
+      const answer = swapped(sent);
+      assertSound(answer);
       answer[7] = 255;
-      const got = got6(kit.back6(answer, map));
-      assertSound6(got);
-      const wanted = swapped6(packet);
+      const got = gotOf(kit.back(answer, map));
+      assertSound(got);
+      const wanted = swapped(packet);
       wanted[7] = 254;
       assertEquals(got, wanted);
       const error = error6Packet({ type: 3, code: 0, packet: sent }, { src: "2001:db8:f::1", dst: "2001:db8::2" });
-      const told = got6(kit.error6(error, map));
-      assertSound6(told);
-      assertEquals(ends6(told.slice(48)), ends6(packet));
+      const told = gotOf(kit.error(error, map));
+      assertSound(told);
+      assertEquals(endsOf(told.slice(48)), endsOf(packet));
     }),
     fuzz(300),
   );
@@ -102,7 +103,7 @@ function hostilePackets({ what, made, bytes }: Hostile): Uint8Array[] {
   const whole = packetOf(made);
   switch (what) {
     case "fragments":
-      return cutPacket6(Block.from(udp6({ ...made, payload: pattern(3000) })), 1280, made.id, 0)!
+      return cutPacket6(Block.from(udp6({ ...made, payload: pattern(3000) })), 1280, made.id)!
         .map((piece) => piece.bytes().slice()).slice(made.id % 3);
     case "nd":
       return [nd6({ type: 133, sourceMac: null }, { src: made.src, dst: "ff02::2" })];
@@ -124,8 +125,8 @@ function hostilePackets({ what, made, bytes }: Hostile): Uint8Array[] {
 }
 
 /** What one step sends: a guest's frames, or packets and errors for one of the maps. */
-function take(kit: NatKit6, maps: readonly NatMap[], one: Hostile): void {
-  const { nat, six } = kit;
+function take(kit: NatKit, maps: readonly NatMap[], one: Hostile): void {
+  const { nat } = kit;
   kit.now += one.made.id;
   nat.expire(kit.now);
   for (const packet of hostilePackets(one)) {
@@ -140,8 +141,8 @@ function take(kit: NatKit6, maps: readonly NatMap[], one: Hostile): void {
       block.segmentHeaderLen = 60;
     }
     const map = maps[one.made.id % 3]!;
-    if (one.isInbound === 1) translateInbound6(six, block, map, kit.now);
-    else if (one.isInbound === 2) translateError6(six, block, map, kit.now);
+    if (one.isInbound === 1) translateInbound(nat, block, map, kit.now);
+    else if (one.isInbound === 2) translateError(nat, block, map, kit.now);
     else {
       const src = new MacAddr(0x5254, one.mac);
       translateOutbound(nat, framed(block, { src, type: ETHERTYPE_IPV6 }), kit.now);
@@ -150,12 +151,12 @@ function take(kit: NatKit6, maps: readonly NatMap[], one: Hostile): void {
   }
 }
 
-function assertWithinCaps({ nat }: NatKit6): void {
+function assertWithinCaps({ nat }: NatKit): void {
   const guests = [...nat.table.guests];
   assert(guests.length <= GUESTS_MAX, "guests");
   for (let i = 0; i < 4; i++) {
     const own = guests.filter(({ addr, mac }) => !addr.isV4 && mac?.lo === i);
-    assert(own.length <= ADDRS_MAX, `station ${i} has ${own.length} addresses`);
+    assert(own.length <= STATION_GUESTS_MAX, `station ${i} has ${own.length} addresses`);
   }
   assert([0, 1, 2].every((proto) => nat.table.count(proto as 0) <= [20, 20, 9][proto]!), "maps");
   assert(nat.reassembler.length <= DATAGRAMS_MAX && nat.reassembler.bytes <= BYTES_MAX, "fragments");
@@ -165,7 +166,7 @@ Deno.test("Whatever guests and the network send, nothing throws, and no table gr
   fc.assert(
     fc.property(sequences(hostile), (steps) => {
       const kit = natKit6({ guestCaps: { udp: 9, tcp: 9, icmp: 4 }, totalCaps: { udp: 20, tcp: 20, icmp: 9 } });
-      const maps = [udp6(), tcp6(), echo6()].map((packet) => sentOf(kit.out6(packet)).map);
+      const maps = [udp6(), tcp6(), echo6()].map((packet) => sentOf(kit.out(packet)).map);
       for (const one of steps) {
         take(kit, maps, one);
         assertWithinCaps(kit);
@@ -192,17 +193,17 @@ Deno.test("No station passes its share of addresses, whoever had them before", (
         const src = `fd00:0:0:2::${(addr + 0x100).toString(16)}`;
         const station = { src: new MacAddr(0x5254, mac) };
         const group = "ff02::1:ff00:2";
-        if (what === "udp") kit.out6(udp6({ src }), station);
+        if (what === "udp") kit.out(udp6({ src }), station);
         else if (what === "error") {
-          kit.out6(
+          kit.out(
             error6Packet({ type: 1, code: 0, packet: udp6({ src: REMOTE6, dst: src }) }, { src, dst: REMOTE6 }),
             station,
           );
         } else if (what === "solicit") {
-          kit.out6(nd6({ type: 135, target: ip(ROUTER6), sourceMac: null }, { src, dst: group }), station);
+          kit.out(nd6({ type: 135, target: ip(ROUTER6), sourceMac: null }, { src, dst: group }), station);
         } else {
           const message = { type: 136, target: ip(src), isRouter: false, solicited: false, override: true } as const;
-          kit.out6(nd6({ ...message, targetMac: null }, { src, dst: "ff02::1" }), station);
+          kit.out(nd6({ ...message, targetMac: null }, { src, dst: "ff02::1" }), station);
         }
         assertWithinCaps(kit);
       }
