@@ -22,7 +22,7 @@ import type { Random } from "../../kernel/random.ts";
 import { AGAIN } from "../../kernel/sys.ts";
 import { Tap } from "../../kernel/syscall_table.ts";
 import type { Clock, Timer } from "../../kernel/time.ts";
-import { IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
+import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { DnsSockets, fdOf, type NameSocket, type NameSocketOptions, readText, watch } from "./services/dns_sockets.ts";
 import { DnsStream } from "./services/dns_stream.ts";
 import type { Nat } from "./nat.ts";
