@@ -112,7 +112,7 @@ export class IpStack implements ProtoContext, IfcContext, SpaceContext {
     return this.#spaces[proto.index]!;
   }
 
-  /** Who receives packets of IP protocol `number`, or null. */
+  /** The protocol that receives packets of IP protocol `number`, or null. */
   protocolFor(number: number): Proto | null {
     return this.#receivers[number] ?? null;
   }

@@ -1,5 +1,5 @@
 /**
- * SipHash-2-4: a hash under a key of 128 bits (Aumasson and Bernstein, 2012). Who does not know the key can neither
+ * SipHash-2-4: a hash under a key of 128 bits (Aumasson and Bernstein, 2012). Without the key one can neither
  * compute it nor find two inputs with one value.
  *
  * Path: ip_id, keyed_hash → siphash.
@@ -47,7 +47,7 @@ export class SipHash {
     v[1]! ^= low;
   }
 
-  /** Takes the last word, which carries the length; answers the low 32 bits, unsigned. */
+  /** Takes the last word, which carries the length; returns the low 32 bits, unsigned. */
   finish(high: number, low: number): number {
     const v = this.#v;
     this.word(high, low);

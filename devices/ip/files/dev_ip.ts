@@ -45,7 +45,7 @@ const DATA_EVENTS = TapEvent.Readable | TapEvent.Writable | TapEvent.Hangup | Ta
   TapEvent.Error;
 const READ_EVENTS = TapEvent.Readable | TapEvent.Hangup;
 
-/** What the stacks of a device are made of. */
+/** Options of the stacks of a device. */
 interface IpOptions {
   /** Ports of the host that `bind tun NAME` on an interface may name; more may be added later. */
   readonly packetPorts?: Map<string, PacketPort>;

@@ -104,7 +104,7 @@ export class Route {
   }
 }
 
-/** What a new route is made from. */
+/** The fields of a new route. */
 interface RouteFields {
   readonly dest: IpAddr;
   /** Contiguous; of 128 bits. */
@@ -234,7 +234,7 @@ export class RouteTable {
     }).join("");
   }
 
-  /** One command of the `iproute` file; routes it adds carry `tag`. Answers the tag for the next command. */
+  /** One command of the `iproute` file; routes it adds carry `tag`. Returns the tag for the next command. */
   ctl(words: readonly string[], tag: string): string {
     const [verb = "", ...args] = words;
     switch (verb) {
