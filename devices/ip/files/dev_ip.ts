@@ -31,7 +31,7 @@ import { convAt, Kind, kindOf, levelOf, listDir, lookupName, pathOf, protoAt, st
 import { IpifcProto } from "./ipifc_proto.ts";
 import { ConvState } from "../conv/proto.ts";
 import { RawProto } from "../icmp/raw.ts";
-import { ROUTE_TAG_NONE } from "../route/route.ts";
+import { ROUTE_TAG_NONE } from "../route/route_table.ts";
 import { TcpProto } from "../tcp/tcp.ts";
 import { UdpProto } from "../udp/udp.ts";
 import { UDP_RECORD_MAX } from "../udp/udp_headers.ts";

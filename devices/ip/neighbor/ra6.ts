@@ -26,7 +26,8 @@ import type { IpEnv } from "../env/env.ts";
 import type { NdTable } from "./nd.ts";
 import type { Ndb } from "../env/ndb.ts";
 import { sendRouterSolicit } from "./nd_send.ts";
-import { RouteKind, type RouteTable } from "../route/route.ts";
+import { RouteKind } from "../route/route.ts";
+import type { RouteTable } from "../route/route_table.ts";
 
 /** Default routers of one interface (Akaros). */
 export const ROUTERS_MAX = 3;
