@@ -45,7 +45,7 @@ export function extensionFault(
   for (let from = at + IPV6_HEADER_LEN; from < end;) {
     if (options.hopsOnly === true && next !== IP_PROTO_HOP_BY_HOP) return null;
     const length = ipv6ExtensionLen(next, buf[from + 1]!);
-    // Segments left: with none the header has done its work, whatever its type.
+    // Segments left: with none the header has done its work, of any type.
     if (next === IP_PROTO_ROUTING && buf[from + 3] !== 0) return { what: "header", at: from + 2 };
     if (next === IP_PROTO_HOP_BY_HOP || next === IP_PROTO_DEST_OPTIONS) {
       const fault = optionFault(buf, from + 2, from + length, options.isMulticast);

@@ -1,5 +1,5 @@
 /**
- * IpHeader: what a transport and a bypass need to know of an IP header, whatever its version, without a record per
+ * IpHeader: what a transport and a bypass need of an IP header of either version, without a record per
  * packet.
  *
  * Path: bypass, icmp_error → ip_header → wire/ipv4, wire/ipv6.
@@ -52,9 +52,9 @@ export interface IpHeader {
   readonly minLen: number;
   /** The number of the ICMP of this version. */
   readonly icmp: number;
-  /** Whether an ICMP message of this type says that something is wrong: none is sent about it. */
+  /** Whether an ICMP message of this type reports an error: none is sent about it. */
   icmpIsError(type: number): boolean;
-  /** Whether an ICMP message of this type is an error that tells a sender about its packet. */
+  /** Whether an ICMP message of this type is an error about a packet of its receiver. */
   icmpQuotes(type: number): boolean;
   /** Bytes to the transport header; -1 if malformed or beyond `end`. */
   headerLen(buf: Uint8Array, at: number, end: number): number;
@@ -140,7 +140,7 @@ const V6: IpHeader = {
   dst: ipv6Dst,
   isFragment(buf, at, end) {
     const from = fragmentAt(buf, at, end);
-    // RFC 6946: what has offset 0 and nothing behind it is whole.
+    // RFC 6946: a fragment with offset 0 and nothing behind it is whole.
     return from >= 0 && ipv6IsPiece(buf, from);
   },
   fragOffset(buf, at, end) {

@@ -141,7 +141,7 @@ export class PartialDatagram {
   }
 
   /**
-   * The whole datagram as one block, `rp` at its header, which says what the whole is; the datagram is used up. Null:
+   * The whole datagram as one block, `rp` at its header, which describes the whole; the datagram is used up. Null:
    * its fragments do not fit each other. RFC 3168 5.3: congestion seen by one fragment was seen by all.
    */
   finish(): Block | null {

@@ -1,6 +1,6 @@
 /**
- * SipHash-2-4: a hash under a key of 128 bits (Aumasson and Bernstein, 2012). Without the key one can neither compute
- * it nor find two inputs with the same value.
+ * SipHash-2-4: a hash under a key of 128 bits (Aumasson and Bernstein, 2012). Without the key one can neither
+ * compute it nor find two inputs with one value.
  *
  * Path: ip_id, keyed_hash → siphash.
  *

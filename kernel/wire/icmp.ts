@@ -205,6 +205,11 @@ export function icmpType(buf: Uint8Array, at: number): number {
   return buf[at]!;
 }
 
+/** The code, of either version. */
+export function icmpCode(buf: Uint8Array, at: number): number {
+  return buf[at + CODE]!;
+}
+
 /** The identifier of an echo message. */
 export function icmpEchoId(buf: Uint8Array, at: number): number {
   return get16(buf, at + ECHO_ID);

@@ -38,7 +38,7 @@ export interface Membership {
   readonly group: IpAddr;
 }
 
-/** What a conversation asks of the space it is in: {@link ConvSpace} is one. */
+/** What a conversation needs of the space it is in: {@link ConvSpace} is one. */
 export interface ConvHome {
   readonly blocks: BlockPool;
   /** The stack's account of messages that wait for readers. */

@@ -5,7 +5,7 @@
  * Path: echo_convs, raw, ip_stack → conv_space → proto, conv_bypass, conv, conv_groups.
  *
  * A slot is free when no descriptor of it is open and its protocol does not linger on it. Free slots are used again,
- * lowest first, and never given back; a conversation that lingers keeps its ports and entries until `release`.
+ * lowest first, and never freed; a conversation that lingers keeps its ports and entries until `release`.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * ConvTable: which conversation of a protocol gets a packet; and who stands in the way of a new claim.
+ * ConvTable: which conversation of a protocol gets a packet, and which one conflicts with a new claim.
  *
  * Path: conv, conv_ctl, conv_space → conv_table → assert, ip_addr.
  *
@@ -76,7 +76,7 @@ interface RangeGroup<C> {
   readonly ranges: TableEntry<C>[];
 }
 
-/** Who gets what, in one protocol of one stack. */
+/** The claims of the conversations of one protocol of one stack. */
 export class ConvTable<C extends TableOwner<C>> {
   #buckets: (TableEntry<C> | null)[] = [];
   #exact = 0;

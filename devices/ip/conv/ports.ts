@@ -5,7 +5,7 @@
  *
  * A picked port is one that no conversation has, in any state; a given port is refused by {@link
  * ConvTable.conflict} only if another conversation gets its packets. Picking starts at a random port (RFC 6056 3.3.1):
- * who cannot see our packets cannot guess it.
+ * a host that cannot see our packets cannot guess it.
  *
  * @module
  */

@@ -8,7 +8,7 @@
  *   |------ free use ---------|----- pressure --------|--- one buffer each ---|
  * ```
  *
- * Most of it is `shared`. What is above that is a reserve: one small buffer for every queue that there may be. So a
+ * Most of it is `shared`. The rest is a reserve: one small buffer for every queue that there may be. So a
  * queue that is empty can always take something, independent of what others hold, and a new connection is served, if
  * slowly.
  *

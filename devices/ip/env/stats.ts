@@ -53,7 +53,7 @@ const IN_DISCARDS = [
   "forwSourceRoute",
 ] as const;
 
-/** Reasons to drop a packet on its way out. */
+/** Reasons to drop a packet in output. */
 const OUT_DISCARDS = [
   /** Longer than IP can say. */
   "outTooLong",
@@ -74,7 +74,7 @@ const OUT_DISCARDS = [
   "ndUnresolved",
 ] as const;
 
-/** Datagrams whose reassembly was given up. */
+/** Datagrams whose reassembly was abandoned. */
 const REASSEMBLY_FAILURES = [
   "reasmTimedOut",
   /** Two fragments claimed the same bytes and were not the same (RFC 5722 4). */

@@ -27,13 +27,13 @@ import { sourceFor } from "../route/egress.ts";
 interface CtlTarget {
   readonly stack: NetContext;
   readonly conv: Conv;
-  /** Who opened it. */
+  /** The user that opened it. */
   readonly user: string;
 }
 
 const STATE_WORDS = ["idle", "announcing", "announced", "connecting", "connected", "bypassed"] as const;
 
-/** Runs one command; answers how many bytes it had. */
+/** Runs one command; returns how many bytes it had. */
 export function runConvCtl(target: CtlTarget, bytes: Uint8Array): number {
   const { conv } = target;
   const words = splitWords(ctlText(bytes));

@@ -4,7 +4,7 @@
  * Path: icmp_base → echo_convs → conv, ip_output, conv/advice, bypass.
  *
  * `connect host!x [id]` (x means nothing) or `announce id`. What is written has room for an IP header, not looked at,
- * and then the message; the kernel fills in identifier and checksum. What is read is the whole packet.
+ * and then the message; the kernel fills in identifier and checksum. A read returns the whole packet.
  *
  * @module
  */
@@ -31,7 +31,7 @@ export const ICMP_QUEUE_LIMIT = 64 << 10;
 /** Bytes of the header that every message starts with, in both versions. */
 const MESSAGE_MIN = ICMP_HEADER_LEN;
 
-/** What a version's ICMP is to its conversations. */
+/** How the ICMP of a version differs for its conversations. */
 export interface EchoForm {
   /** Bytes of room for an IP header before a message that is written. */
   readonly room: number;

@@ -28,6 +28,7 @@ import {
   ICMP_UNREACHABLE_PORT,
   ICMP_UNREACHABLE_TOO_BIG,
   icmpChecksumOk,
+  icmpCode,
   icmpNextHopMtu,
   icmpType,
   parseIcmpQuote,
@@ -107,7 +108,7 @@ export class IcmpProto extends IcmpBase {
 
   protected override meaningOf(buf: Uint8Array, at: number): Meaning {
     const type = icmpType(buf, at);
-    const code = buf[at + 1]!;
+    const code = icmpCode(buf, at);
     const unreachable = type === ICMP_UNREACHABLE;
     const tooBig = unreachable && code === ICMP_UNREACHABLE_TOO_BIG;
     return {

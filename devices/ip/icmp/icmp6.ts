@@ -14,6 +14,7 @@
  */
 
 import { KernelError } from "../../../kernel/error.ts";
+import { icmpCode } from "../../../kernel/wire/icmp.ts";
 import {
   ICMP6_ECHO_REPLY,
   ICMP6_ECHO_REQUEST,
@@ -188,7 +189,7 @@ export class Icmp6Proto extends IcmpBase<Icmp6Context> {
       this.hoplimErrs++;
       return null;
     }
-    if (buf[at + 1] !== 0) {
+    if (icmpCode(buf, at) !== 0) {
       this.icmpCodeErrs++;
       return null;
     }

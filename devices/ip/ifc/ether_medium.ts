@@ -211,7 +211,9 @@ class EtherLink implements Link, EventSink {
     ipInput(this.ifc.stack, block, this.ifc, arrival);
   }
 
-  /** Our own groups come back from #ether while it is promiscuous: whom we try to find must not hear ourselves. */
+  /**
+   * Our own groups come back from #ether while it is promiscuous: a search for a neighbour must not be answered by us.
+   */
   #inputIp6(block: Block): void {
     const { buf, rp, wp } = block;
     if (wp - rp >= ETHER_HEADER_LEN && etherSrcIs(buf, rp, this.mac)) return block.free();

@@ -55,7 +55,7 @@ export abstract class IfcAddresses {
     return this.#addresses6 > 0;
   }
 
-  /** Whether it has the address 0.0.0.0: every packet that arrives is for us, who do not know our address yet. */
+  /** Whether it has the address 0.0.0.0: every packet that arrives is for us, since our address is not known yet. */
   get acceptsAny(): boolean {
     return this.#unspecified > 0;
   }

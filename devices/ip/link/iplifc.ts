@@ -13,7 +13,7 @@ import type { Cast } from "../env/cast.ts";
 /** A lifetime without end, as the status file prints it (Akaros: all ones of 64 bits). */
 const LIFETIME_FOREVER = "18446744073709551615";
 
-/** What an address is added with. */
+/** The fields of a new address. */
 export interface IplifcFields {
   readonly local: IpAddr;
   /** Contiguous; of 128 bits. */

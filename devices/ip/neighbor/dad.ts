@@ -4,7 +4,7 @@
  * Path: neighbor/nd, ra6, medium → dad → nd_send, addr6, iplifc, time.
  *
  * A tentative address is asked for once; without an answer within {@link DAD_WAIT_MS} it is ours. With one, it
- * is taken away again, counted, and a line of the log says so.
+ * is removed again, counted, and logged.
  *
  * Limits: as many as interfaces have addresses; one timer for all.
  *

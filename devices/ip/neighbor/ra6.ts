@@ -26,7 +26,8 @@ import type { IpEnv } from "../env/env.ts";
 import type { NdTable } from "./nd.ts";
 import type { Ndb } from "../env/ndb.ts";
 import { sendRouterSolicit } from "./nd_send.ts";
-import { RouteKind, type RouteTable } from "../route/route.ts";
+import { RouteKind } from "../route/route.ts";
+import type { RouteTable } from "../route/route_table.ts";
 
 /** Default routers of one interface (Akaros). */
 export const ROUTERS_MAX = 3;
@@ -98,7 +99,7 @@ export class RouterAdverts {
     return this.#listeners.reduce((sum, one) => sum + one.routers.length + one.nets.length + one.dns.length, 0);
   }
 
-  /** Makes `ifc` listen, and asks who routes there. EFAIL: it has no hardware address to make others of. */
+  /** Makes `ifc` listen, and solicits its routers. EFAIL: it has no hardware address to make others of. */
   start(ifc: Ifc): void {
     if (ifc.receivesAdverts) return;
     const link = ifc.link?.ndLink;
@@ -140,7 +141,7 @@ export class RouterAdverts {
     this.#arm();
   }
 
-  /** A router at `src` on `link` says what there is; the message is valid. */
+  /** An advertisement of a router at `src` on `link`; the message is valid. */
   advertised(link: NdLink, src: IpAddr, advert: RouterAdvert): void {
     const listener = this.#listeners.find((one) => one.link === link);
     if (listener === undefined || this.stack.forwarding) return;
@@ -214,7 +215,7 @@ export class RouterAdverts {
     this.#expireNets(listener);
   }
 
-  /** An address in it, and the way to it, as far as they are offered and wanted. */
+  /** An address in it, and a route to it, as far as they are offered and wanted. */
   #use({ ifc, link }: Listener, net: Net, { onLink, autonomous }: Pick<NdPrefix, "onLink" | "autonomous">): void {
     const { prefix, length } = net;
     const { routes, dad } = this.stack;

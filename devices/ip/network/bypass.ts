@@ -5,8 +5,8 @@
  *
  * One way: from `bypass` on ctl until the last close the data file carries packets in wire form, one a block. What the
  * protocol had made for the conversation goes (Akaros keeps it and puts it back: a NAT has thousands of conversations,
- * and TCP's part is the larger); the slot's next user gets new queues like every other. Input is what IP validated,
- * trimmed and reassembled, untouched. Output is trusted in nothing:
+ * and TCP's part is the larger); the slot's next user gets new queues like every other. Input is the packet that IP
+ * validated, trimmed and reassembled, unchanged. Nothing of output is trusted:
  *
  * - a whole packet: version, header length, a total length that is the block's (neither more nor less), a TTL above 0,
  *   no routing or authentication header;
@@ -15,10 +15,10 @@
  *   a NAT must be able to say "port unreachable";
  * - no fragment. The kernel fragments what is too large, so a program need not; and only a datagram's first piece shows
  *   its port. With `bypass-header kernel` a first piece is taken as the whole datagram, as in Akaros. An IPv6 packet
- *   larger than its way takes is refused, as a router would, unless a fragment header says that it is the whole of a
+ *   larger than its path takes is refused, as a router would, unless a fragment header says that it is the whole of a
  *   datagram (RFC 6946): then the kernel may cut it.
  *
- * What does not hold is EINVAL (not a packet) or EPERM (not yours to send), a counter, and nothing sent.
+ * A packet that breaks a rule is EINVAL (not a packet) or EPERM (not yours to send); it is counted and not sent.
  *
  * @module
  */
@@ -44,7 +44,9 @@ export function takesVersion(conv: Conv, version: 4 | 6): boolean {
   return conv.bypassVersion === 0 || conv.bypassVersion === version;
 }
 
-/** Gives a packet, IP header first, to the reader of a bypassed conversation; its transport checksum was looked at. */
+/**
+ * Delivers a packet, IP header first, to the reader of a bypassed conversation; its transport checksum was looked at.
+ */
 export function deliverBypass(conv: Conv, block: Block): void {
   if (conv.offload) {
     conv.rq.pass(block);
@@ -72,7 +74,7 @@ function deliverCut(conv: Conv, block: Block): void {
 }
 
 /**
- * Sends what the user of a bypassed conversation wrote; answers its length. On an error the block is still the
+ * Sends what the user of a bypassed conversation wrote, and returns its length. On an error the block is still the
  * caller's.
  */
 export function sendBypass(stack: NetContext, conv: Conv, block: Block): number {

@@ -23,7 +23,7 @@ export function deliver(stack: NetContext, packet: InputPacket): void {
     return;
   }
   stack.stats.inUnknownProtos++;
-  // RFC 8200 4.7: what has nothing behind its headers is no mistake.
+  // RFC 8200 4.7: a packet with nothing behind its headers is no error.
   if (packet.protocol !== IP_PROTO_NONE) stack.icmpErrors.report(packet, IcmpFault.Protocol);
   packet.block.free();
 }

@@ -1,13 +1,13 @@
 /**
- * IPv6 input: is it a packet at all, is it for us, what stands before its payload, is it whole (RFC 8200).
+ * IPv6 input: checks a packet, whether it is for us, its extension headers, and whether it is whole (RFC 8200).
  *
  * Path: ip_input → ip6_input → deliver, input_checks, arrival, extensions6.
  *
- * What a protocol gets is a validated packet: trimmed to its payload length, whole and without a fragment header, its
+ * A protocol gets a validated packet: trimmed to its payload length, whole and without a fragment header, its
  * other extension headers in place. Packets without extension headers, nearly all, are not walked.
  *
- * An address that maps an IPv4 one (::ffff:0:0/96) is no address on a wire: inside it means IPv4, and who could send
- * it could pretend to be an IPv4 host (RFC 4942 2.2).
+ * An address that maps an IPv4 one (::ffff:0:0/96) is no address on a wire: inside it means IPv4, and a host that
+ * sends it could pretend to be an IPv4 host (RFC 4942 2.2).
  *
  * @module
  */
@@ -61,7 +61,7 @@ export function input6(stack: NetContext, block: Block, ifc: Ifc, arrival: Arriv
   else deliver(stack, packet6(arrived, IPV6_HEADER_LEN, next));
 }
 
-/** What a destination is to us; null: not ours. */
+/** How a destination is ours; null: it is not. */
 function castOf6(stack: NetContext, dst: IpAddr, ifc: Ifc, arrival: Arrival): Cast | null {
   const entry = stack.self.find(dst);
   return entry === null ? null : castOf(entry, ifc, arrival, dst.isLinkLocal);

@@ -1,10 +1,11 @@
 /**
- * IP input: is it a packet at all, is it for us, is it whole, whose is it (RFC 791, RFC 1122 3.2, RFC 1812 5.2).
+ * IP input: checks a packet, whether it is for us and whole, and finds its protocol (RFC 791, RFC 1122 3.2, RFC 1812
+ * 5.2).
  *
  * Path: loopback_queue, ether_medium, packet_medium → ip_input → deliver, ip6_input, input_checks, arrival.
  *
- * What a protocol gets is a validated packet: trimmed to its total length, whole, with its options in place and a right
- * header checksum. What is wrong with a packet raises one counter of IpStats and ends it. The header is read by offset:
+ * A protocol gets a validated packet: trimmed to its total length, whole, with its options in place and a right
+ * header checksum. A fault raises one counter of IpStats and drops the packet. The header is read by offset:
  * a record of it for each packet would cost more than all the checks.
  *
  * @module
@@ -67,7 +68,7 @@ function input4(stack: NetContext, block: Block, ifc: Ifc, arrival: Arrival): vo
   else deliver(stack, packet4(block, ifc, cast));
 }
 
-/** What an IPv4 destination is to us; null: not ours. */
+/** How an IPv4 destination is ours; null: it is not. */
 function castOf4(stack: NetContext, dst: number, ifc: Ifc, arrival: Arrival): Cast | null {
   const entry = stack.self.find4(dst);
   const cast = entry === null ? null : castOf(entry, ifc, arrival, false);

@@ -1,5 +1,5 @@
 /**
- * Reassembly: the datagrams of one stack whose fragments are on the way (RFC 791 3.2, RFC 8200 4.5).
+ * Reassembly: the datagrams of one stack whose fragments are still arriving (RFC 791 3.2, RFC 8200 4.5).
  *
  * Path: ip_stack → network/reassembly → inet/reassembly, fragment_format, icmp_fault, context.
  *
@@ -24,7 +24,7 @@ export const REASSEMBLY_DATAGRAMS_MAX = 100;
 /** Most bytes of buffers at once: sixty datagrams of the largest size (Linux' ipfrag_high_thresh). */
 export const REASSEMBLY_BYTES_MAX = 4 << 20;
 
-/** Why a datagram is given up; the name of its counter. */
+/** Why a datagram is dropped; the name of its counter. */
 type Fault = "reasmOverlap" | "reasmInconsistent" | "reasmTooMany" | "reasmEvicted";
 
 const COUNTERS: Readonly<Record<ReassemblyFault, Fault>> = {
@@ -45,7 +45,7 @@ interface Entry {
   readonly datagram: PartialDatagram;
 }
 
-/** Datagrams whose fragments are on the way. */
+/** Datagrams whose fragments are still arriving. */
 export class Reassembly {
   readonly #buckets = new Map<number, Entry>();
   /** Oldest first: all live equally long. */

@@ -38,7 +38,7 @@ export interface SendOptions {
 }
 
 /**
- * What came of sending. On `sent` and `dropped` the block is gone; on the others it is still the caller's, bytes
+ * The result of sending. On `sent` and `dropped` the block is gone; on the others it is still the caller's, bytes
  * untouched.
  */
 export type SendResult = "sent" | "noRoute" | "tooBig" | "dropped";

@@ -20,7 +20,7 @@ import type { Cast } from "../env/cast.ts";
 import type { Ifc } from "../link/ifc.ts";
 import type { InputPacket } from "./packet.ts";
 
-/** What is known of a packet before its header chain is walked. */
+/** The facts of a packet before its header chain is walked. */
 export interface Arrived6 {
   readonly block: Block;
   readonly src: IpAddr;

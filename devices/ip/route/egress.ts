@@ -15,7 +15,8 @@ import { IPV6_MTU_MIN } from "../../../kernel/wire/ipv6.ts";
 import type { IpEnv } from "../env/env.ts";
 import type { Ifc } from "../link/ifc.ts";
 import type { PathMtus } from "./path_mtu.ts";
-import type { Route, RouteTable } from "./route.ts";
+import type { Route } from "./route.ts";
+import type { RouteTable } from "./route_table.ts";
 import type { SelfTable } from "./self_table.ts";
 
 /** One stack, as the choice of a route sees it. */

@@ -78,7 +78,7 @@ function finAcked(tcb: Tcb): boolean {
   return waits && tcb.wq.length === 0;
 }
 
-/** Send queue of a new connection (Akaros), and the largest: the queue must hold two windows to keep the way full. */
+/** Send queue of a new connection (Akaros), and the largest: the queue must hold two windows to keep the path full. */
 export const SEND_QUEUE_START = 8 * 65_535;
 const SEND_QUEUE_MAX = 16 << 20;
 

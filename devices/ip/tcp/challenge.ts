@@ -4,8 +4,8 @@
  *
  * Path: input, half_open → challenge → segment_out, token_bucket.
  *
- * Limits: {@link CHALLENGE_ACKS_PER_S} a second and connection (RFC 5961 7). A limit shared by connections would tell
- * an attacker of one what happens on another.
+ * Limits: {@link CHALLENGE_ACKS_PER_S} a second and connection (RFC 5961 7). A limit shared by connections would show
+ * an attacker of one connection what happens on another.
  *
  * @module
  */

@@ -73,8 +73,8 @@ export function initialWindow(mss: number): number {
 }
 
 /**
- * Slow start (RFC 5681 3.1), by all the bytes that were acknowledged: with segments merged on the way one
- * acknowledgment stands for many. Answers the bytes that are left when the threshold is reached.
+ * Slow start (RFC 5681 3.1), by all the bytes that were acknowledged: with segments merged on the path one
+ * acknowledgment stands for many. Returns the bytes that are left when the threshold is reached.
  */
 export function slowStart(state: CongestionState, ackedBytes: number): number {
   const room = state.ssthresh - state.cwnd;

@@ -1,5 +1,5 @@
 /**
- * A packet for TCP: is it a segment at all, and whose (RFC 9293 3.10.7).
+ * The entry of a packet into TCP: it is checked, and its connection or listener is found (RFC 9293 3.10.7).
  *
  * Path: tcp/tcp → demux → handshake, input, syn_queue, bypass.
  *

@@ -31,7 +31,7 @@ import { BUFFER_START } from "./window.ts";
 /** Before the first retransmission (RFC 6298 2.1). */
 const RETRY_MS = 1000;
 
-/** What a call is made from. */
+/** The fields of a new call. */
 interface HalfOpenFields {
   readonly listener: Conv;
   readonly ends: TcpEnds;
@@ -95,7 +95,7 @@ export class HalfOpen implements TcpEnds, Challenged {
   }
 }
 
-/** What becomes of a segment for a half-open call. */
+/** What to do with a segment for a half-open call. */
 export const Verdict = {
   /** It is dropped, and counted. */
   Drop: 0,

@@ -13,7 +13,7 @@
  *                                            [=== seg]  acknowledged, and nothing else
  * ```
  *
- * Each check is a function that answers whether the segment goes on.
+ * Each check is a function that returns whether the segment goes on.
  *
  * @module
  */

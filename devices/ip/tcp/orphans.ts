@@ -56,7 +56,7 @@ export function expireOrphan(tcb: Tcb): void {
   endOrphan(tcb);
 }
 
-/** Ends up to `most` orphans, the longest-stalled first; answers how many. */
+/** Ends up to `most` orphans, the longest-stalled first; returns how many. */
 export function endOrphans(env: TcpEnv, most: number, mayEnd: (tcb: Tcb) => boolean = () => true): number {
   const worst = [...env.orphans].filter(mayEnd).sort((a, b) => rank(a) - rank(b) || a.progressMs - b.progressMs);
   const ended = worst.slice(0, most);

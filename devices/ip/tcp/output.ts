@@ -4,7 +4,7 @@
  * Path: input, timeouts, tcp/advice → tcp/output → sendable, segment_out, congestion, pmtu, rack.
  *
  * New data waits for the smaller of two windows, the peer's and the network's. What is less than a full segment waits
- * more: for Nagle's rule (with Minshall's amendment: only a small segment on its way holds the next one back), and for
+ * more: for Nagle's rule (with Minshall's amendment: only a small segment in flight holds the next one back), and for
  * the rule against silly windows (RFC 9293 3.8.6.2.1). All of that is in {@link sendableBytes}.
  *
  * @module
@@ -124,7 +124,7 @@ export function sendData(tcb: Tcb, length: number, withFin: boolean): boolean {
   return wentOut(tcb, result);
 }
 
-/** Whether sending may go on: what the path refuses is taken for lost, and comes back smaller or later. */
+/** Whether sending may go on: what the path refuses counts as lost, and is sent again smaller or later. */
 function wentOut(tcb: Tcb, result: SendResult): boolean {
   if (result === "sent" || result === "dropped") return result === "sent";
   if (result === "noRoute") {
@@ -154,7 +154,7 @@ export function armProbe(tcb: Tcb): void {
   timers.setXmit(XmitTimer.TailProbe, waitMs);
 }
 
-/** Leaves the timer running that the state of things asks for. */
+/** Leaves the timer running that the connection needs now. */
 function armTimer(tcb: Tcb): void {
   const { timers, env } = tcb;
   if (tcb.board.head !== null) {
@@ -170,7 +170,7 @@ function armTimer(tcb: Tcb): void {
   timers.clear(TimerSlot.Xmit);
 }
 
-/** Data waits for a window, and nothing is on its way that could bring news of it (RFC 9293 3.8.6.1). */
+/** Data waits for a window, and nothing is in flight whose acknowledgment could open it (RFC 9293 3.8.6.1). */
 function armPersist(tcb: Tcb): void {
   const { timers } = tcb;
   if (timers.xmit === XmitTimer.Persist) return;

@@ -17,7 +17,7 @@ const LOOK_MS = 10;
 /** How often all connections are. */
 const LOOK_AT_ALL_MS = 1000;
 
-/** Gives back what may be given back. */
+/** Frees what may be freed. */
 export class Pressure {
   #lookedMs = -Infinity;
   #lookedAtAllMs = -Infinity;

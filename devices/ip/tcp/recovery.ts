@@ -163,6 +163,6 @@ export function endProbe(tcb: Tcb, facts: { ack: number; dsack: boolean; isDupli
     if (tcb.recovery === Recovery.Open) reduce(tcb.congestion, tcb.flight);
     return;
   }
-  // Exactly acknowledged: the original may still be on its way, in which case a D-SACK or a duplicate follows.
+  // Exactly acknowledged: the original may still be in flight, in which case a D-SACK or a duplicate follows.
   if (!tcb.probeIsResend || facts.dsack || facts.isDuplicate || seq.gt(facts.ack, tcb.probeEnd)) tcb.probeEnd = -1;
 }

@@ -10,7 +10,7 @@
  *                 one chain of blocks each; never touching, never overlapping
  * ```
  *
- * What is here was SACKed. It is thrown away while the connection lives only if the gap stands too long (gap.ts).
+ * What is here was SACKed. It is dropped while the connection lives only if the gap stays too long (gap.ts).
  *
  * Limits: memory is charged to the account of the stack, and while that is pressed nothing more is taken; bytes are
  * limited by the window, which the caller checks; ranges by {@link RANGES_MAX} and blocks by {@link BLOCKS_MAX}. What
@@ -136,7 +136,7 @@ export class Resequence {
     return "duplicate";
   }
 
-  /** Forgets ranges that `block` covers, and cuts from it what the next one has; answers where it ends then. */
+  /** Forgets ranges that `block` covers, and cuts from it what the next one has; returns where it ends then. */
   #trimTail(left: number, block: Block, at: number): number {
     const right = seq.add(left, block.wp - block.rp);
     for (let next = this.#ranges[at]; next !== undefined && seq.lt(next.left, right); next = this.#ranges[at]) {

@@ -7,6 +7,8 @@
  */
 
 import type { Block } from "../../../kernel/block.ts";
+import { ipv4Tos } from "../../../kernel/wire/ipv4.ts";
+import { ipv6TrafficClass } from "../../../kernel/wire/ipv6.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import { TCP_FIN, TCP_SYN, type TcpHeader } from "../../../kernel/wire/tcp.ts";
 import type { TcpOptions } from "../../../kernel/wire/tcp_options.ts";
@@ -37,7 +39,7 @@ export class IncomingSegment {
     this.window = header.window;
     this.options = header.options;
     const { buf, rp } = block;
-    const tos = packet.version === 4 ? buf[rp + 1]! : buf[rp + 1]! >>> 4;
+    const tos = packet.version === 4 ? ipv4Tos(buf, rp) : ipv6TrafficClass(buf, rp);
     this.isMarked = (tos & CE) === CE;
     block.rp += packet.headerLen + header.headerLen;
     this.block = block;

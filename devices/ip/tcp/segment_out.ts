@@ -57,7 +57,7 @@ const ECN_MASK = 0x03;
 const ECT_0 = 0x02;
 const NO_BLOCKS: readonly SackBlock[] = [];
 
-/** What a segment is to be, beside the bytes it carries. */
+/** The fields of a segment to send. */
 interface SegmentSpec {
   readonly seq: number;
   /** Payload bytes, which are in conv.wq. */

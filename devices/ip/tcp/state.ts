@@ -98,7 +98,7 @@ export const TcpAction = {
   Refused: 10,
   Reset: 11,
   TimedOut: 12,
-  /** Forget the connection: nothing to tell. */
+  /** Forget the connection, without an error. */
   Forget: 13,
   /** The user gave up before it stood. */
   Abandoned: 14,

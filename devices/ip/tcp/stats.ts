@@ -34,7 +34,7 @@ export class TcpStats {
   hlenErrs = 0;
   lenErrs = 0;
   outOfOrder = 0;
-  /** Segments given to a bypassed conversation. */
+  /** Segments delivered to a bypassed conversation. */
   inBypassed = 0;
   /** Not addressed to one host, or from no host's address. */
   castErrs = 0;
@@ -72,7 +72,7 @@ export class TcpStats {
   orphanTimeouts = 0;
   /** Orphans ended for others: too many, no memory, no conversation. */
   orphansEnded = 0;
-  /** Stores of early data given up. */
+  /** Stores of early data that were dropped. */
   earlyDrops = 0;
   ecnMarksIn = 0;
   ecnReductions = 0;

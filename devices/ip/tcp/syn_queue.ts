@@ -48,7 +48,7 @@ const SYN_ACK_RETRIES = 5;
 /** How often the queue is looked through while it holds something. */
 const TICK_MS = 250;
 
-/** A segment for a listener, and between whom. */
+/** A segment for a listener, and its ends. */
 export interface Call {
   readonly packet: InputPacket;
   readonly header: TcpHeader;

@@ -37,7 +37,7 @@ import { TcpTimers, type TimerSlot } from "./timer.ts";
 /** How packets leave: ip_output, or a test. */
 export interface IpSender {
   send(block: Block, options: SendOptions): SendResult;
-  /** Most bytes of an IP packet on the way to `dst`, as far as we know. */
+  /** Most bytes of an IP packet to `dst`, as far as the path is known. */
   mtu(dst: IpAddr): number;
 }
 
@@ -204,14 +204,14 @@ export class Tcb {
   cwndLimited = false;
   /** Timeouts in a row. */
   backoff = 0;
-  /** When the retransmission timeout is due; Infinity: nothing is on its way. */
+  /** When the retransmission timeout is due; Infinity: nothing is in flight. */
   rtoAtMs = Infinity;
   /** Since when the peer has not answered; below 0: it does. */
   stallMs = -1;
   /** Of an orphan: when the peer last took something, and what it had then; see orphans.ts. */
   progressMs = 0;
   progressSeq = 0;
-  /** End of a tail-loss probe on its way (RFC 8985 TLP.end_seq); -1: none. */
+  /** End of a tail-loss probe in flight (RFC 8985 TLP.end_seq); -1: none. */
   probeEnd = -1;
   probeIsResend = false;
   keepaliveProbes = 0;

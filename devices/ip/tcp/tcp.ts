@@ -1,5 +1,5 @@
 /**
- * TCP (RFC 9293) as a protocol of `#ip`: what becomes of a conversation from clone to the end of its connection.
+ * TCP (RFC 9293) as a protocol of `#ip`: the life cycle of a conversation and its connection.
  *
  * Path: dev_ip → tcp/tcp → tcp/advice, demux, transitions, tcp/output.
  *

@@ -154,6 +154,6 @@ function expireKeepalive(tcb: Tcb): void {
   tcb.keepaliveProbes++;
   env.stats.keepalives++;
   timers.set(TimerSlot.Keepalive, config.keepaliveMs);
-  // Data on its way asks by itself.
+  // Data in flight probes by itself.
   if (tcb.board.head === null) sendProbe(tcb);
 }

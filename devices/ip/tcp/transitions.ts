@@ -1,8 +1,7 @@
 /**
- * A connection's way through the state table: raising an event and doing what the table says.
+ * The transitions of a connection: applies an event and does the action of the state table.
  *
- * Path: tcp, input, handshake, ack, timeouts → transitions → state (the table), segment_out, conv (what the user is
- * told).
+ * Path: tcp, input, handshake, ack, timeouts → transitions → state (the table), segment_out, conv.
  *
  * @module
  */
@@ -16,7 +15,7 @@ import { ILLEGAL, STATE_NAMES, TcpAction, TcpEvent, TcpState, transition } from 
 import type { Tcb } from "./tcb.ts";
 import { CONNECT_TIMEOUT_MS, FIN_WAIT_2_MS, TIME_WAIT_MS, TimerSlot, XmitTimer } from "./timer.ts";
 
-/** Something has happened to the connection. */
+/** Applies an event to the connection: the next state, and its action. */
 export function applyEvent(tcb: Tcb, event: TcpEvent): void {
   const cell = transition(tcb.state, event);
   assert(cell !== ILLEGAL, `a connection in ${STATE_NAMES[tcb.state]} gets no event ${event}`);

@@ -4,7 +4,7 @@
  * Path: dev_ip → udp/udp → bypass, conv, ip_output, wire/udp.
  *
  * A connected conversation has one peer. An announced one in headers mode gets every datagram for its port, with a
- * record before the payload that says from whom; without headers each new peer becomes a call, to be taken by `listen`.
+ * record before the payload with the sender; without headers each new peer becomes a call, to be taken by `listen`.
  * One datagram is one message, also an empty one.
  *
  * Limits: {@link UDP_QUEUE_LIMIT} bytes wait for a reader, then datagrams are dropped and counted; a datagram has at
@@ -77,7 +77,7 @@ export class UdpProto implements Proto {
   readonly convsMax = 8192;
   readonly bypassable = true;
   readonly bypass: BypassRules = RULES;
-  /** Datagrams given to a conversation, and to a bypassed one. */
+  /** Datagrams delivered to a conversation, and to a bypassed one. */
   inDatagrams = 0;
   inBypassed = 0;
   outDatagrams = 0;

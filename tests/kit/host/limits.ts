@@ -17,7 +17,7 @@ import { NEIGHBOR_HOLD_MAX } from "../../../devices/ip/neighbor/neighbor_table.t
 import { PATH_MTUS_MAX } from "../../../devices/ip/route/path_mtu.ts";
 import { NDB_BYTES_MAX } from "../../../devices/ip/env/ndb.ts";
 import { REASSEMBLY_BYTES_MAX, REASSEMBLY_DATAGRAMS_MAX } from "../../../devices/ip/network/reassembly.ts";
-import { ROUTES_MAX } from "../../../devices/ip/route/route.ts";
+import { ROUTES_MAX } from "../../../devices/ip/route/route_table.ts";
 import { SELF_ADDRS_MAX } from "../../../devices/ip/route/self_table.ts";
 import { TCP_MEMORY_MAX } from "../../../devices/ip/tcp/memory.ts";
 import { ORPHANS_MAX } from "../../../devices/ip/tcp/orphans.ts";

@@ -6,7 +6,8 @@ import { refusal, refusalCode } from "../../../tests/kit/host/dev.ts";
 import { fuzz, fuzzSteps, sequences } from "../../../tests/kit/check/fuzz.ts";
 import { ip } from "../../../tests/kit/ip/packets.ts";
 import { TestHost } from "../../../tests/kit/ip/link.ts";
-import { RouteKind, RouteTable } from "./route.ts";
+import { RouteKind } from "./route.ts";
+import { RouteTable } from "./route_table.ts";
 
 /** A stack with 10.0.0.1/24 on interface 0 and 10.1.0.1/16 on interface 1. */
 function twoNets(): TestHost {
