@@ -1,5 +1,5 @@
 /**
- * Ceilings: what the house still has of each fault that a rule finds. A count above its ceiling fails; one below it is
+ * Ceilings: the number of faults of each rule that the code still has. A count above its ceiling fails; one below it is
  * printed, and the ceiling is to be lowered to it. No ceiling is ever raised, and each ends at 0.
  *
  * @module
@@ -13,11 +13,11 @@ export const CEILINGS = {
   filesInCircles: 18,
   pathNames: 0,
   pathEdges: 0,
-  unusedExports: 186,
-  testOnlyExports: 74,
-  longParameterLists: 30,
+  unusedExports: 136,
+  testOnlyExports: 66,
+  longParameterLists: 20,
   kitsNamedTest: 0,
-  dialectWords: 584,
+  dialectWords: 368,
 };
 
 /** Fails if there are more problems than the ceiling `name` lets there be, and lists them. */

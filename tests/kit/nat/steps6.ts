@@ -31,7 +31,7 @@ export const REMOTE6 = "2001:db8:9::9";
 export const GUEST6 = "fd00:0:0:2::15";
 export const ROUTER6 = "fd00:0:0:2::2";
 export const DNS6 = "fd00:0:0:2::3";
-/** What the router's hardware address 00:01:02:03:04:0a makes. */
+/** The address derived from the router's hardware address 00:01:02:03:04:0a. */
 export const ROUTER_LL = "fe80::201:2ff:fe03:40a";
 export const GUEST_LL = "fe80::15";
 
@@ -44,7 +44,7 @@ export interface NatKit6 extends NatKit {
   refusal6(packet: Uint8Array, map: NatMap, refusal: HostRefusal): Outcome;
 }
 
-/** A NAT on a host at {@link HOST6}, unless told otherwise. */
+/** A NAT on a host at {@link HOST6}, by default. */
 export function natKit6(options: Partial<NatOptions> = {}, v6: Partial<V6Options> = {}): NatKit6 {
   const kit = natKit({ ...options, v6: { hostAddr: `${HOST6}/64`, ...v6 } });
   const six = kit.nat.six!;
@@ -82,7 +82,7 @@ function packetsOf(frames: readonly Uint8Array[]): Uint8Array[] {
   return frames.filter((frame) => frame[12] === 0x86 && frame[13] === 0xdd).map((frame) => frame.subarray(14));
 }
 
-/** A datagram of the guest to {@link REMOTE6}, unless told otherwise. */
+/** A datagram of the guest to {@link REMOTE6}, by default. */
 export function udp6(options: Parameters<typeof udp6Packet>[0] = {}): Uint8Array {
   return udp6Packet({ src: GUEST6, dst: REMOTE6, srcPort: 4000, dstPort: 9, ...options });
 }
