@@ -396,7 +396,7 @@ function compare(queue: Queue, model: Model, edges: number[]): void {
   assertEquals(edges, model.edges);
 }
 
-Deno.test("property: a queue does what the model does, loses no byte, holds its limits, fires only on real edges", () => {
+Deno.test("property: a queue behaves like the model, loses no byte, holds its limits, fires on real edges only", () => {
   const options = fc.record({
     limit: fc.nat(20),
     limitBlocks: fc.integer({ min: 1, max: 6 }),

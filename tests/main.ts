@@ -2,7 +2,7 @@
  * `deno task test`: every check of the checkout in order, each with its duration, and one line at the end that sums
  * them up: `N passed, N failed, N skipped`.
  *
- * Each step is a deno of its own, with no more permissions than it needs. What it prints is shown when it fails.
+ * Each step is a deno of its own, with no more permissions than it needs. Its output is shown when it fails.
  *
  * @module
  */

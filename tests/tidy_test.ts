@@ -1,6 +1,5 @@
 /**
- * The style of the house, held by a machine: first that each rule catches what it is for, then that the checkout keeps
- * them.
+ * Checks of the code style: first that each rule finds its faults, then that the checkout keeps the rules.
  *
  * @module
  */
@@ -277,7 +276,7 @@ Deno.test("untestedProblems() catches a file with functions that no test knows",
 });
 
 Deno.test("missing() reports why a machine test cannot run", () => {
-  // Tests of style run without permission to run programs: that is what is missing first.
+  // Tests of style run without permission to run programs, which is reported first.
   assertEquals(missing(["tool:ping", "ffi"]), "needs --allow-run, --allow-ffi");
   assertEquals(missing([]), null);
 });

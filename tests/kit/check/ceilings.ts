@@ -1,5 +1,5 @@
 /**
- * Ceilings: what the house still has of each fault that a rule finds. A count above its ceiling fails; one below it is
+ * Ceilings: the number of faults of each rule that the code still has. A count above its ceiling fails; one below it is
  * printed, and the ceiling is to be lowered to it. No ceiling is ever raised, and each ends at 0.
  *
  * @module
@@ -17,7 +17,7 @@ export const CEILINGS = {
   testOnlyExports: 18,
   longParameterLists: 19,
   kitsNamedTest: 0,
-  dialectWords: 400,
+  dialectWords: 368,
 };
 
 /** Fails if there are more problems than the ceiling `name` lets there be, and lists them. */

@@ -16,7 +16,7 @@ export interface Fence {
   readonly path: string;
   /** Line of its opening, from 1. */
   readonly line: number;
-  /** What stands after the three backquotes. */
+  /** The words after the three backquotes. */
   readonly mark: string;
   readonly text: string;
   /** The `text output` fence right below it, or null. */

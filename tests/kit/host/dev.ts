@@ -67,7 +67,7 @@ export function namesIn(dir: Chan): string[] {
   return dir.dev.list(dir).map(({ name }) => name);
 }
 
-/** What a refusal says: `EBUSY: Cannot …`. An error if `fn` does not throw a KernelError. */
+/** The text of a refusal: `EBUSY: Cannot …`. An error if `fn` does not throw a KernelError. */
 export function refusal(fn: () => unknown): string {
   try {
     fn();
@@ -88,7 +88,7 @@ export interface Watch {
   tap: FdTap;
   /** The events since last looked at, in order; taking them empties the list. */
   take(): number[];
-  /** What the device said was there when the tap was added. */
+  /** The level that the device reported when the tap was added. */
   level: number;
 }
 

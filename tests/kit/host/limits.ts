@@ -33,7 +33,7 @@ const TIMERS_MAX = 8;
 /** A queue takes a message while it is below its limit: so it may be this much above, headers included. */
 const OVERSHOOT = BLOCK_MAX + 256;
 
-/** What is above its limit on `host`, in words; empty: nothing. */
+/** The limits exceeded on `host`, as text; empty: none. */
 export function overLimits(host: Host): string[] {
   const over: string[] = [];
   const check = (what: string, value: number, limit: number) => {

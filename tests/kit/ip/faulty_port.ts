@@ -21,7 +21,7 @@ export class FaultyPort implements FramePort {
   readonly mac: Uint8Array;
   readonly offloads: PortOffloads = NO_OFFLOADS;
   receive: ((block: Block) => void) | null = null;
-  /** The wire, whose counters tell what it did; null before {@link start}. */
+  /** The wire, with its counters; null before {@link start}. */
   cable: Cable | null = null;
   #near: CablePort | null = null;
 

@@ -1,5 +1,5 @@
 /**
- * What stories share: a booted host as its users see it, through files and system calls, and the far end of its cable,
+ * Kit for stories: a booted host as its users use it, through files and system calls, and the far end of its cable,
  * which is the test itself.
  *
  *     await using story = await tell();
@@ -76,12 +76,12 @@ export function done<T>(answer: T | Again): T {
   return answer as T;
 }
 
-/** What memory that was given back is filled with. */
+/** Fill of freed memory. */
 const POISON = 0xdb;
 
 /**
- * Makes memory that is given back unreadable, and giving it back twice an error: so a story finds out who uses a block
- * that he gave away.
+ * Overwrites freed memory, and makes a double free an error: so a story detects code that uses a block that he gave
+ * away.
  */
 export function guardPool(pool: BlockPool): void {
   const free = new WeakSet<Uint8Array>();
@@ -353,7 +353,7 @@ export function headerOf(packet: Uint8Array): Ipv4Header {
   return parseIpv4(packet, 0, packet.length) ?? fail("Not an IPv4 packet");
 }
 
-/** What is behind the IPv4 header. */
+/** The payload of the IPv4 header. */
 export function payloadOf(packet: Uint8Array): Uint8Array {
   const { headerLen, totalLen } = headerOf(packet);
   return packet.subarray(headerLen, totalLen);

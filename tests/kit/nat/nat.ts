@@ -1,6 +1,6 @@
 /**
- * What the NAT's stories share: a host with the NAT on it, a second kernel as the remote, and a guest that is the test:
- * its frames are made by hand, and what it gets is looked at as bytes.
+ * Kit for the NAT's stories: a host with the NAT on it, a second kernel as the remote, and a guest that is the test:
+ * its frames are made by hand, and frames to it are examined as bytes.
  *
  *     await using story = await tellNat();
  *     story.guest.send(udpPacket({ src: GUEST, dst: REMOTE, dstPort: 7 }));
@@ -115,7 +115,7 @@ export interface NatStory extends AsyncDisposable {
   command(text: string): string;
   /** Number behind a counter. */
   stat(counter: string): number;
-  /** Lines that the program said. */
+  /** Lines that the program printed. */
   readonly said: string[];
 }
 
@@ -177,7 +177,7 @@ export async function tellNat(
   };
 }
 
-/** What a DHCP message of a guest says besides its type. */
+/** Fields of a guest's DHCP message besides its type. */
 export interface DhcpAsk {
   readonly chaddr?: MacAddr;
   readonly ciaddr?: string;
@@ -185,7 +185,7 @@ export interface DhcpAsk {
   readonly options?: [number, Uint8Array][];
 }
 
-/** Sends a DHCP message to everybody and takes the answer; null: none came. */
+/** Broadcasts a DHCP message and takes the answer; null: none came. */
 export function askDhcp(
   guest: FakeGuest,
   type: number,

@@ -37,7 +37,7 @@ export * from "./packets.ts";
 /** The host's ports as a table: each map gets the guest's port if it is free, else the next free one. */
 export class TablePorts implements PortBroker {
   readonly maps = new Map<string, NatMap>();
-  /** Ports that another program has. */
+  /** Ports in use by others. */
   readonly taken = new Set<number>();
   isFull = false;
   /** Most ports at a time. */
@@ -72,14 +72,14 @@ export class TablePorts implements PortBroker {
   }
 }
 
-/** What became of a packet. */
+/** The result for a packet. */
 export interface Outcome {
   /** One of `Decision.Drop` and so on. */
   readonly kind: number;
   /** Name of the reason; `none`. */
   readonly reason: string;
   readonly map: NatMap | null;
-  /** What the host is to send; null: nothing. */
+  /** The packet that the host is to send; null: none. */
   readonly block: Block | null;
   /** IP packets in frames for guests. */
   readonly toGuest: readonly Uint8Array[];
@@ -97,7 +97,7 @@ export interface NatKit {
   frame(frame: Uint8Array | Block): Outcome;
   /** An IP packet of the network for a map. */
   back(packet: Uint8Array | Block, map: NatMap): Outcome;
-  /** An ICMP error about what a map sent. */
+  /** An ICMP error about a packet of a map. */
   error(packet: Uint8Array, map: NatMap): Outcome;
   /** The host did not take what a map sent. */
   refusal(packet: Uint8Array, map: NatMap, refusal: HostRefusal): Outcome;
@@ -105,7 +105,7 @@ export interface NatKit {
   refused(name: string): number;
 }
 
-/** A NAT in qemu style on a host at {@link HOST}, unless the options say otherwise. */
+/** A NAT in qemu style on a host at {@link HOST}, by default. */
 export function natKit(options: Partial<NatOptions> = {}): NatKit {
   const ports = new TablePorts();
   const nat = new Nat({ hostAddr: `${HOST}/24`, nameServers: ["9.9.9.9"], ...options }, ports);
@@ -173,7 +173,7 @@ export function framed(
   return block;
 }
 
-/** What the host is to send; an error if that is nothing. */
+/** The packet that the host is to send; an error if there is none. */
 export function sentOf(outcome: Outcome): { packet: Uint8Array; map: NatMap } {
   assert(outcome.block !== null && outcome.map !== null, `Nothing was sent: ${outcome.reason}`);
   return { packet: outcome.block.bytes().slice(), map: outcome.map };

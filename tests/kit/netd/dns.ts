@@ -23,7 +23,7 @@ function name(text: string): number[] {
   return [...text.split(".").flatMap((label) => [label.length, ...new TextEncoder().encode(label)]), 0];
 }
 
-/** What each type is answered with. */
+/** The answer for each type. */
 const RECORDS: Readonly<Record<number, readonly number[]>> = {
   1: [192, 0, 2, 77],
   6: [...name("ns.test"), ...name("root.test"), 0, 0, 0, 9, 0, 0, 14, 16, 0, 0, 2, 88, 0, 1, 81, 128, 0, 0, 0, 60],

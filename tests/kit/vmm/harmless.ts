@@ -1,6 +1,6 @@
 /**
- * What the specification forbids a driver too, but that leaves device and driver at one: the device passes over it and
- * goes on, with no reset.
+ * Violations of the specification after which device and driver still agree: the device passes over it and goes on,
+ * with no reset.
  *
  * Path: virtio_net_hostile_test → harmless → hostile_driver.
  *

@@ -61,7 +61,7 @@ export class HostileDriver {
   /** Its memory, which begins at {@link RAM_BASE}. */
   readonly ram: Uint8Array;
   readonly page: Page;
-  /** Descriptors of each queue, as it told the device. */
+  /** Descriptors of each queue, as set in the device. */
   size = 16;
   #availIdx = [0, 0, 0];
   #usedIdx = [0, 0, 0];
@@ -134,7 +134,7 @@ export class HostileDriver {
     return this.status === 15;
   }
 
-  /** Writes descriptor `index` of a queue, whatever it says. */
+  /** Writes descriptor `index` of a queue, whatever it holds. */
   describe(queue: number, index: number, desc: Desc): void {
     this.put(this.rings(queue).desc + 16 * index, desc);
   }
@@ -205,7 +205,7 @@ export class HostileDriver {
     this.page.write(0x050, queue);
   }
 
-  /** What the device gave back since the last call. */
+  /** Chains that the device returned since the last call. */
   used(queue: number): UsedElem[] {
     const at = this.rings(queue).used - RAM_BASE;
     const found: UsedElem[] = [];

@@ -80,7 +80,7 @@ Deno.test("blockread of a bypassed port sleeps, answers EAGAIN, and leaves what 
   kernel.shutdown();
 });
 
-Deno.test("blockwritev reports how many packets were taken, and the first refusal only if it met the first", async () => {
+Deno.test("blockwritev returns how many packets were taken, and fails only if the first was refused", async () => {
   const { kernel, proc } = await machine();
   const server = await proc.bypass("#ip/udp!*!7");
   const good = () => udpPacket({ src: "10.1.1.1", dst: "10.1.1.1", srcPort: 7, dstPort: 8 });

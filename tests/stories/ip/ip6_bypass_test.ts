@@ -136,7 +136,7 @@ Deno.test("Defect 1, IPv6: nothing is sent in another's name, and nothing that c
   assertEquals(sent6(story.wire), [padded]);
 });
 
-Deno.test("Defect 6, IPv6: what is too big is refused with the MTU, unless the writer allows fragmentation", async () => {
+Deno.test("Defect 6, IPv6: too big is refused with the MTU, unless the writer allows fragmentation", async () => {
   const { story, conv } = await bypassed();
   await using _ = story;
   const payload = pattern(1600);

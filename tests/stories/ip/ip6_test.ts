@@ -317,7 +317,7 @@ Deno.test("a router forwards IPv6, one hop fewer, and reports where a packet end
   assertEquals([unreachable[40], unreachable[41]], [ICMP6_UNREACHABLE, 0]);
 });
 
-Deno.test("a router never fragments an IPv6 packet: it reports the next link's MTU, and the sender fragments", async () => {
+Deno.test("a router never fragments an IPv6 packet: it reports the MTU, and the sender fragments", async () => {
   await using world = await row(1280);
   const { left, router, right } = world;
   const server = right.conv("udp", "headers", "announce 7");
