@@ -7,7 +7,7 @@
  */
 
 /** A broken invariant of our own. */
-export class AssertionError extends Error {
+class AssertionError extends Error {
   override readonly name = "AssertionError";
 }
 

@@ -104,12 +104,6 @@ export function splitWords(text: string): string[] {
   return words;
 }
 
-/** `word` as {@link splitWords} reads it back: in quotes if it needs them. */
-export function quoteWord(word: string): string {
-  const plain = word !== "" && !word.includes("'") && ![...word].some((char) => SPACE.has(char));
-  return plain ? word : `'${word.replaceAll("'", "''")}'`;
-}
-
 /**
  * A whole number in C notation: decimal, `0x` or leading-zero octal, perhaps signed.
  *

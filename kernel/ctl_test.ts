@@ -8,7 +8,6 @@ import {
   parseBigNumber,
   parseNumber,
   parseSwitch,
-  quoteWord,
   runCtl,
   splitWords,
 } from "./ctl.ts";
@@ -151,6 +150,12 @@ Deno.test("parseSwitch() knows on, off, 1 and 0 only", () => {
 });
 
 const anyWord = fc.oneof(fc.string(), fc.string({ unit: fc.constantFrom("'", " ", "\n", "a", "\t", "é", "💡") }));
+
+/** `word` as {@link splitWords} reads it back: in quotes if it needs them. */
+function quoteWord(word: string): string {
+  const plain = word !== "" && !word.includes("'") && ![...word].some((char) => " \t\r\v\f\n".includes(char));
+  return plain ? word : `'${word.replaceAll("'", "''")}'`;
+}
 
 Deno.test("property: splitWords() reads back what quoteWord() wrote", () => {
   fc.assert(

@@ -15,7 +15,7 @@ import type { Sys } from "./sys.ts";
 import type { WaitOptions } from "./wait.ts";
 
 /** Directory of the network's files unless the dial string names another. */
-export const NET_DIR = "/net";
+const NET_DIR = "/net";
 
 /** What a process must be able to do to dial; `Proc` is one. */
 export interface Dialler {
@@ -58,7 +58,7 @@ export interface Conversation {
 }
 
 /** The parts of a dial string. */
-export interface DialString {
+interface DialString {
   readonly netDir: string;
   readonly proto: string;
   /** Everything after the protocol: `host!service`. */

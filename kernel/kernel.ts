@@ -20,7 +20,7 @@ import type { Clock } from "./time.ts";
 import type { TraceSink } from "./trace.ts";
 
 /** Most processes of a kernel. */
-export const PROCS_MAX = 65536;
+const PROCS_MAX = 65536;
 
 /** What a kernel is made of. */
 export interface KernelOptions {

@@ -49,7 +49,7 @@ export {
   Segment as SegmentOffload,
 } from "./block.ts";
 export { Chan, type Files, type Walked } from "./chan.ts";
-export { ctlText, type CtlVerb, parseNumber, parseSwitch, quoteWord, runCtl, splitWords } from "./ctl.ts";
+export { ctlText, type CtlVerb, parseNumber, parseSwitch, runCtl, splitWords } from "./ctl.ts";
 export { ChanCtl, Dev, type DevEnv, makeDir, permits, readBytes, textOf } from "./dev.ts";
 export {
   announce,
@@ -63,7 +63,7 @@ export {
   listen,
   netMkAddr,
 } from "./dial.ts";
-export { DIRENT_LEN, direntName } from "./dirent.ts";
+export { DIRENT_LEN } from "./dirent.ts";
 export { Errno, type ErrnoName, errnoName, KernelError, SystemError } from "./error.ts";
 export { type FdEntry, FdTable } from "./fd_table.ts";
 export {

@@ -15,7 +15,7 @@ import type { Dev } from "./dev.ts";
 import { KernelError } from "./error.ts";
 
 /** Longest path in bytes. */
-export const PATH_MAX = 4096;
+const PATH_MAX = 4096;
 
 /** Flags of bind and mount, Plan 9's numbers. */
 export const Mount = { Replace: 0, Before: 1, After: 2, Create: 4, Cache: 0x10 } as const;

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
 import { type MemDev, testKernel } from "../tests/kit/host/test_kernel.ts";
 import { Block } from "./block.ts";
-import { DIRENT_LEN, direntName } from "./dirent.ts";
+import { DIRENT_LEN } from "./dirent.ts";
 import { KernelError } from "./error.ts";
 import { EventQueue, TapEvent } from "./fd_tap.ts";
 import { Job } from "./job.ts";
@@ -89,6 +89,11 @@ Deno.test("read and write move the offset that all descriptors of a chan share; 
   assertEquals(text(buf.subarray(0, sys.read(twin, buf) as number)), "ello");
   assertEquals(errnoOf(() => sys.llseek(fd, -1, Seek.Set)), "EINVAL");
 });
+
+/** The name in a record of a directory: NUL-terminated, from byte 18 on. */
+function direntName(buf: Uint8Array): string {
+  return text(buf.subarray(18, buf.indexOf(0, 18)));
+}
 
 Deno.test("reading a directory gives one record of fixed size per read, and EINVAL for a smaller buffer", () => {
   const { sys } = proc();

@@ -135,7 +135,7 @@ export class VirtualClock extends Clock {
 
   /** Lets `ms` pass: jobs and timers run in order, each at its own time. */
   advance(ms: number): void {
-    assert(ms >= 0 && ms < Infinity, "time passes forwards, and not for ever");
+    assert(ms >= 0 && ms < Infinity, "time passes forwards, by a finite step");
     const end = this.#now + ms;
     this.jobs.run();
     while (this.nextDeadline() <= end) this.step();

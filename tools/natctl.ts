@@ -93,7 +93,7 @@ async function run({ socket, json, command }: NatctlOptions): Promise<number> {
 }
 
 /** Runs the tool; its exit status. */
-export async function main(args: readonly string[]): Promise<number> {
+async function main(args: readonly string[]): Promise<number> {
   return await runTool(NATCTL, () => new Given(NATCTL, args), (given) => run(optionsOf(given)));
 }
 

@@ -66,7 +66,7 @@ async function serve(options: NetdOptions, files: ResolvFiles): Promise<number> 
 }
 
 /** Runs the tool; its exit status. */
-export async function main(args: readonly string[]): Promise<number> {
+async function main(args: readonly string[]): Promise<number> {
   return await runTool(NETD, () => new NetdGiven(args), async (given) => {
     try {
       const files = new ResolvFiles();

@@ -2,7 +2,7 @@
  * deno task scenario: the main job, from a wire to a user program and back, and from a guest to the world and back;
  * each step checked by content.
  *
- * Path: command line → scenario → world (host and remote), guest_side, steps, guest_steps, report, keep.
+ * Path: command line → scenario → environment (host and remote), guest_side, steps, guest_steps, report, keep_alive.
  *
  * @module
  */
@@ -15,23 +15,23 @@ import { guestSide } from "./scenario/guest_side.ts";
 import { guestScene, guestSteps, notApplicable } from "./scenario/guest_steps.ts";
 import { guestTcpSteps } from "./scenario/guest_tcp_steps.ts";
 import type { GuestSide } from "./scenario/guest_types.ts";
-import { keep } from "./scenario/keep.ts";
-import { linuxWorld } from "./scenario/linux_world.ts";
-import { memoryWorld } from "./scenario/memory_world.ts";
+import { keepAlive } from "./scenario/keep_alive.ts";
+import { linuxEnvironment } from "./scenario/linux_environment.ts";
+import { memoryEnvironment } from "./scenario/memory_environment.ts";
 import { Given, runTool } from "./options/given.ts";
 import { SCENARIO, type ScenarioOptions, scenarioOptions } from "./scenario/options.ts";
-import { Patience } from "./scenario/patience.ts";
+import { Retries } from "./scenario/retries.ts";
 import { print, PrintError } from "./print.ts";
 import { runSteps, skippedLine, stepLine } from "./scenario/report.ts";
 import { notWorthTrying, scenarioSteps } from "./scenario/steps.ts";
-import { GuestFailed, Interrupted, within, type World } from "./scenario/world.ts";
+import { type Environment, GuestFailed, Interrupted, within } from "./scenario/environment.ts";
 
 /** Number of the host's interface on the wire; 0 is its loopback. */
 const ETHER_IFC = 1;
 
 /** The wire that was chosen, and why. */
 interface Chosen {
-  readonly world: World;
+  readonly env: Environment;
   readonly why: string;
 }
 
@@ -39,17 +39,17 @@ async function choose(options: ScenarioOptions, capture: Capture | null): Promis
   const { wire, seed, faults } = options;
   const seen = capture?.wire("wire", wire === "tun" ? "packet" : "frame");
   const observe = seen === undefined ? {} : { observe: seen };
-  if (wire === "memory") return { world: await memoryWorld({ seed, cable: faults, ...observe }), why: "asked for" };
-  if (wire !== "auto") return { world: await linuxWorld(wire, seen), why: "asked for" };
+  if (wire === "memory") return { env: await memoryEnvironment({ seed, cable: faults, ...observe }), why: "asked for" };
+  if (wire !== "auto") return { env: await linuxEnvironment(wire, seen), why: "asked for" };
   try {
     return {
-      world: await linuxWorld("tap", seen),
+      env: await linuxEnvironment("tap", seen),
       why: "auto: a TAP in a network namespace of its own can be made",
     };
   } catch (error) {
     if (!(error instanceof HostError) && !(error instanceof Deno.errors.NotCapable)) throw error;
     if (options.guest !== "model") throw error;
-    return { world: await memoryWorld({ seed, ...observe }), why: `auto: no TAP here (${error.message})` };
+    return { env: await memoryEnvironment({ seed, ...observe }), why: `auto: no TAP here (${error.message})` };
   }
 }
 
@@ -74,26 +74,26 @@ async function run(options: ScenarioOptions): Promise<number> {
   const capture = options.pcap === null ? null : new Capture(options.pcap, options.snaplen);
   const say = (line: string) => options.json ? undefined : print(line);
   try {
-    const { world, why } = await choose(options, capture);
-    say(`wire ${world.wire} (${why}), guest ${options.guest}, style ${options.style}, seed ${options.seed}`);
+    const { env, why } = await choose(options, capture);
+    say(`wire ${env.wire} (${why}), guest ${options.guest}, style ${options.style}, seed ${options.seed}`);
     let side: GuestSide | null = null;
     try {
-      await capture?.ip(world.host, ETHER_IFC);
-      const observe = capture?.nat(world.host.clock);
-      side = await guestSide(world, {
+      await capture?.ip(env.host, ETHER_IFC);
+      const observe = capture?.nat(env.host.clock);
+      side = await guestSide(env, {
         ...options,
         say: (line) => say(`     ${line}`),
         interrupted: interrupted.promise,
         ...(observe === undefined ? {} : { observe }),
       });
-      return await tryAll({ world, why, side, options, say, stopped: () => stopped, interrupted: interrupted.promise });
+      return await tryAll({ env, why, side, options, say, stopped: () => stopped, interrupted: interrupted.promise });
     } catch (error) {
       if (!(error instanceof Interrupted)) throw error;
       say("interrupted");
       return 1;
     } finally {
       await side?.close();
-      await world.close();
+      await env.close();
     }
   } finally {
     capture?.close();
@@ -111,40 +111,40 @@ interface Run extends Chosen {
 }
 
 /** Runs the steps and tells; answers the exit status. */
-async function tryAll({ world, why, side, options, say, stopped, interrupted }: Run): Promise<number> {
+async function tryAll({ env, why, side, options, say, stopped, interrupted }: Run): Promise<number> {
   const { seed, json, verbose, style, faults } = options;
   for (const line of side.network.program.nat.exposure()) say(`     ${line}`);
   // Of the steps only: how the programs are ended afterwards is not the story.
   let isTracing = verbose;
-  if (verbose) world.host.kernel.trace = (line) => isTracing ? say(`     ${line}`) : undefined;
-  const patience = new Patience(faults);
-  const scene = guestScene(world, side, seed, patience);
-  const all = [...scenarioSteps(world, seed, patience), ...guestSteps(scene), ...guestTcpSteps(scene)];
+  if (verbose) env.host.kernel.trace = (line) => isTracing ? say(`     ${line}`) : undefined;
+  const retries = new Retries(faults);
+  const scene = guestScene(env, side, seed, retries);
+  const all = [...scenarioSteps(env, seed, retries), ...guestSteps(scene), ...guestTcpSteps(scene)];
   const steps = await runSteps(all, {
     tell: (result) => say(stepLine(result)),
     stopped,
-    bound: bound(world, interrupted),
+    bound: bound(env, interrupted),
   });
-  const skipped = [...notWorthTrying(patience), ...notApplicable(scene)];
+  const skipped = [...notWorthTrying(retries), ...notApplicable(scene)];
   for (const one of skipped) say(skippedLine(one));
   isTracing = false;
-  const tables = { ...await counters(world.host), nat: natCounters(side) };
+  const tables = { ...await counters(env.host), nat: natCounters(side) };
   const ok = !stopped() && steps.every((step) => step.ok);
-  const about = { ok, wire: world.wire, why, guest: side.kind, style, seed };
+  const about = { ok, wire: env.wire, why, guest: side.kind, style, seed };
   if (json) print(JSON.stringify({ ...about, steps, skipped, counters: tables }, null, 2));
   else if (verbose) say(formatCounters(tables));
   const held = steps.filter((step) => step.ok).length;
   say(stopped() ? "interrupted" : `${held} of ${steps.length} steps held`);
-  if (options.keep > 0 && !stopped()) await keep({ world, side, seconds: options.keep, say, interrupted });
+  if (options.keep > 0 && !stopped()) await keepAlive({ env, side, seconds: options.keep, say, interrupted });
   return ok ? 0 : 1;
 }
 
 /** Ends a step that takes too long, or at once if the user has had enough. */
-function bound(world: World, interrupted: Promise<void>): (running: Promise<string>) => Promise<string> {
+function bound(env: Environment, interrupted: Promise<void>): (running: Promise<string>) => Promise<string> {
   const over = interrupted.then(() => Promise.reject(new Interrupted("Interrupted")));
   over.catch(() => {});
-  const limitMs = world.wire === "memory" ? VIRTUAL_STEP_MS : REAL_STEP_MS;
-  return (running) => Promise.race([within(world.host.clock, limitMs, "end of the step", running), over]);
+  const limitMs = env.wire === "memory" ? VIRTUAL_STEP_MS : REAL_STEP_MS;
+  return (running) => Promise.race([within(env.host.clock, limitMs, "end of the step", running), over]);
 }
 
 function natCounters(side: GuestSide): Record<string, number> {

@@ -139,7 +139,7 @@ async function run(options: SoakOptions): Promise<number> {
 }
 
 /** Runs the tool; its exit status. */
-export function main(args: readonly string[]): Promise<number> {
+function main(args: readonly string[]): Promise<number> {
   return runTool(SOAK, () => new Given(SOAK, args), async (given) => {
     const options = optionsOf(given);
     try {

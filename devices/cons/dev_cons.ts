@@ -40,19 +40,19 @@ import type { OrWait } from "../../kernel/rendez.ts";
 import { LogRing } from "./log_ring.ts";
 
 /** Bytes of typed-ahead input. */
-export const INPUT_BYTES = 65536;
+const INPUT_BYTES = 65536;
 /** Longest host name in characters (Plan 9's KNAMELEN less the NUL). */
 export const SYSNAME_MAX = 27;
 
 const TICKS_PER_SECOND = 1_000_000_000n;
 
 /** Where output goes; the bytes are the caller's again when it returns. */
-export interface ByteSink {
+interface ByteSink {
   write(bytes: Uint8Array): void;
 }
 
 /** What `#cons` tells about a process. */
-export interface ConsProc {
+interface ConsProc {
   readonly pid: number;
   readonly ppid: number;
   readonly pgrpid: number;

@@ -9,7 +9,7 @@
 import { Rendez } from "../../kernel/rendez.ts";
 
 /** Bytes kept: some hundred lines; a page or two for people, nothing next to a packet buffer. */
-export const LOG_BYTES = 16384;
+const LOG_BYTES = 16384;
 
 /** Longest line in characters; the rest of it is cut off, so that one line cannot push out all others. */
 export const LOG_LINE_MAX = 1024;

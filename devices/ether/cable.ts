@@ -35,7 +35,7 @@ export const FLIGHT_FRAMES_MAX = 65536;
 /** Bytes of a direction on their way from which on it takes no more: 100 ms at 10 Gbit/s. */
 export const FLIGHT_BYTES_MAX = 1 << 27;
 /** Most ends of one cable: a frame is copied for each. */
-export const CABLE_PORTS_MAX = 1024;
+const CABLE_PORTS_MAX = 1024;
 
 /** How a cable is made. */
 export interface CableOptions extends Partial<CableFaults> {

@@ -9,7 +9,7 @@
 import { KernelError } from "../../kernel/error.ts";
 
 /** Frames that wait for the rate unless told otherwise (Linux' txqueuelen). */
-export const QUEUE_FRAMES = 1000;
+const QUEUE_FRAMES = 1000;
 
 /** What the wire does to frames; every member may be changed while frames fly. */
 export interface CableFaults {

@@ -13,7 +13,7 @@ import { type CableCounters, type CableFaults, isPlain, noCounters } from "./cab
 import { Backlog } from "./flight.ts";
 
 /** What a cable without a rate says its speed is, in Mbit/s. */
-export const UNLIMITED_MBPS = 10_000;
+const UNLIMITED_MBPS = 10_000;
 
 /** What an end of a cable is attached as. */
 export interface CablePortOptions {

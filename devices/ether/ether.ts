@@ -14,7 +14,7 @@
  * @module
  */
 
-import { type Block, type BlockPool, Segment } from "../../kernel/block.ts";
+import { type Block, type BlockPool, Checksum, Segment } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
 import type { FramePort } from "../../kernel/host.ts";
 import { finishChecksum } from "../../kernel/inet/segment.ts";
@@ -25,7 +25,7 @@ import { get16, getWord, put16, put32 } from "../../kernel/wire/bytes.ts";
 import { ETH_ZLEN, ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { EtherConv, GROUPS_MAX, TYPE_NONE } from "./ether_conv.ts";
-import { portCuts } from "./offload.ts";
+import { cutToFrames, makePlain, portCuts } from "./offload.ts";
 
 /** Conversations of one NIC (Akaros). */
 export const CONVS_MAX = 8;
@@ -34,7 +34,7 @@ export const LOOP_LIMIT = 256 * 1024;
 /** Length of a headers-only record: 58 bytes of frame, u16 length of the frame, u64 milliseconds since 1970. */
 export const RECORD_LEN = 68;
 /** Bytes of the frame in such a record. */
-export const RECORD_FRAME_LEN = 58;
+const RECORD_FRAME_LEN = 58;
 
 const SRC = 6;
 const TYPE = 12;
@@ -46,15 +46,18 @@ export interface EtherEnv {
 }
 
 /** What happened on a NIC; each frame that is dropped is in exactly one of these. */
-export class EtherCounters {
+class EtherCounters {
   /** Frames from the wire, whatever became of them. */
   inFrames = 0;
   inBytes = 0;
   /** Frames that the port took. */
   outFrames = 0;
   outBytes = 0;
-  /** From the wire, shorter than an Ethernet header: dropped. */
-  shortFrames = 0;
+  /**
+   * Dropped for their length: from the wire, shorter than an Ethernet header; or a segment longer than the MTU that
+   * cannot be cut for a reader without `offload on`, counted once for each such reader.
+   */
+  lengthErrors = 0;
   /** Not for us, and nobody is promiscuous: dropped. */
   filtered = 0;
   /** For us, but no conversation wants the type: dropped. */
@@ -116,7 +119,7 @@ export class EtherController {
     counters.inFrames++;
     counters.inBytes += length;
     if (length < ETHER_HEADER_LEN) {
-      counters.shortFrames++;
+      counters.lengthErrors++;
       block.free();
       return;
     }
@@ -167,8 +170,20 @@ export class EtherController {
     return get16(buf, at) === this.mac.hi && getWord(buf, at + 2) === this.mac.lo;
   }
 
+  /** Gives a frame to one conversation; a reader that did not ask for offload metadata gets it as on the wire. */
   #give(conv: EtherConv, block: Block): void {
+    if (!conv.offload && (block.checksum !== Checksum.None || block.segment !== Segment.None)) {
+      if (block.segment !== Segment.None && block.length > this.frameMax) return this.#giveCut(conv, block);
+      makePlain(block);
+    }
     if (!conv.take(block)) this.#overflow(conv);
+  }
+
+  /** Cuts a segment that is longer than the wire allows. */
+  #giveCut(conv: EtherConv, segment: Block): void {
+    const frames = cutToFrames(segment, this.frameMax, this.#env.blocks);
+    if (frames.length === 0) this.counters.lengthErrors++;
+    for (const frame of frames) if (!conv.take(frame)) this.#overflow(conv);
   }
 
   #overflow(conv: EtherConv): void {

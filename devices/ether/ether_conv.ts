@@ -8,10 +8,9 @@
  * @module
  */
 
-import { type Block, Checksum, Segment } from "../../kernel/block.ts";
+import type { Block } from "../../kernel/block.ts";
 import { TapEvent, TapList } from "../../kernel/fd_tap.ts";
 import { Queue } from "../../kernel/queue.ts";
-import { makePlain } from "./offload.ts";
 
 /** The type of a conversation that asked for none, and gets nothing. */
 export const TYPE_NONE = 0;
@@ -29,12 +28,6 @@ const QUEUE_LIMITS: readonly (readonly [belowMbps: number, bytes: number])[] = [
   [10_000, 1024 * 1024],
   [Infinity, 8 * 1024 * 1024],
 ];
-
-/** Bytes that the input queue of a conversation on a link of `mbps` holds. */
-export function inputLimit(mbps: number): number {
-  for (const [belowMbps, bytes] of QUEUE_LIMITS) if (mbps < belowMbps) return bytes;
-  return QUEUE_LIMITS[0]![1];
-}
 
 /** One conversation of a NIC. */
 export class EtherConv {
@@ -65,8 +58,14 @@ export class EtherConv {
   /** Taps on the data file. */
   readonly taps: TapList = new TapList();
 
+  /** Bytes that the input queue of a conversation on a link of `mbps` holds. */
+  static inputLimit(mbps: number): number {
+    for (const [belowMbps, bytes] of QUEUE_LIMITS) if (mbps < belowMbps) return bytes;
+    return QUEUE_LIMITS[0]![1];
+  }
+
   constructor(readonly number: number) {
-    this.queue = new Queue({ limit: inputLimit(0), message: true });
+    this.queue = new Queue({ limit: EtherConv.inputLimit(0), message: true });
     this.queue.onEdge = (events) => this.#edge(events);
   }
 
@@ -74,7 +73,7 @@ export class EtherConv {
   claim(user: string, mbps: number): void {
     if (this.inUse++ > 0) return;
     this.queue.reopen();
-    this.queue.setLimit(inputLimit(mbps));
+    this.queue.setLimit(EtherConv.inputLimit(mbps));
     this.owner = user;
     this.perm = PERM_OWNED;
   }
@@ -96,7 +95,6 @@ export class EtherConv {
 
   /** Gives it a frame or record; false if its queue was full. */
   take(block: Block): boolean {
-    if (!this.offload && (block.checksum !== Checksum.None || block.segment !== Segment.None)) makePlain(block);
     const result = this.queue.pass(block);
     if (result === "ok") this.received++;
     return result !== "full";

@@ -11,7 +11,7 @@ import type { Block } from "../../kernel/block.ts";
 import { DeadlineHeap, type HeapEntry } from "../../kernel/heap.ts";
 
 /** A frame on its way; it is due when it arrives, in milliseconds of the cable's clock. */
-export interface Flight<From> extends HeapEntry {
+interface Flight<From> extends HeapEntry {
   readonly block: Block;
   readonly from: From;
 }

@@ -53,7 +53,7 @@ export function netifKind(path: number): number {
 }
 
 /** The conversation of the file with that qid path, by number; -1: it is the NIC's own. */
-export function netifId(path: number): number {
+function netifId(path: number): number {
   return (path >>> KIND_BITS) - 1;
 }
 
@@ -158,7 +158,7 @@ function statsText(nic: EtherController): string {
     ["crc errs", 0],
     ["overflows", 0],
     ["soft overflows", counters.softOverflows],
-    ["framing errs", counters.shortFrames],
+    ["framing errs", counters.lengthErrors],
     ["buffer errs", counters.loopOverflows],
     ["output errs", counters.outputErrors],
     ["prom", nic.promiscuous],
@@ -185,7 +185,7 @@ function ifstatsText(nic: EtherController): string {
   return lines([
     ["rx_packets", counters.inFrames],
     ["rx_bytes", counters.inBytes],
-    ["rx_length_errors", counters.shortFrames],
+    ["rx_length_errors", counters.lengthErrors],
     ["rx_filtered", counters.filtered],
     ["rx_nohandler", counters.unclaimed],
     ["rx_dropped", counters.softOverflows],

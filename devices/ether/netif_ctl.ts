@@ -13,7 +13,7 @@ import type { EtherController } from "./ether.ts";
 import type { EtherConv } from "./ether_conv.ts";
 
 /** The conversation that a command is for. */
-export interface NetifTarget {
+interface NetifTarget {
   readonly nic: EtherController;
   readonly conv: EtherConv;
 }

@@ -1,10 +1,10 @@
 import { assertEquals } from "@std/assert";
-import { Block, Checksum, Segment } from "../../kernel/block.ts";
+import { Block, BlockPool, Checksum, Segment } from "../../kernel/block.ts";
 import { NO_OFFLOADS } from "../../kernel/host.ts";
 import { finishChecksum } from "../../kernel/inet/segment.ts";
 import { checksum } from "../../kernel/wire/checksum.ts";
 import { ALL_OFFLOADS, frame } from "../../tests/kit/ip/ether.ts";
-import { makePlain, offloadFits, portCuts } from "./offload.ts";
+import { cutToFrames, makePlain, offloadFits, portCuts } from "./offload.ts";
 
 /** A frame whose checksum is owed from byte 34 on, in the field at 40; the field holds `pseudo`. */
 function owed(pseudo = 0x1234, fill = 7): Block {
@@ -46,6 +46,18 @@ Deno.test("makePlain() finishes the checksum and forgets the rest", () => {
   makePlain(block);
   assertEquals([block.checksum, block.segment], [Checksum.None, Segment.None]);
   assertEquals(checksum(block.buf, block.rp + 34, block.wp, 0x1234), 0);
+});
+
+Deno.test("cutToFrames() returns no frame if the segment is no IP packet or its pieces would be too long", () => {
+  const segment = (size: number) => {
+    const block = owed();
+    block.segment = Segment.Tcp4;
+    block.segmentSize = size;
+    block.segmentHeaderLen = 40;
+    return block;
+  };
+  assertEquals(cutToFrames(segment(5), 1514, new BlockPool()), []);
+  assertEquals(cutToFrames(segment(1461), 1514, new BlockPool()), []);
 });
 
 Deno.test("offloadFits() believes only a checksum that lies behind the Ethernet header and inside the frame", () => {

@@ -34,7 +34,7 @@ const KINDS: ReadonlyMap<number, DescriptorKind> = new Map([
 ]);
 
 /** What is open there. */
-export type DescriptorKind =
+type DescriptorKind =
   | "anonymous"
   | "pipe"
   | "character device"

@@ -19,7 +19,7 @@
 import type { VirtualClock } from "../../kernel/time.ts";
 
 /** How far {@link MemoryDriver.run} may go. */
-export interface RunOptions {
+interface RunOptions {
   /** Most simulated time, in milliseconds; beyond it `run` rejects. Default: no limit. */
   limitMs?: number;
 }

@@ -14,7 +14,7 @@ import { type IpAddr, parseIpAddr, parseIpMask, prefixLength } from "../../kerne
 import { call, EBADF, EINVAL, ENAMETOOLONG, EPERM, holdLibc, HostError, lastErrno, libc, releaseLibc } from "./libc.ts";
 
 /** Longest interface name in bytes (IFNAMSIZ less its final NUL). */
-export const NAME_BYTES_MAX = 15;
+const NAME_BYTES_MAX = 15;
 /** Least MTU of an IPv4 interface (RFC 791), and the most that TUN and TAP take less an Ethernet header. */
 const MTU_MIN = 68;
 const MTU_MAX = 65521;

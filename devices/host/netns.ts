@@ -20,7 +20,7 @@ import { call, cString, EACCES, EEXIST, EINVAL, ENOENT, EPERM, HostError, lastEr
 import { NetDevice } from "./netdev.ts";
 
 /** Where named namespaces are mounted. */
-export const NETNS_DIR = "/run/netns";
+const NETNS_DIR = "/run/netns";
 
 /** The namespace of the thread that opens it. */
 const OWN_NETNS = "/proc/thread-self/ns/net";

@@ -4,7 +4,7 @@ import { assertEquals } from "@std/assert";
 import { ip } from "../../tests/kit/ip/ip_fixture.ts";
 import { machineTest } from "../../tests/kit/check/skip.ts";
 import { openTap } from "./tun.ts";
-import { hostInterfaces, hostRoute } from "./rtnetlink.ts";
+import { hasFirewallChains, hostInterfaces, hostRoute } from "./rtnetlink.ts";
 import { readSysctl } from "./sysctl.ts";
 
 machineTest("rtnetlink and sysctl answer of the namespace that is visited", ["root", "tun", "netns"], () => {
@@ -25,4 +25,19 @@ machineTest("rtnetlink and sysctl answer of the namespace that is visited", ["ro
     assertEquals(readSysctl("net/ipv4/conf/rt0/forwarding"), "0");
     assertEquals(readSysctl("net/ipv4/conf/none/forwarding"), null);
   });
+});
+
+machineTest("rtnetlink tells whether nftables has a chain", ["root", "tun", "netns", "tool:nft"], async () => {
+  using tap = openTap({ netns: "new", name: "rt1", address: ["10.98.8.1/24"] });
+  const netns = tap.netns!;
+  const nft = async (...words: string[]) => {
+    const args = [`--net=${netns.path}`, "nft", ...words];
+    const { code } = await new Deno.Command("nsenter", { args }).output();
+    assertEquals(code, 0, words.join(" "));
+  };
+  assertEquals(netns.run(hasFirewallChains), false);
+  await nft("add", "table", "ip", "t");
+  assertEquals(netns.run(hasFirewallChains), false, "a table is no chain");
+  await nft("add", "chain", "ip", "t", "c");
+  assertEquals(netns.run(hasFirewallChains), true);
 });

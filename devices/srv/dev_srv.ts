@@ -23,10 +23,10 @@ import { type Dir, DirMode, EVE, Open, QidType } from "../../kernel/qid.ts";
 /** Most names: far more than services, few enough that listing them is quick. */
 export const SRV_NAMES_MAX = 1024;
 /** Longest name in characters: it must fit a directory entry. */
-export const SRV_NAME_MAX = 128;
+const SRV_NAME_MAX = 128;
 
 /** Where descriptors are looked up. */
-export interface FdSource {
+interface FdSource {
   /** The chan of descriptor `fd` of the process whose system call is running; EBADF if it has none. */
   chanOfFd(fd: number): Chan;
 }

@@ -21,7 +21,7 @@ import { IP_PROTO_TCP, IP_PROTO_UDP } from "../wire/ip_proto.ts";
 import { IPV4_HEADER_LEN, ipv4Dst, ipv4HeaderLen, ipv4Id, ipv4Src, setIpv4Id, setIpv4TotalLen } from "../wire/ipv4.ts";
 
 /** Most pieces of one segment: 64 KiB in the smallest pieces a sane MSS makes (RFC 9293 3.7.1: 536), and room. */
-export const SEGMENT_PIECES_MAX = 512;
+const SEGMENT_PIECES_MAX = 512;
 
 const IPV6_HEADER_LEN = 40;
 const IPV6_PAYLOAD_LEN = 4;

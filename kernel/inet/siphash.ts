@@ -13,7 +13,7 @@
 const INITIAL = [0x736f6d65, 0x70736575, 0x646f7261, 0x6e646f6d, 0x6c796765, 0x6e657261, 0x74656462, 0x79746573];
 
 /** Four words of key: k0 low, k0 high, k1 low, k1 high. */
-export type SipKey = readonly [number, number, number, number];
+type SipKey = readonly [number, number, number, number];
 
 /** One hash at a time: `begin`, `word` for every 8 bytes, `finish`. */
 export class SipHash {

@@ -13,7 +13,7 @@ import { bad } from "../options/given.ts";
 const PAIR_PREFIX_MIN = 31;
 
 /** The ends of an uplink, in one version of IP. */
-export interface UplinkEnds {
+interface UplinkEnds {
   /** The host kernel's address, with its prefix length. */
   readonly address: string;
   /** Linux' likewise; null: it is not ours to set. */

@@ -24,13 +24,13 @@ import { SlirpApi } from "./slirp_api.ts";
 /** Connections at once. */
 export const CLIENTS_MAX = 16;
 /** Bytes of one command. */
-export const LINE_MAX = 4096;
+const LINE_MAX = 4096;
 /** Bytes of answers that wait for one client before its next command is run: some lists of maps. */
 export const ANSWERS_MAX = 1 << 16;
 /** How long one client's commands may take in one turn. */
-export const TURN_MS = 1;
+const TURN_MS = 1;
 /** How long a client may leave its answers unread. */
-export const UNREAD_MS = 10_000;
+const UNREAD_MS = 10_000;
 
 const NEWLINE = 10;
 const BRACE = 0x7b;
@@ -38,7 +38,7 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 /** What the API is of. */
-export interface ApiOptions {
+interface ApiOptions {
   /** Runs a command of nat_control. */
   command(text: string): string;
   /** The forwards that are in force. */

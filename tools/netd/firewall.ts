@@ -23,7 +23,7 @@ export interface GuestPacket {
 }
 
 /** Where in Linux' way a chain stands. */
-export type Hook = "input" | "forward" | "postrouting";
+type Hook = "input" | "forward" | "postrouting";
 
 type Fields = Readonly<Record<string, unknown>>;
 /** null: it may be. */

@@ -17,7 +17,7 @@ import type { OpenerAnswer, OpenerRequest } from "./tap_opener.ts";
 const OPENER = new URL("tap_opener.ts", import.meta.url).pathname;
 
 /** Where a guest's interface is to be. */
-export interface GuestPlace {
+interface GuestPlace {
   readonly netns: string;
   /** File of the user namespace that it is below; null: that of the process, if it is named by one. */
   readonly userns: string | null;

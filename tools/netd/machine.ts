@@ -10,7 +10,7 @@
  */
 
 import { openNetns } from "../../devices/host/netns.ts";
-import { type HostInterface, hostInterfaces, hostRoute } from "../../devices/host/rtnetlink.ts";
+import { hasFirewallChains, type HostInterface, hostInterfaces, hostRoute } from "../../devices/host/rtnetlink.ts";
 import { readSysctl } from "../../devices/host/sysctl.ts";
 import { type IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { netnsOf } from "../vmm/guests/netns_guest.ts";
@@ -88,9 +88,11 @@ function inside<T>({ netns }: UplinkChoice, work: () => T): T {
 }
 
 /** The rules where Linux' side of the uplink is; null: they cannot be had. */
-async function readRules({ netns }: UplinkChoice): Promise<string | null> {
+async function readRules(uplink: UplinkChoice): Promise<string | null> {
+  const { netns } = uplink;
   const { state } = Deno.permissions.querySync({ name: "run", command: "nsenter" });
-  if (state !== "granted") return null;
+  // Most machines have no rules, and a program takes longer to start than all else that is looked at.
+  if (state !== "granted" || !inside(uplink, hasFirewallChains)) return null;
   const place = netns === null ? [] : [`--net=${openNetns(netnsOf(netns)).path}`];
   try {
     const { success, stdout } = await new Deno.Command("nsenter", {

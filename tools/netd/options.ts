@@ -63,7 +63,7 @@ export interface UplinkChoice {
 export type Uplink6Choice = Pick<UplinkChoice, "address" | "peer" | "gateway">;
 
 /** Whom the relay asks, and which domains the guest searches. */
-export interface NameChoice {
+interface NameChoice {
   readonly nameServers: readonly string[];
   readonly search: readonly string[];
   readonly patience: DnsPatience;

@@ -14,9 +14,9 @@ import { KernelError } from "../../kernel/error.ts";
 import { mergeResolvConfs, NO_RESOLV_CONF, parseResolvConf, type ResolvConf } from "./resolv_conf.ts";
 
 /** The second names the servers that systemd-resolved asks, which itself listens on the machine's loopback only. */
-export const RESOLV_CONFS = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"] as const;
+const RESOLV_CONFS = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"] as const;
 /** How often they are looked at. */
-export const LOOK_MS = 1000;
+const LOOK_MS = 1000;
 /** Longest file: glibc takes three servers, and a line has no more than 256 characters that it minds. */
 const SIZE_MAX = 64 * 1024;
 

@@ -15,7 +15,7 @@ import { netnsOf } from "../vmm/guests/netns_guest.ts";
 import type { UplinkChoice } from "./options.ts";
 
 /** How it is opened, besides what the user chose. */
-export interface UplinkNeeds {
+interface UplinkNeeds {
   readonly offload: boolean;
   /** Whether the machine's loopback is to be reached by it. */
   readonly localnet: boolean;

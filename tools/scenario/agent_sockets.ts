@@ -1,7 +1,7 @@
 /**
  * Sockets of the Linux in a virtual machine, which its agent opens and uses for us.
  *
- * Path: qemu_side → agent_sockets → agent_channel, socket_party, party, world.
+ * Path: qemu_side → agent_sockets → agent_channel, socket_endpoint, endpoint, environment.
  *
  * What comes is kept until somebody asks for it; a write settles once the guest's kernel has taken all of it.
  *
@@ -10,16 +10,16 @@
 
 import type { Clock } from "../../kernel/time.ts";
 import type { AgentChannel, AgentMessage } from "./agent_channel.ts";
-import { type ByteConn, Refused, type Service } from "./party.ts";
-import type { DatagramOptions, Datagrams, Message, Sockets } from "./socket_party.ts";
-import { ANSWER_MS, within } from "./world.ts";
+import { type ByteConn, Refused, type Service } from "./endpoint.ts";
+import type { Datagram, DatagramOptions, Datagrams, Sockets } from "./socket_endpoint.ts";
+import { ANSWER_MS, within } from "./environment.ts";
 
 /** Bytes of one write: a message of the channel has room for them. */
 const CHUNK = 65536;
 const REFUSED = "ECONNREFUSED";
 
 /** One who is told what the agent says of a socket. */
-interface Told {
+interface SocketHandler {
   take(message: AgentMessage): void;
   /** The agent has gone. */
   fail(error: Error): void;
@@ -34,7 +34,7 @@ function errorOf(attempt: string, code: string): Error {
 export class AgentSockets implements Sockets {
   readonly clock: Clock;
   readonly #channel: AgentChannel;
-  readonly #told = new Map<number, Told>();
+  readonly #handlers = new Map<number, SocketHandler>();
   #next = 1;
 
   /** Takes over what `channel` hears. */
@@ -42,11 +42,11 @@ export class AgentSockets implements Sockets {
     this.#channel = channel;
     this.clock = clock;
     // What is said of a socket that was closed meanwhile is for nobody.
-    channel.onMessage = (message) => this.#told.get(message.socket)?.take(message);
+    channel.onMessage = (message) => this.#handlers.get(message.socket)?.take(message);
     channel.onEnd = (why) => {
-      const told = [...this.#told.values()];
-      this.#told.clear();
-      for (const one of told) one.fail(new Error(`The guest's agent ended: ${why}`));
+      const handlers = [...this.#handlers.values()];
+      this.#handlers.clear();
+      for (const one of handlers) one.fail(new Error(`The guest's agent ended: ${why}`));
     };
   }
 
@@ -78,8 +78,8 @@ export class AgentSockets implements Sockets {
   }
 
   #link(number: number): Link {
-    const link = new Link(this.#channel, number, () => this.#told.delete(number));
-    this.#told.set(number, link);
+    const link = new Link(this.#channel, number, () => this.#handlers.delete(number));
+    this.#handlers.set(number, link);
     return link;
   }
 
@@ -104,7 +104,7 @@ export class AgentSockets implements Sockets {
 }
 
 /** What is said about one socket, both ways. */
-class Link implements Told, Service {
+class Link implements SocketHandler, Service {
   onMessage: ((message: AgentMessage) => void) | null = null;
   onFailure: ((error: Error) => void) | null = null;
   #isOpen = true;
@@ -133,7 +133,7 @@ class Link implements Told, Service {
 
 /** A datagram socket in the guest. */
 class AgentDatagrams implements Datagrams {
-  onMessage: ((message: Message) => void) | null = null;
+  onMessage: ((message: Datagram) => void) | null = null;
   onRefused: (() => void) | null = null;
   readonly #link: Link;
 

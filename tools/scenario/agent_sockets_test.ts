@@ -10,7 +10,7 @@ import { get32, put32 } from "../../kernel/wire/bytes.ts";
 import { GONE, LATER, type StreamListener, type StreamSocket } from "../vmm/guests/guest.ts";
 import { AgentChannel } from "./agent_channel.ts";
 import { AgentSockets } from "./agent_sockets.ts";
-import { Refused } from "./party.ts";
+import { Refused } from "./endpoint.ts";
 
 /** The agent's end of the port. */
 class FakeAgent implements StreamListener, StreamSocket {

@@ -1,7 +1,7 @@
 /**
  * Every `stats` file of a host, as numbers.
  *
- * Path: scenario, keep → scenario/counters → boot.
+ * Path: scenario, keep_alive → scenario/counters → boot.
  *
  * @module
  */

@@ -12,12 +12,12 @@ import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { parseMacAddr } from "../../kernel/wire/mac_addr.ts";
 import { HOST_MAC } from "../nat/config.ts";
 import type { GuestSide } from "./guest_types.ts";
-import { KernelParty } from "./kernel_party.ts";
-import { type Party, Refused, type SendOptions } from "./party.ts";
-import { Patience } from "./patience.ts";
+import { KernelEndpoint } from "./kernel_endpoint.ts";
+import { type Endpoint, Refused, type SendOptions } from "./endpoint.ts";
+import { Retries } from "./retries.ts";
 import { expect, type Skipped, type Step } from "./report.ts";
 import { hopelessSizes } from "./steps.ts";
-import { sleep, type World } from "./world.ts";
+import { type Environment, sleep } from "./environment.ts";
 
 /** Sizes of the guest's datagrams. */
 export const GUEST_UDP_SIZES = [0, 1, 1472, 1473, 9000, 65507] as const;
@@ -47,25 +47,25 @@ const GARBAGE = "guest: garbage in rings and frames";
 
 /** What the steps are about. */
 export interface GuestScene {
-  readonly world: World;
+  readonly env: Environment;
   readonly side: GuestSide;
-  readonly guest: Party;
-  readonly remote: Party;
+  readonly guest: Endpoint;
+  readonly remote: Endpoint;
   /** Programs of the host itself. */
-  readonly host: KernelParty;
+  readonly host: KernelEndpoint;
   /** The router's address, as the guest knows it. */
   readonly router: string;
   readonly random: SeededRandom;
   /** What is to be done about a wire that loses, corrupts or delays packets. */
-  readonly patience: Patience;
+  readonly retries: Retries;
 }
 
 /** Makes the scene. */
-export function guestScene(world: World, side: GuestSide, seed: number, patience = new Patience()): GuestScene {
-  const { host } = world;
+export function guestScene(env: Environment, side: GuestSide, seed: number, retries = new Retries()): GuestScene {
+  const { host } = env;
   return {
-    ...{ world, side, guest: side.party, remote: world.party, patience },
-    host: new KernelParty("host", host.spawn("services"), host.clock, host.address),
+    ...{ env, side, guest: side.endpoint, remote: env.endpoint, retries },
+    host: new KernelEndpoint("host", host.spawn("services"), host.clock, host.address),
     router: `${side.network.program.nat.config.router}`,
     random: new SeededRandom(seed + 1),
   };
@@ -73,14 +73,14 @@ export function guestScene(world: World, side: GuestSide, seed: number, patience
 
 /** The steps below TCP. */
 export function guestSteps(scene: GuestScene): Step[] {
-  const { side, remote, router, world, patience } = scene;
+  const { side, remote, router, env, retries } = scene;
   const steps: Step[] = [
     { name: "guest: DHCP", run: () => configure(scene) },
     { name: "guest: ARP of the router", run: () => resolveRouter(scene) },
     { name: "guest: ping router", run: () => ping(scene, router) },
     { name: "guest: ping remote", run: () => ping(scene, remote.address) },
   ];
-  for (const size of GUEST_UDP_SIZES.filter((one) => patience.hopeless(one) === null)) {
+  for (const size of GUEST_UDP_SIZES.filter((one) => retries.hopeless(one) === null)) {
     steps.push({ name: udpName(size), run: () => echo(scene, size) });
   }
   steps.push(
@@ -89,7 +89,7 @@ export function guestSteps(scene: GuestScene): Step[] {
     { name: "guest: ECN and DSCP survive", run: () => marks(scene) },
     { name: "remote: an unmapped port is refused", run: () => unmapped(scene) },
   );
-  if (world.wire === "memory") steps.push({ name: EXPIRES, run: () => expire(scene) });
+  if (env.wire === "memory") steps.push({ name: EXPIRES, run: () => expire(scene) });
   if (side.model !== null) steps.push({ name: GARBAGE, run: () => garbage(scene) });
   return steps;
 }
@@ -100,8 +100,8 @@ function udpName(size: number): string {
 
 /** Steps that this wire or guest cannot have, and why: told, and never counted as held. */
 export function notApplicable(scene: GuestScene): Skipped[] {
-  const skipped = hopelessSizes(scene.patience, GUEST_UDP_SIZES, udpName);
-  if (scene.world.wire !== "memory") {
+  const skipped = hopelessSizes(scene.retries, GUEST_UDP_SIZES, udpName);
+  if (scene.env.wire !== "memory") {
     skipped.push({ name: EXPIRES, why: "needs virtual time: --wire memory" });
   }
   if (scene.side.model === null) {
@@ -144,8 +144,8 @@ async function resolveRouter(scene: GuestScene): Promise<string> {
 
 async function ping(scene: GuestScene, addr: string): Promise<string> {
   const payload = scene.random.fill(new Uint8Array(PING_BYTES));
-  const { guest, patience } = scene;
-  await patience.insist(async () => patience.same(await guest.ping(addr, PING_ID, payload), payload));
+  const { guest, retries } = scene;
+  await retries.insist(async () => retries.same(await guest.ping(addr, PING_ID, payload), payload));
   return `${addr} sent the same ${payload.length} bytes back`;
 }
 
@@ -156,9 +156,9 @@ async function echo(scene: GuestScene, size: number): Promise<string> {
 }
 
 async function exchange(scene: GuestScene, port: number, payload: Uint8Array, options?: SendOptions): Promise<void> {
-  const { guest, remote, patience } = scene;
+  const { guest, remote, retries } = scene;
   const ask = () => guest.exchange(remote.address, port, payload, options);
-  await patience.insist(async () => patience.same(await ask(), payload), payload.length);
+  await retries.insist(async () => retries.same(await ask(), payload), payload.length);
 }
 
 async function resolveName(scene: GuestScene): Promise<string> {
@@ -167,7 +167,7 @@ async function resolveName(scene: GuestScene): Promise<string> {
   const query = dnsQuery(scene.random.below(65536), { name: ANSWER_NAME, type: 1, class: 1 });
   const bytes = new Uint8Array(dnsLen(query));
   emitDns(query, bytes, 0);
-  const answer = await scene.patience.insist(() => guest.exchange(server, DNS_PORT, bytes));
+  const answer = await scene.retries.insist(() => guest.exchange(server, DNS_PORT, bytes));
   const message = parseDns(answer, 0, answer.length);
   expect(message !== null && message.id === query.id, `${server} answered something else`);
   const data = message.answers[0]?.data;
@@ -178,8 +178,8 @@ async function resolveName(scene: GuestScene): Promise<string> {
 async function trace(scene: GuestScene): Promise<string> {
   const { guest, remote, router } = scene;
   const [first, second] = [
-    await scene.patience.insist(() => guest.probe(remote.address, TRACE_PORT, 1)),
-    await scene.patience.insist(() => guest.probe(remote.address, TRACE_PORT + 1, 2)),
+    await scene.retries.insist(() => guest.probe(remote.address, TRACE_PORT, 1)),
+    await scene.retries.insist(() => guest.probe(remote.address, TRACE_PORT + 1, 2)),
   ];
   expect(first.from === router && first.type === 11, `Hop 1 is ${first.from}, type ${first.type}`);
   expect(second.from === remote.address && second.type === 3, `Hop 2 is ${second.from}, type ${second.type}`);
@@ -188,11 +188,11 @@ async function trace(scene: GuestScene): Promise<string> {
 
 /** Looked at on both links: what the guest sent on the wire, what the remote sent on the guest's link. */
 async function marks(scene: GuestScene): Promise<string> {
-  const { side, world, random } = scene;
+  const { side, env, random } = scene;
   const payload = random.fill(new Uint8Array(100));
   const options = { tos: TOS_OUT, ttl: TTL_OUT };
-  const { seen, result } = await world.watch.during(async () =>
-    await side.watch.during(() => exchange(scene, ECN_PORT, payload, options))
+  const { seen, result } = await env.log.during(async () =>
+    await side.log.during(() => exchange(scene, ECN_PORT, payload, options))
   );
   const out = seen.find((one) => one.direction === "out" && one.dstPort === ECN_PORT);
   expect(out?.tos === TOS_OUT, `The wire saw TOS ${out?.tos}, not ${TOS_OUT}`);
@@ -203,17 +203,17 @@ async function marks(scene: GuestScene): Promise<string> {
 }
 
 async function unmapped(scene: GuestScene): Promise<string> {
-  const { remote, world, side } = scene;
-  const { seen } = await side.watch.during(() => refusal(scene, CLOSED_PORT));
+  const { remote, env, side } = scene;
+  const { seen } = await side.log.during(() => refusal(scene, CLOSED_PORT));
   const leaked = seen.filter((one) => one.dstPort === CLOSED_PORT);
   expect(leaked.length === 0, "The guest saw a packet for a port that nobody has");
-  return `${remote.name} is refused at ${world.host.address}!${CLOSED_PORT}; the guest saw nothing`;
+  return `${remote.name} is refused at ${env.host.address}!${CLOSED_PORT}; the guest saw nothing`;
 }
 
 /** A datagram of the remote to a port of the host's must be refused. */
 async function refusal(scene: GuestScene, port: number): Promise<void> {
-  const { remote, world } = scene;
-  const refused = await scene.patience.insist(() => remote.exchange(world.host.address, port, new Uint8Array(9))).then(
+  const { remote, env } = scene;
+  const refused = await scene.retries.insist(() => remote.exchange(env.host.address, port, new Uint8Array(9))).then(
     () => false,
     (error) => {
       if (error instanceof Refused) return true;
@@ -225,7 +225,7 @@ async function refusal(scene: GuestScene, port: number): Promise<void> {
 
 /** In virtual time: a mapping is there, and after its lifetime neither it nor its port is. */
 async function expire(scene: GuestScene): Promise<string> {
-  const { side, world } = scene;
+  const { side, env } = scene;
   const { nat } = side.network.program;
   await exchange(scene, ECHO_PORT, new Uint8Array(1), { local: HOP_PORT });
   const find = () => [...nat.table.maps()].find((map) => map.proto === 0 && map.guestPort === HOP_PORT);
@@ -233,9 +233,9 @@ async function expire(scene: GuestScene): Promise<string> {
   expect(map !== undefined, "There is no mapping");
   const { hostPort } = map;
   const lifetime = nat.config.lifetimes.udp;
-  await sleep(world.host.clock, lifetime - 1000);
+  await sleep(env.host.clock, lifetime - 1000);
   expect(find() !== undefined, "The mapping ended too early");
-  await sleep(world.host.clock, 2000);
+  await sleep(env.host.clock, 2000);
   expect(find() === undefined, `The mapping is there after ${lifetime} ms`);
   await refusal(scene, hostPort);
   return `port ${hostPort} of the host was the guest's ${HOP_PORT} for ${lifetime / 1000} s, and is refused now`;
@@ -243,20 +243,20 @@ async function expire(scene: GuestScene): Promise<string> {
 
 /** Frames of noise, then noise over the rings: the device asks for a reset, the driver gives it, all is well again. */
 async function garbage(scene: GuestScene): Promise<string> {
-  const { side, random, world } = scene;
+  const { side, random, env } = scene;
   const { card } = side.model!;
   await spoilFrames(scene);
   const before = card.driver.counters.restarts;
   card.spoil(random.fill(new Uint8Array(4096)));
-  await sleep(world.host.clock, 10);
+  await sleep(env.host.clock, 10);
   expect(card.driver.counters.restarts > before, "The device did not ask for a reset");
   await ping(scene, scene.router);
-  await echo(scene, scene.patience.hopeless(FRAGMENTED) === null ? FRAGMENTED : 1);
+  await echo(scene, scene.retries.hopeless(FRAGMENTED) === null ? FRAGMENTED : 1);
   return `the device asked for a reset (${card.driver.counters.restarts}), and the guest works again`;
 }
 
 async function spoilFrames(scene: GuestScene): Promise<void> {
-  const { side, random, world } = scene;
+  const { side, random, env } = scene;
   const { nat } = side.network.program;
   const { card, kernel } = side.model!;
   const mapsBefore = [...nat.table.maps()].length;
@@ -266,6 +266,6 @@ async function spoilFrames(scene: GuestScene): Promise<void> {
     if (i % 2 === 0) frame.set(LIKE_IPV4.slice(0, frame.length - ETHER_TYPE_AT), ETHER_TYPE_AT);
     card.driver.transmit(kernel.kernel.blocks.from(frame));
   }
-  await sleep(world.host.clock, 10);
+  await sleep(env.host.clock, 10);
   expect([...nat.table.maps()].length <= mapsBefore, "Noise made a mapping");
 }

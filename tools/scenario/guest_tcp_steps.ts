@@ -1,7 +1,7 @@
 /**
  * The guest's steps over TCP, and those of a service that others reach.
  *
- * Path: scenario → guest_tcp_steps → guest_steps, party, report, world.
+ * Path: scenario → guest_tcp_steps → guest_steps, endpoint, report, environment.
  *
  * @module
  */
@@ -10,9 +10,9 @@ import { equals } from "@std/bytes";
 import { SeededRandom } from "../../kernel/random.ts";
 import { startUtcpEcho } from "../utcp/echo.ts";
 import type { GuestScene } from "./guest_steps.ts";
-import { type ByteConn, type Party, Refused } from "./party.ts";
+import { type ByteConn, type Endpoint, Refused } from "./endpoint.ts";
 import { expect, type Step } from "./report.ts";
-import { within } from "./world.ts";
+import { within } from "./environment.ts";
 
 const TRANSFER_BYTES = 16 << 20;
 const SMALL_BYTES = 256 << 10;
@@ -98,8 +98,13 @@ class Content {
   }
 }
 
-async function withConn<T>(party: Party, addr: string, port: number, use: (conn: ByteConn) => Promise<T>): Promise<T> {
-  const conn = await party.dial(addr, port);
+async function withConn<T>(
+  endpoint: Endpoint,
+  addr: string,
+  port: number,
+  use: (conn: ByteConn) => Promise<T>,
+): Promise<T> {
+  const conn = await endpoint.dial(addr, port);
   try {
     return await use(conn);
   } finally {
@@ -123,11 +128,11 @@ async function readText(conn: ByteConn): Promise<string> {
  */
 async function askService(
   scene: GuestScene,
-  service: { readonly party: Party; readonly port: number; readonly word: (conn: ByteConn) => string },
+  service: { readonly endpoint: Endpoint; readonly port: number; readonly word: (conn: ByteConn) => string },
   ask: () => Promise<string>,
 ): Promise<string> {
   const ended = Promise.withResolvers<void>();
-  const listener = await service.party.serveTcp(service.port, async (conn) => {
+  const listener = await service.endpoint.serveTcp(service.port, async (conn) => {
     try {
       await conn.write(new TextEncoder().encode(service.word(conn)));
       await conn.closeWrite();
@@ -138,7 +143,7 @@ async function askService(
   });
   try {
     const text = await ask();
-    await within(scene.world.host.clock, END_MS, "end of the call", ended.promise);
+    await within(scene.env.host.clock, END_MS, "end of the call", ended.promise);
     return text;
   } finally {
     listener.close();
@@ -204,7 +209,7 @@ async function refused(scene: GuestScene): Promise<string> {
 
 async function hostService(scene: GuestScene): Promise<string> {
   const { guest, host, router } = scene;
-  const service = { party: host, port: HOST_PORT, word: (conn: ByteConn) => `hello ${addrOf(conn)}` };
+  const service = { endpoint: host, port: HOST_PORT, word: (conn: ByteConn) => `hello ${addrOf(conn)}` };
   const text = await askService(scene, service, () => withConn(guest, router, HOST_PORT, readText));
   expect(text === "hello 127.0.0.1", `The host's service said "${text}"`);
   return `${router}!${HOST_PORT} is the host's: "${text}"`;
@@ -215,10 +220,10 @@ function addrOf(conn: ByteConn): string {
 }
 
 async function forward(scene: GuestScene): Promise<string> {
-  const { guest, remote, world } = scene;
+  const { guest, remote, env } = scene;
   control(scene, `add tcp:${FORWARD_PORT}:${FORWARD_GUEST_PORT}`);
-  const service = { party: guest, port: FORWARD_GUEST_PORT, word: (conn: ByteConn) => `you are ${addrOf(conn)}` };
-  const ask = () => withConn(remote, world.host.address, FORWARD_PORT, readText);
+  const service = { endpoint: guest, port: FORWARD_GUEST_PORT, word: (conn: ByteConn) => `you are ${addrOf(conn)}` };
+  const ask = () => withConn(remote, env.host.address, FORWARD_PORT, readText);
   const text = await askService(scene, service, ask);
   control(scene, `remove tcp:${FORWARD_PORT}:${FORWARD_GUEST_PORT}`);
   expect(text === `you are ${remote.address}`, `The guest's service said "${text}"`);
@@ -227,27 +232,27 @@ async function forward(scene: GuestScene): Promise<string> {
 
 /** The remote keeps address and port: who answers there changes. */
 async function move(scene: GuestScene): Promise<string> {
-  const { guest, host, remote, world } = scene;
+  const { guest, host, remote, env } = scene;
   const spec = `tcp:${MOVED_PORT}:${MOVED_PORT}`;
   const words: string[] = [];
   for (const where of ["host", "guest", "host again"]) {
     const isGuest = where === "guest";
     if (isGuest) control(scene, `add ${spec}`);
-    const service = { party: isGuest ? guest : host, port: MOVED_PORT, word: () => where };
-    const ask = () => withConn(remote, world.host.address, MOVED_PORT, readText);
+    const service = { endpoint: isGuest ? guest : host, port: MOVED_PORT, word: () => where };
+    const ask = () => withConn(remote, env.host.address, MOVED_PORT, readText);
     words.push(await askService(scene, service, ask));
     if (isGuest) control(scene, `remove ${spec}`);
   }
   const said = words.join(", ");
   expect(said === "host, guest, host again", `${MOVED_PORT} was answered by: ${said}`);
-  return `${world.host.address}!${MOVED_PORT} was answered by: ${said}`;
+  return `${env.host.address}!${MOVED_PORT} was answered by: ${said}`;
 }
 
 async function userTcp(scene: GuestScene, content: Content): Promise<string> {
-  const { remote, world } = scene;
-  const echo = await startUtcpEcho(world.host.spawn("utcp"), UTCP_PORT);
+  const { remote, env } = scene;
+  const echo = await startUtcpEcho(env.host.spawn("utcp"), UTCP_PORT);
   try {
-    const count = await withConn(remote, world.host.address, UTCP_PORT, async (conn) => {
+    const count = await withConn(remote, env.host.address, UTCP_PORT, async (conn) => {
       const [, got] = await Promise.all([content.send(conn, HALF_BYTES), content.check(conn)]);
       return got;
     });
@@ -260,14 +265,14 @@ async function userTcp(scene: GuestScene, content: Content): Promise<string> {
 
 /** The host's link carries less than the guest's: the guest is told and makes smaller packets. */
 async function smallPath(scene: GuestScene, content: Content): Promise<string> {
-  const { world, host } = scene;
-  const link = world.host.port!.kind === "frame" ? 14 : 0;
+  const { env, host } = scene;
+  const link = env.host.port!.kind === "frame" ? 14 : 0;
   const setMtu = (mtu: number) => host.proc.writeText("/net/ipifc/1/ctl", `mtu ${mtu + link}`);
-  const { mtu } = world.host.port!;
+  const { mtu } = env.host.port!;
   await setMtu(SMALL_MTU);
   try {
-    const { seen } = await world.watch.during(() =>
-      scene.patience.insist(() => upload(scene, content, UP_PORT, SMALL_BYTES))
+    const { seen } = await env.log.during(() =>
+      scene.retries.insist(() => upload(scene, content, UP_PORT, SMALL_BYTES))
     );
     const sizes = seen.filter((one) => one.direction === "out" && one.protocol === IP_PROTO_TCP).map((one) =>
       one.length
@@ -281,7 +286,7 @@ async function smallPath(scene: GuestScene, content: Content): Promise<string> {
 }
 
 function noErrors({ guest, remote, host }: GuestScene): Promise<string> {
-  const errors = [guest, remote, host].flatMap((party) => party.errors);
+  const errors = [guest, remote, host].flatMap((endpoint) => endpoint.errors);
   expect(errors.length === 0, errors.slice(0, ERRORS_SHOWN).join("; "));
   return Promise.resolve("none of guest, remote and host");
 }

@@ -1,7 +1,7 @@
 /**
  * What the guests of a scenario have in common, whatever they are.
  *
- * Path: guest_side, qemu_side, guest_network → guest_types → party.
+ * Path: guest_side, qemu_side, guest_network → guest_types → endpoint.
  *
  * @module
  */
@@ -10,8 +10,8 @@ import type { Host } from "../boot/boot.ts";
 import type { Style } from "../nat/config.ts";
 import type { NatObserver } from "../nat/observer.ts";
 import type { GuestNetwork, ModelCard } from "../vmm/vm.ts";
-import type { Party } from "./party.ts";
-import type { Watch } from "./watch.ts";
+import type { Endpoint } from "./endpoint.ts";
+import type { PacketLog } from "./packet_log.ts";
 
 /** How a guest is made. */
 export interface GuestSideOptions {
@@ -31,10 +31,10 @@ export interface GuestSideOptions {
 /** One guest. */
 export interface GuestSide {
   readonly kind: "model" | "netns" | "qemu";
-  readonly party: Party;
+  readonly endpoint: Endpoint;
   readonly network: GuestNetwork;
   /** Frames of the guest's link: `out` comes from the guest. */
-  readonly watch: Watch;
+  readonly log: PacketLog;
   /** The card and the kernel of a model guest; null: another guest. */
   readonly model: { readonly card: ModelCard; readonly kernel: Host } | null;
   /** Has the guest ask for its address and use it; what it was given. */

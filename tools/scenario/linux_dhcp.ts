@@ -1,7 +1,7 @@
 /**
  * A DHCP client for a network namespace: asks with a socket, sets up interface and default route. No tools.
  *
- * Path: guest_side → linux_dhcp → linux_socket, netdev, linux_tcp, world.
+ * Path: guest_side → linux_dhcp → linux_socket, netdev, linux_tcp, environment.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { setUpNetns } from "../../devices/host/netns_setup.ts";
 import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT, type DhcpMessage } from "../../kernel/wire/dhcp.ts";
 import { askForLease, DHCP_ANSWER_MS, type Lease } from "../vmm/guests/model/dhcp.ts";
 import type { LinuxLoop } from "./linux_tcp.ts";
-import { TimedOut, within } from "./world.ts";
+import { TimedOut, within } from "./environment.ts";
 
 const SO_BROADCAST = 6;
 const SO_BINDTODEVICE = 25;

@@ -1,7 +1,7 @@
 /**
  * Sockets of this machine's Linux in a network namespace: no tools.
  *
- * Path: socket_party → linux_sockets → linux_socket, linux_tcp.
+ * Path: socket_endpoint → linux_sockets → linux_socket, linux_tcp.
  *
  * @module
  */
@@ -12,8 +12,8 @@ import type { Netns } from "../../devices/host/netns.ts";
 import { setOption, sockaddrIn } from "../../devices/host/socket_fd.ts";
 import type { Clock } from "../../kernel/time.ts";
 import { connectLinux, LinuxListener, type LinuxLoop } from "./linux_tcp.ts";
-import type { ByteConn, Service } from "./party.ts";
-import type { DatagramOptions, Datagrams, Message, Sockets } from "./socket_party.ts";
+import type { ByteConn, Service } from "./endpoint.ts";
+import type { Datagram, DatagramOptions, Datagrams, Sockets } from "./socket_endpoint.ts";
 
 const IPPROTO_IP = 0;
 const IP_TOS = 1;
@@ -61,7 +61,7 @@ export class LinuxSockets implements Sockets {
 
 /** One socket in the loop. */
 class LinuxDatagrams implements Datagrams {
-  onMessage: ((message: Message) => void) | null = null;
+  onMessage: ((message: Datagram) => void) | null = null;
   onRefused: (() => void) | null = null;
   readonly #socket: LinuxSocket;
 

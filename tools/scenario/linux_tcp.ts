@@ -1,7 +1,7 @@
 /**
  * TCP sockets of Linux' own stack, in a network namespace: the other side of a transfer, without any tool installed.
  *
- * Path: linux_sockets, linux_dhcp, real_soak → linux_tcp → libc, reactor, socket_fd, party.
+ * Path: linux_sockets, linux_dhcp, real_soak → linux_tcp → libc, reactor, socket_fd, endpoint.
  *
  * What comes is read at once and kept until somebody asks for it; who writes more than Linux takes tries again a
  * millisecond later. That is enough for a scenario, and for nothing else.
@@ -23,8 +23,8 @@ import {
   SocketFd,
   SOL_SOCKET,
 } from "../../devices/host/socket_fd.ts";
-import { type ByteConn, Refused } from "./party.ts";
-import { ANSWER_MS, sleep, TimedOut } from "./world.ts";
+import { type ByteConn, Refused } from "./endpoint.ts";
+import { ANSWER_MS, sleep, TimedOut } from "./environment.ts";
 import type { Clock } from "../../kernel/time.ts";
 
 const IPPROTO_TCP = 6;

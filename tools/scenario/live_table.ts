@@ -1,7 +1,7 @@
 /**
  * Counters as people look at them while something runs: totals, and how much a second.
  *
- * Path: keep → live_table.
+ * Path: keep_alive → live_table.
  *
  * @module
  */

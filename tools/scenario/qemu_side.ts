@@ -13,17 +13,18 @@ import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { type GuestFiles, setupGuest } from "../setup_guest/guest_files.ts";
 import { SetupError } from "../setup_guest/run.ts";
 import { type QemuGuest, qemuGuest } from "../vmm/guests/qemu/guest.ts";
-import { AGENT_PORT, type QemuMachine } from "../vmm/guests/qemu/machine.ts";
+import { AGENT_PORT } from "../vmm/guests/qemu/arguments.ts";
+import type { QemuMachine } from "../vmm/guests/qemu/machine.ts";
 import { QemuStreamPort } from "../vmm/guests/qemu/stream.ts";
 import { GUEST_MACS } from "../nat/config.ts";
 import { AgentChannel } from "./agent_channel.ts";
 import { AgentSockets } from "./agent_sockets.ts";
 import { connectGuest } from "./guest_network.ts";
 import type { GuestSide, GuestSideOptions } from "./guest_types.ts";
-import { neighbourIn } from "./linux_world.ts";
-import { SocketParty } from "./socket_party.ts";
-import { Watch } from "./watch.ts";
-import { GuestFailed, Interrupted, TimedOut, within, type World } from "./world.ts";
+import { neighbourIn } from "./linux_environment.ts";
+import { SocketEndpoint } from "./socket_endpoint.ts";
+import { PacketLog } from "./packet_log.ts";
+import { type Environment, GuestFailed, Interrupted, TimedOut, within } from "./environment.ts";
 
 const PROGRAM = "qemu-system-x86_64";
 const ATTEMPT = "Cannot have a guest of QEMU";
@@ -49,30 +50,30 @@ class Parts {
 }
 
 /** Boots the machine and starts its agent. Throws HostError, with what is missing; GuestFailed; Interrupted. */
-export async function qemuGuestSide(world: World, options: GuestSideOptions): Promise<GuestSide> {
+export async function qemuGuestSide(env: Environment, options: GuestSideOptions): Promise<GuestSide> {
   const files = await guestFiles(options.say);
   const parts = new Parts(await Deno.makeTempDir({ prefix: "akarino-scenario-" }));
   try {
-    const { machine, port } = start(parts, world, files, options);
+    const { machine, port } = start(parts, env, files, options);
     // Before the guest is up: it is told that its link is.
-    const watch = new Watch(ETHER_HEADER_LEN);
-    const network = connectGuest(world, port, watch, options);
+    const log = new PacketLog(ETHER_HEADER_LEN);
+    const network = connectGuest(env, port, log, options);
     const channel = parts.channel!;
-    const sockets = new AgentSockets(channel, world.host.clock);
-    const party = new SocketParty("Linux in a virtual machine", sockets, "");
+    const sockets = new AgentSockets(channel, env.host.clock);
+    const endpoint = new SocketEndpoint("Linux in a virtual machine", sockets, "");
     options.say?.(`booting Linux ${files.version} under QEMU, emulated`);
     const started = performance.now();
-    await until(boot(machine, channel, world.host.clock), options.interrupted);
+    await until(boot(machine, channel, env.host.clock), options.interrupted);
     options.say?.(`it was ready after ${((performance.now() - started) / 1000).toFixed(1)} s`);
     return {
-      ...{ kind: "qemu", party, network, watch, model: null },
+      ...{ kind: "qemu", endpoint, network, log, model: null },
       configure: async () => {
-        party.address = await configure(machine);
+        endpoint.address = await configure(machine);
         return await lease(machine);
       },
       resolved: async (addr) => neighbourIn(await mustRun(machine, "cat /proc/net/arp"), addr),
       close: async () => {
-        party.close();
+        endpoint.close();
         network.close();
         await parts.close();
       },
@@ -97,12 +98,12 @@ async function guestFiles(say?: (line: string) => void): Promise<GuestFiles> {
 /** Starts QEMU with its card and its agent's port at sockets of ours. */
 function start(
   parts: Parts,
-  world: World,
+  env: Environment,
   { kernel, initrd }: GuestFiles,
   { style, keep = 0 }: GuestSideOptions,
 ): { machine: QemuMachine; port: QemuStreamPort } {
   const { folder } = parts;
-  const reactor = world.host.reactor!;
+  const reactor = env.host.reactor!;
   const channel = parts.channel = new AgentChannel(new UnixListener(`${folder}/agent.sock`), reactor);
   const port = new QemuStreamPort(new UnixListener(`${folder}/net.sock`));
   const options = { kernel, initrd, mac: `${GUEST_MACS[style]}`, agent: channel.path, limitS: LIFE_S + keep };

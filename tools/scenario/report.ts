@@ -6,7 +6,7 @@
  * @module
  */
 
-import { Interrupted } from "./world.ts";
+import { Interrupted } from "./environment.ts";
 
 /** Columns of a step's name: the longest fits. */
 const NAME_WIDTH = 44;

@@ -1,7 +1,7 @@
 /**
  * The steps of the scenario, each checked by content.
  *
- * Path: scenario, guest_steps → steps → world, programs, patience, report.
+ * Path: scenario, guest_steps → steps → environment, programs, retries, report.
  *
  * @module
  */
@@ -9,9 +9,9 @@
 import { type Random, SeededRandom } from "../../kernel/random.ts";
 import { bypassPing, bypassUdpEcho, PROGRAM_TTL, udpEcho } from "./programs.ts";
 import { MacAddr, parseMacAddr } from "../../kernel/wire/mac_addr.ts";
-import { Patience } from "./patience.ts";
+import { Retries } from "./retries.ts";
 import { expect, type Skipped, type Step } from "./report.ts";
-import type { Remote, RemoteUdp, World } from "./world.ts";
+import type { Environment, Remote, RemoteUdp } from "./environment.ts";
 
 /** Sizes of datagrams: none, one byte, the most that fits a frame, one more, a jumbo frame's, the largest of all. */
 export const UDP_SIZES = [0, 1, 1472, 1473, 9000, 65507] as const;
@@ -29,27 +29,27 @@ const PINGS = [["kernel", KERNEL_PING_ID, null], ["bypassed id", PROGRAM_PING_ID
 const UDP_ECHOES = [["udp", ECHO_PORT], ["bypassed udp", BYPASS_PORT]] as const;
 
 /** All steps for `world`; `seed` decides the payloads; what a faulty wire loses is asked for again. */
-export function scenarioSteps(world: World, seed: number, patience: Patience = new Patience()): Step[] {
-  const { remote } = world;
+export function scenarioSteps(env: Environment, seed: number, retries: Retries = new Retries()): Step[] {
+  const { remote } = env;
   const random = new SeededRandom(seed);
-  const programs = new Programs(world);
+  const programs = new Programs(env);
   const steps: Step[] = [{ name: "boot", run: () => programs.start() }];
-  if (world.wire !== "tun") steps.push({ name: "resolve by ARP", run: () => resolve(world, patience) });
-  const ping = { remote, random, patience };
-  const worthTrying = (sizes: readonly number[]) => sizes.filter((size) => patience.hopeless(size) === null);
+  if (env.wire !== "tun") steps.push({ name: "resolve by ARP", run: () => resolve(env, retries) });
+  const ping = { remote, random, retries };
+  const worthTrying = (sizes: readonly number[]) => sizes.filter((size) => retries.hopeless(size) === null);
   for (const [what, id, ttl] of PINGS) {
     for (const size of worthTrying(PING_SIZES)) {
       steps.push({ name: pingName(what, size), run: () => pingStep(ping, id, size, ttl) });
     }
   }
-  const udp = patience.isFaulty ? new FreshUdp(remote) : new LazyUdp(remote);
+  const udp = retries.isFaulty ? new FreshUdp(remote) : new LazyUdp(remote);
   for (const [what, port] of UDP_ECHOES) {
     for (const size of worthTrying(UDP_SIZES)) {
-      const run = () => udpEchoStep({ udp, random, patience }, port, size);
+      const run = () => udpEchoStep({ udp, random, retries }, port, size);
       steps.push({ name: udpName(what, size), run });
     }
   }
-  steps.push({ name: "nothing left over", run: () => quiet(world, programs, udp, patience) });
+  steps.push({ name: "nothing left over", run: () => quiet(env, programs, udp, retries) });
   return steps;
 }
 
@@ -62,21 +62,21 @@ function udpName(what: string, size: number): string {
 }
 
 /** Steps that this wire cannot have, and why. */
-export function notWorthTrying(patience: Patience): Skipped[] {
+export function notWorthTrying(retries: Retries): Skipped[] {
   return [
-    ...PINGS.flatMap(([what]) => hopelessSizes(patience, PING_SIZES, (size) => pingName(what, size))),
-    ...UDP_ECHOES.flatMap(([what]) => hopelessSizes(patience, UDP_SIZES, (size) => udpName(what, size))),
+    ...PINGS.flatMap(([what]) => hopelessSizes(retries, PING_SIZES, (size) => pingName(what, size))),
+    ...UDP_ECHOES.flatMap(([what]) => hopelessSizes(retries, UDP_SIZES, (size) => udpName(what, size))),
   ];
 }
 
 /** Those of `sizes` that do not come through, as steps that are left out. */
 export function hopelessSizes(
-  patience: Patience,
+  retries: Retries,
   sizes: readonly number[],
   name: (size: number) => string,
 ): Skipped[] {
   return sizes.flatMap((size) => {
-    const why = patience.hopeless(size);
+    const why = retries.hopeless(size);
     return why === null ? [] : [{ name: name(size), why }];
   });
 }
@@ -85,10 +85,10 @@ export function hopelessSizes(
 class Programs {
   readonly errors: string[] = [];
 
-  constructor(readonly world: World) {}
+  constructor(readonly env: Environment) {}
 
   async start(): Promise<string> {
-    const { host } = this.world;
+    const { host } = this.env;
     this.#run(udpEcho(host.spawn("udp-echo"), ECHO_PORT));
     this.#run(bypassUdpEcho(host.spawn("bypass-echo"), BYPASS_PORT));
     this.#run(bypassPing(host.spawn("bypass-ping"), PROGRAM_PING_ID));
@@ -97,7 +97,7 @@ class Programs {
     reader.exit();
     const lines = [...status.split("\n").slice(1)].map((line) => line.trim()).filter((line) => line !== "");
     expect(lines.some((line) => line.startsWith(host.address)), `No interface has ${host.address}: ${status}`);
-    return `${host.kernel.name} is ${host.address}, the other side is ${this.world.remote.name}`;
+    return `${host.kernel.name} is ${host.address}, the other side is ${this.env.remote.name}`;
   }
 
   #run(program: Promise<void>): void {
@@ -145,28 +145,28 @@ class LazyUdp implements Udp {
   }
 }
 
-async function resolve(world: World, patience: Patience): Promise<string> {
-  const { remote } = world;
-  await patience.insist(() => remote.ping(1, 1, new Uint8Array(8)));
+async function resolve(env: Environment, retries: Retries): Promise<string> {
+  const { remote } = env;
+  await retries.insist(() => remote.ping(1, 1, new Uint8Array(8)));
   const mac = await remote.resolved();
-  const { port } = world.host;
-  expect(port?.kind === "frame" && mac !== null, `${remote.name} has no address for ${world.host.address}`);
+  const { port } = env.host;
+  expect(port?.kind === "frame" && mac !== null, `${remote.name} has no address for ${env.host.address}`);
   const expected = MacAddr.at(port.mac, 0);
   const found = parseMacAddr(mac);
   expect(found?.equals(expected) === true, `${remote.name} found ${mac}, not ${expected}`);
-  return `${world.host.address} is at ${expected}`;
+  return `${env.host.address} is at ${expected}`;
 }
 
 async function pingStep(
-  { remote, random, patience }: { remote: Remote; random: Random; patience: Patience },
+  { remote, random, retries }: { remote: Remote; random: Random; retries: Retries },
   id: number,
   size: number,
   ttl: number | null,
 ): Promise<string> {
   const payload = random.fill(new Uint8Array(size));
-  const answer = await patience.insist(async () => {
+  const answer = await retries.insist(async () => {
     const got = await remote.ping(id, size & 0xffff, payload);
-    patience.same(got.payload, payload);
+    retries.same(got.payload, payload);
     return got;
   }, size);
   expect(ttl === null || answer.ttl === ttl, `The answer's TTL is ${answer.ttl}, not ${ttl}`);
@@ -174,24 +174,24 @@ async function pingStep(
 }
 
 async function udpEchoStep(
-  { udp, random, patience }: { udp: Udp; random: Random; patience: Patience },
+  { udp, random, retries }: { udp: Udp; random: Random; retries: Retries },
   port: number,
   size: number,
 ): Promise<string> {
   const payload = random.fill(new Uint8Array(size));
-  await patience.insist(async () => patience.same(await udp.exchange(payload, port), payload), size);
+  await retries.insist(async () => retries.same(await udp.exchange(payload, port), payload), size);
   return `same ${size} bytes back from port ${port}`;
 }
 
 /** No program failed, and no queue of the host holds or has dropped anything. */
-async function quiet(world: World, programs: Programs, udp: Udp, patience: Patience): Promise<string> {
+async function quiet(env: Environment, programs: Programs, udp: Udp, retries: Retries): Promise<string> {
   await udp.close();
   expect(programs.errors.length === 0, programs.errors.slice(0, PROGRAM_ERRORS_SHOWN).join("; "));
-  const reader = world.host.spawn("reader");
+  const reader = env.host.spawn("reader");
   const stats = await reader.readText("/net/udp/stats");
   reader.exit();
   const errors = /InErrors: (\d+)/.exec(stats)?.[1];
-  if (patience.isFaulty) return `no program failed; bad datagrams from the faulty wire: ${errors}`;
+  if (retries.isFaulty) return `no program failed; bad datagrams from the faulty wire: ${errors}`;
   expect(errors === "0", `udp counts ${errors} bad datagrams`);
   return "no program failed, no bad datagram was counted";
 }

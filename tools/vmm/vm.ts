@@ -15,6 +15,7 @@
 
 import { type Block, BlockPool } from "../../kernel/block.ts";
 import type { FramePort, PortOffloads } from "../../kernel/host.ts";
+import { cutFrame, finishFrame, isUnfinished } from "../../kernel/inet/frame.ts";
 import type { JobQueue } from "../../kernel/job.ts";
 import type { Proc } from "../../kernel/proc.ts";
 import type { Random } from "../../kernel/random.ts";
@@ -26,7 +27,6 @@ import type { NatObserver } from "../nat/observer.ts";
 import { NatProgram } from "../nat/program.ts";
 import { Reg } from "./virtio/ids.ts";
 import { VirtioNet } from "./virtio/net.ts";
-import { cutFrame, finishFrame, isUnfinished } from "./virtio/net_finish.ts";
 
 /** Where the model guest's memory begins: as on QEMU's `virt` machines; and the driver's part of it. */
 const RAM_BASE = 0x4000_0000;
@@ -70,7 +70,13 @@ export function startGuestNetwork(options: GuestNetworkOptions): GuestNetwork {
   const { card, observe, proc, clock, random, nat, forwards = [], name = "nat" } = options;
   const { offload = card.offloads.checksum && card.offloads.tcpSegment } = options;
   const program = new NatProgram({
-    ...{ proc, clock, random, nat, forwards, offload, name },
+    proc,
+    clock,
+    random,
+    nat,
+    forwards,
+    offload,
+    name,
     toGuest: (frame) => void card.transmit(frame),
     ...(observe === undefined ? {} : { observe }),
   });
@@ -118,7 +124,10 @@ export class ModelCard {
     const bytes = this.ram = new Uint8Array(DRIVER_AT + driverBytes());
     const device = this.device = new VirtioNet({
       memory: new GuestMemory([{ base: RAM_BASE, bytes }]),
-      ...{ mac, mtu, jobs, blocks },
+      mac,
+      mtu,
+      jobs,
+      blocks,
       onFrame: (frame) => this.#fromGuest(frame),
       onInterrupt: () => this.driver.interrupt(),
     });

@@ -13,11 +13,11 @@ export const CEILINGS = {
   filesInCircles: 18,
   pathNames: 0,
   pathEdges: 0,
-  unusedExports: 169,
-  testOnlyExports: 23,
+  unusedExports: 119,
+  testOnlyExports: 18,
   longParameterLists: 29,
   kitsNamedTest: 0,
-  dialectWords: 576,
+  dialectWords: 546,
 };
 
 /** Fails if there are more problems than the ceiling `name` lets there be, and lists them. */

@@ -23,7 +23,7 @@ import { TCP_MEMORY_MAX } from "../../../devices/ip/tcp/memory.ts";
 import { ORPHANS_MAX } from "../../../devices/ip/tcp/orphans.ts";
 import type { TcpProto } from "../../../devices/ip/tcp/tcp.ts";
 import type { EtherController } from "../../../devices/ether/ether.ts";
-import { GROUPS_MAX, inputLimit } from "../../../devices/ether/ether_conv.ts";
+import { EtherConv, GROUPS_MAX } from "../../../devices/ether/ether_conv.ts";
 import { BLOCK_MAX } from "../../../kernel/block.ts";
 import { type Queue, QUEUE_BLOCKS_MAX } from "../../../kernel/queue.ts";
 import type { Host } from "../../../tools/boot/boot.ts";
@@ -91,7 +91,7 @@ function checkQueue(what: string, queue: Queue, limit: number, check: Check): vo
 function checkNic(nic: EtherController, check: Check): void {
   for (const conv of nic.convs) {
     if (conv === null) continue;
-    checkQueue(`ether/${conv.number}`, conv.queue, inputLimit(nic.port.mbps), check);
+    checkQueue(`ether/${conv.number}`, conv.queue, EtherConv.inputLimit(nic.port.mbps), check);
     check(`ether/${conv.number} groups`, conv.groups.size, GROUPS_MAX);
   }
 }

@@ -17,10 +17,10 @@ import { pcapngTimestamp } from "../../../kernel/wire/pcapng.ts";
 import { toHex } from "../../../kernel/wire/bytes.ts";
 import { boot } from "../../../tools/boot/boot.ts";
 import type { PortObserver } from "../../../tools/boot/observe_port.ts";
-import { memoryWorld } from "../../../tools/scenario/memory_world.ts";
+import { memoryEnvironment } from "../../../tools/scenario/memory_environment.ts";
 import { scenarioSteps } from "../../../tools/scenario/steps.ts";
 import { bypassPing, bypassUdpEcho } from "../../../tools/scenario/programs.ts";
-import { within } from "../../../tools/scenario/world.ts";
+import { within } from "../../../tools/scenario/environment.ts";
 import { pattern } from "../../kit/ip/ip_fixture.ts";
 
 const FAULTS: CableOptions = {
@@ -141,11 +141,11 @@ Deno.test("the scenario in memory passes every step, twice the same", async () =
   const runs: string[][] = [];
   for (let i = 0; i < 2; i++) {
     const { capture, observe } = recorder();
-    const world = await memoryWorld({ seed: 3, observe });
+    const env = await memoryEnvironment({ seed: 3, observe });
     try {
-      for (const step of scenarioSteps(world, 3)) await step.run();
+      for (const step of scenarioSteps(env, 3)) await step.run();
     } finally {
-      await world.close();
+      await env.close();
     }
     runs.push(capture);
   }

@@ -6,7 +6,7 @@
 
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { counters } from "../../../tools/scenario/counters.ts";
-import { memoryWorld } from "../../../tools/scenario/memory_world.ts";
+import { memoryEnvironment } from "../../../tools/scenario/memory_environment.ts";
 import { Given, UsageError } from "../../../tools/options/given.ts";
 import { helpText } from "../../../tools/options/option_table.ts";
 import { SCENARIO, type ScenarioOptions, scenarioOptions } from "../../../tools/scenario/options.ts";
@@ -15,7 +15,7 @@ const USAGE = helpText(SCENARIO);
 const parseOptions = (args: string[]) => scenarioOptions(new Given(SCENARIO, args));
 import { runSteps, type StepResult } from "../../../tools/scenario/report.ts";
 import { scenarioSteps, UDP_SIZES } from "../../../tools/scenario/steps.ts";
-import { Interrupted, TimedOut } from "../../../tools/scenario/world.ts";
+import { Interrupted, TimedOut } from "../../../tools/scenario/environment.ts";
 
 Deno.test("parseOptions() reads every option, in both forms, and has defaults", () => {
   const defaults: ScenarioOptions = {
@@ -127,15 +127,15 @@ type Seen = readonly [direction: string, wallMs: number, hex: string];
 /** Runs the scenario in memory; what was told, counted, and seen on the wire. */
 async function play(seed: number) {
   const wire: Seen[] = [];
-  const world = await memoryWorld({
+  const env = await memoryEnvironment({
     seed,
     observe: (direction, block, wallMs) => wire.push([direction, wallMs, block.bytes().toHex()]),
   });
   try {
-    const steps = await runSteps(scenarioSteps(world, seed), { tell: () => {}, stopped: () => false });
-    return { steps, wire, counters: await counters(world.host) };
+    const steps = await runSteps(scenarioSteps(env, seed), { tell: () => {}, stopped: () => false });
+    return { steps, wire, counters: await counters(env.host) };
   } finally {
-    await world.close();
+    await env.close();
   }
 }
 

@@ -11,8 +11,8 @@ import { modelGuest } from "../../../tools/scenario/guest_side.ts";
 import { guestScene, guestSteps, notApplicable } from "../../../tools/scenario/guest_steps.ts";
 import { guestTcpSteps } from "../../../tools/scenario/guest_tcp_steps.ts";
 import type { GuestSide } from "../../../tools/scenario/guest_types.ts";
-import { memoryWorld } from "../../../tools/scenario/memory_world.ts";
-import { Patience } from "../../../tools/scenario/patience.ts";
+import { memoryEnvironment } from "../../../tools/scenario/memory_environment.ts";
+import { Retries } from "../../../tools/scenario/retries.ts";
 import { runSteps, type StepResult } from "../../../tools/scenario/report.ts";
 import { notWorthTrying, scenarioSteps } from "../../../tools/scenario/steps.ts";
 
@@ -34,18 +34,18 @@ async function play(style: "qemu" | "real", seed: number, transfers: boolean): P
   };
   const observe = (_: unknown, block: { bytes(): Uint8Array }, ms: number) =>
     transfers ? undefined : see(block.bytes(), ms);
-  const world = await memoryWorld({ seed, observe });
+  const env = await memoryEnvironment({ seed, observe });
   let side: GuestSide | null = null;
   try {
-    side = await modelGuest(world, { style, forwards: [], seed });
-    const scene = guestScene(world, side, seed);
+    side = await modelGuest(env, { style, forwards: [], seed });
+    const scene = guestScene(env, side, seed);
     assertEquals(notApplicable(scene), []);
     const all = [...guestSteps(scene), ...transfers ? guestTcpSteps(scene) : []];
     const steps = await runSteps(all, { tell: () => {}, stopped: () => false });
     await side.close();
     return { steps, digest, descriptors: side.network.program.sockets.openCount };
   } finally {
-    await world.close();
+    await env.close();
   }
 }
 
@@ -82,24 +82,24 @@ const FAULTY: readonly (readonly [faults: CableOptions, seed: number])[] = [
 
 for (const [faults, seed] of FAULTY) {
   Deno.test(`steps hold on a faulty wire: ${JSON.stringify(faults)}, seed ${seed}`, async () => {
-    const patience = new Patience(faults);
-    const world = await memoryWorld({ seed, cable: faults });
+    const retries = new Retries(faults);
+    const env = await memoryEnvironment({ seed, cable: faults });
     let side: GuestSide | null = null;
     try {
-      side = await modelGuest(world, { style: "qemu", forwards: [], seed });
-      const scene = guestScene(world, side, seed, patience);
-      const all = [...scenarioSteps(world, seed, patience), ...guestSteps(scene), ...guestTcpSteps(scene)];
+      side = await modelGuest(env, { style: "qemu", forwards: [], seed });
+      const scene = guestScene(env, side, seed, retries);
+      const all = [...scenarioSteps(env, seed, retries), ...guestSteps(scene), ...guestTcpSteps(scene)];
       const steps = await runSteps(all.filter(({ name }) => !name.endsWith("16 MiB")), {
         tell: () => {},
         stopped: () => false,
       });
       assertEquals(steps.filter(({ ok }) => !ok).map(({ name, detail }) => `${name}: ${detail}`), []);
-      const skipped = [...notWorthTrying(patience), ...notApplicable(scene)].map(({ name }) => name);
+      const skipped = [...notWorthTrying(retries), ...notApplicable(scene)].map(({ name }) => name);
       assertEquals(skipped.every((name) => name.endsWith("udp echo, 65507 bytes")), true, `${skipped}`);
       assertEquals([steps.length + skipped.length, skipped.length], [47, faults.loss && faults.corrupt ? 3 : 0]);
     } finally {
       await side?.close();
-      await world.close();
+      await env.close();
     }
   });
 }

@@ -29,7 +29,7 @@ import { ETHER_HEADER_LEN } from "../../../kernel/wire/ethernet.ts";
 /** Frames that wait at the most: some 2 MiB of buffers for usual frames, 20 ms of the NAT's work. */
 export const FRAMES_MAX = 1024;
 /** Bytes that wait at the most, counted as whole buffers: 64 segments of 64 KiB. */
-export const BYTES_MAX = 1 << 22;
+const BYTES_MAX = 1 << 22;
 /** Frames that go on in one turn of the loop, at the most. */
 export const FRAMES_PER_TURN = 64;
 /**

@@ -31,7 +31,7 @@ import { MmioCounters, type VirtioDevice } from "./device.ts";
 import { isQueueSize, VirtQueue } from "./queue.ts";
 
 /** Vendor id of Akaros' devices: "BKAR". */
-export const VENDOR_ID = 0x52414b41;
+const VENDOR_ID = 0x52414b41;
 
 /** Status bits that a driver writes; the others are the device's own or mean nothing. */
 const DRIVER_BITS = Status.Acknowledge | Status.Driver | Status.FeaturesOk | Status.DriverOk | Status.Failed;

@@ -50,9 +50,9 @@ const GSO_UDP_L4 = 5;
 const GSO_ECN = 0x80;
 
 /** Smallest size of a TCP segment that is cut for a guest: Linux' TCP_MIN_SND_MSS; 64 KiB are then 1366 pieces. */
-export const TCP_SEGMENT_MIN = 48;
+const TCP_SEGMENT_MIN = 48;
 /** Most datagrams that are cut of one block: Linux' UDP_MAX_SEGMENTS. */
-export const UDP_SEGMENTS_MAX = 128;
+const UDP_SEGMENTS_MAX = 128;
 
 const TCP_HEADER_MIN = 20;
 const TCP_HEADER_MAX = 60;

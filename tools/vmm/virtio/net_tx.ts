@@ -27,7 +27,7 @@ export const TX_BURST = 256;
 /** Frames whose buffers go back together: the driver may refill while we go on. */
 const PUBLISH_EVERY = 64;
 /** Longest frame: the largest IP packet and a tagged link header. */
-export const TX_FRAME_MAX = 65535 + ETHER_HEADER_LEN + VLAN_TAG_LEN;
+const TX_FRAME_MAX = 65535 + ETHER_HEADER_LEN + VLAN_TAG_LEN;
 /** Bytes copied of a long frame: link header with tag, and IP and TCP headers with all options (18 + 60 + 60). */
 export const TX_HEADERS_COPIED = 192;
 /** Frames up to here are copied whole, into the pool's smallest buffer: views would take 35 ns more (measured). */

@@ -23,9 +23,9 @@ import { Iov } from "./iov.ts";
 import { DeviceError } from "./ids.ts";
 
 /** Most descriptors of a queue, and of an indirect table: Linux' and QEMU's limit (the specification's is 32768). */
-export const QUEUE_SIZE_MAX = 1024;
+const QUEUE_SIZE_MAX = 1024;
 /** Most bytes of one chain (2.7.5.1). */
-export const CHAIN_BYTES_MAX = 0x1_0000_0000;
+const CHAIN_BYTES_MAX = 0x1_0000_0000;
 
 // Descriptor (2.7.5): addr 8, len 4, flags 2, next 2.
 const DESC_LEN = 16;

@@ -8,7 +8,8 @@
  */
 
 import type { Guest, Loop } from "../guest.ts";
-import { QemuMachine, type QemuMachineOptions } from "./machine.ts";
+import type { QemuMachineOptions } from "./arguments.ts";
+import { QemuMachine } from "./machine.ts";
 import type { QemuPort } from "./port.ts";
 
 /** A virtual machine as a guest. */

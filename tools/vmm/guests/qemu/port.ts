@@ -1,7 +1,7 @@
 /**
  * QemuPort: what the stream and the datagram port have in common: the face of a FramePort, and what is counted.
  *
- * Path: qemu/guest, dgram, qemu/machine → port → guests/guest, frame_stream, block, host.
+ * Path: qemu/guest, dgram, qemu/arguments → port → guests/guest, frame_stream, block, host.
  *
  * Nothing is done per frame but one copy: frames to the guest are gathered while the loop turns, and go out together in
  * a microtask, so that a batch costs one system call.
@@ -18,8 +18,8 @@ import type { Loop } from "../guest.ts";
 /** Link header and two VLAN tags, which come on top of the MTU. */
 const LINK_ROOM = ETHER_HEADER_LEN + 8;
 /** Least MTU that IPv4 can use (RFC 791), and the most that leaves room for the header in QEMU's longest frame. */
-export const MTU_MIN = 68;
-export const MTU_MAX = 65535;
+const MTU_MIN = 68;
+const MTU_MAX = 65535;
 /** What QEMU says of its cards. */
 const MBPS = 1000;
 /** Our end of the cable: locally administered. Only a kernel that is plugged in uses it; a NAT has its own. */

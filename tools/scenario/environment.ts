@@ -2,15 +2,15 @@
  * The two sides of a scenario: our host, and the remote that tries it: Linux on a TAP or TUN, a second kernel in
  * memory.
  *
- * Path: linux_world, memory_world, steps → world → party, watch, boot, time.
+ * Path: linux_environment, memory_environment, steps → environment → endpoint, packet_log, boot, time.
  *
  * @module
  */
 
 import type { Clock, Timer } from "../../kernel/time.ts";
 import type { Host } from "../boot/boot.ts";
-import type { Party } from "./party.ts";
-import type { Watch } from "./watch.ts";
+import type { Endpoint } from "./endpoint.ts";
+import type { PacketLog } from "./packet_log.ts";
 
 /** A UDP end of the remote. */
 export interface RemoteUdp {
@@ -38,14 +38,14 @@ export interface Remote {
 }
 
 /** Both sides and the wire between. */
-export interface World {
+export interface Environment {
   readonly wire: "memory" | "tap" | "tun";
   readonly host: Host;
   readonly remote: Remote;
   /** The remote as one who has sockets of every kind. */
-  readonly party: Party;
+  readonly endpoint: Endpoint;
   /** What crosses the wire, seen from the host. */
-  readonly watch: Watch;
+  readonly log: PacketLog;
   close(): Promise<void>;
 }
 

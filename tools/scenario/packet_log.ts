@@ -1,7 +1,7 @@
 /**
  * A watcher of a link: remembers what IPv4 packets looked like while a step wants to know.
  *
- * Path: guest_network, guest_side, guest_types → watch → observe_port, block, wire/bytes, ip_addr.
+ * Path: guest_network, guest_side, guest_types → packet_log → observe_port, block, wire/bytes, ip_addr.
  *
  * @module
  */
@@ -29,7 +29,7 @@ export interface SeenPacket {
 }
 
 /** See above. */
-export class Watch {
+export class PacketLog {
   #seen: SeenPacket[] | null = null;
 
   /** `linkLen`: bytes before the IP header. */

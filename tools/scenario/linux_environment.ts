@@ -1,7 +1,7 @@
 /**
  * The host on a TAP or TUN device in a network namespace of its own, and Linux as the remote: real sockets, no tools.
  *
- * Path: scenario → linux_world → boot, linux_socket.
+ * Path: scenario → linux_environment → boot, linux_socket.
  *
  * @module
  */
@@ -14,35 +14,35 @@ import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { boot, type Host } from "../boot/boot.ts";
 import type { PortObserver } from "../boot/observe_port.ts";
 import { LinuxSockets } from "./linux_sockets.ts";
-import { echoRequest, SocketParty } from "./socket_party.ts";
-import { Watch } from "./watch.ts";
-import { ANSWER_MS, type EchoAnswer, type Remote, type RemoteUdp, within, type World } from "./world.ts";
+import { echoRequest, SocketEndpoint } from "./socket_endpoint.ts";
+import { PacketLog } from "./packet_log.ts";
+import { ANSWER_MS, type EchoAnswer, type Environment, type Remote, type RemoteUdp, within } from "./environment.ts";
 
 const LINUX_ADDRESS = "10.99.0.1";
 const HOST_ADDRESS = "10.99.0.2";
 const PREFIX = "/24";
 
 /** Boots the host on a new device. Throws HostError where that may not be. */
-export async function linuxWorld(wire: "tap" | "tun", observe?: PortObserver): Promise<World> {
-  const watch = new Watch(wire === "tap" ? ETHER_HEADER_LEN : 0);
+export async function linuxEnvironment(wire: "tap" | "tun", observe?: PortObserver): Promise<Environment> {
+  const log = new PacketLog(wire === "tap" ? ETHER_HEADER_LEN : 0);
   const see: PortObserver = (direction, block, wallMs) => {
-    watch.see(direction, block);
+    log.see(direction, block);
     observe?.(direction, block, wallMs);
   };
   const linux = { netns: "new", address: `${LINUX_ADDRESS}${PREFIX}`, name: `aka${wire}0` };
   const host = await boot({ wire, address: `${HOST_ADDRESS}${PREFIX}`, linux, observe: see });
   const { netns } = host.port as TapPort | TunPort;
   const remote = new LinuxRemote(host, netns!);
-  const party = new SocketParty(
+  const endpoint = new SocketEndpoint(
     "Linux",
     new LinuxSockets({ reactor: host.reactor!, clock: host.clock }, netns!),
     LINUX_ADDRESS,
   );
   return {
-    ...{ wire, host, remote, party, watch },
+    ...{ wire, host, remote, endpoint, log },
     close: async () => {
       remote.close();
-      party.close();
+      endpoint.close();
       await host.world.close();
     },
   };

@@ -1,7 +1,7 @@
 /**
  * Stays after the steps with live counters: a table that redraws on a terminal, plain lines elsewhere.
  *
- * Path: scenario → keep → scenario/counters, live_table, guest_types, world.
+ * Path: scenario → keep_alive → scenario/counters, live_table, guest_types, environment.
  *
  * @module
  */
@@ -9,7 +9,7 @@
 import { counters } from "./counters.ts";
 import type { GuestSide } from "./guest_types.ts";
 import { LiveTable, type Reading } from "./live_table.ts";
-import type { World } from "./world.ts";
+import type { Environment } from "./environment.ts";
 
 /** How often it looks, in milliseconds. */
 const PERIOD_MS = 1000;
@@ -17,8 +17,8 @@ const PERIOD_MS = 1000;
 const COLUMNS = 80;
 
 /** What it stays with. */
-export interface KeepOptions {
-  readonly world: World;
+export interface KeepAliveOptions {
+  readonly env: Environment;
   readonly side: GuestSide;
   readonly seconds: number;
   readonly say: (line: string) => void;
@@ -27,8 +27,8 @@ export interface KeepOptions {
 }
 
 /** Shows counters once a second, in seconds of a real clock, until the time is over or the user ends it. */
-export async function keep(options: KeepOptions): Promise<void> {
-  const { world, side, seconds, say } = options;
+export async function keepAlive(options: KeepAliveOptions): Promise<void> {
+  const { env, side, seconds, say } = options;
   const isTerminal = Deno.stdout.isTerminal();
   const startMs = performance.now();
   const table = new LiveTable(seconds);
@@ -38,7 +38,7 @@ export async function keep(options: KeepOptions): Promise<void> {
   while (!isOver) {
     const passedMs = performance.now() - startMs;
     const leftMs = seconds * 1000 - passedMs;
-    const reading = await read(world, side);
+    const reading = await read(env, side);
     if (isTerminal) {
       const lines = table.lines(reading, passedMs, columns());
       say(`${height > 0 ? `\x1b[${height}A\x1b[J` : ""}${lines.join("\n")}`);
@@ -67,7 +67,7 @@ async function pause(ms: number, interrupted: Promise<void>): Promise<void> {
 }
 
 /** What the tap points of a capture would see, counted, from the outside to the guest. */
-async function read({ host }: World, { network }: GuestSide): Promise<Reading> {
+async function read({ host }: Environment, { network }: GuestSide): Promise<Reading> {
   const { ipifc, ether0 } = await counters(host);
   const { nat } = network.program;
   const { counters: count, table, forwards } = nat;

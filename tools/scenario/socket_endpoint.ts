@@ -1,7 +1,7 @@
 /**
  * A party with the sockets of a Linux: of this machine's in a namespace, or of one in a virtual machine.
  *
- * Path: agent_sockets, linux_sockets, guest_side → socket_party → party, world, time, checksum.
+ * Path: agent_sockets, linux_sockets, guest_side → socket_endpoint → endpoint, environment, time, checksum.
  *
  * @module
  */
@@ -9,8 +9,8 @@
 import type { Clock } from "../../kernel/time.ts";
 import { get16, put16 } from "../../kernel/wire/bytes.ts";
 import { checksum } from "../../kernel/wire/checksum.ts";
-import { type ByteConn, type Party, Refused, type SendOptions, type Service, type Told } from "./party.ts";
-import { ANSWER_MS, within } from "./world.ts";
+import { type ByteConn, type Endpoint, type IcmpReport, Refused, type SendOptions, type Service } from "./endpoint.ts";
+import { ANSWER_MS, within } from "./environment.ts";
 
 const ICMP_HEADER_LEN = 8;
 const ICMP_ECHO_REPLY = 0;
@@ -19,7 +19,7 @@ const ICMP_ECHO_REQUEST = 8;
 const ICMP_TIME_EXCEEDED = 11;
 
 /** A message and where it came from. */
-export interface Message {
+export interface Datagram {
   readonly bytes: Uint8Array;
   readonly addr: string;
   readonly port: number;
@@ -28,8 +28,8 @@ export interface Message {
 /** A datagram socket; one of ICMP sends messages without, and receives them with their IP header. */
 export interface Datagrams {
   /** Takes each message. */
-  onMessage: ((message: Message) => void) | null;
-  /** Told that nobody is at the port of the peer that it is connected to. */
+  onMessage: ((message: Datagram) => void) | null;
+  /** IcmpReport that nobody is at the port of the peer that it is connected to. */
   onRefused: (() => void) | null;
   send(bytes: Uint8Array, addr: string, port: number): void;
   close(): void;
@@ -53,7 +53,7 @@ export interface Sockets {
 }
 
 /** See above. */
-export class SocketParty implements Party {
+export class SocketEndpoint implements Endpoint {
   readonly errors: string[] = [];
   readonly #open = new Set<{ close(): void }>();
   /** Of the last echo request: a late answer to another one is none. */
@@ -106,7 +106,7 @@ export class SocketParty implements Party {
     return bytes.slice((bytes[0]! & 15) * 4 + ICMP_HEADER_LEN);
   }
 
-  async probe(addr: string, port: number, ttl: number): Promise<Told> {
+  async probe(addr: string, port: number, ttl: number): Promise<IcmpReport> {
     const udp = this.#keep(await this.sockets.udp({ ttl }));
     const isAbout = (bytes: Uint8Array, at: number) => {
       const quote = at + ICMP_HEADER_LEN;
@@ -128,9 +128,9 @@ export class SocketParty implements Party {
     what: string,
     isIt: (bytes: Uint8Array, at: number) => boolean,
     send: (socket: Datagrams) => void,
-  ): Promise<Message> {
+  ): Promise<Datagram> {
     const socket = this.#keep(await this.sockets.icmp());
-    const answer = Promise.withResolvers<Message>();
+    const answer = Promise.withResolvers<Datagram>();
     socket.onMessage = (message) => {
       if (isIt(message.bytes, (message.bytes[0]! & 15) * 4)) answer.resolve(message);
     };

@@ -1,7 +1,7 @@
 /**
  * The host and a second kernel on a cable in memory, in virtual time: the same seed gives the same packets.
  *
- * Path: scenario → memory_world → boot, kernel_party, watch, world.
+ * Path: scenario → memory_environment → boot, kernel_endpoint, packet_log, environment.
  *
  * @module
  */
@@ -13,9 +13,9 @@ import type { CableOptions } from "../../devices/ether/cable.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { boot, type Host } from "../boot/boot.ts";
 import type { PortObserver } from "../boot/observe_port.ts";
-import { KernelParty, kernelPing } from "./kernel_party.ts";
-import { Watch } from "./watch.ts";
-import { ANSWER_MS, type EchoAnswer, type Remote, type RemoteUdp, within, type World } from "./world.ts";
+import { KernelEndpoint, kernelPing } from "./kernel_endpoint.ts";
+import { PacketLog } from "./packet_log.ts";
+import { ANSWER_MS, type EchoAnswer, type Environment, type Remote, type RemoteUdp, within } from "./environment.ts";
 
 /** A gigabit link of some 20 km: a capture shows what waited for what. */
 const RATE_BPS = 1e9;
@@ -29,19 +29,19 @@ export interface MemoryOptions {
 }
 
 /** Boots both kernels. */
-export async function memoryWorld(options: MemoryOptions): Promise<World> {
+export async function memoryEnvironment(options: MemoryOptions): Promise<Environment> {
   const { seed, observe } = options;
   const cable = { rateBps: RATE_BPS, delayMs: DELAY_MS, ...options.cable };
-  const watch = new Watch(ETHER_HEADER_LEN);
+  const log = new PacketLog(ETHER_HEADER_LEN);
   const see: PortObserver = (direction, block, wallMs) => {
-    watch.see(direction, block);
+    log.see(direction, block);
     observe?.(direction, block, wallMs);
   };
   const host = await boot({ wire: "memory", seed, address: "10.0.0.1/24", cable, observe: see });
   const other = await host.neighbor({ address: "10.0.0.2/24" });
-  const party = new KernelParty("the remote", other.spawn("services"), host.clock, other.address);
+  const endpoint = new KernelEndpoint("the remote", other.spawn("services"), host.clock, other.address);
   const remote = new KernelRemote(host, other);
-  return { wire: "memory", host, remote, party, watch, close: () => host.world.close() };
+  return { wire: "memory", host, remote, endpoint, log, close: () => host.world.close() };
 }
 
 /** A program of the second kernel. */

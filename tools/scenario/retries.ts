@@ -1,7 +1,7 @@
 /**
- * Patience: how often a question is asked on a wire that loses packets, and which questions are not worth asking there.
+ * Retries: how often a question is asked on a wire that loses packets, and which questions are not worth asking there.
  *
- * Path: guest_steps, steps, scenario → patience → report, world, cable, checksum.
+ * Path: guest_steps, steps, scenario → retries → report, environment, cable, checksum.
  *
  * A datagram of 65507 bytes is 45 frames each way, and lost with any one of them: on a wire that loses a frame in 20
  * only one in 100 comes back. It is asked for until the odds of failure are small; where even that takes too long the
@@ -14,7 +14,7 @@ import { equals } from "@std/bytes";
 import type { CableOptions } from "../../devices/ether/cable.ts";
 import { checksum } from "../../kernel/wire/checksum.ts";
 import { expect } from "./report.ts";
-import { TimedOut } from "./world.ts";
+import { TimedOut } from "./environment.ts";
 
 /** Payload of a fragment on a link of 1500 bytes, and the header that the first one has (UDP or ICMP). */
 const FRAGMENT_BYTES = 1480;
@@ -27,7 +27,7 @@ const CHANCE_MIN = 1 / 200;
 const TRIES_MIN = 40;
 
 /** See above. */
-export class Patience {
+export class Retries {
   /** Whether anything may befall a frame, or keep it. */
   readonly isFaulty: boolean;
   readonly #corrupts: boolean;

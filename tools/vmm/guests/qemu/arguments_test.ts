@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { qemuArguments } from "./machine.ts";
+import { qemuArguments } from "./arguments.ts";
 
 Deno.test("qemuArguments() emulates a machine of one processor with one card and a console", () => {
   const options = { kernel: "/k", initrd: "/i", netdev: "stream,id=net0,server=off,addr.type=unix,addr.path=/s" };
@@ -12,7 +12,7 @@ Deno.test("qemuArguments() emulates a machine of one processor with one card and
   assertEquals(qemuArguments({ ...options, accel: "kvm" }).includes("host"), true);
 });
 
-Deno.test("qemuArguments() adds a port for an agent to who asks for it", () => {
+Deno.test("qemuArguments() adds a port for an agent on request", () => {
   const options = { kernel: "/k", initrd: "/i", netdev: "user,id=net0" };
   const args = qemuArguments({ ...options, agent: "/a, b.sock" });
   assertEquals(args[args.indexOf("-chardev", args.indexOf("-chardev") + 1) + 1]?.endsWith(",path=/a,, b.sock"), true);

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import { Block, BlockPool, Checksum, Segment } from "../../../kernel/block.ts";
-import { udpPacket } from "../../../tests/kit/ip/ip_fixture.ts";
-import { cutFrame, finishFrame, isUnfinished } from "./net_finish.ts";
+import { Block, BlockPool, Checksum, Segment } from "../block.ts";
+import { udpPacket } from "../../tests/kit/ip/ip_fixture.ts";
+import { cutFrame, finishFrame, isUnfinished } from "./frame.ts";
 
 const pool = new BlockPool();
 const LINK = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 8, 0);
@@ -17,7 +17,7 @@ function owing(length: number, size: number): Block {
   return Object.assign(block, { segment, segmentSize: size, segmentHeaderLen: 28 });
 }
 
-Deno.test("cutFrame() gives each piece the link header, and finishFrame() leaves nothing undone", () => {
+Deno.test("cutFrame() gives each piece the link header, and finishFrame() leaves nothing to finish", () => {
   assertEquals(cutFrame(owing(250, 100), pool)!.map(({ length }) => length), [142, 142, 92]);
   const frames = finishFrame(owing(250, 100), pool);
   assertEquals(frames.map(({ length }) => length), [142, 142, 92]);
@@ -37,7 +37,7 @@ Deno.test("finishFrame() finishes a frame in one piece where it is, borrowed byt
   assertEquals([whole === frame, more.length, isUnfinished(frame), frame.length], [true, 0, false, bytes.length]);
 });
 
-Deno.test("finishFrame() gives up on metadata that do not fit, and cutFrame() on what is no packet", () => {
+Deno.test("finishFrame() drops a frame whose metadata do not fit; cutFrame() refuses one without a packet", () => {
   const lying = owing(100, 0);
   lying.checksumField = lying.wp;
   assertEquals(finishFrame(lying, pool), []);

@@ -1,7 +1,7 @@
 /**
- * Party: somebody with sockets: the guest, the remote, the host. The guest's steps are written for any of them.
+ * Endpoint: somebody with sockets: the guest, the remote, the host. The guest's steps are written for any of them.
  *
- * Path: guest_steps, kernel_party, socket_party → party.
+ * Path: guest_steps, kernel_endpoint, socket_endpoint → endpoint.
  *
  * @module
  */
@@ -20,7 +20,7 @@ export interface ByteConn {
 }
 
 /** Who told of a packet that did not get where it was sent. */
-export interface Told {
+export interface IcmpReport {
   readonly from: string;
   /** Type and code of the ICMP message. */
   readonly type: number;
@@ -41,7 +41,7 @@ export interface Service {
 }
 
 /** Somebody. */
-export interface Party {
+export interface Endpoint {
   readonly name: string;
   readonly address: string;
   /** What went wrong in its services. */
@@ -57,7 +57,7 @@ export interface Party {
   /** Connects; throws {@link Refused}. */
   dial(addr: string, port: number): Promise<ByteConn>;
   /** Sends a datagram that dies on its way, and answers who told. */
-  probe(addr: string, port: number, ttl: number): Promise<Told>;
+  probe(addr: string, port: number, ttl: number): Promise<IcmpReport>;
 }
 
 /** Nobody is at that port: a reset, or port unreachable. */

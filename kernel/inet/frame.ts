@@ -1,24 +1,24 @@
 /**
- * What a frame leaves undone, done in software: for a guest that takes less than the network was started with, and for
- * a network that takes less than the guest's driver leaves to its card.
+ * Finishes Ethernet frames in software: cuts a segment and computes owed checksums, for a reader or a port that takes
+ * less than the sender left undone.
  *
- * Path: vm → net_finish → segment, block, ethernet.
+ * Path: ether, vm → inet/frame → inet/segment, block, ethernet.
  *
  * @module
  */
 
-import { type Block, type BlockPool, Checksum, Segment } from "../../../kernel/block.ts";
-import { cutSegments, finishChecksum } from "../../../kernel/inet/segment.ts";
-import { ETHER_HEADER_LEN } from "../../../kernel/wire/ethernet.ts";
+import { type Block, type BlockPool, Checksum, Segment } from "../block.ts";
+import { ETHER_HEADER_LEN } from "../wire/ethernet.ts";
+import { cutSegments, finishChecksum } from "./segment.ts";
 
-/** Whether something of the frame is left undone. */
+/** Whether the frame owes a checksum or is to be cut. */
 export function isUnfinished(frame: Block): boolean {
   return frame.checksum === Checksum.Owed || frame.segment !== Segment.None;
 }
 
 /**
- * Cuts a frame into frames that owe their checksum; the frame stays the caller's, and is changed. Null: its metadata do
- * not fit it.
+ * Cuts a frame into frames that owe their checksum. The frame stays the caller's, without its Ethernet header. Null:
+ * its metadata do not fit it.
  */
 export function cutFrame(frame: Block, blocks: BlockPool): Block[] | null {
   frame.own();
@@ -32,7 +32,7 @@ export function cutFrame(frame: Block, blocks: BlockPool): Block[] | null {
   return pieces;
 }
 
-/** The frames that `frame` (given away) stands for, each whole; none if its metadata do not fit it. */
+/** Converts `frame`, which it consumes, into finished frames; none if its metadata do not fit it. */
 export function finishFrame(frame: Block, blocks: BlockPool): Block[] {
   const pieces = frame.segment === Segment.None ? [frame] : cutFrame(frame, blocks);
   if (pieces?.[0] !== frame) frame.free();

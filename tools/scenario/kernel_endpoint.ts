@@ -1,7 +1,7 @@
 /**
  * A party that is a program of a kernel of ours: nothing but system calls.
  *
- * Path: guest_steps → kernel_party → dial, system calls.
+ * Path: guest_steps → kernel_endpoint → dial, system calls.
  *
  * @module
  */
@@ -14,8 +14,8 @@ import { Open } from "../../kernel/qid.ts";
 import type { Clock } from "../../kernel/time.ts";
 import { get16, put16 } from "../../kernel/wire/bytes.ts";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
-import { type ByteConn, type Party, Refused, type SendOptions, type Service, type Told } from "./party.ts";
-import { ANSWER_MS, type EchoAnswer, within } from "./world.ts";
+import { type ByteConn, type Endpoint, type IcmpReport, Refused, type SendOptions, type Service } from "./endpoint.ts";
+import { ANSWER_MS, type EchoAnswer, within } from "./environment.ts";
 
 const UDP_HEADERS_LEN = 52;
 const IP_HEADER_LEN = 20;
@@ -30,7 +30,7 @@ const IPV4_SRC_AT = 12;
 const ENDS: ReadonlySet<string> = new Set(["EINTR", "EBADF"]);
 
 /** A program. */
-export class KernelParty implements Party {
+export class KernelEndpoint implements Endpoint {
   /** What went wrong in its services. */
   readonly errors: string[] = [];
   /** Of the last echo request. */
@@ -129,7 +129,7 @@ export class KernelParty implements Party {
     }
   }
 
-  async probe(addr: string, port: number, ttl: number): Promise<Told> {
+  async probe(addr: string, port: number, ttl: number): Promise<IcmpReport> {
     const conv = await this.proc.dial(`udp!${addr}!${port}`, { ctl: [`ttl ${ttl}`] });
     const err = await this.proc.open(`${conv.dir}/err`, Open.Read);
     try {
