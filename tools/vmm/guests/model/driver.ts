@@ -56,7 +56,7 @@ const FRAME_MAX = 65535 + 18;
 /** Room for the longest frame: with head room it is the largest buffer that a pool keeps. */
 const RX_BLOCK_BYTES = 66560 - BLOCK_HEADROOM;
 
-/** Counters of a driver. */
+/** What happened in a driver. */
 export class DriverCounters {
   /** Frames that the guest sent. */
   txFrames = 0;
