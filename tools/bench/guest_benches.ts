@@ -8,7 +8,7 @@
  *   guest's kernel ─ driver ═ rings ═ card ─ NAT ─ host ─ cable ─ remote
  * ```
  *
- * Goodput is told as the time of one MiB, so operations a second are MiB/s. With offloads a segment of up to 64 KiB
+ * Goodput is the time of one MiB, so operations a second are MiB/s. With offloads a segment of up to 64 KiB
  * goes all the way without its checksum being computed or its bytes being cut; without, every packet is finished.
  *
  * @module

@@ -118,7 +118,7 @@ async function moveBytes(
   const [state] = await readExactly(proc, control, 1);
   if (state !== State.TestEnd) throw new KernelError("EPROTO", `The client of iperf3 gave up: ${state}`);
   isOver = true;
-  // Whoever still sleeps is waked when its stream is closed.
+  // A stream that still sleeps is woken when it is closed.
   all.catch(() => {});
   return bytes;
 }

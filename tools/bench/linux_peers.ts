@@ -95,7 +95,7 @@ export async function iperf3Client(
 }
 
 /** Two namespaces, joined by a veth pair. */
-export interface VethPair extends Disposable {
+interface VethPair extends Disposable {
   readonly server: Netns;
   readonly client: Netns;
 }

@@ -18,7 +18,7 @@ export interface Figure {
 }
 
 /** How long and how often. */
-export interface MeasureOptions {
+interface MeasureOptions {
   /** Milliseconds before the first round counts. */
   warmUpMs?: number;
   /** Milliseconds of one round. */

@@ -4,7 +4,7 @@
  *
  * Path: benches → tcp_benches → boot, system calls, linux_peers.
  *
- * Goodput is told as the time of one MiB, so operations a second are MiB/s.
+ * Goodput is the time of one MiB, so operations a second are MiB/s.
  *
  * @module
  */

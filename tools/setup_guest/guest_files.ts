@@ -26,7 +26,7 @@ const KERNEL_PATTERN = /^linux-image-\d\S*-cloud-amd64$/;
 const BUSYBOX_PACKAGE = "busybox-static";
 /** Modules that the guest loads if they are no part of its kernel; with all that they need. */
 const MODULES: readonly string[] = ["virtio_pci", "virtio_mmio", "virtio_net", "virtio_console", "af_packet"];
-/** What the parts are made of: other parts, left by an older version of this program, are made anew. */
+/** What the parts are made of: other parts, left by an older version of this program, are made again. */
 const RECIPE = `${[KERNEL_PACKAGE, BUSYBOX_PACKAGE, ...PERL_PACKAGES, ...MODULES].join("\n")}\n`;
 
 /** Where the guest's files are. */
@@ -38,14 +38,14 @@ export interface GuestFiles {
 }
 
 /** How they are made. */
-export interface SetupOptions {
+interface SetupOptions {
   /** Folder of everything that is cached. Default: AKARINO_CACHE, else `.cache` of the checkout. */
   cache?: string;
-  /** Fetch the packages anew even if the parts are there. Default false. */
+  /** Fetch the packages again even if the parts are there. Default false. */
   refresh?: boolean;
   /** Whether packages may be fetched, which runs programs. Default true; else a missing part is an error. */
   fetch?: boolean;
-  /** Told what is being done. */
+  /** Called with what is being done. */
   say?: (line: string) => void;
 }
 

@@ -12,7 +12,7 @@
 import { basename, filesBelow, run, SetupError } from "./run.ts";
 
 /** A module, ready for insmod. */
-export interface KernelModule {
+interface KernelModule {
   /** File name, such as `virtio_net.ko`. */
   readonly file: string;
   readonly bytes: Uint8Array;

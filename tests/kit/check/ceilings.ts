@@ -13,11 +13,11 @@ export const CEILINGS = {
   filesInCircles: 18,
   pathNames: 0,
   pathEdges: 0,
-  unusedExports: 186,
-  testOnlyExports: 74,
+  unusedExports: 174,
+  testOnlyExports: 71,
   longParameterLists: 30,
   kitsNamedTest: 0,
-  dialectWords: 584,
+  dialectWords: 539,
 };
 
 /** Fails if there are more problems than the ceiling `name` lets there be, and lists them. */
