@@ -44,7 +44,7 @@ const State = {
   DisplayResults: 14,
 } as const;
 
-/** What the client asks for. */
+/** The parameters of a test, from the client. */
 interface Params {
   readonly parallel?: number;
   readonly len?: number;

@@ -71,7 +71,7 @@ async function openSlirp(world: Netns, guest: Netns): Promise<() => Promise<void
   return await start(guest, "nsenter", [`--net=${world.path}`, "slirp4netns", ...args]);
 }
 
-/** Starts a program and waits until it has given `guest` its route; answers how to end it. */
+/** Starts a program and waits until it has given `guest` its route; returns a function that ends it. */
 async function start(guest: Netns, command: string, args: readonly string[]): Promise<() => Promise<void>> {
   const child = new Deno.Command(command, {
     args: [...args],

@@ -3,7 +3,7 @@
  *
  * Path: agent_sockets, qemu_side → agent_channel → frame_stream, guests/guest, block.
  *
- * A message is a length of 32 bits, a line of words, then bytes; the first words are what it is about and the number of
+ * A message is a length of 32 bits, a line of words, then bytes; the first words are a verb and the number of
  * a socket. agent.pl has the list of them.
  *
  * @module

@@ -18,7 +18,7 @@ import type { GuestSideOptions } from "./guest_types.ts";
 import type { IpVersion } from "./ip_family.ts";
 import type { PacketLog } from "./packet_log.ts";
 
-/** What the card receives leaves the guest. */
+/** Frames that the card receives leave the guest. */
 const FROM_GUEST = { in: "out", out: "in" } as const;
 
 /** Addresses of a guest's link, as the guest knows them. */

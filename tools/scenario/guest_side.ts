@@ -60,7 +60,11 @@ export async function modelGuest(env: Environment, options: GuestSideOptions): P
   if (options.versions?.includes(6) !== false) await proc.writeText("/net/ipifc/1/ctl", "recvra6 on");
   const endpoint = new KernelEndpoint("guest", proc, host.clock, { 4: "", 6: "" });
   return {
-    ...{ kind: "model", endpoint, network, log, model: { card, kernel } },
+    kind: "model",
+    endpoint,
+    network,
+    log,
+    model: { card, kernel },
     configure: async (version) => {
       if (version === 6) {
         return formatAddress6(endpoint.addresses[6] = await poll(host.clock, RA_WAIT, () => ownAddress6(proc)));
@@ -86,7 +90,11 @@ function linuxGuest(env: Environment, options: GuestSideOptions): GuestSide {
   const loop = { reactor: host.reactor!, clock: host.clock };
   const endpoint = new SocketEndpoint("Linux in a namespace", new LinuxSockets(loop, netns), { 4: "", 6: "" });
   return {
-    ...{ kind: "netns", endpoint, network, log, model: null },
+    kind: "netns",
+    endpoint,
+    network,
+    log,
+    model: null,
     configure: async (version) => {
       if (version === 6) {
         return formatAddress6(endpoint.addresses[6] = await poll(host.clock, RA_WAIT, () => linuxAddress6(netns)));

@@ -39,14 +39,14 @@ const TTL_OUT = 33;
 const ANSWER_NAME = "scenario.test";
 const ANSWERS: PerVersion<string> = { 4: "192.0.2.77", 6: "2001:db8:77::77" };
 
-/** Where a frame says what it is, and an IPv4 packet without options; a short frame has only a part of it. */
+/** Where the type of a frame stands; the type and first byte of an IPv4 packet without options. */
 const ETHER_TYPE_AT = 12;
 const LIKE_IPV4 = [8, 0, 0x45];
 
 const EXPIRES = "guest: a mapping expires";
 const GARBAGE = "guest: garbage in rings and frames";
 
-/** What the steps over one version of IP are about. */
+/** The subjects of the steps over one version of IP. */
 export interface GuestScene {
   readonly family: IpFamily;
   readonly env: Environment;
@@ -81,7 +81,14 @@ export function guestScenes(env: Environment, side: GuestSide, options: PlayOpti
     if (names === null) return [];
     return {
       family: FAMILIES[version],
-      ...{ env, side, guest: side.endpoint, remote, host: program, names, random, retries },
+      env,
+      side,
+      guest: side.endpoint,
+      remote,
+      host: program,
+      names,
+      random,
+      retries,
       remoteAddr: remote.addresses[version],
       hostAddr: addresses[version],
       isFirst: version === versions[0],
@@ -130,7 +137,7 @@ export function notApplicable({ family, retries, env, side, isFirst }: GuestScen
   return skipped;
 }
 
-/** What a guest cannot have in this style, and why. */
+/** Steps that this style cannot have, and why. */
 export function notInStyle(style: string, versions: readonly IpVersion[]): Skipped[] {
   if (style !== "real" || !versions.includes(6)) return [];
   return [{ name: "guest: all steps over IPv6", why: "a guest has no IPv6 in real style: --style qemu" }];

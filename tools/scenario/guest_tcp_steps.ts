@@ -16,7 +16,7 @@ import { within } from "./environment.ts";
 
 const SMALL_BYTES = 256 << 10;
 const HALF_BYTES = 100_000;
-/** What is sent is one random piece again and again; each time its first word is another one. */
+/** A transfer is one random piece, repeated; its first word differs each time. */
 const PIECE_BYTES = 1 << 20;
 const CHUNK = 65536;
 
@@ -192,7 +192,7 @@ async function upload(scene: GuestScene, content: Content, length: number): Prom
   return `${count} bytes arrived, each as it was sent`;
 }
 
-/** The remote answers only after the guest has ended its half. */
+/** The remote replies only after the guest has ended its half. */
 async function halfClose(scene: GuestScene, content: Content): Promise<string> {
   const { guest, remote, remoteAddr, family: { version } } = scene;
   const talk = async (conn: ByteConn) => {

@@ -1,5 +1,5 @@
 /**
- * What the guests of a scenario have in common, of every kind.
+ * The shape that guests of every kind have for the steps.
  *
  * Path: guest_side, qemu_side, guest_network → guest_types → endpoint.
  *
@@ -24,7 +24,7 @@ export interface GuestSideOptions {
   readonly seed: number;
   /** How long the guest is needed after the steps, in seconds. Default 0. */
   readonly keep?: number;
-  /** Called with what is being done, where that takes seconds. */
+  /** Called with a line about each action that takes seconds. */
   readonly say?: (line: string) => void;
   /** Settles when the guest is not wanted any more: a boot that goes on is ended then. */
   readonly interrupted?: Promise<void>;
@@ -41,12 +41,12 @@ export interface GuestSide {
   readonly log: PacketLog;
   /** The card and the kernel of a model guest; null: another guest. */
   readonly model: { readonly card: ModelCard; readonly kernel: Host } | null;
-  /** Has the guest take its address of a version of IP, by DHCP or router advertisement; what it got. */
+  /** Has the guest take its address of a version of IP, by DHCP or router advertisement; returns a line about it. */
   configure(version: IpVersion): Promise<string>;
   close(): Promise<void>;
 }
 
-/** What a guest got by router advertisement, for people. */
+/** An address by router advertisement, for people. */
 export function formatAddress6(address: string): string {
   return `${address}/${PREFIX6}, from the router's prefix and its own hardware address`;
 }

@@ -49,7 +49,7 @@ export interface IpFamily {
   /** How a neighbour is found, and how a guest gets its address. */
   readonly resolution: "ARP" | "ND";
   readonly configuration: "DHCP" | "router advertisement";
-  /** What the header calls its TOS and TTL. */
+  /** Names of the header fields that IPv4 calls TOS and TTL. */
   readonly tos: "TOS" | "traffic class";
   readonly ttl: "TTL" | "hop limit";
   readonly loopback: string;

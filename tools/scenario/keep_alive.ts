@@ -16,7 +16,7 @@ const PERIOD_MS = 1000;
 /** Where a terminal has no width. */
 const COLUMNS = 80;
 
-/** What it shows, and for how long. */
+/** The subjects of the counters, and how long they are shown. */
 interface KeepAliveOptions {
   readonly env: Environment;
   readonly side: GuestSide;

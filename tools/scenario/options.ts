@@ -13,7 +13,7 @@ import type { ToolTable } from "../options/option_table.ts";
 import { parseForward } from "../nat/forward.ts";
 import type { IpVersion } from "./ip_family.ts";
 
-/** What the user chose. */
+/** The user's choices. */
 export interface ScenarioOptions {
   readonly wire: "auto" | "memory" | "tap" | "tun";
   readonly guest: "model" | "netns" | "qemu";
@@ -23,7 +23,7 @@ export interface ScenarioOptions {
   /** Forwards to the guest, from the start. */
   readonly forwards: readonly string[];
   readonly seed: number;
-  /** What the wire in memory does to frames; empty: nothing. */
+  /** Faults of the wire in memory; empty: none. */
   readonly faults: CableOptions;
   /** Where to write the capture; null: none. */
   readonly pcap: string | null;
@@ -114,7 +114,7 @@ const KEEP_MAX = 86_400;
 /** Longer than any packet, and the most that Wireshark takes. */
 export const SNAPLEN_MAX = 262_144;
 
-/** Makes sense of the command line. Throws UsageError, which names what is wrong. */
+/** Reads the command line. Throws UsageError, which names the bad option. */
 export function scenarioOptions(given: Given): ScenarioOptions {
   const wire = given.choice("wire", WIRES);
   const guest = given.choice("guest", GUESTS);

@@ -99,7 +99,7 @@ export class PacketLog {
     });
   }
 
-  /** What was seen while `act` ran, with its result. */
+  /** The packets that were seen while `act` ran, with its result. */
   async during<T>(act: () => Promise<T>): Promise<{ result: T; seen: readonly SeenPacket[] }> {
     const seen: SeenPacket[] = this.#seen = [];
     try {

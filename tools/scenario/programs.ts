@@ -92,7 +92,7 @@ function allowCut(block: Block): boolean {
   buf.copyWithin(at, at + IPV6_FRAGMENT_LEN, at + IPV6_FRAGMENT_LEN + IPV6_HEADER_LEN);
   setIpv6NextHeader(buf, at, IP_PROTO_FRAGMENT);
   setIpv6PayloadLen(buf, at, ipv6PayloadLen(buf, at) + IPV6_FRAGMENT_LEN);
-  // The kernel picks the identification of what it cuts.
+  // The kernel picks the identification of the fragments.
   const header = { nextHeader, fragOffset: 0, moreFragments: false, id: 0 };
   emitIpv6Fragment(header, buf, at + IPV6_HEADER_LEN);
   return true;

@@ -35,7 +35,7 @@ const RA_WAIT = { what: "address by router advertisement", limitMs: 10_000, peri
 const LIFE_S = 300;
 const DHCP = "udhcpc -i eth0 -q -n -f -t 5 -T 1 -O mtu -s /etc/udhcpc.sh";
 
-/** What a machine needs, and has to be cleared away after it. */
+/** The parts of a machine that must be cleared away after it. */
 class Parts {
   guest: QemuGuest | null = null;
   channel: AgentChannel | null = null;
@@ -49,7 +49,7 @@ class Parts {
   }
 }
 
-/** Boots the machine and starts its agent. Throws HostError, with what is missing; GuestFailed; Interrupted. */
+/** Boots the machine and starts its agent. Throws HostError, which names a missing part; GuestFailed; Interrupted. */
 export async function qemuGuestSide(env: Environment, options: GuestSideOptions): Promise<GuestSide> {
   const files = await guestFiles(options.say);
   const parts = new Parts(await Deno.makeTempDir({ prefix: "akarino-scenario-" }));
@@ -66,7 +66,11 @@ export async function qemuGuestSide(env: Environment, options: GuestSideOptions)
     await until(boot(machine, channel, env.host.clock), options.interrupted);
     options.say?.(`it was ready after ${((performance.now() - started) / 1000).toFixed(1)} s`);
     return {
-      ...{ kind: "qemu", endpoint, network, log, model: null },
+      kind: "qemu",
+      endpoint,
+      network,
+      log,
+      model: null,
       configure: async (version) => {
         if (version === 6) {
           const look = () => address6(machine);
@@ -87,7 +91,7 @@ export async function qemuGuestSide(env: Environment, options: GuestSideOptions)
   }
 }
 
-/** Kernel and initramfs; fetched if this program may run what it takes. */
+/** Kernel and initramfs; fetched if this program may run apt-get. */
 async function guestFiles(say?: (line: string) => void): Promise<GuestFiles> {
   const { state } = await Deno.permissions.query({ name: "run", command: "apt-get" });
   try {
@@ -158,7 +162,7 @@ async function configure(machine: QemuMachine): Promise<string> {
   return address;
 }
 
-/** What the DHCP client was given, for people. */
+/** The lease of the DHCP client, for people. */
 async function lease(machine: QemuMachine): Promise<string> {
   const text = await mustRun(machine, "cat /run/dhcp");
   const given = (name: string) => new RegExp(`^${name}=(.*)$`, "m").exec(text)?.[1] ?? "none";

@@ -17,11 +17,11 @@ export interface StepResult {
   readonly ok: boolean;
   /** Wall time in milliseconds. */
   readonly ms: number;
-  /** What was seen, or what went wrong. */
+  /** The observation, or the failure. */
   readonly detail: string;
 }
 
-/** One step: returns what it saw, or throws what is wrong. */
+/** One step: returns its observation, or throws its failure. */
 export interface Step {
   readonly name: string;
   run(): Promise<string>;

@@ -24,7 +24,7 @@ const HEADER_BYTES = 8;
 const MISFORTUNE = 1e-6;
 /** Least chance of an exchange that is still waited for: 200 tries are made on the average, and 2763 at most. */
 const CHANCE_MIN = 1 / 200;
-/** Tries of what is no exchange of one datagram, such as opening a connection. */
+/** Tries of an action that is no exchange of one datagram, such as opening a connection. */
 const TRIES_MIN = 40;
 
 /** See above. */

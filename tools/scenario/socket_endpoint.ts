@@ -51,7 +51,7 @@ export interface DatagramOptions extends SendOptions {
   readonly peer?: { readonly addr: string; readonly port: number };
 }
 
-/** What a Linux gives to programs. */
+/** The sockets and tables that a Linux gives to programs. */
 export interface Sockets {
   readonly clock: Clock;
   udp(options: DatagramOptions): Promise<Datagrams>;

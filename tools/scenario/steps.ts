@@ -40,7 +40,7 @@ export interface PlayOptions {
 /** The versions of IP that a scenario has unless one is chosen. */
 export const BOTH_VERSIONS: readonly IpVersion[] = [4, 6];
 
-/** What a step needs. */
+/** The subjects of the steps over one version of IP. */
 interface Scene {
   readonly env: Environment;
   readonly remote: Endpoint;

@@ -6,7 +6,7 @@
 #
 # A message is 32 bits of length, most significant byte first, then a line of words that ends with "\n", then bytes.
 # Sockets go by numbers: 1 and up are chosen by the scenario, FIRST_CALL and up by us, for calls that were accepted.
-# VERSION is that of IP, 4 or 6, and tells the form of ADDR.
+# VERSION is that of IP, 4 or 6.
 #
 #   udp N VERSION LOCAL TTL TOS [ADDR PORT]
 #                             opens a socket, connected to a peer if one is given; "-" is the default

@@ -17,7 +17,7 @@ export const CEILINGS = {
   testOnlyExports: 71,
   longParameterLists: 30,
   kitsNamedTest: 0,
-  dialectWords: 539,
+  dialectWords: 538,
 };
 
 /** Fails if there are more problems than the ceiling `name` lets there be, and lists them. */

@@ -109,7 +109,7 @@ machineTest("scenario --keep stays with its counters, and Ctrl-C ends it well", 
     if (!stayed && out.includes(" of 60 s; wire in ")) child.kill("SIGINT");
   }
   assertEquals((await child.status).code, 0, out);
-  assertMatch(out, /^1?\d of 60 s; wire in \d+ \(\d+\/s\) out \d+ .*maps \d+, forwards 0, refused: .*ttl 1/m);
+  assertMatch(out, /^1?\d of 60 s; wire in \d+ \(\d+\/s\) out \d+ .*maps \d+, forwards 0, refused: .*ttl 2/m);
 });
 
 machineTest("scenario on a wire that kills connections comes to an end, and says which steps failed", [], async () => {
@@ -142,7 +142,7 @@ machineTest("scenario: a bad option is exit 2, and is named", [], async () => {
     [["--wire", "wifi"], 'Bad value "wifi" for --wire: one of auto, memory, tap, tun'],
     [["--seed", "x"], 'Bad value "x" for --seed'],
     [["--colour"], 'Unknown option "--colour"'],
-    [["--pcap"], "No file name after --pcap"],
+    [["--pcap"], "No value after --pcap"],
   ];
   const runs = cases.map(async ([args, message]) => {
     const { code, out, err } = await scenario(...args);
