@@ -1,6 +1,6 @@
 /**
- * deno task scenario: the main job, from a wire to a user program and back, and from a guest to the world and back;
- * each step checked by content.
+ * deno task scenario: from a wire to a user program and back, and from a guest to a remote and back; over both versions
+ * of IP, each step checked by content.
  *
  * Path: command line → scenario → environment (host and remote), guest_side, steps, guest_steps, report, keep_alive.
  *
@@ -12,8 +12,8 @@ import { KernelError } from "../kernel/error.ts";
 import { Capture, CaptureError } from "./scenario/capture.ts";
 import { counters } from "./scenario/counters.ts";
 import { guestSide } from "./scenario/guest_side.ts";
-import { guestScene, guestSteps, notApplicable } from "./scenario/guest_steps.ts";
-import { guestTcpSteps } from "./scenario/guest_tcp_steps.ts";
+import { guestScenes, guestSteps, notApplicable, notInStyle } from "./scenario/guest_steps.ts";
+import { guestTcpSteps, lastStep } from "./scenario/guest_tcp_steps.ts";
 import type { GuestSide } from "./scenario/guest_types.ts";
 import { keepAlive } from "./scenario/keep_alive.ts";
 import { linuxEnvironment } from "./scenario/linux_environment.ts";
@@ -36,20 +36,23 @@ interface Chosen {
 }
 
 async function choose(options: ScenarioOptions, capture: Capture | null): Promise<Chosen> {
-  const { wire, seed, faults } = options;
+  const { wire, seed, faults, versions } = options;
+  const ipv6 = versions.includes(6);
   const seen = capture?.wire("wire", wire === "tun" ? "packet" : "frame");
   const observe = seen === undefined ? {} : { observe: seen };
-  if (wire === "memory") return { env: await memoryEnvironment({ seed, cable: faults, ...observe }), why: "asked for" };
-  if (wire !== "auto") return { env: await linuxEnvironment(wire, seen), why: "asked for" };
+  if (wire === "memory") {
+    return { env: await memoryEnvironment({ seed, ipv6, cable: faults, ...observe }), why: "asked for" };
+  }
+  if (wire !== "auto") return { env: await linuxEnvironment({ wire, ipv6, ...observe }), why: "asked for" };
   try {
     return {
-      env: await linuxEnvironment("tap", seen),
+      env: await linuxEnvironment({ wire: "tap", ipv6, ...observe }),
       why: "auto: a TAP in a network namespace of its own can be made",
     };
   } catch (error) {
     if (!(error instanceof HostError) && !(error instanceof Deno.errors.NotCapable)) throw error;
     if (options.guest !== "model") throw error;
-    return { env: await memoryEnvironment({ seed, ...observe }), why: `auto: no TAP here (${error.message})` };
+    return { env: await memoryEnvironment({ seed, ipv6, ...observe }), why: `auto: no TAP here (${error.message})` };
   }
 }
 
@@ -59,7 +62,7 @@ async function choose(options: ScenarioOptions, capture: Capture | null): Promis
  */
 const VIRTUAL_STEP_MS = 86_400_000;
 const REAL_STEP_MS = 300_000;
-/** What a user can do something about: told in a line, exit 1. */
+/** Errors that a user can do something about: printed in a line, exit 1. */
 const FAILURES = [HostError, KernelError, GuestFailed, CaptureError, PrintError, Deno.errors.NotCapable];
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
@@ -110,22 +113,31 @@ interface Run extends Chosen {
   readonly interrupted: Promise<void>;
 }
 
-/** Runs the steps and tells; answers the exit status. */
+/** Runs the steps and prints them; returns the exit status. */
 async function tryAll({ env, why, side, options, say, stopped, interrupted }: Run): Promise<number> {
-  const { seed, json, verbose, style, faults } = options;
+  const { seed, json, verbose, style, faults, versions } = options;
   for (const line of side.network.program.nat.exposure()) say(`     ${line}`);
-  // Of the steps only: how the programs are ended afterwards is not the story.
+  // Of the steps only: the end of the programs afterwards is left out.
   let isTracing = verbose;
   if (verbose) env.host.kernel.trace = (line) => isTracing ? say(`     ${line}`) : undefined;
   const retries = new Retries(faults);
-  const scene = guestScene(env, side, seed, retries);
-  const all = [...scenarioSteps(env, seed, retries), ...guestSteps(scene), ...guestTcpSteps(scene)];
+  const play = { seed, retries, versions };
+  const scenes = guestScenes(env, side, play);
+  const all = [
+    ...scenarioSteps(env, play),
+    ...scenes.flatMap((scene) => [...guestSteps(scene), ...guestTcpSteps(scene)]),
+    lastStep(scenes[0]!),
+  ];
   const steps = await runSteps(all, {
     tell: (result) => say(stepLine(result)),
     stopped,
     bound: bound(env, interrupted),
   });
-  const skipped = [...notWorthTrying(retries), ...notApplicable(scene)];
+  const skipped = [
+    ...notWorthTrying(retries, versions),
+    ...scenes.flatMap(notApplicable),
+    ...notInStyle(style, versions),
+  ];
   for (const one of skipped) say(skippedLine(one));
   isTracing = false;
   const tables = { ...await counters(env.host), nat: natCounters(side) };
@@ -139,7 +151,7 @@ async function tryAll({ env, why, side, options, say, stopped, interrupted }: Ru
   return ok ? 0 : 1;
 }
 
-/** Ends a step that takes too long, or at once if the user has had enough. */
+/** Ends a step that takes too long, or at once if the user interrupts it. */
 function bound(env: Environment, interrupted: Promise<void>): (running: Promise<string>) => Promise<string> {
   const over = interrupted.then(() => Promise.reject(new Interrupted("Interrupted")));
   over.catch(() => {});

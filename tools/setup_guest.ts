@@ -46,7 +46,7 @@ async function run(given: Given): Promise<number> {
 }
 
 /** Runs the tool; its exit status. */
-export async function main(args: readonly string[]): Promise<number> {
+async function main(args: readonly string[]): Promise<number> {
   return await runTool(SETUP_GUEST, () => new Given(SETUP_GUEST, args), run);
 }
 

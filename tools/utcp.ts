@@ -1,5 +1,5 @@
 /**
- * utcp: a TCP in a user program, over one bypassed port of a live stack, echoing to whoever calls.
+ * utcp: a TCP in a user program, over one bypassed port of a live stack, echoing to every caller.
  *
  * Path: utcp → boot, utcp/echo, libc, tun.
  *

@@ -4,8 +4,7 @@
  *
  * Path: benches, linux_dhcp, linux_sockets → linux_socket → libc, socket_fd, netns, reactor.
  *
- * Everything is IPv4 and never waits: `receive` answers null when nothing is there. A reactor says when there is
- * something.
+ * Nothing here waits: `receive` returns null when nothing is there. A reactor says when there is something.
  *
  * @module
  */
@@ -19,14 +18,16 @@ import {
   setOption,
   SOCK_DGRAM,
   SOCK_RAW,
+  sockaddr,
   SOCKADDR_LEN,
-  sockaddrIn,
   SocketFd,
+  type SocketKind,
   SOL_SOCKET,
 } from "./socket_fd.ts";
 
 const IPPROTO_ICMP = 1;
 const IPPROTO_UDP = 17;
+const IPPROTO_ICMPV6 = 58;
 const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
 /** Longest message that is received whole: the largest IP packet. */
@@ -41,22 +42,21 @@ export interface Received {
   readonly port: number;
 }
 
-/** A datagram socket of Linux; ICMP sockets carry ICMP messages and receive them with their IP header. */
+/**
+ * A datagram socket of Linux. ICMP sockets carry ICMP messages; those that they receive have their IP header in IPv4,
+ * and none in IPv6 (RFC 3542 3).
+ */
 export class LinuxSocket extends SocketFd implements Pollable {
   /** Takes each message that a reactor finds. */
   onMessage: ((message: Received) => void) | null = null;
-  /** Told of the error that an earlier message met, such as ECONNREFUSED: a port unreachable, if it is connected. */
+  /** Called for the error that an earlier message met, such as ECONNREFUSED: port unreachable, if it is connected. */
   onError: ((errno: number) => void) | null = null;
   #buffer = new Uint8Array(MESSAGE_MAX);
   #from = new Uint8Array(SOCKADDR_LEN);
 
   /** Opens it inside `netns` (null: where the program is). Throws {@link HostError}: EPERM for a raw socket. */
-  constructor(kind: "udp" | "icmp", netns: Netns | null) {
-    super(
-      kind === "udp"
-        ? openSocket(kind, SOCK_DGRAM, IPPROTO_UDP, netns)
-        : openSocket(kind, SOCK_RAW, IPPROTO_ICMP, netns),
-    );
+  constructor(kind: "udp" | "icmp", netns: Netns | null, version: 4 | 6 = 4) {
+    super(openSocket(kindOf(kind, version), netns));
     // A smaller buffer than asked for is no error: Linux limits it silently.
     for (const option of [SO_SNDBUF, SO_RCVBUF]) {
       setOption(this.fd, "Cannot size a socket's buffer", SOL_SOCKET, option, SOCKET_BUFFER);
@@ -65,13 +65,13 @@ export class LinuxSocket extends SocketFd implements Pollable {
 
   /** Gives it a local end; throws {@link HostError}: EADDRINUSE, EADDRNOTAVAIL. */
   bind(addr: string, port: number): void {
-    const name = sockaddrIn(addr, port);
+    const name = sockaddr(addr, port);
     call(`Cannot bind ${addr}!${port}`, libc().bind(this.fd, name, name.length));
   }
 
   /** Sends one message whole; false if Linux has no room for it now. Throws {@link HostError} for any other refusal. */
   sendTo(bytes: Uint8Array, addr: string, port: number): boolean {
-    const name = sockaddrIn(addr, port);
+    const name = sockaddr(addr, port);
     const attempt = `Cannot send ${bytes.length} bytes to ${addr}!${port}`;
     const data = bytes as Uint8Array<ArrayBuffer>;
     // Safe because both lengths are those of the views, and C keeps neither.
@@ -105,4 +105,9 @@ export class LinuxSocket extends SocketFd implements Pollable {
     }
     return count;
   }
+}
+
+function kindOf(kind: "udp" | "icmp", version: 4 | 6): SocketKind {
+  if (kind === "udp") return { what: kind, type: SOCK_DGRAM, protocol: IPPROTO_UDP, version };
+  return { what: kind, type: SOCK_RAW, protocol: version === 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6, version };
 }

@@ -3,28 +3,58 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { machineTest } from "../../tests/kit/check/skip.ts";
 import { ECONNREFUSED, HostError, libc } from "./libc.ts";
-import { LinuxSocket } from "./linux_socket.ts";
-import { createNetns } from "./netns.ts";
+import { LinuxSocket, type Received } from "./linux_socket.ts";
+import { createNetns, holdNetns, type Netns } from "./netns.ts";
 import { pause } from "./pause.ts";
 
-machineTest("LinuxSocket sends datagrams of any size and receives them whole, with their sender", ["ffi"], async () => {
-  const server = new LinuxSocket("udp", null);
-  const client = new LinuxSocket("udp", null);
+/** The next message, as soon as there is one; null after a second. */
+async function next(socket: LinuxSocket): Promise<Received | null> {
+  let message = socket.receive();
+  for (let i = 0; message === null && i < 1000; i++) {
+    await pause();
+    message = socket.receive();
+  }
+  return message;
+}
+
+async function checkSizes(addr: string, netns: Netns | null, version: 4 | 6): Promise<void> {
+  const server = new LinuxSocket("udp", netns, version);
+  const client = new LinuxSocket("udp", netns, version);
   try {
-    server.bind("127.0.0.1", 47113);
+    server.bind(addr, 47113);
     for (const size of [0, 1, 9000, 65507]) {
-      assert(client.sendTo(new Uint8Array(size).fill(size & 255), "127.0.0.1", 47113));
-      let message = server.receive();
-      for (let i = 0; message === null && i < 1000; i++) {
-        await pause();
-        message = server.receive();
-      }
-      assertEquals([message?.bytes.length, message?.addr], [size, "127.0.0.1"]);
+      assert(client.sendTo(new Uint8Array(size).fill(size & 255), addr, 47113));
+      const message = await next(server);
+      assertEquals({ length: message?.bytes.length, addr: message?.addr }, { length: size, addr });
     }
     assertEquals(server.receive(), null);
   } finally {
     server.close();
     client.close();
+  }
+}
+
+machineTest("LinuxSocket sends datagrams of any size and receives them whole, with their sender", ["ffi"], async () => {
+  await checkSizes("127.0.0.1", null, 4);
+});
+
+machineTest("LinuxSocket over IPv6: datagrams of any size, an echo request, and IPv4's port", [
+  ...["root", "netns"] as const,
+], async () => {
+  const netns = holdNetns();
+  try {
+    await checkSizes("::1", netns, 6);
+    // The loopback answers itself. The message comes without an IP header.
+    const icmp = new LinuxSocket("icmp", netns, 6);
+    icmp.sendTo(new Uint8Array([128, 0, 0, 0, 1, 2, 3, 4]), "::1", 0);
+    const types = [(await next(icmp))?.bytes[0], (await next(icmp))?.bytes[0]];
+    icmp.close();
+    assertEquals(types, [128, 129]);
+    const sockets = ([4, 6] as const).map((version) => new LinuxSocket("udp", netns, version));
+    ["0.0.0.0", "::"].forEach((addr, i) => sockets[i]!.bind(addr, 47116));
+    for (const socket of sockets) socket.close();
+  } finally {
+    netns.close();
   }
 });
 

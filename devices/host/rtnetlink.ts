@@ -1,7 +1,7 @@
 /**
- * What Linux knows of its interfaces, addresses and routes in this thread's network namespace.
+ * What Linux knows of its interfaces, addresses, routes and neighbours in this thread's network namespace.
  *
- * Path: netd/machine, start_checks → rtnetlink → libc, wire/bytes, ip_addr.
+ * Path: netd/machine, start_checks, linux_sockets → rtnetlink → libc, wire/bytes, ip_addr, mac_addr.
  *
  * Every question is answered at once, on this thread: it may be asked during a visit to a namespace (netns).
  *
@@ -12,6 +12,7 @@
 
 import { get16le, get32le, put16le, put32le } from "../../kernel/wire/bytes.ts";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { call, libc, withLibc } from "./libc.ts";
 
 const AF_INET = 2;
@@ -33,14 +34,17 @@ const RTM_NEWADDR = 20;
 const RTM_GETADDR = 22;
 const RTM_NEWROUTE = 24;
 const RTM_GETROUTE = 26;
+const RTM_NEWNEIGH = 28;
+const RTM_GETNEIGH = 30;
 /** NFNL_SUBSYS_NFTABLES and NFT_MSG_GETCHAIN (linux/netfilter/nfnetlink.h, nf_tables.h), and struct nfgenmsg. */
 const NFT_GETCHAIN = 10 << 8 | 4;
 const NFGENMSG_LEN = 4;
-/** Bytes of struct nlmsghdr, ifinfomsg, ifaddrmsg, rtmsg and rtattr. */
+/** Bytes of struct nlmsghdr, ifinfomsg, ifaddrmsg, rtmsg, ndmsg and rtattr. */
 const HEADER_LEN = 16;
 const LINK_LEN = 16;
 const ADDR_LEN = 8;
 const ROUTE_LEN = 12;
+const NEIGHBOR_LEN = 12;
 const ATTR_LEN = 4;
 const RTA_DST = 1;
 const RTA_SRC = 2;
@@ -52,6 +56,9 @@ const IFA_LOCAL = 2;
 const IFLA_IFNAME = 3;
 const IFLA_MASTER = 10;
 const IFF_UP = 1;
+const NDA_DST = 1;
+const NDA_LLADDR = 2;
+const MAC_LEN = 6;
 
 /** Most bytes of a list that are read: some thousand interfaces. */
 const ANSWER_MAX = 1 << 22;
@@ -145,6 +152,19 @@ export function hostRoute({ to, incoming }: RouteQuestion): HostRoute | number {
     device: device === undefined ? 0 : get32le(device, 0),
     gateway: gateway === undefined ? null : addrOf(gateway),
   };
+}
+
+/** The hardware address of the neighbour `addr`; null: Linux has found none (yet). Throws HostError. */
+export function hostNeighbor(addr: IpAddr): MacAddr | null {
+  for (const { type, body } of list(RTM_GETNEIGH, NEIGHBOR_LEN)) {
+    if (type !== RTM_NEWNEIGH) continue;
+    const attrs = attributes(body, NEIGHBOR_LEN);
+    const dst = attrs.get(NDA_DST);
+    const mac = attrs.get(NDA_LLADDR);
+    if (dst === undefined || mac?.length !== MAC_LEN || !addrOf(dst).equals(addr)) continue;
+    return MacAddr.at(mac, 0);
+  }
+  return null;
 }
 
 function list(type: number, bodyLen: number): Answer[] {

@@ -1,5 +1,6 @@
 /**
- * What sockets of Linux have in common: opened in a namespace, named by struct sockaddr_in, closed once.
+ * What sockets of Linux have in common: opened in a namespace, named by struct sockaddr_in or sockaddr_in6, closed
+ * once.
  *
  * Path: linux_socket, linux_tcp, linux_dhcp → socket_fd → libc, netns, ip_addr.
  *
@@ -16,14 +17,34 @@ export const SOCK_RAW = 3;
 /** SOCK_NONBLOCK and SOCK_CLOEXEC: what every socket here is. */
 export const SOCK_FLAGS = 0o2004000;
 export const SOL_SOCKET = 1;
-/** Bytes of a struct sockaddr_in. */
-export const SOCKADDR_LEN = 16;
+/** Bytes of a struct sockaddr_in6, the longer of the two. */
+export const SOCKADDR_LEN = 28;
 
+const SOCKADDR_IN_LEN = 16;
 const AF_INET = 2;
+const AF_INET6 = 10;
+const SOL_IPV6 = 41;
+const IPV6_V6ONLY = 26;
+
+/** Which socket is opened. */
+export interface SocketKind {
+  /** Completes "Cannot open a socket for …". */
+  readonly what: string;
+  readonly type: number;
+  readonly protocol: number;
+  /** The version of IP that it is for, and for no other. Default 4. */
+  readonly version?: 4 | 6;
+}
 
 /** Opens a socket inside `netns` (null: where the program is); it holds libc. Throws {@link HostError}. */
-export function openSocket(what: string, type: number, protocol: number, netns: Netns | null): number {
-  const open = () => call(`Cannot open a socket for ${what}`, libc().socket(AF_INET, type | SOCK_FLAGS, protocol));
+export function openSocket({ what, type, protocol, version = 4 }: SocketKind, netns: Netns | null): number {
+  const attempt = `Cannot open a socket for ${what}`;
+  const open = () => {
+    const fd = call(attempt, libc().socket(version === 4 ? AF_INET : AF_INET6, type | SOCK_FLAGS, protocol));
+    // So that one of IPv4 may have the same port; a raw one has none, and Linux refuses this.
+    if (version === 6 && type !== SOCK_RAW) setOption(fd, attempt, SOL_IPV6, IPV6_V6ONLY, 1);
+    return fd;
+  };
   holdLibc();
   try {
     return netns === null ? open() : netns.run(open);
@@ -40,21 +61,26 @@ export function setOption(fd: number, attempt: string, level: number, option: nu
   call(attempt, libc().setsockopt(fd, level, option, bytes, bytes.length));
 }
 
-/** struct sockaddr_in: family in host order, port and address in network order. EINVAL: no IPv4 address. */
-export function sockaddrIn(addr: string, port: number): Uint8Array<ArrayBuffer> {
+/**
+ * struct sockaddr_in, or sockaddr_in6 for an IPv6 address: family in host order, port and address in network order.
+ * EINVAL: no IP address.
+ */
+export function sockaddr(addr: string, port: number): Uint8Array<ArrayBuffer> {
   const parsed = parseIpAddr(addr);
-  if (parsed === null || !parsed.isV4) throw new HostError(`Cannot use the address "${addr}"`, EINVAL);
-  const name = new Uint8Array(SOCKADDR_LEN);
-  name[0] = AF_INET;
+  if (parsed === null) throw new HostError(`Cannot use the address "${addr}"`, EINVAL);
+  const name = new Uint8Array(parsed.isV4 ? SOCKADDR_IN_LEN : SOCKADDR_LEN);
+  name[0] = parsed.isV4 ? AF_INET : AF_INET6;
   name[2] = port >> 8;
   name[3] = port;
-  parsed.putV4(name, 4);
+  if (parsed.isV4) parsed.putV4(name, 4);
+  else parsed.put(name, 8);
   return name;
 }
 
-/** Address and port of a struct sockaddr_in. */
+/** Address and port of a struct sockaddr_in or sockaddr_in6. */
 export function endOf(name: Uint8Array): { addr: string; port: number } {
-  return { addr: `${IpAddr.v4At(name, 4)}`, port: (name[2]! << 8) | name[3]! };
+  const addr = name[0] === AF_INET ? IpAddr.v4At(name, 4) : IpAddr.at(name, 8);
+  return { addr: `${addr}`, port: (name[2]! << 8) | name[3]! };
 }
 
 /** A socket that a reactor looks after until it is closed. */

@@ -1,5 +1,5 @@
 /**
- * What is measured: system calls, pipes, checksums, and the packet's way in memory and over a TAP.
+ * Benchmarks of system calls, pipes, checksums, and of packets in memory and over a TAP.
  *
  * Path: bench → benches → boot, system calls.
  *

@@ -1,6 +1,6 @@
 /**
- * What a guest's way costs: a second kernel behind a virtio card and the NAT, over the host to a remote on a cable, and
- * back; in memory, by system calls at both ends.
+ * Benchmarks of a guest's path: a second kernel behind a virtio card and the NAT, over the host to a remote on a cable,
+ * and back; in memory, by system calls at both ends.
  *
  * Path: benches → guest_benches → boot, vm (card, NAT), system calls.
  *
@@ -8,7 +8,7 @@
  *   guest's kernel ─ driver ═ rings ═ card ─ NAT ─ host ─ cable ─ remote
  * ```
  *
- * Goodput is told as the time of one MiB, so operations a second are MiB/s. With offloads a segment of up to 64 KiB
+ * Goodput is the time of one MiB, so operations a second are MiB/s. With offloads a segment of up to 64 KiB
  * goes all the way without its checksum being computed or its bytes being cut; without, every packet is finished.
  *
  * @module
@@ -67,8 +67,12 @@ class GuestWorld implements AsyncDisposable {
     const card = new ModelCard({ jobs: host.clock.jobs, mac, blocks: host.kernel.blocks });
     const kernel = await host.neighbor({ port: card.driver, address: `${GUEST}/24`, gateway: ROUTER });
     const network = startGuestNetwork({
-      ...{ proc: host.spawn("nat"), clock: host.clock, random: new SeededRandom(1), card: card.port },
-      ...{ nat: { hostAddr: `${host.address}/24` }, offload: offloads },
+      proc: host.spawn("nat"),
+      clock: host.clock,
+      random: new SeededRandom(1),
+      card: card.port,
+      nat: { hostAddr: `${host.address}/24` },
+      offload: offloads,
     });
     return new GuestWorld(host, card, network, kernel.spawn("guest"), remote.spawn("remote"), remote.address);
   }

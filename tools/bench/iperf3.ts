@@ -44,7 +44,7 @@ const State = {
   DisplayResults: 14,
 } as const;
 
-/** What the client asks for. */
+/** The parameters of a test, from the client. */
 interface Params {
   readonly parallel?: number;
   readonly len?: number;
@@ -118,7 +118,7 @@ async function moveBytes(
   const [state] = await readExactly(proc, control, 1);
   if (state !== State.TestEnd) throw new KernelError("EPROTO", `The client of iperf3 gave up: ${state}`);
   isOver = true;
-  // Whoever still sleeps is waked when its stream is closed.
+  // A stream that still sleeps is woken when it is closed.
   all.catch(() => {});
   return bytes;
 }

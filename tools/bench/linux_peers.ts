@@ -38,7 +38,7 @@ for (1..$count) {
 }
 print time - $t, "\\n";`;
 
-/** Runs a program of Linux inside `netns`; what it wrote. Throws {@link HostError} without the permission. */
+/** Runs a program of Linux inside `netns`; returns its output. Throws {@link HostError} without the permission. */
 export async function runIn(netns: Netns, ...command: string[]): Promise<string> {
   const { success, stdout, stderr } = await nsenter(netns, command, "piped").output();
   const decoder = new TextDecoder();
@@ -95,7 +95,7 @@ export async function iperf3Client(
 }
 
 /** Two namespaces, joined by a veth pair. */
-export interface VethPair extends Disposable {
+interface VethPair extends Disposable {
   readonly server: Netns;
   readonly client: Netns;
 }

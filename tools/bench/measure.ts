@@ -18,7 +18,7 @@ export interface Figure {
 }
 
 /** How long and how often. */
-export interface MeasureOptions {
+interface MeasureOptions {
   /** Milliseconds before the first round counts. */
   warmUpMs?: number;
   /** Milliseconds of one round. */
@@ -68,7 +68,7 @@ export function figureLine(figure: Figure): string {
 /** Takes each figure as it is measured. */
 export type Tell = (figure: Figure) => void;
 
-/** A benchmark: measures and tells. */
+/** A benchmark: measures, and reports its rows. */
 export interface Bench {
   readonly name: string;
   run(tell: Tell): Promise<void>;

@@ -1,5 +1,5 @@
 /**
- * What the NAT costs: the translation alone, and a namespace as the guest of netd and of slirp4netns, by Linux' own
+ * Benchmarks of the NAT: the translation alone, and a namespace as the guest of netd and of slirp4netns, by Linux' own
  * tools, in one run.
  *
  * Path: benches → nat_benches → nat, nat_peers.

@@ -16,7 +16,7 @@ import { createNetns, type Netns } from "../../devices/host/netns.ts";
 import { IPERF3_SERVER, PERL_SERVER, perlClient, PORT, runIn, withServer } from "./linux_peers.ts";
 
 export const GUEST_KINDS = ["netd", "netd --busy-poll 3", "slirp4netns"] as const;
-export type GuestKind = typeof GUEST_KINDS[number];
+type GuestKind = typeof GUEST_KINDS[number];
 
 /** Address that the guest talks to: of the world's end of the uplink, or of its loopback interface. */
 const WORLD = "10.99.0.1";
@@ -71,7 +71,7 @@ async function openSlirp(world: Netns, guest: Netns): Promise<() => Promise<void
   return await start(guest, "nsenter", [`--net=${world.path}`, "slirp4netns", ...args]);
 }
 
-/** Starts a program and waits until it has given `guest` its route; answers how to end it. */
+/** Starts a program and waits until it has given `guest` its route; returns a function that ends it. */
 async function start(guest: Netns, command: string, args: readonly string[]): Promise<() => Promise<void>> {
   const child = new Deno.Command(command, {
     args: [...args],
@@ -109,7 +109,7 @@ async function iperf3(guest: Netns, args: readonly string[]): Promise<number> {
   const { end } = JSON.parse(text) as { end: Record<string, Sum | undefined> };
   const sum = end.sum_received ?? end.sum;
   const rate = (sum?.bits_per_second ?? NaN) / 8;
-  // Of UDP the sender's rate is told, and how much of it was lost.
+  // UDP has the sender's rate, and the share of it that was lost.
   return args.includes("-u") && end.sum_received === undefined ? rate * (1 - (sum?.lost_percent ?? 0) / 100) : rate;
 }
 

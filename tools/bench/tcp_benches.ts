@@ -1,10 +1,10 @@
 /**
- * What is measured of TCP: goodput, connections a second, latency and memory; between two kernels in memory, to and
+ * Benchmarks of TCP: goodput, connections a second, latency and memory; between two kernels in memory, to and
  * from Linux over a TAP, and beside them the same figures of Linux to Linux over a veth pair.
  *
  * Path: benches → tcp_benches → boot, system calls, linux_peers.
  *
- * Goodput is told as the time of one MiB, so operations a second are MiB/s.
+ * Goodput is the time of one MiB, so operations a second are MiB/s.
  *
  * @module
  */
@@ -57,7 +57,7 @@ function tellRounds(tell: Tell, name: string, seconds: readonly number[]): void 
   tell({ name, ns, perSecond: 1e9 / ns, spread: sorted.at(-1)! / sorted[0]! });
 }
 
-/** Runs `round` some times and tells the median of the seconds that one of its operations took. */
+/** Runs `round` some times and reports the median of the seconds that one of its operations took. */
 async function tellMedian(tell: Tell, name: string, round: () => Promise<number>): Promise<void> {
   const seconds: number[] = [];
   for (let i = 0; i < ROUNDS; i++) seconds.push(await round());
@@ -159,7 +159,7 @@ function streamsText(streams: number, offloads: boolean): string {
   return `${streams} stream${streams === 1 ? "" : "s"}${offloads ? ", offloads" : ""}`;
 }
 
-/** The figure is the time to make one; its name says what it holds while it is idle. */
+/** The figure is the time to make one; its name has the memory that it holds while idle. */
 async function idleConnections(tell: Tell): Promise<void> {
   const { gc } = globalThis as { gc?: () => void };
   if (gc === undefined) {

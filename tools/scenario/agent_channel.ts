@@ -1,9 +1,9 @@
 /**
- * AgentChannel: words with the agent in a virtual machine, over a port that is not the network under test.
+ * AgentChannel: messages to and from the agent in a virtual machine, over a port that is not the network under test.
  *
  * Path: agent_sockets, qemu_side → agent_channel → frame_stream, guests/guest, block.
  *
- * A message is a length of 32 bits, a line of words, then bytes; the first words are what it is about and the number of
+ * A message is a length of 32 bits, a line of words, then bytes; the first words are a verb and the number of
  * a socket. agent.pl has the list of them.
  *
  * @module
@@ -13,20 +13,17 @@ import { Block } from "../../kernel/block.ts";
 import { FRAME_MAX, FrameReader, FrameWriter, MALFORMED } from "../vmm/guests/qemu/frame_stream.ts";
 import { GONE, LATER, type Loop, type StreamListener, type StreamSocket } from "../vmm/guests/guest.ts";
 
-/** Numbers of sockets that the agent chooses begin here: those of calls. */
-export const FIRST_CALL = 1_000_000;
-
 const NEWLINE = 10;
 const HELLO = "hello";
 
-/** What the agent says. */
+/** A message of the agent. */
 export interface AgentMessage {
   readonly what: string;
-  /** The socket that it is about. */
+  /** The number of its socket. */
   readonly socket: number;
-  /** What else stands on the line. */
+  /** The other words of the line. */
   readonly words: readonly string[];
-  /** Its own. */
+  /** The bytes behind the line. */
   readonly bytes: Uint8Array;
 }
 
@@ -36,7 +33,7 @@ export class AgentChannel {
   readonly ready: Promise<void>;
   /** Takes each message but the first. */
   onMessage: ((message: AgentMessage) => void) | null = null;
-  /** Told when the agent has gone, and why. */
+  /** Called with the reason when the agent has gone. */
   onEnd: ((why: string) => void) | null = null;
   readonly #ready = Promise.withResolvers<void>();
   readonly #listener: StreamListener;
@@ -49,23 +46,23 @@ export class AgentChannel {
   #isStalled = false;
   #isEnded = false;
 
-  /** Waits for the one machine that connects to `listener` (given away). */
+  /** Waits for the one machine that connects to `listener`, which the channel closes. */
   constructor(listener: StreamListener, loop: Loop) {
     this.#listener = listener;
     this.#loop = loop;
     this.ready = this.#ready.promise;
-    // Who does not wait for it hears of the end by other means.
+    // A caller that does not wait for it learns of the end by `onEnd`.
     this.ready.catch(() => {});
     listener.onConnection((stream) => this.#connected(stream));
     loop.add(listener);
   }
 
-  /** What the machine is told to connect to. */
+  /** The path that the machine connects to. */
   get path(): string {
     return this.#listener.path;
   }
 
-  /** Says something; `bytes` are copied. */
+  /** Sends a message; `bytes` are copied. */
   say(line: string, bytes: Uint8Array = new Uint8Array()): void {
     if (this.#isEnded) return;
     const message = Block.from(new TextEncoder().encode(`${line}\n`)).append(bytes);
@@ -124,7 +121,7 @@ export class AgentChannel {
     }
   }
 
-  /** Ends it: nothing is said or heard after this. */
+  /** Ends it: no message is sent or received after this. */
   end(why: string): void {
     if (this.#isEnded) return;
     this.#isEnded = true;

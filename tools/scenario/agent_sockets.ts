@@ -3,7 +3,7 @@
  *
  * Path: qemu_side → agent_sockets → agent_channel, socket_endpoint, endpoint, environment.
  *
- * What comes is kept until somebody asks for it; a write settles once the guest's kernel has taken all of it.
+ * Bytes are kept until a caller reads them; a write settles once the guest's kernel has taken all of it.
  *
  * @module
  */
@@ -13,15 +13,16 @@ import type { AgentChannel, AgentMessage } from "./agent_channel.ts";
 import { type ByteConn, Refused, type Service } from "./endpoint.ts";
 import type { Datagram, DatagramOptions, Datagrams, Sockets } from "./socket_endpoint.ts";
 import { ANSWER_MS, within } from "./environment.ts";
+import type { IpVersion } from "./ip_family.ts";
 
 /** Bytes of one write: a message of the channel has room for them. */
 const CHUNK = 65536;
 const REFUSED = "ECONNREFUSED";
 
-/** One who is told what the agent says of a socket. */
+/** Handles the agent's messages about a socket. */
 interface SocketHandler {
   take(message: AgentMessage): void;
-  /** The agent has gone. */
+  /** Called when the agent has gone. */
   fail(error: Error): void;
 }
 
@@ -35,13 +36,15 @@ export class AgentSockets implements Sockets {
   readonly clock: Clock;
   readonly #channel: AgentChannel;
   readonly #handlers = new Map<number, SocketHandler>();
+  readonly #findNeighbor: (addr: string) => Promise<string | null>;
   #next = 1;
 
-  /** Takes over what `channel` hears. */
-  constructor(channel: AgentChannel, clock: Clock) {
+  /** Takes over the messages of `channel`; `findNeighbor` reads the neighbour tables of the guest. */
+  constructor(channel: AgentChannel, clock: Clock, findNeighbor: (addr: string) => Promise<string | null>) {
     this.#channel = channel;
     this.clock = clock;
-    // What is said of a socket that was closed meanwhile is for nobody.
+    this.#findNeighbor = findNeighbor;
+    // A message about a socket that was closed meanwhile has no handler any more.
     channel.onMessage = (message) => this.#handlers.get(message.socket)?.take(message);
     channel.onEnd = (why) => {
       const handlers = [...this.#handlers.values()];
@@ -51,22 +54,22 @@ export class AgentSockets implements Sockets {
   }
 
   async udp(options: DatagramOptions): Promise<Datagrams> {
-    const { local = "-", ttl = "-", tos = "-", peer } = options;
-    const words = [local, ttl, tos, ...(peer === undefined ? [] : [peer.addr, peer.port])];
+    const { version, local = "-", ttl = "-", tos = "-", peer } = options;
+    const words = [version, local, ttl, tos, ...(peer === undefined ? [] : [peer.addr, peer.port])];
     const attempt = local === "-" ? "Cannot open a socket for udp" : `Cannot bind udp port ${local}`;
     return await this.#open("udp", words, attempt, (link) => new AgentDatagrams(link));
   }
 
-  async icmp(): Promise<Datagrams> {
-    return await this.#open("icmp", [], "Cannot open a socket for icmp", (link) => new AgentDatagrams(link));
+  async icmp(version: IpVersion): Promise<Datagrams> {
+    return await this.#open("icmp", [version], "Cannot open a socket for icmp", (link) => new AgentDatagrams(link));
   }
 
-  async listen(port: number, take: (conn: ByteConn) => void): Promise<Service> {
+  async listen(version: IpVersion, port: number, take: (conn: ByteConn) => void): Promise<Service> {
     const accept = ({ words }: AgentMessage) => {
       const [number, addr, from] = words;
       take(new AgentConn(this.#link(Number(number)), `${addr}!${from}`));
     };
-    return await this.#open("listen", [port], `Cannot listen at tcp port ${port}`, (link) => {
+    return await this.#open("listen", [version, port], `Cannot listen at tcp port ${port}`, (link) => {
       link.onMessage = accept;
       return link;
     });
@@ -77,13 +80,17 @@ export class AgentSockets implements Sockets {
     return await this.#open("dial", [addr, port], attempt, (link) => new AgentConn(link, `${addr}!${port}`));
   }
 
+  neighbor(addr: string): Promise<string | null> {
+    return this.#findNeighbor(addr);
+  }
+
   #link(number: number): Link {
     const link = new Link(this.#channel, number, () => this.#handlers.delete(number));
     this.#handlers.set(number, link);
     return link;
   }
 
-  /** Asks for a socket; `make` takes it over before anything can be said of it. */
+  /** Asks for a socket; `make` takes it over before a message about it can come. */
   async #open<T>(verb: string, words: readonly unknown[], attempt: string, make: (link: Link) => T): Promise<T> {
     const link = this.#link(this.#next++);
     const opened = Promise.withResolvers<T>();
@@ -103,7 +110,7 @@ export class AgentSockets implements Sockets {
   }
 }
 
-/** What is said about one socket, both ways. */
+/** The messages about one socket, both ways. */
 class Link implements SocketHandler, Service {
   onMessage: ((message: AgentMessage) => void) | null = null;
   onFailure: ((error: Error) => void) | null = null;
@@ -154,7 +161,7 @@ class AgentDatagrams implements Datagrams {
   }
 }
 
-/** A connection of the guest's. */
+/** A connection of the guest. */
 class AgentConn implements ByteConn {
   readonly #link: Link;
   #got: Uint8Array[] = [];
@@ -183,7 +190,7 @@ class AgentConn implements ByteConn {
     this.#wake();
   }
 
-  /** Until something is said. */
+  /** Settles at the next message. */
   async #news(): Promise<void> {
     const news = Promise.withResolvers<void>();
     this.#waiting.push(news.resolve);

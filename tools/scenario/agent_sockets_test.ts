@@ -1,5 +1,5 @@
 /**
- * What is said to the agent of a virtual machine, and what comes of what it says: with a stream that is none.
+ * The messages to and from the agent of a virtual machine, over a stream that is a fake.
  *
  * @module
  */
@@ -84,34 +84,37 @@ function start(): { agent: FakeAgent; channel: AgentChannel; sockets: AgentSocke
   const agent = new FakeAgent();
   const clock = new VirtualClock();
   const channel = new AgentChannel(agent, { add: () => {} });
-  const sockets = new AgentSockets(channel, clock);
+  const sockets = new AgentSockets(channel, clock, () => Promise.resolve(null));
   agent.connect();
   return { agent, channel, sockets, clock };
 }
 
-Deno.test("AgentSockets: a datagram goes out and one comes in; a port that nobody has", async () => {
-  const { agent, sockets } = start();
-  const opening = sockets.udp({ ttl: 3, peer: { addr: "192.0.2.1", port: 7 } });
-  assertEquals(agent.heard(), ["udp 1 - 3 - 192.0.2.1 7 +0"]);
-  agent.says("ok 1");
-  const socket = await opening;
-  const got: unknown[] = [];
-  socket.onMessage = (message) => got.push(message);
-  socket.onRefused = () => got.push("refused");
-  socket.send(new Uint8Array(65507), "192.0.2.1", 7);
-  assertEquals(agent.heard(), ["send 1 192.0.2.1 7 +65507"]);
-  agent.says("from 1 192.0.2.1 7", [1, 10, 2]);
-  agent.says("error 1 ECONNREFUSED");
-  assertEquals(got, [{ bytes: new Uint8Array([1, 10, 2]), addr: "192.0.2.1", port: 7 }, "refused"]);
-  socket.close();
-  agent.says("from 1 192.0.2.1 7", [3]);
-  assertEquals([agent.heard(), got.length], [["close 1 +0"], 2]);
-});
+for (const [version, addr] of [[4, "192.0.2.1"], [6, "2001:db8::1"]] as const) {
+  Deno.test(`AgentSockets, IPv${version}: a datagram goes out and one comes in; a port without a service`, async () => {
+    const { agent, sockets } = start();
+    const opening = sockets.udp({ version, ttl: 3, peer: { addr, port: 7 } });
+    assertEquals(agent.heard(), [`udp 1 ${version} - 3 - ${addr} 7 +0`]);
+    agent.says("ok 1");
+    const socket = await opening;
+    const got: unknown[] = [];
+    socket.onMessage = (message) => got.push(message);
+    socket.onRefused = () => got.push("refused");
+    socket.send(new Uint8Array(65507), addr, 7);
+    assertEquals(agent.heard(), [`send 1 ${addr} 7 +65507`]);
+    agent.says(`from 1 ${addr} 7`, [1, 10, 2]);
+    agent.says("error 1 ECONNREFUSED");
+    assertEquals(got, [{ bytes: new Uint8Array([1, 10, 2]), addr, port: 7 }, "refused"]);
+    socket.close();
+    agent.says(`from 1 ${addr} 7`, [3]);
+    assertEquals(agent.heard(), ["close 1 +0"]);
+    assertEquals(got.length, 2);
+  });
+}
 
 Deno.test("AgentSockets: a call, its bytes both ways, its ends", async () => {
   const { agent, sockets } = start();
   const calls: string[] = [];
-  const listening = sockets.listen(22, async (conn) => {
+  const listening = sockets.listen(4, 22, async (conn) => {
     for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) calls.push(`${bytes}`);
     await conn.write(new Uint8Array(70_000));
     await conn.closeWrite();
@@ -139,7 +142,7 @@ Deno.test("AgentSockets: refused, broken, too late, and the machine's end", asyn
   const refused = sockets.dial("192.0.2.1", 9);
   agent.says("error 1 ECONNREFUSED");
   await assertRejects(() => refused, Refused, "Cannot connect to 192.0.2.1!9: connection refused");
-  const bound = sockets.listen(22, () => {});
+  const bound = sockets.listen(4, 22, () => {});
   agent.says("error 2 EADDRINUSE");
   await assertRejects(() => bound, Error, "Cannot listen at tcp port 22: EADDRINUSE");
   const late = assertRejects(() => sockets.dial("192.0.2.1", 9), Error, 'No answer to "dial 192.0.2.1 9"');
@@ -153,7 +156,7 @@ Deno.test("AgentSockets: refused, broken, too late, and the machine's end", asyn
   agent.says("error 4 ECONNRESET");
   assertEquals(await conn.read(), new Uint8Array([1]));
   await assertRejects(() => conn.read(), Error, "The connection to 192.0.2.1!9 broke: ECONNRESET");
-  const waiting = sockets.icmp();
+  const waiting = sockets.icmp(6);
   agent.isGone = true;
   agent.onReadable!(1);
   await assertRejects(() => waiting, Error, "The guest's agent ended: its machine has hung up");

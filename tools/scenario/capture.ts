@@ -11,7 +11,9 @@ import { KernelError } from "../../kernel/error.ts";
 import { wholeBytes } from "../../kernel/inet/segment.ts";
 import { Open } from "../../kernel/qid.ts";
 import type { Clock } from "../../kernel/time.ts";
-import { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import { ipv4Src } from "../../kernel/wire/ipv4.ts";
+import { ipv6Src } from "../../kernel/wire/ipv6.ts";
 import {
   emitPcapngInterface,
   emitPcapngPacket,
@@ -28,9 +30,7 @@ import type { NatObserver } from "../nat/observer.ts";
 import { UsageError } from "../options/given.ts";
 import { SNAPLEN_MAX } from "./options.ts";
 
-const IPV4_SRC_AT = 12;
-
-/** What is written at once: a call of Linux for each packet takes longer than the packet. */
+/** Bytes that are written at once: a call of Linux for each packet takes longer than the packet. */
 const BUFFER_BYTES = 1 << 20;
 
 /** The file cannot be written any more. */
@@ -78,17 +78,23 @@ export class Capture {
   async ip(host: Host, number: number): Promise<void> {
     const at = this.#addInterface(`ip${number}`, LINKTYPE_RAW);
     const proc = host.spawn("snoopy");
+    const local = await proc.readText(`/net/ipifc/${number}/local`);
+    const own = new Set(local.split("\n").map((line) => line.split(" ")[0]!));
     const fd = await proc.open(`/net/ipifc/${number}/snoop`, Open.Read);
-    this.#readSnoop(host, proc.blocks(fd), at).catch((error) => {
+    const isOwn = (packet: Block) => own.has(`${sourceOf(packet)}`);
+    this.#readSnoop(host, proc.blocks(fd), { at, isOwn }).catch((error) => {
       // The end of the host ends the reading.
       if (!(error instanceof KernelError)) throw error;
     });
   }
 
-  async #readSnoop(host: Host, packets: AsyncIterable<Block>, at: number): Promise<void> {
+  async #readSnoop(
+    host: Host,
+    packets: AsyncIterable<Block>,
+    { at, isOwn }: { readonly at: number; readonly isOwn: (packet: Block) => boolean },
+  ): Promise<void> {
     for await (const packet of packets) {
-      const isOurs = IpAddr.v4At(packet.buf, packet.rp + IPV4_SRC_AT).toString() === host.address;
-      this.#packet(at, !isOurs, packet.bytes(), host.clock.wall());
+      this.#packet(at, !isOwn(packet), packet.bytes(), host.clock.wall());
       packet.free();
     }
   }
@@ -136,4 +142,9 @@ export class Capture {
       this.#failure = new CaptureError(`Cannot write "${this.#path}" of --pcap: ${error.message}`);
     }
   }
+}
+
+/** Source of an IP packet of either version. */
+function sourceOf({ buf, rp }: Block): IpAddr {
+  return buf[rp]! >> 4 === 6 ? ipv6Src(buf, rp) : ipv4Src(buf, rp);
 }

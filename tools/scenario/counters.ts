@@ -8,7 +8,7 @@
 
 import type { Host } from "../boot/boot.ts";
 
-const STATS_FILES = ["ipifc", "icmp", "udp", "tcp", "ether0"] as const;
+const STATS_FILES = ["ipifc", "icmp", "icmpv6", "udp", "tcp", "ether0"] as const;
 
 /** Numbers of the stats files, by protocol and name; of `Name: in out` lines both, as `Name in` and `Name out`. */
 export async function counters(host: Host): Promise<Record<string, Record<string, number>>> {

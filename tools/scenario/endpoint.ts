@@ -1,10 +1,12 @@
 /**
- * Endpoint: somebody with sockets: the guest, the remote, the host. The guest's steps are written for any of them.
+ * Endpoint: a station with sockets: the guest, the remote, the host. The steps are written for any of them.
  *
- * Path: guest_steps, kernel_endpoint, socket_endpoint → endpoint.
+ * Path: guest_steps, kernel_endpoint, socket_endpoint → endpoint → ip_family.
  *
  * @module
  */
+
+import type { IpVersion, PerVersion } from "./ip_family.ts";
 
 /** A connection. */
 export interface ByteConn {
@@ -12,15 +14,16 @@ export interface ByteConn {
   readonly remote: string;
   /** Some bytes, valid until the next read; null at the end. */
   read(): Promise<Uint8Array | null>;
-  /** Everything is taken when it settles. */
+  /** Settles when every byte has been taken. */
   write(bytes: Uint8Array): Promise<void>;
   /** Ends our half. */
   closeWrite(): Promise<void>;
   close(): void;
 }
 
-/** Who told of a packet that did not get where it was sent. */
+/** An ICMP error about a packet that was not delivered. */
 export interface IcmpReport {
+  /** The station that sent it. */
   readonly from: string;
   /** Type and code of the ICMP message. */
   readonly type: number;
@@ -29,38 +32,60 @@ export interface IcmpReport {
 
 /** How a datagram is sent. */
 export interface SendOptions {
+  /** TTL, or hop limit. */
   readonly ttl?: number;
+  /** TOS, or traffic class. */
   readonly tos?: number;
   /** Local port. */
   readonly local?: number;
 }
 
-/** A place where services run. */
+/** A UDP service. */
+export interface UdpService {
+  readonly port: number;
+  /** The versions of IP that it is reached by. */
+  readonly versions: readonly IpVersion[];
+  /** TOS, or traffic class, of its answers. */
+  readonly tos?: number;
+  /** The answer to a datagram; null: none. */
+  answer(bytes: Uint8Array): Uint8Array | null;
+}
+
+/** A TCP service. */
+export interface TcpService {
+  readonly port: number;
+  readonly version: IpVersion;
+  /** Serves one connection. */
+  talk(conn: ByteConn): Promise<void>;
+}
+
+/** A service that runs. */
 export interface Service {
   close(): void;
 }
 
-/** Somebody. */
+/** See above. */
 export interface Endpoint {
   readonly name: string;
-  readonly address: string;
+  /** Its address of each version; empty: none, yet. */
+  readonly addresses: PerVersion<string>;
   /** What went wrong in its services. */
   readonly errors: readonly string[];
-  /** Answers every datagram to `port` with what `answer` makes of it (null: nothing). */
-  serveUdp(port: number, answer: (bytes: Uint8Array) => Uint8Array | null, options?: SendOptions): Promise<Service>;
-  /** Runs `talk` for each call to `port`. */
-  serveTcp(port: number, talk: (conn: ByteConn) => Promise<void>): Promise<Service>;
-  /** Sends a datagram and answers what comes back; throws {@link Refused} or TimedOut. */
+  serveUdp(service: UdpService): Promise<Service>;
+  serveTcp(service: TcpService): Promise<Service>;
+  /** Sends a datagram and returns the answer; throws {@link Refused} or TimedOut. */
   exchange(addr: string, port: number, payload: Uint8Array, options?: SendOptions): Promise<Uint8Array>;
-  /** One echo request; what its answer carries. */
+  /** Sends one echo request; returns what its answer carries. Throws TimedOut. */
   ping(addr: string, id: number, payload: Uint8Array): Promise<Uint8Array>;
   /** Connects; throws {@link Refused}. */
   dial(addr: string, port: number): Promise<ByteConn>;
-  /** Sends a datagram that dies on its way, and answers who told. */
+  /** Sends a datagram that is dropped on its way, and returns the ICMP error about it. */
   probe(addr: string, port: number, ttl: number): Promise<IcmpReport>;
+  /** The hardware address that it has found for `addr`, as it writes it; null: none (yet). */
+  neighbor(addr: string): Promise<string | null>;
 }
 
-/** Nobody is at that port: a reset, or port unreachable. */
+/** The port has no service: a reset, or port unreachable. */
 export class Refused extends Error {
   override readonly name = "Refused";
 }

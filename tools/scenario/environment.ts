@@ -1,6 +1,6 @@
 /**
- * The two sides of a scenario: our host, and the remote that tries it: Linux on a TAP or TUN, a second kernel in
- * memory.
+ * Environment: the two ends of a scenario's wire: our host, and the remote that tries it: Linux on a TAP or TUN, a
+ * second kernel in memory.
  *
  * Path: linux_environment, memory_environment, steps → environment → endpoint, packet_log, boot, time.
  *
@@ -10,47 +10,26 @@
 import type { Clock, Timer } from "../../kernel/time.ts";
 import type { Host } from "../boot/boot.ts";
 import type { Endpoint } from "./endpoint.ts";
+import type { PerVersion } from "./ip_family.ts";
 import type { PacketLog } from "./packet_log.ts";
 
-/** A UDP end of the remote. */
-export interface RemoteUdp {
-  /** Sends `payload` to `port` of the host and answers what comes back from there. Throws when nothing does. */
-  exchange(payload: Uint8Array, port: number): Promise<Uint8Array>;
-  close(): void;
-}
-
-/** What an echo request was answered with. */
-export interface EchoAnswer {
-  /** TTL of the answer's IP header, as it arrived. */
-  readonly ttl: number;
-  readonly payload: Uint8Array;
-}
-
-/** Who tries the host. */
-export interface Remote {
-  readonly name: string;
-  readonly address: string;
-  /** The hardware address that the remote has found for the host, or null if it has none (yet). */
-  resolved(): Promise<string | null>;
-  /** Sends one echo request with identifier `id` to the host. Throws when no answer comes. */
-  ping(id: number, seq: number, payload: Uint8Array): Promise<EchoAnswer>;
-  openUdp(): Promise<RemoteUdp>;
-}
-
-/** Both sides and the wire between. */
+/** See above. */
 export interface Environment {
   readonly wire: "memory" | "tap" | "tun";
   readonly host: Host;
-  readonly remote: Remote;
-  /** The remote as one who has sockets of every kind. */
-  readonly endpoint: Endpoint;
+  /** The host's addresses on the wire. */
+  readonly addresses: PerVersion<string>;
+  readonly remote: Endpoint;
   /** What crosses the wire, seen from the host. */
   readonly log: PacketLog;
   close(): Promise<void>;
 }
 
-/** How long the remote waits for an answer, in milliseconds of the host's clock. */
+/** How long an endpoint waits for an answer, in milliseconds of the host's clock. */
 export const ANSWER_MS = 3000;
+
+/** Prefix length of an IPv6 network. */
+export const PREFIX6 = 64;
 
 /** Something did not come in time. */
 export class TimedOut extends Error {
@@ -62,7 +41,7 @@ export class GuestFailed extends Error {
   override readonly name = "GuestFailed";
 }
 
-/** The user has had enough of what takes seconds. */
+/** The user ended what takes seconds. */
 export class Interrupted extends Error {
   override readonly name = "Interrupted";
 }
@@ -82,4 +61,18 @@ export async function within<T>(clock: Clock, ms: number, what: string, promise:
 /** Lets `ms` of `clock` pass. */
 export function sleep(clock: Clock, ms: number): Promise<void> {
   return new Promise((resolve) => clock.timer(resolve).arm(ms));
+}
+
+/** Asks `look` every `periodMs` of `clock`, until it returns something; {@link TimedOut} after `limitMs`. */
+export async function poll<T>(
+  clock: Clock,
+  { what, limitMs, periodMs }: { readonly what: string; readonly limitMs: number; readonly periodMs: number },
+  look: () => Promise<T | null> | T | null,
+): Promise<T> {
+  for (let leftMs = limitMs; leftMs > 0; leftMs -= periodMs) {
+    const found = await look();
+    if (found !== null) return found;
+    await sleep(clock, periodMs);
+  }
+  throw new TimedOut(`No ${what} within ${limitMs} ms`);
 }

@@ -1,7 +1,8 @@
 /**
- * The guest's steps: its network goes through its card, the NAT and bypassed conversations of the host.
+ * The guest's steps: its network goes through its card, the NAT and bypassed conversations of the host. Each is written
+ * once, for both versions of IP.
  *
- * Path: scenario → guest_steps → guest_types.
+ * Path: scenario → guest_steps → guest_types, guest_network, ip_family, steps.
  *
  * @module
  */
@@ -11,16 +12,16 @@ import { dnsAnswer, dnsLen, dnsQuery, emitDns, parseDns } from "../../kernel/wir
 import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { parseMacAddr } from "../../kernel/wire/mac_addr.ts";
 import { HOST_MAC } from "../nat/config.ts";
-import type { GuestSide } from "./guest_types.ts";
-import { KernelEndpoint } from "./kernel_endpoint.ts";
 import { type Endpoint, Refused, type SendOptions } from "./endpoint.ts";
-import { Retries } from "./retries.ts";
-import { expect, type Skipped, type Step } from "./report.ts";
-import { hopelessSizes } from "./steps.ts";
 import { type Environment, sleep } from "./environment.ts";
+import { type GuestNames, guestNames } from "./guest_network.ts";
+import type { GuestSide } from "./guest_types.ts";
+import { FAMILIES, type IpFamily, type IpVersion, type PerVersion } from "./ip_family.ts";
+import { KernelEndpoint } from "./kernel_endpoint.ts";
+import { expect, type Skipped, type Step } from "./report.ts";
+import { Retries } from "./retries.ts";
+import { BOTH_VERSIONS, hopeless, type PlayOptions } from "./steps.ts";
 
-/** Sizes of the guest's datagrams. */
-export const GUEST_UDP_SIZES = [0, 1, 1472, 1473, 9000, 65507] as const;
 /** A datagram of a few fragments. */
 const FRAGMENTED = 9000;
 const PING_BYTES = 56;
@@ -36,107 +37,152 @@ const TOS_OUT = 0xba;
 const TOS_BACK = 0x03;
 const TTL_OUT = 33;
 const ANSWER_NAME = "scenario.test";
-const ANSWER_ADDR = "192.0.2.77";
+const ANSWERS: PerVersion<string> = { 4: "192.0.2.77", 6: "2001:db8:77::77" };
 
-/** Where a frame says what it is, and an IPv4 packet without options; a short frame has only a part of it. */
+/** Where the type of a frame stands; the type and first byte of an IPv4 packet without options. */
 const ETHER_TYPE_AT = 12;
 const LIKE_IPV4 = [8, 0, 0x45];
 
 const EXPIRES = "guest: a mapping expires";
 const GARBAGE = "guest: garbage in rings and frames";
 
-/** What the steps are about. */
+/** The subjects of the steps over one version of IP. */
 export interface GuestScene {
+  readonly family: IpFamily;
   readonly env: Environment;
   readonly side: GuestSide;
   readonly guest: Endpoint;
   readonly remote: Endpoint;
   /** Programs of the host itself. */
   readonly host: KernelEndpoint;
-  /** The router's address, as the guest knows it. */
-  readonly router: string;
+  /** Addresses of the remote and of the host on the wire. */
+  readonly remoteAddr: string;
+  readonly hostAddr: string;
+  /** Router, name server and the guest itself, as the guest knows them. */
+  readonly names: GuestNames;
   readonly random: SeededRandom;
-  /** What is to be done about a wire that loses, corrupts or delays packets. */
+  /** How often a request is repeated on a wire that loses, corrupts or delays packets. */
   readonly retries: Retries;
+  /** Whether it is the one of which steps are made that do not depend on the version. */
+  readonly isFirst: boolean;
+  /** Starts the remote's services, the first time that it is called. */
+  serve(): Promise<void>;
 }
 
-/** Makes the scene. */
-export function guestScene(env: Environment, side: GuestSide, seed: number, retries = new Retries()): GuestScene {
-  const { host } = env;
-  return {
-    ...{ env, side, guest: side.endpoint, remote: env.endpoint, retries },
-    host: new KernelEndpoint("host", host.spawn("services"), host.clock, host.address),
-    router: `${side.network.program.nat.config.router}`,
-    random: new SeededRandom(seed + 1),
-  };
+/** A scene for each version of IP that the guest's network has. */
+export function guestScenes(env: Environment, side: GuestSide, options: PlayOptions): GuestScene[] {
+  const { seed, retries = new Retries(), versions = BOTH_VERSIONS } = options;
+  const { host, remote, addresses } = env;
+  const program = new KernelEndpoint("host", host.spawn("services"), host.clock, { ...addresses });
+  const random = new SeededRandom(seed + 1);
+  let serving: Promise<void> | null = null;
+  return versions.flatMap((version) => {
+    const names = guestNames(side.network, version);
+    if (names === null) return [];
+    return {
+      family: FAMILIES[version],
+      env,
+      side,
+      guest: side.endpoint,
+      remote,
+      host: program,
+      names,
+      random,
+      retries,
+      remoteAddr: remote.addresses[version],
+      hostAddr: addresses[version],
+      isFirst: version === versions[0],
+      serve: () => serving ??= serve(remote, versions),
+    };
+  });
 }
 
 /** The steps below TCP. */
 export function guestSteps(scene: GuestScene): Step[] {
-  const { side, remote, router, env, retries } = scene;
+  const { side, names, remoteAddr, env, retries, family } = scene;
+  const step = (name: string, run: () => Promise<string>) => ({ name: `${name}${family.suffix}`, run });
   const steps: Step[] = [
-    { name: "guest: DHCP", run: () => configure(scene) },
-    { name: "guest: ARP of the router", run: () => resolveRouter(scene) },
-    { name: "guest: ping router", run: () => ping(scene, router) },
-    { name: "guest: ping remote", run: () => ping(scene, remote.address) },
+    step(`guest: ${family.configuration}`, () => configure(scene)),
+    step(`guest: ${family.resolution} of the router`, () => resolveRouter(scene)),
+    step("guest: ping router", () => ping(scene, names.router)),
+    step("guest: ping remote", () => ping(scene, remoteAddr)),
   ];
-  for (const size of GUEST_UDP_SIZES.filter((one) => retries.hopeless(one) === null)) {
-    steps.push({ name: udpName(size), run: () => echo(scene, size) });
+  for (const size of family.udpSizes.filter((one) => retries.hopeless(one, family) === null)) {
+    steps.push({ name: udpName(size, family), run: () => echo(scene, size) });
   }
   steps.push(
-    { name: "guest: DNS by the relay", run: () => resolveName(scene) },
-    { name: "guest: traceroute shows our hop", run: () => trace(scene) },
-    { name: "guest: ECN and DSCP survive", run: () => marks(scene) },
-    { name: "remote: an unmapped port is refused", run: () => unmapped(scene) },
+    step("guest: DNS by the relay", () => resolveName(scene)),
+    step("guest: traceroute shows our hop", () => trace(scene)),
+    step("guest: ECN and DSCP survive", () => marks(scene)),
+    step("remote: an unmapped port is refused", () => unmapped(scene)),
   );
-  if (env.wire === "memory") steps.push({ name: EXPIRES, run: () => expire(scene) });
-  if (side.model !== null) steps.push({ name: GARBAGE, run: () => garbage(scene) });
+  if (env.wire === "memory") steps.push(step(EXPIRES, () => expire(scene)));
+  if (side.model !== null && scene.isFirst) steps.push({ name: GARBAGE, run: () => garbage(scene) });
   return steps;
 }
 
-function udpName(size: number): string {
-  return `guest: udp echo, ${size} bytes`;
+function udpName(size: number, { suffix }: IpFamily): string {
+  return `guest: udp echo, ${size} bytes${suffix}`;
 }
 
-/** Steps that this wire or guest cannot have, and why: told, and never counted as held. */
-export function notApplicable(scene: GuestScene): Skipped[] {
-  const skipped = hopelessSizes(scene.retries, GUEST_UDP_SIZES, udpName);
-  if (scene.env.wire !== "memory") {
-    skipped.push({ name: EXPIRES, why: "needs virtual time: --wire memory" });
+/** Steps that this wire or guest cannot have, and why: printed, and never counted as held. */
+export function notApplicable({ family, retries, env, side, isFirst }: GuestScene): Skipped[] {
+  const skipped = family.udpSizes.flatMap((size) => hopeless(retries, family, size, udpName(size, family)));
+  if (env.wire !== "memory") {
+    skipped.push({ name: `${EXPIRES}${family.suffix}`, why: "needs virtual time: --wire memory" });
   }
-  if (scene.side.model === null) {
-    skipped.push({ name: GARBAGE, why: `guest ${scene.side.kind} has no virtio rings of ours: --guest model` });
+  if (side.model === null && isFirst) {
+    skipped.push({ name: GARBAGE, why: `guest ${side.kind} has no virtio rings of ours: --guest model` });
   }
   return skipped;
 }
 
+/** Steps that this style cannot have, and why. */
+export function notInStyle(style: string, versions: readonly IpVersion[]): Skipped[] {
+  if (style !== "real" || !versions.includes(6)) return [];
+  return [{ name: "guest: all steps over IPv6", why: "a guest has no IPv6 in real style: --style qemu" }];
+}
+
 async function configure(scene: GuestScene): Promise<string> {
-  await serve(scene);
-  const told = await scene.side.configure();
-  const { guest } = scene.side.network.program.nat.config;
-  expect(scene.guest.address === `${guest}`, `The guest got ${scene.guest.address}, not ${guest}`);
-  return told;
+  await scene.serve();
+  const { version } = scene.family;
+  const text = await scene.side.configure(version);
+  const address = scene.guest.addresses[version];
+  expect(address === scene.names.guest, `The guest got ${address}, not ${scene.names.guest}`);
+  return text;
 }
 
 /** The remote's services: echoes, and names. */
-async function serve({ remote }: GuestScene): Promise<void> {
-  await remote.serveUdp(ECHO_PORT, (bytes) => bytes);
-  await remote.serveUdp(ECN_PORT, (bytes) => bytes, { tos: TOS_BACK });
-  await remote.serveUdp(DNS_PORT, (bytes) => {
-    const query = parseDns(bytes, 0, bytes.length);
-    if (query === null) return null;
-    const data = { kind: "addr", addr: parseIpAddr(ANSWER_ADDR)! } as const;
-    const message = dnsAnswer(query, [{ name: query.questions[0]!.name, type: 1, class: 1, ttl: 60, data }]);
-    const out = new Uint8Array(dnsLen(message));
-    emitDns(message, out, 0);
-    return out;
-  });
+async function serve(remote: Endpoint, versions: readonly IpVersion[]): Promise<void> {
+  const echo = (bytes: Uint8Array) => bytes;
+  await remote.serveUdp({ port: ECHO_PORT, versions, answer: echo });
+  await remote.serveUdp({ port: ECN_PORT, versions, tos: TOS_BACK, answer: echo });
+  await remote.serveUdp({ port: DNS_PORT, versions, answer: answerName });
+}
+
+/** Every name has the same addresses. */
+function answerName(bytes: Uint8Array): Uint8Array | null {
+  const query = parseDns(bytes, 0, bytes.length);
+  const question = query?.questions[0];
+  if (query === null || question === undefined) return null;
+  const found = Object.values(FAMILIES).find(({ dnsType }) => dnsType === question.type);
+  const records = found === undefined ? [] : [{
+    name: question.name,
+    type: question.type,
+    class: 1,
+    ttl: 60,
+    data: { kind: "addr", addr: parseIpAddr(ANSWERS[found.version])! } as const,
+  }];
+  const message = dnsAnswer(query, records);
+  const out = new Uint8Array(dnsLen(message));
+  emitDns(message, out, 0);
+  return out;
 }
 
 async function resolveRouter(scene: GuestScene): Promise<string> {
-  const { side, router } = scene;
+  const { guest, names: { router } } = scene;
   await ping(scene, router);
-  const text = await side.resolved(router);
+  const text = await guest.neighbor(router);
   const found = text === null ? null : parseMacAddr(text);
   expect(found?.equals(HOST_MAC) === true, `The guest found ${text} for ${router}, not ${HOST_MAC}`);
   return `${router} is at ${HOST_MAC}`;
@@ -152,68 +198,68 @@ async function ping(scene: GuestScene, addr: string): Promise<string> {
 async function echo(scene: GuestScene, size: number): Promise<string> {
   const payload = scene.random.fill(new Uint8Array(size));
   await exchange(scene, ECHO_PORT, payload);
-  return `same ${size} bytes back from ${scene.remote.address}`;
+  return `same ${size} bytes back from ${scene.remoteAddr}`;
 }
 
 async function exchange(scene: GuestScene, port: number, payload: Uint8Array, options?: SendOptions): Promise<void> {
-  const { guest, remote, retries } = scene;
-  const ask = () => guest.exchange(remote.address, port, payload, options);
-  await retries.insist(async () => retries.same(await ask(), payload), payload.length);
+  const { guest, remoteAddr, retries, family } = scene;
+  const ask = () => guest.exchange(remoteAddr, port, payload, options);
+  await retries.insist(async () => retries.same(await ask(), payload), payload.length, family);
 }
 
 async function resolveName(scene: GuestScene): Promise<string> {
-  const { guest, side, remote } = scene;
-  const server = `${side.network.program.nat.config.dns ?? remote.address}`;
-  const query = dnsQuery(scene.random.below(65536), { name: ANSWER_NAME, type: 1, class: 1 });
+  const { guest, names, remoteAddr, family } = scene;
+  const server = names.dns ?? remoteAddr;
+  const wanted = ANSWERS[family.version];
+  const query = dnsQuery(scene.random.below(65536), { name: ANSWER_NAME, type: family.dnsType, class: 1 });
   const bytes = new Uint8Array(dnsLen(query));
   emitDns(query, bytes, 0);
   const answer = await scene.retries.insist(() => guest.exchange(server, DNS_PORT, bytes));
   const message = parseDns(answer, 0, answer.length);
   expect(message !== null && message.id === query.id, `${server} answered something else`);
   const data = message.answers[0]?.data;
-  expect(data?.kind === "addr" && `${data.addr}` === ANSWER_ADDR, `${server} has another address for ${ANSWER_NAME}`);
-  return `${ANSWER_NAME} is ${ANSWER_ADDR}, says ${server}`;
+  expect(data?.kind === "addr" && `${data.addr}` === wanted, `${server} has another address for ${ANSWER_NAME}`);
+  return `${ANSWER_NAME} is ${wanted}, says ${server}`;
 }
 
 async function trace(scene: GuestScene): Promise<string> {
-  const { guest, remote, router } = scene;
-  const [first, second] = [
-    await scene.retries.insist(() => guest.probe(remote.address, TRACE_PORT, 1)),
-    await scene.retries.insist(() => guest.probe(remote.address, TRACE_PORT + 1, 2)),
-  ];
-  expect(first.from === router && first.type === 11, `Hop 1 is ${first.from}, type ${first.type}`);
-  expect(second.from === remote.address && second.type === 3, `Hop 2 is ${second.from}, type ${second.type}`);
+  const { guest, remoteAddr, names: { router }, family: { icmp } } = scene;
+  const first = await scene.retries.insist(() => guest.probe(remoteAddr, TRACE_PORT, 1));
+  const second = await scene.retries.insist(() => guest.probe(remoteAddr, TRACE_PORT + 1, 2));
+  expect(first.from === router && first.type === icmp.timeExceeded, `Hop 1 is ${first.from}, type ${first.type}`);
+  const isRemote = second.from === remoteAddr && second.type === icmp.unreachable;
+  expect(isRemote, `Hop 2 is ${second.from}, type ${second.type}`);
   return `1 ${first.from} time exceeded, 2 ${second.from} port unreachable`;
 }
 
-/** Looked at on both links: what the guest sent on the wire, what the remote sent on the guest's link. */
+/** Checked on both links: the guest's packet on the wire, the remote's on the guest's link. */
 async function marks(scene: GuestScene): Promise<string> {
-  const { side, env, random } = scene;
+  const { side, env, random, family: { tos, ttl } } = scene;
   const payload = random.fill(new Uint8Array(100));
   const options = { tos: TOS_OUT, ttl: TTL_OUT };
   const { seen, result } = await env.log.during(async () =>
     await side.log.during(() => exchange(scene, ECN_PORT, payload, options))
   );
   const out = seen.find((one) => one.direction === "out" && one.dstPort === ECN_PORT);
-  expect(out?.tos === TOS_OUT, `The wire saw TOS ${out?.tos}, not ${TOS_OUT}`);
-  expect(out.ttl === TTL_OUT - 1, `The wire saw TTL ${out.ttl}, not one less than ${TTL_OUT}`);
+  expect(out?.tos === TOS_OUT, `The wire saw ${tos} ${out?.tos}, not ${TOS_OUT}`);
+  expect(out.ttl === TTL_OUT - 1, `The wire saw ${ttl} ${out.ttl}, not one less than ${TTL_OUT}`);
   const back = result.seen.find((one) => one.direction === "in" && one.srcPort === ECN_PORT);
-  expect(back?.tos === TOS_BACK, `The guest saw TOS ${back?.tos}, not ${TOS_BACK}`);
-  return `TOS 0x${TOS_OUT.toString(16)} out, 0x${TOS_BACK.toString(16)} back, TTL ${TTL_OUT} became ${out.ttl}`;
+  expect(back?.tos === TOS_BACK, `The guest saw ${tos} ${back?.tos}, not ${TOS_BACK}`);
+  return `${tos} 0x${TOS_OUT.toString(16)} out, 0x${TOS_BACK.toString(16)} back, ${ttl} ${TTL_OUT} became ${out.ttl}`;
 }
 
 async function unmapped(scene: GuestScene): Promise<string> {
-  const { remote, env, side } = scene;
+  const { remote, hostAddr, side } = scene;
   const { seen } = await side.log.during(() => refusal(scene, CLOSED_PORT));
   const leaked = seen.filter((one) => one.dstPort === CLOSED_PORT);
-  expect(leaked.length === 0, "The guest saw a packet for a port that nobody has");
-  return `${remote.name} is refused at ${env.host.address}!${CLOSED_PORT}; the guest saw nothing`;
+  expect(leaked.length === 0, "The guest saw a packet for a port without a map");
+  return `${remote.name} is refused at ${hostAddr}!${CLOSED_PORT}; the guest saw nothing`;
 }
 
 /** A datagram of the remote to a port of the host's must be refused. */
 async function refusal(scene: GuestScene, port: number): Promise<void> {
-  const { remote, env } = scene;
-  const refused = await scene.retries.insist(() => remote.exchange(env.host.address, port, new Uint8Array(9))).then(
+  const { remote, hostAddr } = scene;
+  const refused = await scene.retries.insist(() => remote.exchange(hostAddr, port, new Uint8Array(9))).then(
     () => false,
     (error) => {
       if (error instanceof Refused) return true;
@@ -225,14 +271,17 @@ async function refusal(scene: GuestScene, port: number): Promise<void> {
 
 /** In virtual time: a mapping is there, and after its lifetime neither it nor its port is. */
 async function expire(scene: GuestScene): Promise<string> {
-  const { side, env } = scene;
-  const { nat } = side.network.program;
+  const { side, env, names } = scene;
+  const { program } = side.network;
   await exchange(scene, ECHO_PORT, new Uint8Array(1), { local: HOP_PORT });
-  const find = () => [...nat.table.maps()].find((map) => map.proto === 0 && map.guestPort === HOP_PORT);
+  const find = () =>
+    program.command("maps udp").split("\n").map((line) => line.split(/\s+/)).find((words) =>
+      words[1] === `${names.guest}!${HOP_PORT}`
+    );
   const map = find();
   expect(map !== undefined, "There is no mapping");
-  const { hostPort } = map;
-  const lifetime = nat.config.lifetimes.udp;
+  const hostPort = Number(map[2]!.split("!")[1]);
+  const lifetime = program.nat.config.lifetimes.udp;
   await sleep(env.host.clock, lifetime - 1000);
   expect(find() !== undefined, "The mapping ended too early");
   await sleep(env.host.clock, 2000);
@@ -250,8 +299,8 @@ async function garbage(scene: GuestScene): Promise<string> {
   card.spoil(random.fill(new Uint8Array(4096)));
   await sleep(env.host.clock, 10);
   expect(card.driver.counters.restarts > before, "The device did not ask for a reset");
-  await ping(scene, scene.router);
-  await echo(scene, scene.retries.hopeless(FRAGMENTED) === null ? FRAGMENTED : 1);
+  await ping(scene, scene.names.router);
+  await echo(scene, scene.retries.hopeless(FRAGMENTED, scene.family) === null ? FRAGMENTED : 1);
   return `the device asked for a reset (${card.driver.counters.restarts}), and the guest works again`;
 }
 

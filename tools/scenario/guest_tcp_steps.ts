@@ -1,5 +1,5 @@
 /**
- * The guest's steps over TCP, and those of a service that others reach.
+ * The guest's steps over TCP, and those of a service that others reach; for both versions of IP.
  *
  * Path: scenario → guest_tcp_steps → guest_steps, endpoint, report, environment.
  *
@@ -14,10 +14,9 @@ import { type ByteConn, type Endpoint, Refused } from "./endpoint.ts";
 import { expect, type Step } from "./report.ts";
 import { within } from "./environment.ts";
 
-const TRANSFER_BYTES = 16 << 20;
 const SMALL_BYTES = 256 << 10;
 const HALF_BYTES = 100_000;
-/** What is sent is one random piece again and again; each time its first word is another one. */
+/** A transfer is one random piece, repeated; its first word differs each time. */
 const PIECE_BYTES = 1 << 20;
 const CHUNK = 65536;
 
@@ -38,23 +37,31 @@ const END_MS = 60_000;
 
 /** The steps. */
 export function guestTcpSteps(scene: GuestScene): Step[] {
+  const { suffix, transferBytes, version } = scene.family;
   const content = new Content(scene.random.u32() >>> 0);
-  const mib = TRANSFER_BYTES >> 20;
-  return [
-    { name: `guest: TCP download, ${mib} MiB`, run: () => download(scene, content) },
-    { name: `guest: TCP upload, ${mib} MiB`, run: () => upload(scene, content, UP_PORT, TRANSFER_BYTES) },
-    { name: "guest: half-close", run: () => halfClose(scene, content) },
-    { name: "guest: a refused port is refused", run: () => refused(scene) },
-    { name: "guest: a host service by the router", run: () => hostService(scene) },
-    { name: "remote: a forward shows the client", run: () => forward(scene) },
-    { name: "remote: a service moves and comes back", run: () => move(scene) },
-    { name: "remote: user-level TCP on a bypassed port", run: () => userTcp(scene, content) },
-    { name: `guest: a path with MTU ${SMALL_MTU}`, run: () => smallPath(scene, content) },
-    { name: "no service failed", run: () => noErrors(scene) },
+  const mib = transferBytes >> 20;
+  const step = (name: string, run: () => Promise<string>) => ({ name: `${name}${suffix}`, run });
+  const steps = [
+    step(`guest: TCP download, ${mib} MiB`, () => download(scene, content)),
+    step(`guest: TCP upload, ${mib} MiB`, () => upload(scene, content, transferBytes)),
+    step("guest: half-close", () => halfClose(scene, content)),
+    step("guest: a refused port is refused", () => refused(scene)),
+    step("guest: a host service by the router", () => hostService(scene)),
+    step("remote: a forward shows the client", () => forward(scene)),
+    step("remote: a service moves and comes back", () => move(scene)),
   ];
+  // The program's TCP answers a closed port in IPv4 only (utcp(1)).
+  if (version === 4) steps.push(step("remote: user-level TCP on a bypassed port", () => userTcp(scene, content)));
+  steps.push(step(`guest: a path with MTU ${SMALL_MTU}`, () => smallPath(scene, content)));
+  return steps;
 }
 
-/** Bytes that are known to who sends and to who receives. */
+/** The last step of all. */
+export function lastStep(scene: GuestScene): Step {
+  return { name: "no service failed", run: () => noErrors(scene) };
+}
+
+/** Bytes that both the sender and the receiver know. */
 class Content {
   readonly #piece: Uint8Array<ArrayBuffer>;
   readonly #stamp: DataView;
@@ -76,14 +83,14 @@ class Content {
   async send(conn: ByteConn, length: number): Promise<void> {
     for (let at = 0; at < length;) {
       const chunk = this.at(at, Math.min(CHUNK, length - at));
-      // A copy: who takes the bytes may look at them later than we change the stamp.
+      // A copy: the connection may read the bytes after we have changed the stamp.
       await conn.write(at % PIECE_BYTES === 0 ? chunk.slice() : chunk);
       at += chunk.length;
     }
     await conn.closeWrite();
   }
 
-  /** Reads to the end; answers how many bytes came, all of them as they should be. */
+  /** Reads to the end and compares; returns how many bytes came. */
   async check(conn: ByteConn): Promise<number> {
     let at = 0;
     for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) {
@@ -123,7 +130,7 @@ async function readText(conn: ByteConn): Promise<string> {
 }
 
 /**
- * Has `party` say something to whoever calls `port`, asks there by `ask`, and answers what that heard. The call has
+ * Has `endpoint` send a word to each caller of `port`, calls it by `ask`, and returns the word that came. The call has
  * ended at both ends then: a forward that went earlier would leave the service with a reset for the caller's FIN.
  */
 async function askService(
@@ -132,7 +139,7 @@ async function askService(
   ask: () => Promise<string>,
 ): Promise<string> {
   const ended = Promise.withResolvers<void>();
-  const listener = await service.endpoint.serveTcp(service.port, async (conn) => {
+  const talk = async (conn: ByteConn) => {
     try {
       await conn.write(new TextEncoder().encode(service.word(conn)));
       await conn.closeWrite();
@@ -140,7 +147,9 @@ async function askService(
     } finally {
       ended.resolve();
     }
-  });
+  };
+  const { version } = scene.family;
+  const listener = await service.endpoint.serveTcp({ port: service.port, version, talk });
   try {
     const text = await ask();
     await within(scene.env.host.clock, END_MS, "end of the call", ended.promise);
@@ -151,55 +160,58 @@ async function askService(
 }
 
 async function download(scene: GuestScene, content: Content): Promise<string> {
-  const { guest, remote } = scene;
-  const service = await remote.serveTcp(DOWN_PORT, async (conn) => {
-    await content.send(conn, TRANSFER_BYTES);
+  const { guest, remote, remoteAddr, family: { version, transferBytes } } = scene;
+  const talk = async (conn: ByteConn) => {
+    await content.send(conn, transferBytes);
     while (await conn.read() !== null);
-  });
+  };
+  const service = await remote.serveTcp({ port: DOWN_PORT, version, talk });
   const receive = async (conn: ByteConn) => {
     const got = await content.check(conn);
     await conn.closeWrite();
     return got;
   };
-  const count = await withConn(guest, remote.address, DOWN_PORT, receive).finally(() => service.close());
-  expect(count === TRANSFER_BYTES, `${count} bytes came, not ${TRANSFER_BYTES}`);
+  const count = await withConn(guest, remoteAddr, DOWN_PORT, receive).finally(() => service.close());
+  expect(count === transferBytes, `${count} bytes came, not ${transferBytes}`);
   return `${count} bytes came, each as it was sent`;
 }
 
-async function upload(scene: GuestScene, content: Content, port: number, length: number): Promise<string> {
-  const { guest, remote } = scene;
+async function upload(scene: GuestScene, content: Content, length: number): Promise<string> {
+  const { guest, remote, remoteAddr, family: { version } } = scene;
   const done = Promise.withResolvers<number>();
   done.promise.catch(() => {});
-  const service = await remote.serveTcp(port, (conn) => content.check(conn).then(done.resolve, done.reject));
+  const talk = (conn: ByteConn) => content.check(conn).then(done.resolve, done.reject);
+  const service = await remote.serveTcp({ port: UP_PORT, version, talk });
   const send = async (conn: ByteConn) => {
     await content.send(conn, length);
     expect(await conn.read() === null, "The remote sent something");
     return await done.promise;
   };
-  const count = await withConn(guest, remote.address, port, send).finally(() => service.close());
+  const count = await withConn(guest, remoteAddr, UP_PORT, send).finally(() => service.close());
   expect(count === length, `${count} bytes arrived, not ${length}`);
   return `${count} bytes arrived, each as it was sent`;
 }
 
-/** The remote answers only after the guest has ended its half. */
+/** The remote replies only after the guest has ended its half. */
 async function halfClose(scene: GuestScene, content: Content): Promise<string> {
-  const { guest, remote } = scene;
-  const service = await remote.serveTcp(ECHO_PORT, async (conn) => {
+  const { guest, remote, remoteAddr, family: { version } } = scene;
+  const talk = async (conn: ByteConn) => {
     const count = await content.check(conn);
     await content.send(conn, count);
-  });
+  };
+  const service = await remote.serveTcp({ port: ECHO_PORT, version, talk });
   const exchange = async (conn: ByteConn) => {
     await content.send(conn, HALF_BYTES);
     return await content.check(conn);
   };
-  const count = await withConn(guest, remote.address, ECHO_PORT, exchange).finally(() => service.close());
+  const count = await withConn(guest, remoteAddr, ECHO_PORT, exchange).finally(() => service.close());
   expect(count === HALF_BYTES, `${count} bytes came back, not ${HALF_BYTES}`);
   return `${count} bytes came back after the guest had closed its half`;
 }
 
 async function refused(scene: GuestScene): Promise<string> {
-  const { guest, remote } = scene;
-  const why = await guest.dial(remote.address, CLOSED_PORT).then(
+  const { guest, remoteAddr } = scene;
+  const why = await guest.dial(remoteAddr, CLOSED_PORT).then(
     () => null,
     (error) => error instanceof Refused ? error.message : Promise.reject(error),
   );
@@ -208,10 +220,10 @@ async function refused(scene: GuestScene): Promise<string> {
 }
 
 async function hostService(scene: GuestScene): Promise<string> {
-  const { guest, host, router } = scene;
+  const { guest, host, names: { router }, family } = scene;
   const service = { endpoint: host, port: HOST_PORT, word: (conn: ByteConn) => `hello ${addrOf(conn)}` };
   const text = await askService(scene, service, () => withConn(guest, router, HOST_PORT, readText));
-  expect(text === "hello 127.0.0.1", `The host's service said "${text}"`);
+  expect(text === `hello ${family.loopback}`, `The host's service said "${text}"`);
   return `${router}!${HOST_PORT} is the host's: "${text}"`;
 }
 
@@ -220,39 +232,45 @@ function addrOf(conn: ByteConn): string {
 }
 
 async function forward(scene: GuestScene): Promise<string> {
-  const { guest, remote, env } = scene;
-  control(scene, `add tcp:${FORWARD_PORT}:${FORWARD_GUEST_PORT}`);
+  const { guest, remote, remoteAddr, hostAddr } = scene;
+  const spec = forwardSpec(scene, FORWARD_PORT, FORWARD_GUEST_PORT);
+  control(scene, `add ${spec}`);
   const service = { endpoint: guest, port: FORWARD_GUEST_PORT, word: (conn: ByteConn) => `you are ${addrOf(conn)}` };
-  const ask = () => withConn(remote, env.host.address, FORWARD_PORT, readText);
+  const ask = () => withConn(remote, hostAddr, FORWARD_PORT, readText);
   const text = await askService(scene, service, ask);
-  control(scene, `remove tcp:${FORWARD_PORT}:${FORWARD_GUEST_PORT}`);
-  expect(text === `you are ${remote.address}`, `The guest's service said "${text}"`);
-  return `the guest's service to ${remote.address}: "${text}"`;
+  control(scene, `remove ${spec}`);
+  expect(text === `you are ${remoteAddr}`, `The guest's service said "${text}"`);
+  return `the guest's service to ${remoteAddr}: "${text}"`;
 }
 
-/** The remote keeps address and port: who answers there changes. */
+/** A forward of the host's `port` to the guest's, as nat(4) has it. */
+function forwardSpec({ family, names }: GuestScene, port: number, guestPort: number): string {
+  return family.version === 4 ? `tcp:${port}:${guestPort}` : `tcp::${port}-[${names.guest}]:${guestPort}`;
+}
+
+/** The remote keeps calling one address and port: the service behind it changes. */
 async function move(scene: GuestScene): Promise<string> {
-  const { guest, host, remote, env } = scene;
-  const spec = `tcp:${MOVED_PORT}:${MOVED_PORT}`;
+  const { guest, host, remote, hostAddr } = scene;
+  const spec = forwardSpec(scene, MOVED_PORT, MOVED_PORT);
   const words: string[] = [];
   for (const where of ["host", "guest", "host again"]) {
     const isGuest = where === "guest";
     if (isGuest) control(scene, `add ${spec}`);
     const service = { endpoint: isGuest ? guest : host, port: MOVED_PORT, word: () => where };
-    const ask = () => withConn(remote, env.host.address, MOVED_PORT, readText);
+    const ask = () => withConn(remote, hostAddr, MOVED_PORT, readText);
     words.push(await askService(scene, service, ask));
     if (isGuest) control(scene, `remove ${spec}`);
   }
   const said = words.join(", ");
   expect(said === "host, guest, host again", `${MOVED_PORT} was answered by: ${said}`);
-  return `${env.host.address}!${MOVED_PORT} was answered by: ${said}`;
+  return `${hostAddr}!${MOVED_PORT} was answered by: ${said}`;
 }
 
 async function userTcp(scene: GuestScene, content: Content): Promise<string> {
-  const { remote, env } = scene;
+  const { remote, env, hostAddr } = scene;
   const echo = await startUtcpEcho(env.host.spawn("utcp"), UTCP_PORT);
   try {
-    const count = await withConn(remote, env.host.address, UTCP_PORT, async (conn) => {
+    const count = await withConn(remote, hostAddr, UTCP_PORT, async (conn) => {
       const [, got] = await Promise.all([content.send(conn, HALF_BYTES), content.check(conn)]);
       return got;
     });
@@ -263,7 +281,7 @@ async function userTcp(scene: GuestScene, content: Content): Promise<string> {
   }
 }
 
-/** The host's link carries less than the guest's: the guest is told and makes smaller packets. */
+/** The host's link carries less than the guest's: the guest learns it by ICMP and makes smaller packets. */
 async function smallPath(scene: GuestScene, content: Content): Promise<string> {
   const { env, host } = scene;
   const link = env.host.port!.kind === "frame" ? 14 : 0;
@@ -271,9 +289,7 @@ async function smallPath(scene: GuestScene, content: Content): Promise<string> {
   const { mtu } = env.host.port!;
   await setMtu(SMALL_MTU);
   try {
-    const { seen } = await env.log.during(() =>
-      scene.retries.insist(() => upload(scene, content, UP_PORT, SMALL_BYTES))
-    );
+    const { seen } = await env.log.during(() => scene.retries.insist(() => upload(scene, content, SMALL_BYTES)));
     const sizes = seen.filter((one) => one.direction === "out" && one.protocol === IP_PROTO_TCP).map((one) =>
       one.length
     );

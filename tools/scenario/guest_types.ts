@@ -1,5 +1,5 @@
 /**
- * What the guests of a scenario have in common, whatever they are.
+ * The shape that guests of every kind have for the steps.
  *
  * Path: guest_side, qemu_side, guest_network → guest_types → endpoint.
  *
@@ -11,18 +11,22 @@ import type { Style } from "../nat/config.ts";
 import type { NatObserver } from "../nat/observer.ts";
 import type { GuestNetwork, ModelCard } from "../vmm/vm.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { PREFIX6 } from "./environment.ts";
+import type { IpVersion } from "./ip_family.ts";
 import type { PacketLog } from "./packet_log.ts";
 
 /** How a guest is made. */
 export interface GuestSideOptions {
   readonly style: Style;
+  /** The versions of IP that are tried. Default both; a guest in real style has IPv4 only. */
+  readonly versions?: readonly IpVersion[];
   readonly forwards: readonly string[];
   readonly seed: number;
   /** How long the guest is needed after the steps, in seconds. Default 0. */
   readonly keep?: number;
-  /** Told what is being done, where that takes seconds. */
+  /** Called with a line about each action that takes seconds. */
   readonly say?: (line: string) => void;
-  /** Settles when the guest is not wanted any more: what takes seconds is given up then. */
+  /** Settles when the guest is not wanted any more: a boot that goes on is ended then. */
   readonly interrupted?: Promise<void>;
   /** Sees what goes through the NAT. */
   readonly observe?: NatObserver;
@@ -37,9 +41,12 @@ export interface GuestSide {
   readonly log: PacketLog;
   /** The card and the kernel of a model guest; null: another guest. */
   readonly model: { readonly card: ModelCard; readonly kernel: Host } | null;
-  /** Has the guest ask for its address and use it; what it was given. */
-  configure(): Promise<string>;
-  /** The hardware address that the guest has found for `addr`, as it writes it; null: none. */
-  resolved(addr: string): Promise<string | null>;
+  /** Has the guest take its address of a version of IP, by DHCP or router advertisement; returns a line about it. */
+  configure(version: IpVersion): Promise<string>;
   close(): Promise<void>;
+}
+
+/** An address by router advertisement, for people. */
+export function formatAddress6(address: string): string {
+  return `${address}/${PREFIX6}, from the router's prefix and its own hardware address`;
 }

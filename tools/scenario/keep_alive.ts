@@ -11,18 +11,18 @@ import type { GuestSide } from "./guest_types.ts";
 import { LiveTable, type Reading } from "./live_table.ts";
 import type { Environment } from "./environment.ts";
 
-/** How often it looks, in milliseconds. */
+/** How often the counters are read, in milliseconds. */
 const PERIOD_MS = 1000;
-/** Where a terminal's width is not to be had. */
+/** Where a terminal has no width. */
 const COLUMNS = 80;
 
-/** What it stays with. */
-export interface KeepAliveOptions {
+/** The subjects of the counters, and how long they are shown. */
+interface KeepAliveOptions {
   readonly env: Environment;
   readonly side: GuestSide;
   readonly seconds: number;
   readonly say: (line: string) => void;
-  /** Settles when the user has had enough. */
+  /** Settles when the user ends it. */
   readonly interrupted: Promise<void>;
 }
 
@@ -66,7 +66,7 @@ async function pause(ms: number, interrupted: Promise<void>): Promise<void> {
   clearTimeout(timer);
 }
 
-/** What the tap points of a capture would see, counted, from the outside to the guest. */
+/** The packets that the tap points of a capture would see, counted, from the outside to the guest. */
 async function read({ host }: Environment, { network }: GuestSide): Promise<Reading> {
   const { ipifc, ether0 } = await counters(host);
   const { nat } = network.program;

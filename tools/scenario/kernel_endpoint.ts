@@ -1,7 +1,7 @@
 /**
- * A party that is a program of a kernel of ours: nothing but system calls.
+ * An endpoint that is a program of a kernel of ours: nothing but system calls.
  *
- * Path: guest_steps → kernel_endpoint → dial, system calls.
+ * Path: guest_steps → kernel_endpoint → dial, ip_family, system calls.
  *
  * @module
  */
@@ -12,47 +12,56 @@ import { KernelError } from "../../kernel/error.ts";
 import type { Proc } from "../../kernel/proc.ts";
 import { Open } from "../../kernel/qid.ts";
 import type { Clock } from "../../kernel/time.ts";
-import { get16, put16 } from "../../kernel/wire/bytes.ts";
-import { IpAddr } from "../../kernel/wire/ip_addr.ts";
-import { type ByteConn, type Endpoint, type IcmpReport, Refused, type SendOptions, type Service } from "./endpoint.ts";
-import { ANSWER_MS, type EchoAnswer, within } from "./environment.ts";
+import { get16 } from "../../kernel/wire/bytes.ts";
+import { ICMP_HEADER_LEN } from "../../kernel/wire/icmp.ts";
+import { IPV4_HEADER_LEN, ipv4Src } from "../../kernel/wire/ipv4.ts";
+import { IPV6_HEADER_LEN, ipv6Src } from "../../kernel/wire/ipv6.ts";
+import {
+  type ByteConn,
+  type Endpoint,
+  type IcmpReport,
+  Refused,
+  type SendOptions,
+  type Service,
+  type TcpService,
+  type UdpService,
+} from "./endpoint.ts";
+import { ANSWER_MS, within } from "./environment.ts";
+import { familyOf, ipHeaderLen, type IpVersion } from "./ip_family.ts";
 
 const UDP_HEADERS_LEN = 52;
-const IP_HEADER_LEN = 20;
-const ICMP_HEADER_LEN = 8;
 const CHUNK = 65536;
-const ICMP_ECHO_REQUEST = 8;
 const ICMP_SEQ_AT = 6;
-const IPV4_TTL_AT = 8;
-const IPV4_SRC_AT = 12;
+const PROBE_BYTES = 32;
 
-/** Ends that are nobody's fault: the service, or its host, was ended. */
+/** How a program's calls end when its service, or its host, is closed: no fault. */
 const ENDS: ReadonlySet<string> = new Set(["EINTR", "EBADF"]);
 
 /** A program. */
 export class KernelEndpoint implements Endpoint {
   /** What went wrong in its services. */
   readonly errors: string[] = [];
+  /** A guest's are empty until it is configured. */
+  readonly addresses: Record<IpVersion, string>;
   /** Of the last echo request. */
   #seq = 0;
 
-  constructor(readonly name: string, readonly proc: Proc, readonly clock: Clock, public address: string) {}
+  constructor(readonly name: string, readonly proc: Proc, readonly clock: Clock, addresses: Record<IpVersion, string>) {
+    this.addresses = addresses;
+  }
 
-  async serveUdp(
-    port: number,
-    answer: (bytes: Uint8Array) => Uint8Array | null,
-    options: SendOptions = {},
-  ): Promise<Service> {
+  /** Its conversation takes datagrams of both versions, whatever is asked for. */
+  async serveUdp(service: UdpService): Promise<Service> {
     const { proc } = this;
-    const conv = await proc.announce(`udp!*!${port}`, { ctl: ["headers", ...ctlOf(options)] });
-    this.#run(this.#answerAll(conv, answer));
+    const conv = await proc.announce(`udp!*!${service.port}`, { ctl: ["headers", ...ctlOf(service)] });
+    this.#run(this.#answerAll(conv, service));
     return { close: () => hangUp(proc, conv) };
   }
 
-  async #answerAll(conv: Conversation, answer: (bytes: Uint8Array) => Uint8Array | null): Promise<void> {
+  async #answerAll(conv: Conversation, service: UdpService): Promise<void> {
     for await (const datagram of this.proc.blocks(conv.data)) {
       const bytes = datagram.bytes();
-      const payload = answer(bytes.subarray(UDP_HEADERS_LEN));
+      const payload = service.answer(bytes.subarray(UDP_HEADERS_LEN));
       if (payload === null) continue;
       const out = new Uint8Array(UDP_HEADERS_LEN + payload.length);
       out.set(bytes.subarray(0, UDP_HEADERS_LEN));
@@ -62,10 +71,10 @@ export class KernelEndpoint implements Endpoint {
     }
   }
 
-  async serveTcp(port: number, talk: (conn: ByteConn) => Promise<void>): Promise<Service> {
+  async serveTcp({ port, talk }: TcpService): Promise<Service> {
     const conv = await this.proc.announce(`tcp!*!${port}`);
     const state = { isOpen: true };
-    // The close wakes whoever sleeps at its `listen`: an error that is none.
+    // The close wakes the `listen` that sleeps, with an error that is no fault.
     const calls = this.#takeCalls(conv, talk, state).catch((error) => state.isOpen ? Promise.reject(error) : undefined);
     this.#run(calls);
     return {
@@ -109,15 +118,35 @@ export class KernelEndpoint implements Endpoint {
     }
   }
 
+  /** A late answer to another request, a lost or a repeated one, is not taken. */
   async ping(addr: string, id: number, payload: Uint8Array): Promise<Uint8Array> {
     const seq = this.#seq = (this.#seq + 1) & 0xffff;
-    return (await kernelPing(this, addr, { id, seq, payload })).payload;
+    const { icmp, version } = familyOf(addr);
+    const conv = await this.proc.dial(`${icmp.name}!${addr}!1`, { local: String(id) });
+    try {
+      // The user leaves room for the IP header and fills the message; the kernel fills in the checksum.
+      const at = version === 4 ? IPV4_HEADER_LEN : IPV6_HEADER_LEN;
+      const message = new Uint8Array(at + ICMP_HEADER_LEN + payload.length);
+      icmp.emitEcho({ reply: false, id, seq, data: payload }, message, at);
+      await this.proc.blockwrite(conv.data, message);
+      const what = `answer to echo request ${id}/${seq}`;
+      return await within(this.clock, ANSWER_MS, what, unheard(this.#echoReply(conv, seq)));
+    } finally {
+      hangUp(this.proc, conv);
+    }
+  }
+
+  /** The payload of the reply with `seq`. */
+  async #echoReply(conv: Conversation, seq: number): Promise<Uint8Array> {
+    while (true) {
+      const bytes = (await this.proc.blockread(conv.data))!.bytes();
+      const at = ipHeaderLen(bytes);
+      if (get16(bytes, at + ICMP_SEQ_AT) === seq) return bytes.slice(at + ICMP_HEADER_LEN);
+    }
   }
 
   async #wait(what: string, answer: Promise<Block | null>): Promise<Block> {
-    // Who comes too late finds the conversation closed.
-    answer.catch(() => {});
-    return (await within(this.clock, ANSWER_MS, what, answer))!;
+    return (await within(this.clock, ANSWER_MS, what, unheard(answer)))!;
   }
 
   async dial(addr: string, port: number): Promise<ByteConn> {
@@ -133,49 +162,30 @@ export class KernelEndpoint implements Endpoint {
     const conv = await this.proc.dial(`udp!${addr}!${port}`, { ctl: [`ttl ${ttl}`] });
     const err = await this.proc.open(`${conv.dir}/err`, Open.Read);
     try {
-      await this.proc.blockwrite(conv.data, new Uint8Array(32));
+      await this.proc.blockwrite(conv.data, new Uint8Array(PROBE_BYTES));
       const bytes = (await this.#wait(`ICMP message about TTL ${ttl}`, this.proc.blockread(err))).bytes();
-      const at = (bytes[0]! & 15) * 4;
-      return { from: `${IpAddr.v4At(bytes, IPV4_SRC_AT)}`, type: bytes[at]!, code: bytes[at + 1]! };
+      const at = ipHeaderLen(bytes);
+      const from = familyOf(addr).version === 4 ? ipv4Src(bytes, 0) : ipv6Src(bytes, 0);
+      return { from: `${from}`, type: bytes[at]!, code: bytes[at + 1]! };
     } finally {
       this.proc.sys.close(err);
       hangUp(this.proc, conv);
     }
   }
-}
 
-/** Sends an echo request; its answer, and not a late one to another: that of a lost or a repeated request. */
-export async function kernelPing(
-  { proc, clock }: { readonly proc: Proc; readonly clock: Clock },
-  addr: string,
-  { id, seq, payload }: { readonly id: number; readonly seq: number; readonly payload: Uint8Array },
-): Promise<EchoAnswer> {
-  const conv = await proc.dial(`icmp!${addr}!1`, { local: String(id) });
-  const answer = async (): Promise<Uint8Array> => {
-    while (true) {
-      const bytes = (await proc.blockread(conv.data))!.bytes();
-      if (get16(bytes, (bytes[0]! & 15) * 4 + ICMP_SEQ_AT) === seq) return bytes;
-    }
-  };
-  try {
-    // The user leaves room for the IP header and fills the message; the kernel fills identifier and checksum.
-    const message = new Uint8Array(IP_HEADER_LEN + ICMP_HEADER_LEN + payload.length);
-    message[IP_HEADER_LEN] = ICMP_ECHO_REQUEST;
-    put16(message, IP_HEADER_LEN + ICMP_SEQ_AT, seq);
-    message.set(payload, IP_HEADER_LEN + ICMP_HEADER_LEN);
-    await proc.blockwrite(conv.data, message);
-    const reading = answer();
-    // Who comes too late finds the conversation closed.
-    reading.catch(() => {});
-    const bytes = await within(clock, ANSWER_MS, `answer to echo request ${id}/${seq}`, reading);
-    return { ttl: bytes[IPV4_TTL_AT]!, payload: bytes.slice((bytes[0]! & 15) * 4 + ICMP_HEADER_LEN) };
-  } finally {
-    hangUp(proc, conv);
+  async neighbor(addr: string): Promise<string | null> {
+    const lines = (await this.proc.readText("/net/arp")).split("\n").map((line) => line.trim().split(/\s+/));
+    return lines.find((line) => line[1] !== "WAIT" && line[2] === addr)?.[3] ?? null;
   }
 }
 
-function ctlOf(options: SendOptions): string[] {
-  const { ttl, tos } = options;
+/** An answer that comes too late finds the conversation closed: an error that no caller waits for. */
+function unheard<T>(answer: Promise<T>): Promise<T> {
+  answer.catch(() => {});
+  return answer;
+}
+
+function ctlOf({ ttl, tos }: SendOptions): string[] {
   return [...(ttl === undefined ? [] : [`ttl ${ttl}`]), ...(tos === undefined ? [] : [`tos ${tos}`])];
 }
 

@@ -20,7 +20,7 @@ import { TimedOut, within } from "./environment.ts";
 const SO_BROADCAST = 6;
 const SO_BINDTODEVICE = 25;
 
-/** Asks for a lease and sets everything up. Throws KernelError ETIMEDOUT if nobody answers. */
+/** Asks for a lease and sets everything up. Throws KernelError ETIMEDOUT without an answer. */
 export async function linuxDhcp(
   loop: LinuxLoop,
   netns: Netns,

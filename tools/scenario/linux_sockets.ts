@@ -1,23 +1,28 @@
 /**
  * Sockets of this machine's Linux in a network namespace: no tools.
  *
- * Path: socket_endpoint → linux_sockets → linux_socket, linux_tcp.
+ * Path: socket_endpoint → linux_sockets → linux_socket, linux_tcp, rtnetlink.
  *
  * @module
  */
 
 import { call, ECONNREFUSED, libc } from "../../devices/host/libc.ts";
 import { LinuxSocket } from "../../devices/host/linux_socket.ts";
+import { hostNeighbor } from "../../devices/host/rtnetlink.ts";
 import type { Netns } from "../../devices/host/netns.ts";
-import { setOption, sockaddrIn } from "../../devices/host/socket_fd.ts";
+import { setOption, sockaddr } from "../../devices/host/socket_fd.ts";
 import type { Clock } from "../../kernel/time.ts";
+import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { connectLinux, LinuxListener, type LinuxLoop } from "./linux_tcp.ts";
 import type { ByteConn, Service } from "./endpoint.ts";
+import type { IpVersion, PerVersion } from "./ip_family.ts";
 import type { Datagram, DatagramOptions, Datagrams, Sockets } from "./socket_endpoint.ts";
 
-const IPPROTO_IP = 0;
-const IP_TOS = 1;
-const IP_TTL = 2;
+/** Level and options of a socket's TTL (hop limit) and TOS (traffic class), by version of IP. */
+const OPTIONS: PerVersion<{ readonly level: number; readonly ttl: number; readonly tos: number }> = {
+  4: { level: 0, ttl: 2, tos: 1 },
+  6: { level: 41, ttl: 16, tos: 67 },
+};
 
 /** See above. */
 export class LinuxSockets implements Sockets {
@@ -28,15 +33,17 @@ export class LinuxSockets implements Sockets {
   }
 
   udp(options: DatagramOptions): Promise<Datagrams> {
-    const socket = new LinuxSocket("udp", this.netns);
+    const { version } = options;
+    const socket = new LinuxSocket("udp", this.netns, version);
     try {
-      if (options.local !== undefined) socket.bind("0.0.0.0", options.local);
-      for (const [option, value] of [[IP_TTL, options.ttl], [IP_TOS, options.tos]] as const) {
+      if (options.local !== undefined) socket.bind(version === 4 ? "0.0.0.0" : "::", options.local);
+      const { level, ttl, tos } = OPTIONS[version];
+      for (const [option, value] of [[ttl, options.ttl], [tos, options.tos]] as const) {
         if (value === undefined) continue;
-        setOption(socket.fd, "Cannot set a socket's option", IPPROTO_IP, option, value);
+        setOption(socket.fd, "Cannot set a socket's option", level, option, value);
       }
       if (options.peer !== undefined) {
-        const name = sockaddrIn(options.peer.addr, options.peer.port);
+        const name = sockaddr(options.peer.addr, options.peer.port);
         call(`Cannot connect to ${options.peer.addr}`, libc().connect(socket.fd, name, name.length));
       }
     } catch (error) {
@@ -46,16 +53,21 @@ export class LinuxSockets implements Sockets {
     return Promise.resolve(new LinuxDatagrams(this.loop, socket));
   }
 
-  icmp(): Promise<Datagrams> {
-    return Promise.resolve(new LinuxDatagrams(this.loop, new LinuxSocket("icmp", this.netns)));
+  icmp(version: IpVersion): Promise<Datagrams> {
+    return Promise.resolve(new LinuxDatagrams(this.loop, new LinuxSocket("icmp", this.netns, version)));
   }
 
-  listen(port: number, take: (conn: ByteConn) => void): Promise<Service> {
-    return Promise.resolve(new LinuxListener(this.loop, this.netns, port, take));
+  listen(version: IpVersion, port: number, take: (conn: ByteConn) => void): Promise<Service> {
+    return Promise.resolve(new LinuxListener(this.loop, this.netns, { version, port }, take));
   }
 
   dial(addr: string, port: number): Promise<ByteConn> {
     return connectLinux(this.loop, this.netns, addr, port);
+  }
+
+  neighbor(addr: string): Promise<string | null> {
+    const found = this.netns.run(() => hostNeighbor(parseIpAddr(addr)!));
+    return Promise.resolve(found === null ? null : `${found}`);
   }
 }
 

@@ -3,7 +3,7 @@
  *
  * Path: linux_sockets, linux_dhcp, real_soak → linux_tcp → libc, reactor, socket_fd, endpoint.
  *
- * What comes is read at once and kept until somebody asks for it; who writes more than Linux takes tries again a
+ * Bytes are read as they come and kept until a caller reads them; a write that Linux has no room for is tried again a
  * millisecond later. That is enough for a scenario, and for nothing else.
  *
  * @module
@@ -18,9 +18,10 @@ import {
   setOption,
   SOCK_FLAGS,
   SOCK_STREAM,
+  sockaddr,
   SOCKADDR_LEN,
-  sockaddrIn,
   SocketFd,
+  type SocketKind,
   SOL_SOCKET,
 } from "../../devices/host/socket_fd.ts";
 import { type ByteConn, Refused } from "./endpoint.ts";
@@ -44,7 +45,7 @@ export interface LinuxLoop {
   readonly clock: Clock;
 }
 
-/** `addr!port` of a struct sockaddr_in. */
+/** `addr!port` of a socket address. */
 function formatEnd(name: Uint8Array): string {
   const { addr, port } = endOf(name);
   return `${addr}!${port}`;
@@ -110,18 +111,24 @@ export class LinuxConn extends SocketFd implements Pollable, ByteConn {
   }
 }
 
+/** Where a socket listens: a port of every address of one version of IP. */
+interface ListenAt {
+  readonly version: 4 | 6;
+  readonly port: number;
+}
+
 /** A listening socket. */
 export class LinuxListener extends SocketFd implements Pollable {
   readonly #loop: LinuxLoop;
   readonly #take: (conn: LinuxConn) => void;
 
-  constructor(loop: LinuxLoop, netns: Netns, port: number, take: (conn: LinuxConn) => void) {
-    super(openSocket("tcp", SOCK_STREAM, IPPROTO_TCP, netns));
+  constructor(loop: LinuxLoop, netns: Netns, { version, port }: ListenAt, take: (conn: LinuxConn) => void) {
+    super(openSocket(tcp(version), netns));
     this.#loop = loop;
     this.#take = take;
     try {
       setOption(this.fd, "Cannot set SO_REUSEADDR", SOL_SOCKET, SO_REUSEADDR, 1);
-      const name = sockaddrIn("0.0.0.0", port);
+      const name = sockaddr(version === 4 ? "0.0.0.0" : "::", port);
       call(`Cannot bind tcp port ${port}`, libc().bind(this.fd, name, name.length));
       call(`Cannot listen at tcp port ${port}`, libc().listen(this.fd, BACKLOG));
     } catch (error) {
@@ -146,11 +153,11 @@ export class LinuxListener extends SocketFd implements Pollable {
 
 /** Connects; throws {@link Refused}, or TimedOut. */
 export async function connectLinux(loop: LinuxLoop, netns: Netns, addr: string, port: number): Promise<LinuxConn> {
-  const fd = openSocket("tcp", SOCK_STREAM, IPPROTO_TCP, netns);
-  const name = sockaddrIn(addr, port);
+  const name = sockaddr(addr, port);
+  const fd = openSocket(tcp(addr.includes(":") ? 6 : 4), netns);
   try {
     for (let left = ANSWER_MS / RETRY_MS; left > 0; left--) {
-      // Asked again, connect tells how far it is.
+      // Called again, connect says how far it is.
       if (libc().connect(fd, name, name.length) === 0 || lastErrno() === EISCONN) {
         return new LinuxConn(loop, fd, `${addr}!${port}`);
       }
@@ -170,4 +177,8 @@ export async function connectLinux(loop: LinuxLoop, netns: Netns, addr: string, 
 /** Ends our half. */
 function shutdownWrite(fd: number): void {
   call("Cannot end a half of a connection", libc().shutdown(fd, SHUT_WR));
+}
+
+function tcp(version: 4 | 6): SocketKind {
+  return { what: "tcp", type: SOCK_STREAM, protocol: IPPROTO_TCP, version };
 }

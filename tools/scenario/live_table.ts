@@ -12,7 +12,7 @@ export interface Reading {
   readonly points: Readonly<Record<string, readonly [inbound: number, outbound: number]>>;
   readonly maps: number;
   readonly forwards: number;
-  /** What the NAT refused, by reason. */
+  /** Packets that the NAT refused, by reason. */
   readonly refused: readonly (readonly [reason: string, count: number])[];
 }
 

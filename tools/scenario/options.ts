@@ -1,7 +1,7 @@
 /**
  * The command line of the scenario.
  *
- * Path: scenario, capture → scenario/options → cable, options/given, options/option_table, nat/forward.
+ * Path: scenario, capture → scenario/options → cable, options/given, options/option_table, nat/forward, ip_family.
  *
  * @module
  */
@@ -11,16 +11,19 @@ import { KernelError } from "../../kernel/error.ts";
 import { bad, type Given, UsageError } from "../options/given.ts";
 import type { ToolTable } from "../options/option_table.ts";
 import { parseForward } from "../nat/forward.ts";
+import type { IpVersion } from "./ip_family.ts";
 
-/** What the user asked for. */
+/** The user's choices. */
 export interface ScenarioOptions {
   readonly wire: "auto" | "memory" | "tap" | "tun";
   readonly guest: "model" | "netns" | "qemu";
   readonly style: "qemu" | "real";
+  /** The versions of IP that the steps run over. */
+  readonly versions: readonly IpVersion[];
   /** Forwards to the guest, from the start. */
   readonly forwards: readonly string[];
   readonly seed: number;
-  /** What the wire in memory does to frames; empty: nothing. */
+  /** Faults of the wire in memory; empty: none. */
   readonly faults: CableOptions;
   /** Where to write the capture; null: none. */
   readonly pcap: string | null;
@@ -37,8 +40,8 @@ export const SCENARIO: ToolTable = {
   name: "scenario",
   command: "deno task scenario",
   synopsis: "[options]",
-  about: `The whole story: a host kernel on a wire, programs that claim ports of it by bypass, and a guest whose
-network goes through a virtio card and a NAT that is one of those programs. Every answer is checked.`,
+  about: `A host kernel on a wire, programs that claim ports of it by bypass, and a guest whose network goes through a
+virtio card and a NAT that is one of those programs; over IPv4 and over IPv6. Every answer is checked.`,
   groups: [
     [
       {
@@ -60,8 +63,10 @@ network goes through a virtio card and a NAT that is one of those programs. Ever
         name: "style",
         value: "qemu|real",
         usual: "qemu",
-        help: "the guest has a network of its own, or the host's address",
+        help: "the guest has a network of its own, or the host's address (and no IPv6)",
       },
+      { name: "ipv4-only", help: "leave out the steps over IPv6" },
+      { name: "ipv6-only", help: "leave out the steps over IPv4" },
       {
         name: "forward",
         value: "SPEC",
@@ -103,16 +108,17 @@ const GUESTS = ["model", "netns", "qemu"] as const;
 const STYLES = ["qemu", "real"] as const;
 const CHANCES = ["loss", "reorder", "duplicate", "corrupt"] as const;
 const DELAYS = { delay: "delayMs", jitter: "jitterMs" } as const;
-/** Longer, and nobody would hear an answer in time. */
+/** With a longer one no answer would come in time. */
 const DELAY_MAX = 1000;
 const KEEP_MAX = 86_400;
 /** Longer than any packet, and the most that Wireshark takes. */
 export const SNAPLEN_MAX = 262_144;
 
-/** Makes sense of the command line. Throws UsageError, which names what is wrong. */
+/** Reads the command line. Throws UsageError, which names the bad option. */
 export function scenarioOptions(given: Given): ScenarioOptions {
   const wire = given.choice("wire", WIRES);
   const guest = given.choice("guest", GUESTS);
+  const style = given.choice("style", STYLES);
   const seed = given.text("seed")!;
   if (!/^\d+$/.test(seed) || !Number.isSafeInteger(Number(seed))) {
     throw bad("seed", seed, "a whole number that is not negative");
@@ -129,7 +135,8 @@ export function scenarioOptions(given: Given): ScenarioOptions {
     guest,
     faults,
     snaplen: given.fraction("snaplen", SNAPLEN_MAX) ?? SNAPLEN_MAX,
-    style: given.choice("style", STYLES),
+    style,
+    versions: versionsOf(given, style),
     forwards: forwardsOf(given),
     seed: Number(seed),
     pcap: given.text("pcap"),
@@ -137,6 +144,16 @@ export function scenarioOptions(given: Given): ScenarioOptions {
     json: given.flag("json"),
     verbose: given.flag("verbose"),
   };
+}
+
+function versionsOf(given: Given, style: ScenarioOptions["style"]): readonly IpVersion[] {
+  const [only4, only6] = [given.flag("ipv4-only"), given.flag("ipv6-only")];
+  if (only4 && only6) throw new UsageError("--ipv4-only and --ipv6-only leave no step: use one of them");
+  if (only6 && style === "real") {
+    throw new UsageError("A guest in real style has no IPv6: --ipv6-only needs --style qemu");
+  }
+  if (only4) return [4];
+  return only6 ? [6] : [4, 6];
 }
 
 function faultsOf(given: Given): CableOptions {

@@ -20,22 +20,23 @@ import { GUEST_MACS } from "../nat/config.ts";
 import { AgentChannel } from "./agent_channel.ts";
 import { AgentSockets } from "./agent_sockets.ts";
 import { connectGuest } from "./guest_network.ts";
-import type { GuestSide, GuestSideOptions } from "./guest_types.ts";
-import { neighbourIn } from "./linux_environment.ts";
+import { formatAddress6, type GuestSide, type GuestSideOptions } from "./guest_types.ts";
 import { SocketEndpoint } from "./socket_endpoint.ts";
 import { PacketLog } from "./packet_log.ts";
-import { type Environment, GuestFailed, Interrupted, TimedOut, within } from "./environment.ts";
+import { type Environment, GuestFailed, Interrupted, poll, TimedOut, within } from "./environment.ts";
 
 const PROGRAM = "qemu-system-x86_64";
 const ATTEMPT = "Cannot have a guest of QEMU";
 /** How long a boot, and then the start of the agent, may take: ten times as long as usual. */
 const BOOT_LIMIT_MS = 60_000;
 const AGENT_LIMIT_MS = 10_000;
-/** The machine ends itself after so long, in seconds, whatever becomes of its agent and of us. */
+/** How long the guest waits for its address by router advertisement, and how often we look. */
+const RA_WAIT = { what: "address by router advertisement", limitMs: 10_000, periodMs: 50 };
+/** The machine ends itself after so long, in seconds, even if its agent and the scenario are gone. */
 const LIFE_S = 300;
 const DHCP = "udhcpc -i eth0 -q -n -f -t 5 -T 1 -O mtu -s /etc/udhcpc.sh";
 
-/** What a machine needs, and has to be cleared away after it. */
+/** The parts of a machine that must be cleared away after it. */
 class Parts {
   guest: QemuGuest | null = null;
   channel: AgentChannel | null = null;
@@ -49,29 +50,36 @@ class Parts {
   }
 }
 
-/** Boots the machine and starts its agent. Throws HostError, with what is missing; GuestFailed; Interrupted. */
+/** Boots the machine and starts its agent. Throws HostError, which names a missing part; GuestFailed; Interrupted. */
 export async function qemuGuestSide(env: Environment, options: GuestSideOptions): Promise<GuestSide> {
   const files = await guestFiles(options.say);
   const parts = new Parts(await Deno.makeTempDir({ prefix: "akarino-scenario-" }));
   try {
     const { machine, port } = start(parts, env, files, options);
-    // Before the guest is up: it is told that its link is.
+    // Before the guest is up: it learns then that its link is.
     const log = new PacketLog(ETHER_HEADER_LEN);
     const network = connectGuest(env, port, log, options);
     const channel = parts.channel!;
-    const sockets = new AgentSockets(channel, env.host.clock);
-    const endpoint = new SocketEndpoint("Linux in a virtual machine", sockets, "");
+    const sockets = new AgentSockets(channel, env.host.clock, (addr) => neighborIn(machine, addr));
+    const endpoint = new SocketEndpoint("Linux in a virtual machine", sockets, { 4: "", 6: "" });
     options.say?.(`booting Linux ${files.version} under QEMU, emulated`);
     const started = performance.now();
     await until(boot(machine, channel, env.host.clock), options.interrupted);
     options.say?.(`it was ready after ${((performance.now() - started) / 1000).toFixed(1)} s`);
     return {
-      ...{ kind: "qemu", endpoint, network, log, model: null },
-      configure: async () => {
-        endpoint.address = await configure(machine);
+      kind: "qemu",
+      endpoint,
+      network,
+      log,
+      model: null,
+      configure: async (version) => {
+        if (version === 6) {
+          const look = () => address6(machine);
+          return formatAddress6(endpoint.addresses[6] = await poll(env.host.clock, RA_WAIT, look));
+        }
+        endpoint.addresses[4] = await configure(machine);
         return await lease(machine);
       },
-      resolved: async (addr) => neighbourIn(await mustRun(machine, "cat /proc/net/arp"), addr),
       close: async () => {
         endpoint.close();
         network.close();
@@ -84,7 +92,7 @@ export async function qemuGuestSide(env: Environment, options: GuestSideOptions)
   }
 }
 
-/** Kernel and initramfs; fetched if this program may run what it takes. */
+/** Kernel and initramfs; fetched if this program may run apt-get. */
 async function guestFiles(say?: (line: string) => void): Promise<GuestFiles> {
   const { state } = await Deno.permissions.query({ name: "run", command: "apt-get" });
   try {
@@ -119,7 +127,7 @@ function start(
   }
 }
 
-/** Until the agent is there. */
+/** Settles when the agent is there. */
 async function boot(machine: QemuMachine, channel: AgentChannel, clock: Clock): Promise<void> {
   try {
     await within(clock, BOOT_LIMIT_MS, "end of its boot", machine.console.ready);
@@ -132,7 +140,7 @@ async function boot(machine: QemuMachine, channel: AgentChannel, clock: Clock): 
   }
 }
 
-/** What `promise` gives, unless the user has had enough before. */
+/** What `promise` gives, unless the user ends it before. */
 async function until<T>(promise: Promise<T>, interrupted?: Promise<void>): Promise<T> {
   // Ended, the machine makes it fail.
   promise.catch(() => {});
@@ -155,10 +163,24 @@ async function configure(machine: QemuMachine): Promise<string> {
   return address;
 }
 
-/** What the DHCP client was given, for people. */
+/** The lease of the DHCP client, for people. */
 async function lease(machine: QemuMachine): Promise<string> {
   const text = await mustRun(machine, "cat /run/dhcp");
   const given = (name: string) => new RegExp(`^${name}=(.*)$`, "m").exec(text)?.[1] ?? "none";
   return `${given("ip")}/${given("mask")} from ${given("serverid")}: router ${given("router")}, ` +
     `name server ${given("dns")}, MTU ${given("mtu")}, ${given("lease")} s; by its own udhcpc`;
+}
+
+/** The address that the guest's Linux has made of the router's advertisement, not tentative; null: none, yet. */
+async function address6(machine: QemuMachine): Promise<string | null> {
+  const text = await mustRun(machine, "ip -6 addr show dev eth0 scope global");
+  const line = text.split("\n").find((one) => one.includes("inet6 ") && !one.includes("tentative"));
+  return /inet6 ([\da-f:]+)\//.exec(line ?? "")?.[1] ?? null;
+}
+
+/** The hardware address in the guest's neighbour tables; null: none (yet). */
+async function neighborIn(machine: QemuMachine, addr: string): Promise<string | null> {
+  const text = await mustRun(machine, "ip neigh show dev eth0");
+  const line = text.split("\n").find((one) => one.startsWith(`${addr} `));
+  return /lladdr ([\da-f:]+)/.exec(line ?? "")?.[1] ?? null;
 }

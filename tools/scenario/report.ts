@@ -1,5 +1,5 @@
 /**
- * What a scenario tells: a line a step as it goes, or one JSON object at the end.
+ * The scenario's output: a line for each step as it ends, or one JSON object at the end.
  *
  * Path: scenario → report ← steps.
  *
@@ -11,17 +11,17 @@ import { Interrupted } from "./environment.ts";
 /** Columns of a step's name: the longest fits. */
 const NAME_WIDTH = 44;
 
-/** What became of one step. */
+/** The result of one step. */
 export interface StepResult {
   readonly name: string;
   readonly ok: boolean;
   /** Wall time in milliseconds. */
   readonly ms: number;
-  /** What was seen, or what went wrong. */
+  /** The observation, or the failure. */
   readonly detail: string;
 }
 
-/** One step: answers what it saw, or throws what is wrong. */
+/** One step: returns its observation, or throws its failure. */
 export interface Step {
   readonly name: string;
   run(): Promise<string>;
@@ -44,16 +44,16 @@ export function expect(condition: boolean, text: string): asserts condition {
 }
 
 /** How steps are run. */
-export interface StepOptions {
-  /** Told of each as it ends. */
+interface StepOptions {
+  /** Called with each as it ends. */
   readonly tell: (result: StepResult) => void;
-  /** Asked before each: no other one is begun. */
+  /** Asked before each: true begins no other one. */
   readonly stopped: () => boolean;
-  /** What a step gives, or an error that ends it early; Interrupted ends all of them. Default: as long as it takes. */
+  /** Returns a step's result, or an error that ends it early; Interrupted ends all. Default: as long as it takes. */
   readonly bound?: (running: Promise<string>) => Promise<string>;
 }
 
-/** Runs `steps` one after another, each whatever became of the one before. */
+/** Runs `steps` one after another, also after one that failed. */
 export async function runSteps(steps: readonly Step[], options: StepOptions): Promise<StepResult[]> {
   const { bound = (running) => running } = options;
   const results: StepResult[] = [];
@@ -68,7 +68,7 @@ export async function runSteps(steps: readonly Step[], options: StepOptions): Pr
   return results;
 }
 
-/** What became of a step; null: it was interrupted. */
+/** The result of a step; null: it was interrupted. */
 async function attempt(
   step: Step,
   started: number,

@@ -1,7 +1,8 @@
 /**
- * Retries: how often a question is asked on a wire that loses packets, and which questions are not worth asking there.
+ * Retries: how often a request is repeated on a wire that loses packets, and which requests are not worth sending
+ * there.
  *
- * Path: guest_steps, steps, scenario → retries → report, environment, cable, checksum.
+ * Path: guest_steps, steps, scenario → retries → ip_family, report, environment, cable, checksum.
  *
  * A datagram of 65507 bytes is 45 frames each way, and lost with any one of them: on a wire that loses a frame in 20
  * only one in 100 comes back. It is asked for until the odds of failure are small; where even that takes too long the
@@ -13,17 +14,17 @@
 import { equals } from "@std/bytes";
 import type { CableOptions } from "../../devices/ether/cable.ts";
 import { checksum } from "../../kernel/wire/checksum.ts";
+import { FAMILIES, type IpFamily } from "./ip_family.ts";
 import { expect } from "./report.ts";
 import { TimedOut } from "./environment.ts";
 
-/** Payload of a fragment on a link of 1500 bytes, and the header that the first one has (UDP or ICMP). */
-const FRAGMENT_BYTES = 1480;
+/** The header that the first fragment has (UDP or ICMP). */
 const HEADER_BYTES = 8;
 /** How likely a step may fail though nothing is wrong. */
 const MISFORTUNE = 1e-6;
 /** Least chance of an exchange that is still waited for: 200 tries are made on the average, and 2763 at most. */
 const CHANCE_MIN = 1 / 200;
-/** Tries of what is no exchange of one datagram, such as opening a connection. */
+/** Tries of an action that is no exchange of one datagram, such as opening a connection. */
 const TRIES_MIN = 40;
 
 /** See above. */
@@ -42,21 +43,21 @@ export class Retries {
   }
 
   /** Chance that a datagram of `size` bytes of payload arrives, and its answer of that size, too. */
-  chance(size: number): number {
-    return this.#frameChance ** (2 * Math.ceil((size + HEADER_BYTES) / FRAGMENT_BYTES));
+  chance(size: number, family: IpFamily = FAMILIES[4]): number {
+    return this.#frameChance ** (2 * framesOf(size, family));
   }
 
   /** Why an exchange of `size` bytes is not worth trying; null: it is. */
-  hopeless(size: number): string | null {
-    const chance = this.chance(size);
+  hopeless(size: number, family: IpFamily = FAMILIES[4]): string | null {
+    const chance = this.chance(size, family);
     if (chance >= CHANCE_MIN) return null;
     const odds = chance > 0 ? `1 in ${Math.round(1 / chance)}` : "none";
-    return `${size} bytes are ${Math.ceil((size + HEADER_BYTES) / FRAGMENT_BYTES)} frames each way: ${odds} comes back`;
+    return `${size} bytes are ${framesOf(size, family)} frames each way: ${odds} comes back`;
   }
 
   /** Does `act`, again after a timeout if the wire is faulty; `size`: bytes of payload that go there and back. */
-  async insist<T>(act: () => Promise<T>, size = 0): Promise<T> {
-    for (let left = this.#tries(size);; left--) {
+  async insist<T>(act: () => Promise<T>, size = 0, family: IpFamily = FAMILIES[4]): Promise<T> {
+    for (let left = this.#tries(size, family);; left--) {
       try {
         return await act();
       } catch (error) {
@@ -65,9 +66,9 @@ export class Retries {
     }
   }
 
-  #tries(size: number): number {
+  #tries(size: number, family: IpFamily): number {
     if (!this.isFaulty) return 1;
-    const chance = Math.min(Math.max(this.chance(size), CHANCE_MIN), 1 - MISFORTUNE);
+    const chance = Math.min(Math.max(this.chance(size, family), CHANCE_MIN), 1 - MISFORTUNE);
     return Math.max(TRIES_MIN, Math.ceil(Math.log(MISFORTUNE) / Math.log(1 - chance)));
   }
 
@@ -81,6 +82,11 @@ export class Retries {
     if (isUnseen) throw new TimedOut("The answer differs, and its checksum is right");
     expect(false, `The answer differs: ${answer.length} bytes for ${payload.length}`);
   }
+}
+
+/** Frames of a datagram of `size` bytes of payload. */
+function framesOf(size: number, { fragmentBytes }: IpFamily): number {
+  return Math.ceil((size + HEADER_BYTES) / fragmentBytes);
 }
 
 function sum(bytes: Uint8Array): number {

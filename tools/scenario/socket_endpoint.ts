@@ -1,35 +1,44 @@
 /**
- * A party with the sockets of a Linux: of this machine's in a namespace, or of one in a virtual machine.
+ * An endpoint with the sockets of a Linux: of this machine's in a namespace, or of one in a virtual machine.
  *
- * Path: agent_sockets, linux_sockets, guest_side → socket_endpoint → endpoint, environment, time, checksum.
+ * Path: agent_sockets, linux_sockets, guest_side → socket_endpoint → endpoint, environment, ip_family, time.
  *
  * @module
  */
 
 import type { Clock } from "../../kernel/time.ts";
-import { get16, put16 } from "../../kernel/wire/bytes.ts";
-import { checksum } from "../../kernel/wire/checksum.ts";
-import { type ByteConn, type Endpoint, type IcmpReport, Refused, type SendOptions, type Service } from "./endpoint.ts";
+import { get16 } from "../../kernel/wire/bytes.ts";
+import { ICMP_HEADER_LEN } from "../../kernel/wire/icmp.ts";
+import {
+  type ByteConn,
+  type Endpoint,
+  type IcmpReport,
+  Refused,
+  type SendOptions,
+  type Service,
+  type TcpService,
+  type UdpService,
+} from "./endpoint.ts";
 import { ANSWER_MS, within } from "./environment.ts";
+import { familyOf, type IpFamily, ipHeaderLen, type IpVersion } from "./ip_family.ts";
 
-const ICMP_HEADER_LEN = 8;
-const ICMP_ECHO_REPLY = 0;
-const ICMP_UNREACHABLE = 3;
-const ICMP_ECHO_REQUEST = 8;
-const ICMP_TIME_EXCEEDED = 11;
+const PROBE_BYTES = 32;
 
-/** A message and where it came from. */
+/** A datagram and where it came from. */
 export interface Datagram {
   readonly bytes: Uint8Array;
   readonly addr: string;
   readonly port: number;
 }
 
-/** A datagram socket; one of ICMP sends messages without, and receives them with their IP header. */
+/**
+ * A datagram socket. One of ICMP sends messages without an IP header; those that it receives have one in IPv4, and none
+ * in IPv6.
+ */
 export interface Datagrams {
-  /** Takes each message. */
+  /** Takes each datagram. */
   onMessage: ((message: Datagram) => void) | null;
-  /** IcmpReport that nobody is at the port of the peer that it is connected to. */
+  /** Called when the port of the connected peer has no service. */
   onRefused: (() => void) | null;
   send(bytes: Uint8Array, addr: string, port: number): void;
   close(): void;
@@ -37,46 +46,53 @@ export interface Datagrams {
 
 /** How a datagram socket is opened. */
 export interface DatagramOptions extends SendOptions {
-  /** Connects it, so that Linux tells of a port unreachable. */
+  readonly version: IpVersion;
+  /** Connects it, so that Linux reports a port unreachable. */
   readonly peer?: { readonly addr: string; readonly port: number };
 }
 
-/** What a Linux gives to programs. */
+/** The sockets and tables that a Linux gives to programs. */
 export interface Sockets {
   readonly clock: Clock;
   udp(options: DatagramOptions): Promise<Datagrams>;
-  icmp(): Promise<Datagrams>;
-  /** Has `take` called with each call (given away) to `port`. */
-  listen(port: number, take: (conn: ByteConn) => void): Promise<Service>;
+  icmp(version: IpVersion): Promise<Datagrams>;
+  /** Has `take` called with each call to `port`; a connection is its callee's to close. */
+  listen(version: IpVersion, port: number, take: (conn: ByteConn) => void): Promise<Service>;
   /** Connects; throws {@link Refused}, or TimedOut. */
   dial(addr: string, port: number): Promise<ByteConn>;
+  /** The hardware address that Linux has found for `addr`; null: none (yet). */
+  neighbor(addr: string): Promise<string | null>;
 }
 
 /** See above. */
 export class SocketEndpoint implements Endpoint {
   readonly errors: string[] = [];
+  /** A guest's are empty until it is configured. */
+  readonly addresses: Record<IpVersion, string>;
   readonly #open = new Set<{ close(): void }>();
-  /** Of the last echo request: a late answer to another one is none. */
+  /** Of the last echo request: a late answer to another one is not taken. */
   #seq = 0;
 
-  constructor(readonly name: string, readonly sockets: Sockets, public address: string) {}
-
-  async serveUdp(
-    port: number,
-    answer: (bytes: Uint8Array) => Uint8Array | null,
-    options: SendOptions = {},
-  ): Promise<Service> {
-    const socket = this.#keep(await this.sockets.udp({ ...options, local: port }));
-    socket.onMessage = ({ bytes, addr, port: from }) => {
-      const payload = answer(bytes);
-      if (payload !== null) socket.send(payload, addr, from);
-    };
-    return { close: () => this.#end(socket) };
+  constructor(readonly name: string, readonly sockets: Sockets, addresses: Record<IpVersion, string>) {
+    this.addresses = addresses;
   }
 
-  async serveTcp(port: number, talk: (conn: ByteConn) => Promise<void>): Promise<Service> {
+  async serveUdp({ port, versions, tos, answer }: UdpService): Promise<Service> {
+    const marks = tos === undefined ? {} : { tos };
+    const sockets = await Promise.all(versions.map(async (version) => {
+      const socket = this.#keep(await this.sockets.udp({ ...marks, version, local: port }));
+      socket.onMessage = ({ bytes, addr, port: from }) => {
+        const payload = answer(bytes);
+        if (payload !== null) socket.send(payload, addr, from);
+      };
+      return socket;
+    }));
+    return { close: () => sockets.forEach((socket) => this.#end(socket)) };
+  }
+
+  async serveTcp({ port, version, talk }: TcpService): Promise<Service> {
     const listener = this.#keep(
-      await this.sockets.listen(port, (conn) => {
+      await this.sockets.listen(version, port, (conn) => {
         this.#keep(conn);
         talk(conn).catch((error) => this.errors.push(`${this.name}: ${error}`)).finally(() => this.#end(conn));
       }),
@@ -85,7 +101,8 @@ export class SocketEndpoint implements Endpoint {
   }
 
   async exchange(addr: string, port: number, payload: Uint8Array, options: SendOptions = {}): Promise<Uint8Array> {
-    const socket = this.#keep(await this.sockets.udp({ ...options, peer: { addr, port } }));
+    const { version } = familyOf(addr);
+    const socket = this.#keep(await this.sockets.udp({ ...options, version, peer: { addr, port } }));
     const answer = Promise.withResolvers<Uint8Array>();
     socket.onMessage = ({ bytes }) => answer.resolve(bytes);
     socket.onRefused = () => answer.reject(new Refused("Connection refused: port unreachable"));
@@ -98,41 +115,40 @@ export class SocketEndpoint implements Endpoint {
   }
 
   async ping(addr: string, id: number, payload: Uint8Array): Promise<Uint8Array> {
+    const family = familyOf(addr);
     const seq = this.#seq = (this.#seq + 1) & 0xffff;
-    const isAnswer = (bytes: Uint8Array, at: number) =>
-      bytes[at] === ICMP_ECHO_REPLY && get16(bytes, at + 4) === id && get16(bytes, at + 6) === seq;
-    const send = (socket: Datagrams) => socket.send(echoRequest(id, seq, payload), addr, 0);
-    const { bytes } = await this.#hear(`answer to echo request ${id}`, isAnswer, send);
-    return bytes.slice((bytes[0]! & 15) * 4 + ICMP_HEADER_LEN);
+    const isAnswer = (message: Uint8Array) =>
+      message[0] === family.icmp.echoReply && get16(message, 4) === id && get16(message, 6) === seq;
+    const send = (socket: Datagrams) => socket.send(echoRequest(family, id, seq, payload), addr, 0);
+    const { message } = await this.#hear(family, { what: `answer to echo request ${id}`, isIt: isAnswer, send });
+    return message.slice(ICMP_HEADER_LEN);
   }
 
   async probe(addr: string, port: number, ttl: number): Promise<IcmpReport> {
-    const udp = this.#keep(await this.sockets.udp({ ttl }));
-    const isAbout = (bytes: Uint8Array, at: number) => {
-      const quote = at + ICMP_HEADER_LEN;
-      const isError = bytes[at] === ICMP_UNREACHABLE || bytes[at] === ICMP_TIME_EXCEEDED;
-      return isError && get16(bytes, quote + (bytes[quote]! & 15) * 4 + 2) === port;
+    const family = familyOf(addr);
+    const udp = this.#keep(await this.sockets.udp({ version: family.version, ttl }));
+    const isAbout = (message: Uint8Array) => {
+      const isError = message[0] === family.icmp.unreachable || message[0] === family.icmp.timeExceeded;
+      const quote = message.subarray(ICMP_HEADER_LEN);
+      return isError && get16(quote, ipHeaderLen(quote) + 2) === port;
     };
     try {
-      const send = () => udp.send(new Uint8Array(32), addr, port);
-      const { bytes, addr: from } = await this.#hear(`ICMP message about TTL ${ttl}`, isAbout, send);
-      const at = (bytes[0]! & 15) * 4;
-      return { from, type: bytes[at]!, code: bytes[at + 1]! };
+      const send = () => udp.send(new Uint8Array(PROBE_BYTES), addr, port);
+      const what = `ICMP message about TTL ${ttl}`;
+      const { message, from } = await this.#hear(family, { what, isIt: isAbout, send });
+      return { from, type: message[0]!, code: message[1]! };
     } finally {
       this.#end(udp);
     }
   }
 
-  /** The first ICMP message that `isIt` likes, after `send`. */
-  async #hear(
-    what: string,
-    isIt: (bytes: Uint8Array, at: number) => boolean,
-    send: (socket: Datagrams) => void,
-  ): Promise<Datagram> {
-    const socket = this.#keep(await this.sockets.icmp());
-    const answer = Promise.withResolvers<Datagram>();
-    socket.onMessage = (message) => {
-      if (isIt(message.bytes, (message.bytes[0]! & 15) * 4)) answer.resolve(message);
+  /** The first ICMP message that `isIt` accepts, after `send`. */
+  async #hear(family: IpFamily, { what, isIt, send }: IcmpWait): Promise<{ message: Uint8Array; from: string }> {
+    const socket = this.#keep(await this.sockets.icmp(family.version));
+    const answer = Promise.withResolvers<{ message: Uint8Array; from: string }>();
+    socket.onMessage = ({ bytes, addr }) => {
+      const message = family.version === 4 ? bytes.subarray(ipHeaderLen(bytes)) : bytes;
+      if (isIt(message)) answer.resolve({ message, from: addr });
     };
     try {
       send(socket);
@@ -144,6 +160,10 @@ export class SocketEndpoint implements Endpoint {
 
   async dial(addr: string, port: number): Promise<ByteConn> {
     return this.#keep(await this.sockets.dial(addr, port));
+  }
+
+  neighbor(addr: string): Promise<string | null> {
+    return this.sockets.neighbor(addr);
   }
 
   #keep<T extends { close(): void }>(one: T): T {
@@ -162,13 +182,17 @@ export class SocketEndpoint implements Endpoint {
   }
 }
 
-/** An ICMP echo request (RFC 792). */
-export function echoRequest(id: number, seq: number, payload: Uint8Array): Uint8Array {
-  const message = new Uint8Array(ICMP_HEADER_LEN + payload.length);
-  message[0] = ICMP_ECHO_REQUEST;
-  put16(message, 4, id);
-  put16(message, 6, seq);
-  message.set(payload, ICMP_HEADER_LEN);
-  put16(message, 2, checksum(message, 0, message.length));
+/** What an ICMP socket waits for. */
+interface IcmpWait {
+  /** Completes "No … within …". */
+  readonly what: string;
+  readonly isIt: (message: Uint8Array) => boolean;
+  readonly send: (socket: Datagrams) => void;
+}
+
+/** An ICMP echo request (RFC 792, RFC 4443). */
+function echoRequest({ icmp }: IpFamily, id: number, seq: number, data: Uint8Array): Uint8Array {
+  const message = new Uint8Array(ICMP_HEADER_LEN + data.length);
+  icmp.emitEcho({ reply: false, id, seq, data }, message, 0);
   return message;
 }

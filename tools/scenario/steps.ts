@@ -1,20 +1,19 @@
 /**
- * The steps of the scenario, each checked by content.
+ * The steps of the scenario in which the host's own programs answer, each checked by content.
  *
- * Path: scenario, guest_steps → steps → environment, programs, retries, report.
+ * Path: scenario, guest_steps → steps → environment, programs, retries, report, ip_family.
  *
  * @module
  */
 
-import { type Random, SeededRandom } from "../../kernel/random.ts";
-import { bypassPing, bypassUdpEcho, PROGRAM_TTL, udpEcho } from "./programs.ts";
+import { SeededRandom } from "../../kernel/random.ts";
 import { MacAddr, parseMacAddr } from "../../kernel/wire/mac_addr.ts";
-import { Retries } from "./retries.ts";
+import type { Endpoint } from "./endpoint.ts";
+import type { Environment } from "./environment.ts";
+import { FAMILIES, type IpFamily, type IpVersion } from "./ip_family.ts";
+import { bypassPing, bypassUdpEcho, PROGRAM_TTL, udpEcho } from "./programs.ts";
 import { expect, type Skipped, type Step } from "./report.ts";
-import type { Environment, Remote, RemoteUdp } from "./environment.ts";
-
-/** Sizes of datagrams: none, one byte, the most that fits a frame, one more, a jumbo frame's, the largest of all. */
-export const UDP_SIZES = [0, 1, 1472, 1473, 9000, 65507] as const;
+import { Retries } from "./retries.ts";
 
 const ECHO_PORT = 7;
 /** Not 7000 to 7009, which dissectors of captures take for AFS. */
@@ -28,76 +27,111 @@ const PROGRAM_ERRORS_SHOWN = 3;
 const PINGS = [["kernel", KERNEL_PING_ID, null], ["bypassed id", PROGRAM_PING_ID, PROGRAM_TTL]] as const;
 const UDP_ECHOES = [["udp", ECHO_PORT], ["bypassed udp", BYPASS_PORT]] as const;
 
-/** All steps for `world`; `seed` decides the payloads; what a faulty wire loses is asked for again. */
-export function scenarioSteps(env: Environment, seed: number, retries: Retries = new Retries()): Step[] {
-  const { remote } = env;
+/** How a scenario is played. */
+export interface PlayOptions {
+  /** Decides the payloads. */
+  readonly seed: number;
+  /** How often a request is repeated that a faulty wire loses. Default: never. */
+  readonly retries?: Retries;
+  /** The versions of IP, in order. Default both. */
+  readonly versions?: readonly IpVersion[];
+}
+
+/** The versions of IP that a scenario has unless one is chosen. */
+export const BOTH_VERSIONS: readonly IpVersion[] = [4, 6];
+
+/** The subjects of the steps over one version of IP. */
+interface Scene {
+  readonly env: Environment;
+  readonly remote: Endpoint;
+  readonly family: IpFamily;
+  /** The host's address. */
+  readonly address: string;
+  readonly random: SeededRandom;
+  readonly retries: Retries;
+}
+
+/** All steps for `env`. */
+export function scenarioSteps(env: Environment, options: PlayOptions): Step[] {
+  const { seed, retries = new Retries(), versions = BOTH_VERSIONS } = options;
   const random = new SeededRandom(seed);
-  const programs = new Programs(env);
+  const families = versions.map((version) => FAMILIES[version]);
+  const programs = new Programs(env, families);
   const steps: Step[] = [{ name: "boot", run: () => programs.start() }];
-  if (env.wire !== "tun") steps.push({ name: "resolve by ARP", run: () => resolve(env, retries) });
-  const ping = { remote, random, retries };
-  const worthTrying = (sizes: readonly number[]) => sizes.filter((size) => retries.hopeless(size) === null);
-  for (const [what, id, ttl] of PINGS) {
-    for (const size of worthTrying(PING_SIZES)) {
-      steps.push({ name: pingName(what, size), run: () => pingStep(ping, id, size, ttl) });
-    }
+  for (const family of families) {
+    const address = env.addresses[family.version];
+    steps.push(...familySteps({ env, remote: env.remote, family, address, random, retries }));
   }
-  const udp = retries.isFaulty ? new FreshUdp(remote) : new LazyUdp(remote);
-  for (const [what, port] of UDP_ECHOES) {
-    for (const size of worthTrying(UDP_SIZES)) {
-      const run = () => udpEchoStep({ udp, random, retries }, port, size);
-      steps.push({ name: udpName(what, size), run });
-    }
-  }
-  steps.push({ name: "nothing left over", run: () => quiet(env, programs, udp, retries) });
+  steps.push({ name: "nothing left over", run: () => quiet(env, programs, retries) });
   return steps;
 }
 
-function pingName(what: string, size: number): string {
-  return `ping ${what}, ${size} bytes`;
+function familySteps(scene: Scene): Step[] {
+  const { env, family, retries } = scene;
+  const steps: Step[] = [];
+  if (env.wire !== "tun") {
+    steps.push({ name: `resolve by ${family.resolution}${family.suffix}`, run: () => resolve(scene) });
+  }
+  const worthTrying = (sizes: readonly number[]) => sizes.filter((size) => retries.hopeless(size, family) === null);
+  for (const [what, id, ttl] of PINGS) {
+    for (const size of worthTrying(PING_SIZES)) {
+      steps.push({ name: pingName(what, size, family), run: () => pingStep(scene, { id, size, ttl }) });
+    }
+  }
+  for (const [what, port] of UDP_ECHOES) {
+    for (const size of worthTrying(family.udpSizes)) {
+      steps.push({ name: udpName(what, size, family), run: () => udpEchoStep(scene, port, size) });
+    }
+  }
+  return steps;
 }
 
-function udpName(what: string, size: number): string {
-  return `${what} echo, ${size} bytes`;
+function pingName(what: string, size: number, { suffix }: IpFamily): string {
+  return `ping ${what}, ${size} bytes${suffix}`;
+}
+
+function udpName(what: string, size: number, { suffix }: IpFamily): string {
+  return `${what} echo, ${size} bytes${suffix}`;
 }
 
 /** Steps that this wire cannot have, and why. */
-export function notWorthTrying(retries: Retries): Skipped[] {
-  return [
-    ...PINGS.flatMap(([what]) => hopelessSizes(retries, PING_SIZES, (size) => pingName(what, size))),
-    ...UDP_ECHOES.flatMap(([what]) => hopelessSizes(retries, UDP_SIZES, (size) => udpName(what, size))),
-  ];
+export function notWorthTrying(retries: Retries, versions: readonly IpVersion[] = BOTH_VERSIONS): Skipped[] {
+  return versions.map((version) => FAMILIES[version]).flatMap((family) => [
+    ...PINGS.flatMap(([what]) =>
+      PING_SIZES.flatMap((size) => hopeless(retries, family, size, pingName(what, size, family)))
+    ),
+    ...UDP_ECHOES.flatMap(([what]) =>
+      family.udpSizes.flatMap((size) => hopeless(retries, family, size, udpName(what, size, family)))
+    ),
+  ]);
 }
 
-/** Those of `sizes` that do not come through, as steps that are left out. */
-export function hopelessSizes(
-  retries: Retries,
-  sizes: readonly number[],
-  name: (size: number) => string,
-): Skipped[] {
-  return sizes.flatMap((size) => {
-    const why = retries.hopeless(size);
-    return why === null ? [] : [{ name: name(size), why }];
-  });
+/** The step `name` as one that is left out, if an exchange of `size` bytes is not worth trying. */
+export function hopeless(retries: Retries, family: IpFamily, size: number, name: string): Skipped[] {
+  const why = retries.hopeless(size, family);
+  return why === null ? [] : [{ name, why }];
 }
 
 /** The programs on the host and what went wrong in them. */
 class Programs {
   readonly errors: string[] = [];
 
-  constructor(readonly env: Environment) {}
+  constructor(readonly env: Environment, readonly families: readonly IpFamily[]) {}
 
   async start(): Promise<string> {
-    const { host } = this.env;
+    const { host, remote, addresses } = this.env;
     this.#run(udpEcho(host.spawn("udp-echo"), ECHO_PORT));
     this.#run(bypassUdpEcho(host.spawn("bypass-echo"), BYPASS_PORT));
-    this.#run(bypassPing(host.spawn("bypass-ping"), PROGRAM_PING_ID));
+    for (const family of this.families) this.#run(bypassPing(host.spawn("bypass-ping"), PROGRAM_PING_ID, family));
     const reader = host.spawn("reader");
     const status = await reader.readText("/net/ipifc/1/status");
     reader.exit();
     const lines = [...status.split("\n").slice(1)].map((line) => line.trim()).filter((line) => line !== "");
-    expect(lines.some((line) => line.startsWith(host.address)), `No interface has ${host.address}: ${status}`);
-    return `${host.kernel.name} is ${host.address}, the other side is ${this.env.remote.name}`;
+    const wanted = this.families.map(({ version }) => addresses[version]);
+    for (const address of wanted) {
+      expect(lines.some((line) => line.startsWith(`${address} `)), `No interface has ${address}: ${status}`);
+    }
+    return `${host.kernel.name} is ${wanted.join(" and ")}, the other side is ${remote.name}`;
   }
 
   #run(program: Promise<void>): void {
@@ -108,84 +142,43 @@ class Programs {
   }
 }
 
-/** A UDP end of the remote, for all steps. */
-interface Udp {
-  exchange(payload: Uint8Array, port: number): Promise<Uint8Array>;
-  close(): Promise<void>;
-}
-
-/** An end for each exchange: what comes too late is nobody's. */
-class FreshUdp implements Udp {
-  constructor(readonly remote: Remote) {}
-
-  async exchange(payload: Uint8Array, port: number): Promise<Uint8Array> {
-    const end = await this.remote.openUdp();
-    try {
-      return await end.exchange(payload, port);
-    } finally {
-      end.close();
-    }
-  }
-
-  async close(): Promise<void> {}
-}
-
-/** One end, opened by the first exchange. */
-class LazyUdp implements Udp {
-  #end: Promise<RemoteUdp> | null = null;
-
-  constructor(readonly remote: Remote) {}
-
-  async exchange(payload: Uint8Array, port: number): Promise<Uint8Array> {
-    return await (await (this.#end ??= this.remote.openUdp())).exchange(payload, port);
-  }
-
-  async close(): Promise<void> {
-    (await this.#end)?.close();
-  }
-}
-
-async function resolve(env: Environment, retries: Retries): Promise<string> {
-  const { remote } = env;
-  await retries.insist(() => remote.ping(1, 1, new Uint8Array(8)));
-  const mac = await remote.resolved();
+async function resolve({ env, remote, address, retries }: Scene): Promise<string> {
+  await retries.insist(() => remote.ping(address, 1, new Uint8Array(8)));
+  const mac = await remote.neighbor(address);
   const { port } = env.host;
-  expect(port?.kind === "frame" && mac !== null, `${remote.name} has no address for ${env.host.address}`);
+  expect(port?.kind === "frame" && mac !== null, `${remote.name} has no hardware address for ${address}`);
   const expected = MacAddr.at(port.mac, 0);
   const found = parseMacAddr(mac);
   expect(found?.equals(expected) === true, `${remote.name} found ${mac}, not ${expected}`);
-  return `${env.host.address} is at ${expected}`;
+  return `${address} is at ${expected}`;
 }
 
 async function pingStep(
-  { remote, random, retries }: { remote: Remote; random: Random; retries: Retries },
-  id: number,
-  size: number,
-  ttl: number | null,
+  { env, remote, family, address, random, retries }: Scene,
+  { id, size, ttl }: { readonly id: number; readonly size: number; readonly ttl: number | null },
 ): Promise<string> {
   const payload = random.fill(new Uint8Array(size));
-  const answer = await retries.insist(async () => {
-    const got = await remote.ping(id, size & 0xffff, payload);
-    retries.same(got.payload, payload);
-    return got;
-  }, size);
-  expect(ttl === null || answer.ttl === ttl, `The answer's TTL is ${answer.ttl}, not ${ttl}`);
-  return `same ${size} bytes back, ttl ${answer.ttl}`;
+  const ask = async () => retries.same(await remote.ping(address, id, payload), payload);
+  const { seen } = await env.log.during(() => retries.insist(ask, size, family));
+  const { protocol, echoReply } = family.icmp;
+  const reply = seen.find((one) =>
+    one.direction === "out" && one.protocol === protocol && one.srcPort === echoReply << 8
+  );
+  expect(reply !== undefined, "No echo reply was seen on the wire");
+  expect(ttl === null || reply.ttl === ttl, `The answer's TTL is ${reply.ttl}, not ${ttl}`);
+  return `same ${size} bytes back, ttl ${reply.ttl}`;
 }
 
-async function udpEchoStep(
-  { udp, random, retries }: { udp: Udp; random: Random; retries: Retries },
-  port: number,
-  size: number,
-): Promise<string> {
+async function udpEchoStep(scene: Scene, port: number, size: number): Promise<string> {
+  const { remote, family, address, random, retries } = scene;
   const payload = random.fill(new Uint8Array(size));
-  await retries.insist(async () => retries.same(await udp.exchange(payload, port), payload), size);
+  const ask = async () => retries.same(await remote.exchange(address, port, payload), payload);
+  await retries.insist(ask, size, family);
   return `same ${size} bytes back from port ${port}`;
 }
 
 /** No program failed, and no queue of the host holds or has dropped anything. */
-async function quiet(env: Environment, programs: Programs, udp: Udp, retries: Retries): Promise<string> {
-  await udp.close();
+async function quiet(env: Environment, programs: Programs, retries: Retries): Promise<string> {
   expect(programs.errors.length === 0, programs.errors.slice(0, PROGRAM_ERRORS_SHOWN).join("; "));
   const reader = env.host.spawn("reader");
   const stats = await reader.readText("/net/udp/stats");

@@ -1,31 +1,35 @@
 #!/usr/bin/perl
-# The agent of the test guest: does with sockets what it is told over a port that is not the network. See
-# tools/scenario/agent_channel.ts for who tells it.
+# The agent of the test guest: opens and uses sockets as it is asked to over a port that is not the network. See
+# tools/scenario/agent_channel.ts for the other end.
 #
 #   usage: agent NAME        of a virtio serial port
 #
 # A message is 32 bits of length, most significant byte first, then a line of words that ends with "\n", then bytes.
-# Sockets go by numbers: 1 and up are chosen by who tells us, FIRST_CALL and up by us, for calls that were accepted.
+# Sockets go by numbers: 1 and up are chosen by the scenario, FIRST_CALL and up by us, for calls that were accepted.
+# VERSION is that of IP, 4 or 6.
 #
-#   udp N LOCAL TTL TOS [ADDR PORT]   opens a socket, connected to a peer if one is given; "-" is the default
-#   icmp N                            opens a raw one: messages go out without and come with the IP header
-#   send N ADDR PORT, bytes           sends a datagram
-#   listen N PORT · dial N ADDR PORT  TCP
-#   write N, bytes · shut N           sends bytes; ends our half once they are sent
+#   udp N VERSION LOCAL TTL TOS [ADDR PORT]
+#                             opens a socket, connected to a peer if one is given; "-" is the default
+#   icmp N VERSION            opens a raw one: messages go out without an IP header, and come with it in IPv4 only
+#   send N ADDR PORT, bytes   sends a datagram
+#   listen N VERSION PORT     TCP
+#   dial N ADDR PORT
+#   write N, bytes · shut N   sends bytes; ends our half once they are sent
 #   close N
 #
-#   hello                             once, at the beginning
-#   ok N · error N ERROR              what became of udp, icmp, listen, dial; an error also later, such as ECONNRESET
-#   from N ADDR PORT, bytes           a datagram
-#   call N M ADDR PORT                a call to listening N is now M
-#   data N, bytes · end N             what came over TCP
-#   taken N                           the bytes of one write are Linux' now
+#   hello                     once, at the beginning
+#   ok N · error N ERROR      the result of udp, icmp, listen, dial; an error also later, such as ECONNRESET
+#   from N ADDR PORT, bytes   a datagram
+#   call N M ADDR PORT        a call to listening N is now M
+#   data N, bytes · end N     received over TCP
+#   taken N                   the bytes of one write are Linux' now
 
 use strict;
 use warnings;
 use Errno ();
 use Fcntl qw(F_SETFL O_NONBLOCK O_RDWR);
-use Socket qw(:DEFAULT IPPROTO_ICMP IPPROTO_IP IP_TOS IP_TTL SOCK_NONBLOCK);
+use Socket qw(:DEFAULT AF_INET6 IPPROTO_ICMP IPPROTO_ICMPV6 IPPROTO_IP IPPROTO_IPV6 IPV6_UNICAST_HOPS IPV6_V6ONLY
+  IP_TOS IP_TTL SOCK_NONBLOCK inet_ntop inet_pton pack_sockaddr_in6 sockaddr_family unpack_sockaddr_in6);
 
 use constant {
   FIRST_CALL => 1_000_000,
@@ -34,7 +38,16 @@ use constant {
   BACKLOG    => 8,
   SHUT_WR    => 1,
   OPEN_TRIES => 500,
+  TCLASS     => 67,              # IPV6_TCLASS, which Socket does not have
 };
+
+# What differs between the versions of IP. The option is [level, number].
+my %families = (
+  4 => { af => AF_INET, any => sub { pack_sockaddr_in($_[0], INADDR_ANY) }, icmp => IPPROTO_ICMP,
+         ttl => [IPPROTO_IP, IP_TTL], tos => [IPPROTO_IP, IP_TOS] },
+  6 => { af => AF_INET6, any => sub { pack_sockaddr_in6($_[0], inet_pton(AF_INET6, '::')) }, icmp => IPPROTO_ICMPV6,
+         ttl => [IPPROTO_IPV6, IPV6_UNICAST_HOPS], tos => [IPPROTO_IPV6, TCLASS] },
+);
 
 my %sockets;                     # number => { fh, kind, out (bytes), writes (their lengths), shut, refuses }
 my $next_call = FIRST_CALL;
@@ -99,23 +112,25 @@ my %verbs = (
 sub obey {
   my ($verb, $number, $words, $bytes) = @_;
   my $act = $verbs{$verb} or die "Cannot do \"$verb\"\n";
-  # What is said to a socket that has just failed is for nobody.
+  # A message to a socket that has just failed has no receiver.
   return if !$sockets{$number} && $verb =~ /^(send|write|shut|close)$/;
   $act->($number, $words, $bytes);
 }
 
-# A new socket; undef if there is none, and the host has been told.
+# A new socket; undef if there is none: then the host has the error.
 sub new_socket {
-  my ($number, $kind, $type, $protocol) = @_;
+  my ($number, $kind, $version, $type, $protocol) = @_;
   my $fh;
-  if (!socket $fh, AF_INET, $type | SOCK_NONBLOCK, $protocol) {
+  if (!socket $fh, $families{$version}{af}, $type | SOCK_NONBLOCK, $protocol) {
     fail($number, $!);
     return undef;
   }
+  # So that a socket of IPv4 may have the same port; a raw one has none.
+  setsockopt $fh, IPPROTO_IPV6, IPV6_V6ONLY, 1 if $version == 6 && $type != SOCK_RAW;
   return $sockets{$number} = { fh => $fh, kind => $kind, out => '', writes => [], shut => 0 };
 }
 
-# Does what must succeed for a new socket; it is closed if it does not.
+# Closes a new socket if a call about it failed; whether it is still open.
 sub attempt {
   my ($number, $ok) = @_;
   return 1 if $ok;
@@ -125,33 +140,47 @@ sub attempt {
   return 0;
 }
 
+sub version_of {
+  my ($addr) = @_;
+  return $addr =~ /:/ ? 6 : 4;
+}
+
 sub name_of {
   my ($addr, $number) = @_;
-  return pack_sockaddr_in($number, inet_aton($addr));
+  return pack_sockaddr_in($number, inet_aton($addr)) if version_of($addr) == 4;
+  return pack_sockaddr_in6($number, inet_pton(AF_INET6, $addr));
 }
 
 sub words_of {
   my ($name) = @_;
-  my ($number, $addr) = unpack_sockaddr_in($name);
-  return inet_ntoa($addr) . " $number";
+  my $family = sockaddr_family($name);
+  my ($number, $addr) = $family == AF_INET ? unpack_sockaddr_in($name) : unpack_sockaddr_in6($name);
+  return inet_ntop($family, $addr) . " $number";
+}
+
+sub set_option {
+  my ($fh, $option, $value) = @_;
+  return setsockopt $fh, $option->[0], $option->[1], $value + 0;
 }
 
 sub open_udp {
   my ($number, $words) = @_;
-  my ($local, $ttl, $tos, $addr, $peer) = @$words;
-  my $socket = new_socket($number, 'datagram', SOCK_DGRAM, 0) or return;
+  my ($version, $local, $ttl, $tos, $addr, $peer) = @$words;
+  my $family = $families{$version};
+  my $socket = new_socket($number, 'datagram', $version, SOCK_DGRAM, 0) or return;
   my $fh = $socket->{fh};
   setsockopt $fh, SOL_SOCKET, $_, BUFFER for SO_SNDBUF, SO_RCVBUF;
-  return if !attempt($number, $local eq '-' || bind $fh, pack_sockaddr_in($local, INADDR_ANY));
-  return if !attempt($number, $ttl eq '-' || setsockopt $fh, IPPROTO_IP, IP_TTL, $ttl + 0);
-  return if !attempt($number, $tos eq '-' || setsockopt $fh, IPPROTO_IP, IP_TOS, $tos + 0);
+  return if !attempt($number, $local eq '-' || bind $fh, $family->{any}->($local));
+  return if !attempt($number, $ttl eq '-' || set_option($fh, $family->{ttl}, $ttl));
+  return if !attempt($number, $tos eq '-' || set_option($fh, $family->{tos}, $tos));
   return if !attempt($number, !defined $addr || connect $fh, name_of($addr, $peer));
   tell_host("ok $number");
 }
 
 sub open_icmp {
-  my ($number) = @_;
-  tell_host("ok $number") if new_socket($number, 'datagram', SOCK_RAW, IPPROTO_ICMP);
+  my ($number, $words) = @_;
+  my ($version) = @$words;
+  tell_host("ok $number") if new_socket($number, 'datagram', $version, SOCK_RAW, $families{$version}{icmp});
 }
 
 sub send_datagram {
@@ -161,17 +190,18 @@ sub send_datagram {
 
 sub open_listener {
   my ($number, $words) = @_;
-  my $socket = new_socket($number, 'listener', SOCK_STREAM, 0) or return;
+  my ($version, $local) = @$words;
+  my $socket = new_socket($number, 'listener', $version, SOCK_STREAM, 0) or return;
   my $fh = $socket->{fh};
   setsockopt $fh, SOL_SOCKET, SO_REUSEADDR, 1;
-  return if !attempt($number, bind $fh, pack_sockaddr_in($words->[0], INADDR_ANY));
+  return if !attempt($number, bind $fh, $families{$version}{any}->($local));
   return if !attempt($number, listen $fh, BACKLOG);
   tell_host("ok $number");
 }
 
 sub dial {
   my ($number, $words) = @_;
-  my $socket = new_socket($number, 'dialing', SOCK_STREAM, 0) or return;
+  my $socket = new_socket($number, 'dialing', version_of($words->[0]), SOCK_STREAM, 0) or return;
   attempt($number, connect($socket->{fh}, name_of(@$words)) || $!{EINPROGRESS});
 }
 
@@ -198,7 +228,7 @@ sub close_socket {
 
 # --- sockets that are ready ---
 
-# Sends what waits, as far as Linux takes it.
+# Sends the bytes that wait, as far as Linux takes them.
 sub flush_out {
   my ($number) = @_;
   my $socket = $sockets{$number};
@@ -280,7 +310,7 @@ my %readers = (
   stream   => \&receive_bytes,
 );
 
-# One look at everything.
+# Waits until a socket or the port is ready, and serves it.
 sub turn {
   my ($reads, $writes) = ('', '');
   vec($reads, fileno $port, 1) = 1;

@@ -26,7 +26,7 @@ const KERNEL_PATTERN = /^linux-image-\d\S*-cloud-amd64$/;
 const BUSYBOX_PACKAGE = "busybox-static";
 /** Modules that the guest loads if they are no part of its kernel; with all that they need. */
 const MODULES: readonly string[] = ["virtio_pci", "virtio_mmio", "virtio_net", "virtio_console", "af_packet"];
-/** What the parts are made of: other parts, left by an older version of this program, are made anew. */
+/** The ingredients of the parts: other parts, left by an older version of this program, are made again. */
 const RECIPE = `${[KERNEL_PACKAGE, BUSYBOX_PACKAGE, ...PERL_PACKAGES, ...MODULES].join("\n")}\n`;
 
 /** Where the guest's files are. */
@@ -38,14 +38,14 @@ export interface GuestFiles {
 }
 
 /** How they are made. */
-export interface SetupOptions {
+interface SetupOptions {
   /** Folder of everything that is cached. Default: AKARINO_CACHE, else `.cache` of the checkout. */
   cache?: string;
-  /** Fetch the packages anew even if the parts are there. Default false. */
+  /** Fetch the packages again even if the parts are there. Default false. */
   refresh?: boolean;
   /** Whether packages may be fetched, which runs programs. Default true; else a missing part is an error. */
   fetch?: boolean;
-  /** Told what is being done. */
+  /** Called with a line about each action. */
   say?: (line: string) => void;
 }
 
@@ -79,7 +79,7 @@ async function putTogether(folder: string, say: (line: string) => void): Promise
   return { kernel: `${parts}/kernel`, initrd, version: (await Deno.readTextFile(`${parts}/version`)).trim() };
 }
 
-/** Fetches and unpacks the packages, and keeps what is needed of them. */
+/** Fetches and unpacks the packages, and keeps the needed files. */
 async function makeParts(folder: string, say: (line: string) => void): Promise<void> {
   await Deno.mkdir(folder, { recursive: true });
   // On the same file system as its end, so that it can be renamed into place whole.

@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# Init of the test guest: loads the virtio modules, sets up eth0 as the kernel's command line says, and runs what comes
-# over the serial line. See tools/vmm/guests/qemu_console.ts for the words on that line.
+# Init of the test guest: loads the virtio modules, sets up eth0 as the kernel's command line says, and runs the
+# commands that come over the serial line. See tools/vmm/guests/qemu/console.ts for the words on that line.
 #
 #   akarino.ip=10.0.2.15/24     address of eth0 (may be given more than once)
 #   akarino.gateway=10.0.2.2    default route

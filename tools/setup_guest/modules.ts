@@ -3,7 +3,7 @@
  *
  * Path: setup_guest → modules.
  *
- * A module says itself what it needs (`depends=` in its .modinfo section): no depmod is run. What is not there as a
+ * A module says itself what it needs (`depends=` in its .modinfo section): no depmod is run. A module without a
  * file is taken to be built into the kernel.
  *
  * @module
@@ -12,7 +12,7 @@
 import { basename, filesBelow, run, SetupError } from "./run.ts";
 
 /** A module, ready for insmod. */
-export interface KernelModule {
+interface KernelModule {
   /** File name, such as `virtio_net.ko`. */
   readonly file: string;
   readonly bytes: Uint8Array;

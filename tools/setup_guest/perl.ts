@@ -11,7 +11,7 @@ import { basename, filesBelow, SetupError } from "./run.ts";
 /** Where everything is from: an interpreter that every Debian has, and its libraries. */
 export const PERL_PACKAGES: readonly string[] = ["perl-base", "libc6", "libcrypt1"];
 
-/** What the interpreter is linked with; a name may go on with a version. Where they are looked for in the guest. */
+/** Libraries that the interpreter is linked with, and their folders in the guest; a name may go on with a version. */
 const LIBRARIES: Readonly<Record<string, string>> = {
   "ld-linux-x86-64.so.2": "lib64",
   "libc.so.6": "lib/x86_64-linux-gnu",

@@ -11,7 +11,7 @@ export class SetupError extends Error {
   override readonly name = "SetupError";
 }
 
-/** Runs a program and gives what it wrote. Throws {@link SetupError} with its complaint. */
+/** Runs a program and returns its output. Throws {@link SetupError} with its complaint. */
 export async function run(program: string, args: readonly string[], cwd?: string): Promise<Uint8Array<ArrayBuffer>> {
   const options = { args: [...args], env: { LC_ALL: "C", DEBIAN_FRONTEND: "noninteractive" }, stdin: "null" as const };
   let output: Deno.CommandOutput;

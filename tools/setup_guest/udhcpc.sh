@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# Called by udhcpc: gives eth0 what the DHCP server said, and keeps all of it in /run/dhcp for a test to read.
+# Called by udhcpc: gives eth0 the lease of the DHCP server, and keeps all of it in /run/dhcp for a test to read.
 env | sort >/run/dhcp
 case $1 in
   deconfig)

@@ -3,8 +3,8 @@
  *
  * Path: user_stack → claim_port → dial, proc, sys, block.
  *
- * What the kernel says about our packets reaches the second stack as a network would say it: a block of the `err` file
- * is an ICMP packet already, and "too big" from a write is made one (RFC 1191 4), so that path MTU discovery works.
+ * The kernel's errors about our packets reach the second stack as a network's would: a block of the `err` file is an
+ * ICMP packet already, and "too big" from a write is made one (RFC 1191 4), so that path MTU discovery works.
  *
  * @module
  */
@@ -33,7 +33,7 @@ const BATCH = 64;
 const ANSWERS_MAX = 64;
 const TTL = 64;
 
-/** What a port has done. */
+/** Counters of a port. */
 export interface ClaimCounters {
   packetsIn: number;
   packetsOut: number;
@@ -56,7 +56,7 @@ export class ClaimPort implements PacketPort {
   readonly #pool: BlockPool;
   #err = -1;
   #isOpen = true;
-  /** Answers that the stack gets when it is done with what it does now. */
+  /** ICMP answers that the stack gets when its current call has returned. */
   #answers: Block[] = [];
   readonly #job: Job;
 
@@ -127,7 +127,7 @@ export class ClaimPort implements PacketPort {
     }
   }
 
-  /** What a router on the way would have said. */
+  /** The ICMP error that a router on the path would have sent. */
   #answerTooBig(packet: Block, mtu: number): void {
     if (this.#answers.length >= ANSWERS_MAX) return;
     const { buf, rp } = packet;

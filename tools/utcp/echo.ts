@@ -30,7 +30,7 @@ export class UtcpEcho {
   /** For {@link startUtcpEcho}. */
   constructor(readonly stack: UserStack, readonly listener: Conversation) {
     this.done = this.#serve();
-    // Whoever asks is told; nobody has to.
+    // An error that no caller waits for is not unhandled.
     this.done.catch(() => {});
   }
 

@@ -9,7 +9,7 @@
 import { bad, type Given } from "../options/given.ts";
 import type { ToolTable } from "../options/option_table.ts";
 
-/** What the user asked for. */
+/** The user's choices. */
 export interface UtcpOptions {
   readonly wire: "tap" | "tun";
   readonly port: number;
@@ -51,7 +51,7 @@ const WIRES = ["tap", "tun"] as const;
 const CIDR = /^\d+\.\d+\.\d+\.\d+\/\d+$/;
 const PORT_MAX = 65535;
 
-/** Makes sense of the command line. Throws UsageError, which names what is wrong. */
+/** Reads the command line. Throws UsageError, which names the bad option. */
 export function utcpOptions(given: Given): UtcpOptions {
   const wire = given.choice("wire", WIRES);
   const port = given.number("port", 1, PORT_MAX)!;

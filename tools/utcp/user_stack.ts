@@ -48,7 +48,7 @@ export class UserStack {
     this.kernel = kernel;
     this.proc = proc;
     this.#port = claim;
-    // Without its wire nobody can be served: the end of the machine's process is the end of these, too.
+    // Without its wire no call can be served: the end of the machine's process ends these, too.
     this.done = claim.run().finally(() => kernel.shutdown());
   }
 
@@ -82,7 +82,7 @@ export async function startUserStack(proc: Proc, port: number, options: UserStac
     own.sys.nbind("#ip", "/net", Mount.Before);
     const ctl = await own.open("/net/ipifc/clone", Open.ReadWrite);
     await own.write(ctl, `bind tun ${claim.name}`);
-    // Whoever calls is a neighbour: the machine finds the way.
+    // Every caller is a neighbour: the machine finds the route.
     for (const address of addresses) await own.write(ctl, `add ${address} /0`);
     own.sys.close(ctl);
     return new UserStack(kernel, own, claim);
@@ -106,7 +106,7 @@ async function linkMtu(proc: Proc): Promise<number> {
   return least;
 }
 
-/** The machine's own addresses, without those that nobody outside can call. */
+/** The machine's own addresses, without those that cannot be called from outside. */
 async function localAddresses(proc: Proc): Promise<string[]> {
   const lines = (await proc.readText("/net/ipselftab")).split("\n").map((line) => line.split(" "));
   const addresses = lines.filter(([, , kind]) => kind === "4u").map(([address]) => address!);

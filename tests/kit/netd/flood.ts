@@ -13,7 +13,7 @@
  */
 
 import { HostError, libc } from "../../../devices/host/libc.ts";
-import { openSocket, SOCK_RAW, sockaddrIn } from "../../../devices/host/socket_fd.ts";
+import { openSocket, SOCK_RAW, sockaddr } from "../../../devices/host/socket_fd.ts";
 import { emitIpv4, IPV4_HEADER_LEN } from "../../../kernel/wire/ipv4.ts";
 import { dnsLen, dnsQuery, emitDns } from "../../../kernel/wire/dns.ts";
 import { DNS_CLASS_IN, DNS_TYPE_A } from "../../../kernel/wire/dns_record.ts";
@@ -90,8 +90,8 @@ function putUdp(buf: Uint8Array, { src, dst, id, dstPort, length }: Datagram): n
 
 /** Sends `count` packets; answers how many Linux took. */
 async function flood(emit: Emit, to: string, count: number, pace: number): Promise<number> {
-  const fd = openSocket("a flood", SOCK_RAW, IPPROTO_RAW, null);
-  const name = sockaddrIn(to, 0);
+  const fd = openSocket({ what: "a flood", type: SOCK_RAW, protocol: IPPROTO_RAW }, null);
+  const name = sockaddr(to, 0);
   const buf = new Uint8Array(2048);
   const began = performance.now();
   let sent = 0;

@@ -45,10 +45,26 @@ machineTest("scenario --json is one object with every step, and exit 0", [], asy
     assertEquals(Object.keys(step), ["name", "ok", "ms", "detail"]);
     assertEquals([typeof step.name, step.ok, typeof step.ms, typeof step.detail], ["string", true, "number", "string"]);
   }
-  assertEquals(Object.keys(report.counters), ["ipifc", "icmp", "udp", "tcp", "ether0", "nat"]);
+  assertEquals(Object.keys(report.counters), ["ipifc", "icmp", "icmpv6", "udp", "tcp", "ether0", "nat"]);
   for (const table of Object.values<Record<string, unknown>>(report.counters)) {
     assert(Object.values(table).every((value) => typeof value === "number"));
   }
+});
+
+machineTest("scenario --ipv4-only and --ipv6-only run the steps of one version", [], async () => {
+  const names = async (option: string) => {
+    const { code, out, err } = await scenario("--wire=memory", "--json", option);
+    assertEquals({ code, err }, { code: 0, err: "" }, out);
+    const { steps, skipped } = JSON.parse(out);
+    assertEquals(skipped, []);
+    return steps.map(({ name }: { name: string }) => name) as string[];
+  };
+  const [only4, only6] = await Promise.all([names("--ipv4-only"), names("--ipv6-only")]);
+  assertEquals(only4.filter((name) => name.endsWith(", IPv6")), []);
+  const common = ["boot", "nothing left over", "guest: garbage in rings and frames", "no service failed"];
+  assertEquals(only6.filter((name) => !name.endsWith(", IPv6")), common);
+  // What only IPv4 has is a TCP of a user program.
+  assertEquals({ ipv4: only4.length, ipv6: only6.length }, { ipv4: 49, ipv6: 48 });
 });
 
 machineTest("scenario prints a line a step, and reports which wire and why", [], async () => {
@@ -93,7 +109,7 @@ machineTest("scenario --keep stays with its counters, and Ctrl-C ends it well", 
     if (!stayed && out.includes(" of 60 s; wire in ")) child.kill("SIGINT");
   }
   assertEquals((await child.status).code, 0, out);
-  assertMatch(out, /^1?\d of 60 s; wire in \d+ \(\d+\/s\) out \d+ .*maps \d+, forwards 0, refused: .*ttl 1/m);
+  assertMatch(out, /^1?\d of 60 s; wire in \d+ \(\d+\/s\) out \d+ .*maps \d+, forwards 0, refused: .*ttl 2/m);
 });
 
 machineTest(
@@ -108,7 +124,11 @@ machineTest(
 );
 
 machineTest("scenario with Linux as the guest, and as the remote", labNeeds(), async () => {
-  for (const args of [["--wire=tap"], ["--wire=tun", "--style=real"]]) {
+  const cases = [
+    { args: ["--wire=tap"], left: "guest: a mapping expires, IPv6" },
+    { args: ["--wire=tun", "--style=real"], left: "guest: all steps over IPv6" },
+  ];
+  for (const { args, left } of cases) {
     const { code, out, err } = await scenario("--guest=netns", "--json", ...args);
     assertEquals([code, err], [0, ""], out);
     const { guest, skipped } = JSON.parse(out);
@@ -116,6 +136,7 @@ machineTest("scenario with Linux as the guest, and as the remote", labNeeds(), a
     assertEquals(skipped.map(({ name }: { name: string }) => name), [
       "guest: a mapping expires",
       "guest: garbage in rings and frames",
+      left,
     ]);
   }
 });

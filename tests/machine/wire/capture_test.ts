@@ -27,8 +27,10 @@ const FIELDS = {
   udp: "udp.checksum.status",
   tcp: "tcp.checksum.status",
   icmp: "icmp.checksum.status",
+  icmp6: "icmpv6.checksum.status",
   arp: "arp.opcode",
   icmpType: "icmp.type",
+  icmp6Type: "icmpv6.type",
 } as const;
 type Packet = Record<keyof typeof FIELDS, string>;
 
@@ -51,7 +53,7 @@ async function run(command: string, args: string[]): Promise<string> {
   return decoder.decode(stdout);
 }
 
-/** `deno task scenario`, which must succeed; what it said. */
+/** `deno task scenario`, which must succeed; its output. */
 function scenario(...args: string[]): Promise<string> {
   return run(Deno.execPath(), ["task", "--quiet", "scenario", ...args]);
 }
@@ -67,11 +69,12 @@ async function packetsOf(file: string): Promise<Packet[]> {
   });
 }
 
-/** Whether tshark finds fault with a packet; what an ICMP error quotes may owe its checksum to a card. */
-function isFaulty({ malformed, ip, udp, tcp, icmp, info }: Packet): boolean {
+/** Whether tshark finds fault with a packet; the quote in an ICMP error may owe its checksum to a card. */
+function isFaulty({ malformed, ip, udp, tcp, icmp, icmp6, info }: Packet): boolean {
   // Linux writes a sum of zero as 0xffff to TCP, too: as good a zero, but tshark wants the other (RFC 1624).
   const isOtherZero = info.includes("CHECKSUM 0xFFFF");
-  const sums = icmp === "" ? [ip, udp, isOtherZero ? "" : tcp] : [ip.split(",")[0], icmp];
+  const whole = [ip, udp, isOtherZero ? "" : tcp];
+  const sums = icmp === "" && icmp6 === "" ? whole : [ip.split(",")[0], icmp, icmp6];
   return malformed !== "" || sums.includes(BAD);
 }
 
@@ -125,17 +128,22 @@ for (const wire of WIRES) {
       // Eight pings and twelve datagrams each way, the largest of them in 45 fragments.
       for (const [name, count] of Object.entries(counts)) assertGreater(count, 100, name);
       const onWire = packets.filter(({ at }) => at === "wire");
-      assertEquals(onWire.some(({ arp }) => arp === "2"), wire !== "tun", "who is asked by ARP answers");
-      // Those of the host's steps, and the guest's ping of the remote.
-      assertGreater(onWire.filter(({ icmpType }) => icmpType === "0").length, wire === "tun" ? 8 : 9);
-      // Both of the guest's probes: the router's answer is seen on its own link only.
-      const exceeded = packets.filter(({ icmpType }) => icmpType.split(",")[0] === "11").map(({ at }) => at);
-      assertEquals([...new Set(exceeded)], ["guest"]);
+      assertEquals(onWire.some(({ arp }) => arp === "2"), wire !== "tun", "an ARP request has an answer");
+      assertEquals(onWire.some((one) => one.icmp6Type === "136"), wire !== "tun", "a neighbour solicitation, too");
+      for (const [type, reply, timeExceeded] of [["icmpType", "0", "11"], ["icmp6Type", "129", "3"]] as const) {
+        // Those of the host's steps, and the guest's ping of the remote.
+        assertGreater(onWire.filter((one) => one[type] === reply).length, wire === "tun" ? 8 : 9, type);
+        // Both of the guest's probes: the router's answer is seen on its own link only.
+        const exceeded = packets.filter((one) => one[type].split(",")[0] === timeExceeded).map(({ at }) => at);
+        assertEquals([...new Set(exceeded)], ["guest"], type);
+      }
       const notes = new Set(packets.map(({ note }) => note));
       const has = (pattern: RegExp) => assert([...notes].some((note) => pattern.test(note)), `${pattern}`);
       has(/^new map udp 10\.0\.2\.15:\d+ = host \d+, unanswered$/);
       has(/^map tcp 10\.0\.2\.15:\d+ = host \d+, established$/);
       has(/^map tcp 10\.0\.2\.15:22 = host 8022, forward$/);
+      has(/^new map udp .*fe03:40b.*:\d+ = host \d+, udp$/);
+      has(/^map tcp .*fe03:40b.*:22 = host 8022, forward$/);
       has(/^answered by the router$/);
       has(/^refused: ttl$/);
     });

@@ -153,7 +153,7 @@ Deno.test("the scenario in memory passes every step, twice the same", async () =
     const { capture, observe } = recorder();
     const env = await memoryEnvironment({ seed: 3, observe });
     try {
-      for (const step of scenarioSteps(env, 3)) await step.run();
+      for (const step of scenarioSteps(env, { seed: 3 })) await step.run();
     } finally {
       await env.close();
     }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertObjectMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { counters } from "../../../tools/scenario/counters.ts";
 import { memoryEnvironment } from "../../../tools/scenario/memory_environment.ts";
 import { Given, UsageError } from "../../../tools/options/given.ts";
@@ -14,7 +14,8 @@ import { SCENARIO, type ScenarioOptions, scenarioOptions } from "../../../tools/
 const USAGE = helpText(SCENARIO);
 const parseOptions = (args: string[]) => scenarioOptions(new Given(SCENARIO, args));
 import { runSteps, type StepResult } from "../../../tools/scenario/report.ts";
-import { scenarioSteps, UDP_SIZES } from "../../../tools/scenario/steps.ts";
+import { FAMILIES } from "../../../tools/scenario/ip_family.ts";
+import { scenarioSteps } from "../../../tools/scenario/steps.ts";
 import { Interrupted, TimedOut } from "../../../tools/scenario/environment.ts";
 
 Deno.test("parseOptions() reads every option, in both forms, and has defaults", () => {
@@ -22,6 +23,7 @@ Deno.test("parseOptions() reads every option, in both forms, and has defaults", 
     wire: "auto",
     guest: "model",
     style: "qemu",
+    versions: [4, 6],
     forwards: [],
     seed: 1,
     faults: {},
@@ -40,6 +42,9 @@ Deno.test("parseOptions() reads every option, in both forms, and has defaults", 
   assertEquals(parseOptions(["--json", "--verbose"]), { ...defaults, json: true, verbose: true });
   assertEquals(parseOptions(["--json=no", "--verbose=0"]), defaults);
   assertEquals(parseOptions(["--seed", "0"]).seed, 0);
+  assertEquals(parseOptions(["--ipv4-only"]).versions, [4]);
+  assertEquals(parseOptions(["--ipv6-only"]).versions, [6]);
+  assertEquals(parseOptions(["--ipv4-only", "--style=real"]).versions, [4]);
   const faults = ["--loss=0.1", "--delay", "5", "--jitter=2.5", "--reorder=1", "--duplicate=0", "--corrupt=0.01"];
   assertEquals(parseOptions(["--wire=memory", ...faults]).faults, {
     loss: 0.1,
@@ -84,12 +89,31 @@ Deno.test("parseOptions() names what it cannot understand", () => {
   assertStringIncludes(said("--loss=0.5"), "--wire memory");
   assertStringIncludes(said("--wire=memory", "--guest=netns"), "--guest netns");
   assertStringIncludes(said("--forward", "nonsense"), 'Bad value "nonsense" for --forward');
+  assertEquals(said("--ipv4-only", "--ipv6-only"), "--ipv4-only and --ipv6-only leave no step: use one of them");
+  assertEquals(
+    said("--ipv6-only", "--style=real"),
+    "A guest in real style has no IPv6: --ipv6-only needs --style qemu",
+  );
   assertEquals(said("--pcap"), "No value after --pcap");
   assertEquals(said("--pcap", "--json"), "No value after --pcap");
 });
 
 const NAMES = [
-  ...["wire", "guest", "style", "forward", "seed", "loss", "reorder", "duplicate", "corrupt", "delay", "jitter"],
+  ...[
+    "wire",
+    "guest",
+    "style",
+    "ipv4-only",
+    "ipv6-only",
+    "forward",
+    "seed",
+    "loss",
+    "reorder",
+    "duplicate",
+    "corrupt",
+    "delay",
+    "jitter",
+  ],
   ...["pcap", "snaplen", "keep", "json", "verbose", "help"],
 ];
 
@@ -143,7 +167,7 @@ async function play(seed: number) {
     observe: (direction, block, wallMs) => wire.push([direction, wallMs, block.bytes().toHex()]),
   });
   try {
-    const steps = await runSteps(scenarioSteps(env, seed), { tell: () => {}, stopped: () => false });
+    const steps = await runSteps(scenarioSteps(env, { seed }), { tell: () => {}, stopped: () => false });
     return { steps, wire, counters: await counters(env.host) };
   } finally {
     await env.close();
@@ -154,15 +178,18 @@ Deno.test("the scenario in memory holds, step by step", async () => {
   const { steps, counters } = await play(1);
   assertEquals(steps.filter(({ ok }) => !ok).map(({ name, detail }) => `${name}: ${detail}`), []);
   const names = steps.map(({ name }) => name);
-  assertEquals(names.slice(0, 2), ["boot", "resolve by ARP"]);
-  for (const size of [0, 56, 1472, 8000]) {
-    assert(names.includes(`ping kernel, ${size} bytes`) && names.includes(`ping bypassed id, ${size} bytes`));
-  }
-  assertEquals([...UDP_SIZES], [0, 1, 1472, 1473, 9000, 65507]);
-  for (const size of UDP_SIZES) {
-    assert(names.includes(`udp echo, ${size} bytes`) && names.includes(`bypassed udp echo, ${size} bytes`));
-  }
-  assertEquals([counters.udp?.InDatagrams, counters.udp?.OutDatagrams, counters.udp?.InBypassed], [6, 6, 6]);
+  const expected = Object.values(FAMILIES).flatMap(({ suffix, resolution, udpSizes }) =>
+    [
+      `resolve by ${resolution}`,
+      ...["ping kernel", "ping bypassed id"].flatMap((what) =>
+        [0, 56, 1472, 8000].map((size) => `${what}, ${size} bytes`)
+      ),
+      ...["udp echo", "bypassed udp echo"].flatMap((what) => udpSizes.map((size) => `${what}, ${size} bytes`)),
+    ].map((name) => `${name}${suffix}`)
+  );
+  assertEquals(names, ["boot", ...expected, "nothing left over"]);
+  assertEquals(names.filter((name) => name.endsWith(", IPv6")).length, 21);
+  assertObjectMatch(counters.udp!, { InDatagrams: 12, OutDatagrams: 12, InBypassed: 12 });
   assertEquals([counters.udp?.InErrors, counters.ipifc?.InHdrErrors, counters.ipifc?.ReasmFails], [0, 0, 0]);
 });
 

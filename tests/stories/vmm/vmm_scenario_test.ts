@@ -8,8 +8,8 @@
 import { assert, assertEquals } from "@std/assert";
 import type { CableOptions } from "../../../devices/ether/cable.ts";
 import { modelGuest } from "../../../tools/scenario/guest_side.ts";
-import { guestScene, guestSteps, notApplicable } from "../../../tools/scenario/guest_steps.ts";
-import { guestTcpSteps } from "../../../tools/scenario/guest_tcp_steps.ts";
+import { guestScenes, guestSteps, notApplicable } from "../../../tools/scenario/guest_steps.ts";
+import { guestTcpSteps, lastStep } from "../../../tools/scenario/guest_tcp_steps.ts";
 import type { GuestSide } from "../../../tools/scenario/guest_types.ts";
 import { memoryEnvironment } from "../../../tools/scenario/memory_environment.ts";
 import { Retries } from "../../../tools/scenario/retries.ts";
@@ -38,9 +38,11 @@ async function play(style: "qemu" | "real", seed: number, transfers: boolean): P
   let side: GuestSide | null = null;
   try {
     side = await modelGuest(env, { style, forwards: [], seed });
-    const scene = guestScene(env, side, seed);
-    assertEquals(notApplicable(scene), []);
-    const all = [...guestSteps(scene), ...transfers ? guestTcpSteps(scene) : []];
+    const scenes = guestScenes(env, side, { seed });
+    assertEquals(scenes.map(({ family }) => family.version), style === "real" ? [4] : [4, 6]);
+    assertEquals(scenes.flatMap(notApplicable), []);
+    const all = scenes.flatMap((scene) => [...guestSteps(scene), ...transfers ? guestTcpSteps(scene) : []]);
+    all.push(lastStep(scenes[0]!));
     const steps = await runSteps(all, { tell: () => {}, stopped: () => false });
     await side.close();
     return { steps, digest, descriptors: side.network.program.sockets.openCount };
@@ -53,7 +55,7 @@ for (const style of ["qemu", "real"] as const) {
   Deno.test(`the guest's steps hold in ${style} style, and the NAT gives back what it had`, async () => {
     const { steps, descriptors } = await play(style, 3, true);
     assertEquals(steps.filter(({ ok }) => !ok).map(({ name, detail }) => `${name}: ${detail}`), []);
-    assert(steps.length >= 25);
+    assertEquals(steps.length, style === "real" ? 26 : 49);
     assertEquals(descriptors, 0);
   });
 }
@@ -87,16 +89,22 @@ for (const [faults, seed] of FAULTY) {
     let side: GuestSide | null = null;
     try {
       side = await modelGuest(env, { style: "qemu", forwards: [], seed });
-      const scene = guestScene(env, side, seed, retries);
-      const all = [...scenarioSteps(env, seed, retries), ...guestSteps(scene), ...guestTcpSteps(scene)];
-      const steps = await runSteps(all.filter(({ name }) => !name.endsWith("16 MiB")), {
+      const play = { seed, retries };
+      const scenes = guestScenes(env, side, play);
+      const all = [
+        ...scenarioSteps(env, play),
+        ...scenes.flatMap((scene) => [...guestSteps(scene), ...guestTcpSteps(scene)]),
+        lastStep(scenes[0]!),
+      ];
+      const steps = await runSteps(all.filter(({ name }) => !name.includes(" MiB")), {
         tell: () => {},
         stopped: () => false,
       });
       assertEquals(steps.filter(({ ok }) => !ok).map(({ name, detail }) => `${name}: ${detail}`), []);
-      const skipped = [...notWorthTrying(retries), ...notApplicable(scene)].map(({ name }) => name);
-      assertEquals(skipped.every((name) => name.endsWith("udp echo, 65507 bytes")), true, `${skipped}`);
-      assertEquals([steps.length + skipped.length, skipped.length], [47, faults.loss && faults.corrupt ? 3 : 0]);
+      const skipped = [...notWorthTrying(retries), ...scenes.flatMap(notApplicable)].map(({ name }) => name);
+      assertEquals(skipped.filter((name) => !/udp echo, 65(507 bytes|519 bytes, IPv6)$/.test(name)), []);
+      assertEquals(steps.length + skipped.length, 89);
+      assertEquals(skipped.length, faults.loss && faults.corrupt ? 6 : 0);
     } finally {
       await side?.close();
       await env.close();
