@@ -28,9 +28,11 @@ export class MapList<M extends Linked<M>> {
   /** The least recently used. */
   head: M | null = null;
   tail: M | null = null;
+  count = 0;
 
   /** Puts `map`, which is in no list, last. */
   add(map: M): void {
+    this.count++;
     map.prev = this.tail;
     map.next = null;
     if (this.tail === null) this.head = map;
@@ -39,6 +41,7 @@ export class MapList<M extends Linked<M>> {
   }
 
   remove(map: M): void {
+    this.count--;
     if (map.prev === null) this.head = map.next;
     else map.prev.next = map.next;
     if (map.next === null) this.tail = map.prev;

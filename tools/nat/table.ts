@@ -41,28 +41,38 @@ export { GUESTS_MAX } from "./guest_table.ts";
 export const FILTER_REMOTES_MAX = 32_768;
 /** A TCP connection that had a packet within this time is live: twice the keepalive of most programs. */
 export const EVICT_IDLE_MS = 60_000;
-/** A question to a name server this old has its answer, or will not get it: a resolver asks again after 5 seconds. */
-const DNS_IDLE_MS = 5_000;
+/** A question this old has its answer, or will not get it: a resolver asks again after 5 seconds. */
+const ANSWER_MS = 5_000;
 
 /** Which maps may be given up: of this class, if not used for so long. */
 interface Victim {
   readonly cls: MapClass;
   readonly idleMs: number;
+  /** Only while more than an eighth of the guest's maps are of the class: so many are a scan. */
+  readonly isCrowd?: boolean;
 }
 
-/** By protocol, cheapest first. The next packet of UDP or echo makes its map again; of TCP that is not so. */
+/**
+ * By protocol, cheapest first. The next packet of UDP or echo makes its map again; of TCP that is not so. What has just
+ * been asked waits for its answer, and goes before idle maps only when there are many of its kind.
+ */
 export const VICTIMS: readonly (readonly Victim[])[] = [
   [
-    { cls: MapClass.Dns, idleMs: DNS_IDLE_MS },
+    { cls: MapClass.Dns, idleMs: ANSWER_MS },
+    { cls: MapClass.UdpUnanswered, idleMs: ANSWER_MS },
+    { cls: MapClass.UdpUnanswered, idleMs: 0, isCrowd: true },
+    { cls: MapClass.Dns, idleMs: 0, isCrowd: true },
+    { cls: MapClass.Udp, idleMs: 0 },
     { cls: MapClass.UdpUnanswered, idleMs: 0 },
     { cls: MapClass.Dns, idleMs: 0 },
-    { cls: MapClass.Udp, idleMs: 0 },
   ],
   [
     { cls: MapClass.TcpClosing, idleMs: 0 },
-    { cls: MapClass.TcpOpening, idleMs: 0 },
+    { cls: MapClass.TcpOpening, idleMs: ANSWER_MS },
+    { cls: MapClass.TcpOpening, idleMs: 0, isCrowd: true },
     { cls: MapClass.TcpHalfClosed, idleMs: EVICT_IDLE_MS },
     { cls: MapClass.TcpEstablished, idleMs: EVICT_IDLE_MS },
+    { cls: MapClass.TcpOpening, idleMs: 0 },
   ],
   [{ cls: MapClass.Icmp, idleMs: 0 }],
 ];
@@ -248,7 +258,7 @@ export class NatTable {
 
   /** The map to be given up so that `guest` can have another of `proto`; null: room as it is; a reason: refused. */
   victim(guest: Guest, proto: MapProto, now: number): NatMap | null | Reason {
-    if (guest.counts[proto]! >= this.#guestCaps[proto]!) return oldest(guest, proto, now) ?? Reason.GuestCap;
+    if (guest.counts[proto]! >= this.#guestCaps[proto]!) return this.#oldest(guest, proto, now) ?? Reason.GuestCap;
     if (this.#counts[proto]! < this.#totalCaps[proto]!) return null;
     return this.cheapest(guest, proto, now) ?? Reason.TotalCap;
   }
@@ -259,7 +269,17 @@ export class NatTable {
     for (const other of this.#guests.all) {
       if (other.counts[proto]! > greediest.counts[proto]!) greediest = other;
     }
-    return oldest(greediest, proto, now) ?? oldest(guest, proto, now);
+    return this.#oldest(greediest, proto, now) ?? this.#oldest(guest, proto, now);
+  }
+
+  #oldest(guest: Guest, proto: MapProto, now: number): NatMap | null {
+    const share = this.#guestCaps[proto]! >> 3;
+    for (const { cls, idleMs, isCrowd } of VICTIMS[proto]!) {
+      const { head, count } = guest.lists[cls]!;
+      if (isCrowd === true && count <= share) continue;
+      if (head !== null && now - head.lastUse >= idleMs) return head;
+    }
+    return null;
   }
 
   /** Takes out one map whose time is over; null if there is none. */
@@ -312,14 +332,6 @@ export class NatTable {
 }
 
 /** The map of `guest` that costs least, or null: a look at the heads of its lists. */
-function oldest(guest: Guest, proto: MapProto, now: number): NatMap | null {
-  for (const { cls, idleMs } of VICTIMS[proto]!) {
-    const { head } = guest.lists[cls]!;
-    if (head !== null && now - head.lastUse >= idleMs) return head;
-  }
-  return null;
-}
-
 /** Bits of a key of `byHost` beside protocol and port. */
 const LOOPBACK_KEY = 1 << 18;
 const IP6_KEY = 1 << 19;

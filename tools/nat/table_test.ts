@@ -163,6 +163,36 @@ Deno.test("What is given up first: the order of classes, and how long a map must
   ]);
 });
 
+Deno.test("What waits for its answer keeps its map while an idle one can go, unless many wait: a scan", () => {
+  const now = 1_000_000;
+  const { Udp, UdpUnanswered, Dns, TcpOpening, TcpEstablished } = MapClass;
+  const kinds = [
+    { proto: MapProto.Udp, waiting: UdpUnanswered, idle: Udp },
+    { proto: MapProto.Udp, waiting: Dns, idle: Udp },
+    { proto: MapProto.Tcp, waiting: TcpOpening, idle: TcpEstablished },
+  ];
+  for (const { proto, waiting, idle } of kinds) {
+    for (
+      const { count, age, goes } of [
+        { count: 2, age: 1, goes: idle },
+        { count: 2, age: 5000, goes: waiting },
+        { count: 3, age: 1, goes: waiting },
+        { count: 16, age: 1, goes: waiting },
+      ]
+    ) {
+      const table = tableOf({ guestCaps: { udp: 16, tcp: 16 } });
+      for (let port = 1; port <= 16; port++) {
+        const isWaiting = port <= count;
+        const at = now - (isWaiting ? age : 61_000);
+        table.touch(put(table, 15, ends(port, { proto }), at), isWaiting ? waiting : idle, at);
+      }
+      const victim = table.victim(table.guest(addr(15))!, proto, now) as NatMap;
+      const name = `${MAP_CLASS_NAMES[waiting]}, ${count} of 16, ${age} ms old`;
+      assertEquals({ name, goes: MAP_CLASS_NAMES[victim.class] }, { name, goes: MAP_CLASS_NAMES[goes] });
+    }
+  }
+});
+
 Deno.test("A connection that stands is not given up within a minute of its last packet: the new one is refused", () => {
   const table = tableOf({ guestCaps: { tcp: 2 } });
   const maps = [1, 2].map((port) => put(table, 15, ends(port, { proto: MapProto.Tcp })));
