@@ -114,7 +114,7 @@ export function openBound(type: number, path: string, mode: number): { fd: numbe
     if (libc().bind(fd, address, address.length) < 0) {
       if (lastErrno() === EADDRINUSE && isStale(type, path)) libc().unlink(cString(path));
       call(`Cannot bind ${path}`, libc().bind(fd, address, address.length), {
-        [EADDRINUSE]: "another program uses it, or it is no socket",
+        [EADDRINUSE]: "another program has it, or it is no socket",
       });
     }
     return { fd, bound: new BoundPath(path, mode) };
