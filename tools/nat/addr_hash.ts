@@ -27,20 +27,20 @@ export class AddrHash {
     this.#factors = Array.from({ length: 8 }, (_, i) => random === null ? i + 1 : random.below(PRIME));
   }
 
-  /** The number of an address: 0 … 2^32 - 1. Nothing is built: eight products below 2^47, folded. */
+  /** The number of an address, signed, of 32 bits. Nothing is built: eight products below 2^47, folded. */
   of({ w0, w1, w2, w3 }: IpAddr): number {
-    if (w2 === 0xffff && w1 === 0 && w0 === 0) return w3 >>> 0;
+    if (w2 === 0xffff && w1 === 0 && w0 === 0) return w3;
     const f = this.#factors;
     const sum = (w0 >>> 16) * f[0]! + (w0 & 0xffff) * f[1]! + (w1 >>> 16) * f[2]! + (w1 & 0xffff) * f[3]! +
       (w2 >>> 16) * f[4]! + (w2 & 0xffff) * f[5]! + (w3 >>> 16) * f[6]! + (w3 & 0xffff) * f[7]!;
     const high = Math.floor(sum / TWO_31);
-    return sum - high * TWO_31 + high;
+    return (sum - high * TWO_31 + high) | 0;
   }
 }
 
 /** The key of an address with the number `hash` and a port; `port` 0 where only the address counts. */
 export function endKey(hash: number, port: number): number {
-  return hash * 0x10000 + port;
+  return (hash >>> 0) * 0x10000 + port;
 }
 
 /** What an {@link AddrMap} keeps: it is found by an address and its key. */
@@ -115,8 +115,8 @@ type Writable = { -readonly [Field in "w0" | "w1" | "w2" | "w3"]: number };
  * An address that is overwritten again and again, so that reading one builds nothing. It is lent, never given: to keep
  * it, take {@link copyAddr}.
  */
-export function scratchAddr(): IpAddr {
-  return new IpAddr(0, 0, 0, 0);
+export function scratchAddr(version: 4 | 6 = 6): IpAddr {
+  return new IpAddr(0, 0, version === 4 ? 0xffff : 0, 0);
 }
 
 /** Overwrites a scratch address with `addr`. */
@@ -128,12 +128,9 @@ export function setAddr(scratch: IpAddr, { w0, w1, w2, w3 }: IpAddr): void {
   words.w3 = w3;
 }
 
-/** Overwrites a scratch address with an IPv4 address. */
+/** Overwrites a scratch address that is always one of IPv4: its other words stay. */
 export function setAddr4(scratch: IpAddr, word: number): void {
-  const words = scratch as Writable;
-  words.w0 = words.w1 = 0;
-  words.w2 = 0xffff;
-  words.w3 = word;
+  (scratch as Writable).w3 = word;
 }
 
 /** Overwrites a scratch address with the 16 bytes of `buf` at `at`. */

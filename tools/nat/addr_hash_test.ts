@@ -13,7 +13,7 @@ Deno.test("AddrHash gives IPv6 addresses numbers under a secret: alike ones diff
   for (let i = 0; i < 4096; i++) {
     const addr = ip(`2001:db8::${i.toString(16)}`);
     const number = hash.of(addr);
-    assert(Number.isInteger(number) && number >= 0 && number < 0x1_0000_0000);
+    assert(Number.isInteger(number) && number === (number | 0));
     seen.add(number);
     assert(number !== other.of(addr));
   }
@@ -22,9 +22,9 @@ Deno.test("AddrHash gives IPv6 addresses numbers under a secret: alike ones diff
 
 Deno.test("An IPv4 address is its own number, whatever the secret", () => {
   for (const hash of [new AddrHash(null), new AddrHash(new SeededRandom(7))]) {
-    assertEquals([hash.of(ip("10.0.2.15")), hash.of(ip("255.255.255.255"))], [0x0a00020f, 0xffffffff]);
+    assertEquals([hash.of(ip("10.0.2.15")), hash.of(ip("255.255.255.255"))], [0x0a00020f, -1]);
   }
-  assertEquals(endKey(0xffffffff, 65535), 2 ** 48 - 1);
+  assertEquals(endKey(-1, 65535), 2 ** 48 - 1);
 });
 
 /** Something at an address. */

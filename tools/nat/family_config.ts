@@ -49,7 +49,10 @@ export function isNowhere({ broadcasts }: FamilyConfig, addr: IpAddr): boolean {
 
 /** Whether `addr` is a station's address in the guests' own network; never in real style, where it is the host's. */
 export function isOnLink(config: FamilyConfig, addr: IpAddr): boolean {
-  return config.onlyGuest === null && addr.sameNet(config.subnet, config.mask) && !isNowhere(config, addr);
+  const { onlyGuest, subnet, mask } = config;
+  if (onlyGuest !== null || !addr.sameNet(subnet, mask)) return false;
+  const number = addr.w3 & ~mask.w3;
+  return !addr.isV4 || (number !== 0 && number !== ~mask.w3);
 }
 
 /** Whether a guest may have `addr`: of the network, but the router's (::0 is every router's) and the name server's. */

@@ -18,6 +18,7 @@ import { type FamilyConfig, isHosts } from "./family_config.ts";
 import type { ForwardTable } from "./forward.ts";
 import { type Guest, MapProto, type NatMap, Realm } from "./map.ts";
 import type { NatPolicy } from "./policy.ts";
+import type { Remote } from "./remotes.ts";
 import type { NatTable, PacketEnds } from "./table.ts";
 
 /** The result, one of them a NAT and version. */
@@ -38,6 +39,8 @@ export class Flow implements PacketEnds {
   local: IpAddr = IP_UNSPECIFIED;
   /** It answers a packet that came in by a forward. */
   isAnswer = false;
+  /** Of a packet that came in: the remote as the map's filter knows it; null: it does not filter. */
+  known: Remote<NatMap> | null = null;
   /** The map of a guest that the remote end is (a hairpin); found by {@link mayReach}. */
   target: NatMap | null = null;
 
@@ -47,9 +50,6 @@ export class Flow implements PacketEnds {
     this.guestPort = guestPort;
     setAddr(this.remote, remote);
     this.remotePort = remotePort;
-    this.map = this.real = this.target = null;
-    this.realPort = 0;
-    this.isAnswer = false;
   }
 
   /** The key of the remote, by its address and `port`. */
@@ -69,6 +69,9 @@ interface FlowContext {
 /** Fills `flow`, which has the ends of a packet of `guest`; makes no map. */
 export function resolveFlow({ nat, config, flow }: FlowContext, guest: Guest): Flow {
   flow.remoteHash = nat.table.hash.of(flow.remote);
+  flow.map = flow.real = flow.target = null;
+  flow.realPort = 0;
+  flow.isAnswer = false;
   const group = guest.forwards.size === 0 ? undefined : guest.forwards.get(flow.proto << 16 | flow.guestPort);
   const known = group === undefined ? null : group.pathTo(flow.keyAt(flow.remotePort), flow.remote);
   if (known !== null) {
@@ -122,5 +125,5 @@ function realmOf({ router, dns }: FamilyConfig, { remote, remotePort }: Flow): R
 
 /** The key by which a filter knows the remote of `flow`. */
 export function filterKey({ filtering }: { readonly filtering: readonly string[] }, flow: Flow): number {
-  return flow.keyAt(filtering[flow.proto] === "address-port" ? flow.remotePort : 0);
+  return endKey(flow.remoteHash, filtering[flow.proto] === "address-port" ? flow.remotePort : 0);
 }

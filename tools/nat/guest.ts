@@ -11,7 +11,7 @@
 
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
-import { type AddrEntry, endKey } from "./addr_hash.ts";
+import type { AddrEntry } from "./addr_hash.ts";
 import type { ForwardGroup } from "./forward_group.ts";
 import { MAP_CLASS_NAMES } from "./map_class.ts";
 import { RemoteList } from "./remotes.ts";
@@ -67,7 +67,7 @@ export class GuestRecord<M extends Linked<M>> implements AddrEntry<GuestRecord<M
 
   /** `hash` is its address' (see addr_hash). */
   constructor(readonly addr: IpAddr, readonly hash: number, mac: MacAddr | null) {
-    this.key = endKey(hash, 0);
+    this.key = hash;
     this.mac = mac;
   }
 

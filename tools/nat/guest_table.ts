@@ -14,7 +14,7 @@
 
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
-import { type AddrHash, AddrMap, copyAddr, endKey } from "./addr_hash.ts";
+import { type AddrHash, AddrMap, copyAddr } from "./addr_hash.ts";
 import { GuestRecord } from "./guest.ts";
 import type { Guest, NatMap } from "./map.ts";
 
@@ -26,6 +26,8 @@ export const STATION_GUESTS_MAX = 64;
 /** See above. */
 export class GuestTable {
   readonly #guests = new AddrMap<Guest>();
+  /** The guest that was found last: the next packet is mostly its as well. */
+  #last: Guest | null = null;
   /** Guests of each station and version. */
   readonly #stations = new Map<number, number>();
 
@@ -38,7 +40,9 @@ export class GuestTable {
 
   /** The guest at `addr`, or null. */
   get(addr: IpAddr): Guest | null {
-    return this.#guests.get(endKey(this.hash.of(addr), 0), addr);
+    const last = this.#last;
+    if (last !== null && last.addr.equals(addr)) return last;
+    return this.#last = this.#guests.get(this.hash.of(addr), addr);
   }
 
   /**
@@ -68,6 +72,7 @@ export class GuestTable {
   remove(guest: Guest): void {
     if (this.get(guest.addr) !== guest) return;
     this.#guests.delete(guest);
+    this.#last = null;
     this.#count(guest, -1);
   }
 

@@ -57,9 +57,16 @@ export function inbound(ctx: FamilyContext, block: Block, holder: NatMap): Decis
   return pass(ctx, map, isRouted ? hops - 1 : hops);
 }
 
-/** Whether the packet at hand is from the loopback that `map` asks: ours, or that of the machine behind the uplink. */
-function isLocalTo(ctx: FamilyContext, map: NatMap): boolean {
-  return ctx.packet.src.isLoopback || isFarAnswer(ctx, map);
+/**
+ * Whether the packet at hand is from the loopback that `map` asks: ours, or that of the machine behind the uplink. From
+ * its address there Linux answers for a UDP socket that is bound to all addresses. No other machine may have that
+ * address, and no other map is asked.
+ */
+function isLocalTo({ packet, config }: FamilyContext, map: NatMap): boolean {
+  const { src } = packet;
+  if (map.realm !== Realm.Host || config.farPeer === null) return src.isLoopback;
+  const isFarAnswer = packet.proto === MapProto.Udp && packet.kind === Kind.Ports && src.equals(config.farPeer);
+  return isFarAnswer || src.isLoopback;
 }
 
 /** The map whose connection the packet at hand belongs to, of those that the forward `holder` carries; or itself. */
@@ -119,18 +126,8 @@ function use({ nat, packet, flow }: FamilyContext, map: NatMap, guestPort: numbe
     cls = map.track(flow.keyAt(flow.remotePort), flow.remote, tcpFlags(packet.buf, packet.transport), false);
   } else if (!nat.config.inboundRefresh) return;
   else cls = map.classAfterReceiving;
-  if (nat.filters[map.proto]) map.keepOpen(filterKey(nat.config, flow), flow.remote, nat.now);
+  if (flow.known !== null) flow.known.lastUse = nat.now;
   nat.table.touch(map, cls, nat.now);
-}
-
-/**
- * Whether it is the answer of a machine whose loopback the map asks, from its address on the uplink: so Linux answers
- * for a UDP socket that is bound to all addresses. No other machine may have that address there, and no other map is
- * asked.
- */
-function isFarAnswer({ packet, config }: FamilyContext, map: NatMap): boolean {
-  if (config.farPeer === null || map.realm !== Realm.Host) return false;
-  return packet.proto === MapProto.Udp && packet.kind === Kind.Ports && packet.src.equals(config.farPeer);
 }
 
 /** The address by which the guest knows the sender; null: a sender that this map is not for. */
@@ -153,9 +150,12 @@ function isMartian({ packet, family, config }: FamilyContext): boolean {
   return family.isMartian(packet.src) || isOnLink(config, packet.src);
 }
 
+/** Whether the filter of `map` lets the flow's remote in, which it then finds again as `flow.known`. */
 function isLetIn({ nat, flow }: FamilyContext, map: NatMap): boolean {
+  flow.known = null;
   if (map.isStatic || !nat.filters[map.proto]) return true;
-  return map.lets(filterKey(nat.config, flow), flow.remote, nat.now - nat.table.lifetimeOf(map));
+  const known = flow.known = map.remoteOf(filterKey(nat.config, flow), flow.remote);
+  return known !== null && nat.now - known.lastUse < nat.table.lifetimeOf(map);
 }
 
 /**

@@ -121,12 +121,6 @@ export class NatMap implements MapEnds {
     return remote !== null && remote.lastUse > oldest;
   }
 
-  /** A remote that is let in already stays so for another lifetime; nothing for others. */
-  keepOpen(key: number, addr: IpAddr, now: number): void {
-    const remote = this.remoteOf(key, addr);
-    if (remote !== null) remote.lastUse = now;
-  }
-
   /** For the table: a remote that is let in from now on. */
   addRemote(key: number, addr: IpAddr, now: number): Remote<NatMap> {
     const remote = new Remote<NatMap>(this, key, addr, now);

@@ -71,9 +71,8 @@ for (const is6 of [false, true]) {
     const remotes = [7, 8, 9].map((n) => udp.addRemote(KEY, at(n), n));
     const lets = () => [7, 8, 9].map((n) => udp.lets(KEY, at(n), 8));
     assertEquals(lets(), [false, false, true]);
-    udp.keepOpen(KEY, at(7), 9);
-    udp.keepOpen(KEY, at(6), 9);
-    udp.keepOpen(KEY + 1, at(8), 9);
+    udp.remoteOf(KEY, at(7))!.lastUse = 9;
+    assertEquals([udp.remoteOf(KEY, at(6)), udp.remoteOf(KEY + 1, at(8))], [null, null]);
     assertEquals([lets(), udp.sizes.remotes], [[true, false, true], 3]);
     udp.removeRemote(remotes[0]!);
     udp.removeRemote(remotes[2]!);

@@ -143,13 +143,16 @@ export class NatPacket {
   /** Where a fragment header of IPv6 starts, or -1. */
   fragmentAt = -1;
   /** The ends; overwritten by the next packet. */
-  readonly src: IpAddr = scratchAddr();
-  readonly dst: IpAddr = scratchAddr();
+  readonly src: IpAddr;
+  readonly dst: IpAddr;
   /** Ports; of an ICMP query both are its identifier. */
   srcPort = 0;
   dstPort = 0;
 
-  constructor(readonly family: NatFamily) {}
+  constructor(readonly family: NatFamily) {
+    this.src = scratchAddr(family.version);
+    this.dst = scratchAddr(family.version);
+  }
 
   get headerLen(): number {
     return this.transport - this.at;

@@ -111,7 +111,9 @@ export class NatPolicy {
     this.#host = options.host ?? true;
     const { metadata = false, linkLocal = false, private: isPrivate = true } = options;
     const switches = { metadata, linkLocal, private: isPrivate };
-    this.#categories = version === 4 ? categories4(switches) : categories6(switches);
+    const all = version === 4 ? categories4(switches) : categories6(switches);
+    // One that is on says nothing, but for the metadata services, which lie inside others.
+    this.#categories = all.filter(({ on, reason }) => !on || reason === Reason.Metadata);
   }
 
   /** Whether a guest may send to `addr`, an address of the world; Reason.None if so. Nothing is built. */

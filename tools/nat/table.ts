@@ -94,6 +94,8 @@ export class NatTable {
   /** Whether maps are keyed by their remote's address, and by its port, by MapProto. */
   readonly #byAddress: readonly boolean[];
   readonly #byPort: readonly boolean[];
+  /** The map that was found last: the next packet is mostly its as well. */
+  #last: NatMap | null = null;
   #remotes = 0;
   readonly #remoteGone = (remote: Remote<NatMap>) => {
     remote.map.guest.remotes.remove(remote);
@@ -165,9 +167,11 @@ export class NatTable {
   find(guest: Guest, ends: PacketEnds): NatMap | null {
     const hash = this.#byAddress[ends.proto]! ? ends.remoteHash : 0;
     const port = this.#byPort[ends.proto]! ? ends.remotePort : 0;
+    const last = this.#last;
+    if (last !== null && isOf(last, guest, ends, port)) return last;
     let map = this.#maps.get(hashOf(guest, ends, hash, port)) ?? null;
     while (map !== null && !isOf(map, guest, ends, port)) map = map.nextSame;
-    return map;
+    return this.#last = map;
   }
 
   /** The map of the world that has the host's `port`, or null. */
@@ -200,6 +204,7 @@ export class NatTable {
   remove(map: NatMap): void {
     if (!map.live) return;
     map.live = false;
+    this.#last = null;
     this.#unhash(map);
     this.#byHost.delete(hostKey(map));
     map.clearRemotes(this.#remoteGone);
