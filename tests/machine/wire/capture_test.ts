@@ -140,10 +140,11 @@ for (const wire of WIRES) {
       const notes = new Set(packets.map(({ note }) => note));
       const has = (pattern: RegExp) => assert([...notes].some((note) => pattern.test(note)), `${pattern}`);
       has(/^new map udp 10\.0\.2\.15:\d+ = host \d+, unanswered$/);
+      has(/^map udp 10\.0\.2\.15:\d+ = host \d+, udp$/);
       has(/^map tcp 10\.0\.2\.15:\d+ = host \d+, established$/);
       has(/^map tcp 10\.0\.2\.15:22 = host 8022, forward$/);
-      has(/^new map udp .*fe03:40b.*:\d+ = host \d+, udp$/);
-      has(/^map tcp .*fe03:40b.*:22 = host 8022, forward$/);
+      has(/^new map udp fd00::2:201:2ff:fe03:40b:\d+ = host \d+, unanswered$/);
+      has(/^map tcp fd00::2:201:2ff:fe03:40b:22 = host 8022, forward$/);
       has(/^answered by the router$/);
       has(/^refused: ttl$/);
     });
