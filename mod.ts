@@ -2,79 +2,69 @@
  * Akarino: a miniature Akaros-like kernel: system calls over file descriptors, an IP stack as a file tree, a bypass
  * that gives a program a port of a live stack, and block system calls that keep packet boundaries.
  *
- * ```ts
- * import { boot, swapEnds } from "./mod.ts";
+ * Path: script → mod → boot.
  *
- * const host = await boot({ wire: "memory", seed: 1 }); // or "tap", "tun"
+ * `boot` starts a host: a kernel on a cable in memory, or on a TAP or TUN device of Linux. `connect`, `listen` and
+ * `listenDatagram` are shaped like Deno's:
+ *
+ * ```ts
+ * import { boot } from "@akarino/akarino";
+ *
+ * await using host = await boot({ address6: "2001:db8::1/64" }); // 10.0.0.1, too
+ * await using other = await host.neighbor({ address6: "2001:db8::2/64" });
+ * using listener = await other.listen({ port: 80 });
+ * const [near, far] = await Promise.all([
+ *   host.connect({ hostname: "2001:db8::2", port: 80, signal: AbortSignal.timeout(10_000) }),
+ *   listener.accept(),
+ * ]);
+ * console.log(far.remoteAddr.hostname); // 2001:db8::1
+ * near.close();
+ * ```
+ *
+ * A program of the host claims a port, and gets whole packets:
+ *
+ * ```ts
+ * import { boot, swapEnds } from "@akarino/akarino";
+ *
+ * await using host = await boot({ wire: "memory", seed: 1 }); // or "tap", "tun"
  * const proc = host.spawn("echo");
  * const conv = await proc.bypass("udp!*!7"); // claims udp port 7 of the live stack
- * for await (const packet of proc.blocks(conv.data)) {
- *   await proc.blockwrite(conv.data, swapEnds(packet)); // whole IP packets, one a block
- * }
+ * (async () => {
+ *   for await (const packet of proc.blocks(conv.data)) {
+ *     await proc.blockwrite(conv.data, swapEnds(packet)); // whole IP packets, one a block
+ *   }
+ * })();
+ * await using other = await host.neighbor();
+ * using socket = await other.listenDatagram();
+ * await socket.send(new TextEncoder().encode("hello"), { hostname: host.address, port: 7 });
+ * console.log(new TextDecoder().decode((await socket.receive())[0])); // hello
  * ```
+ *
+ * The other entry points: `@akarino/akarino/kernel` for a device of one's own and for system calls by number,
+ * `/wire` for packet formats, `/tun` for TUN and TAP devices without a kernel, `/nat` and `/vmm` for guests of one's
+ * own, `/netd` for the daemon.
  *
  * @module
  */
 
-export { boot, type BootOptions, type Guest, Host, type Wire } from "./tools/boot/boot.ts";
+export { boot, type BootOptions, type Guest, Host, type Wire, type World } from "./tools/boot/boot.ts";
+export type { AddressOptions } from "./tools/boot/addresses.ts";
+export { type DatagramAddr, DatagramConn } from "./tools/boot/datagrams.ts";
 export { type GuestHost, GuestOf, type GuestOptions } from "./tools/boot/guest.ts";
+export type { ConnectOptions, ListenOptions, NetAddr } from "./tools/boot/net_addr.ts";
 export type { Direction, PortObserver } from "./tools/boot/observe_port.ts";
 export { type StreamAddr, StreamConn, StreamListener } from "./tools/boot/streams.ts";
 export { swapEnds } from "./tools/boot/swap_ends.ts";
+export { type WorldMember, WorldOf } from "./tools/boot/world.ts";
 
-export { Block, BlockPool, Checksum, Segment } from "./kernel/block.ts";
-export { Chan, type Files, type Walked } from "./kernel/chan.ts";
-export { type Dir, DirMode, Open, type Qid, QidType } from "./kernel/qid.ts";
-export { Dev, type DevEnv } from "./kernel/dev.ts";
-export { type OrWait, Rendez, Sleeper } from "./kernel/rendez.ts";
-export { type Event, EventQueue, type EventSink, FdTap, type TapCommand, TapEvent } from "./kernel/fd_tap.ts";
-export {
-  type Conversation,
-  type Dialler,
-  type DialOptions,
-  getPort,
-  hangUp,
-  listen,
-  netMkAddr,
-} from "./kernel/dial.ts";
-export { Errno, type ErrnoName, KernelError } from "./kernel/error.ts";
-export { type FdEntry, FdTable } from "./kernel/fd_table.ts";
-export { type FramePort, NO_OFFLOADS, type PacketPort, type Port, type PortOffloads } from "./kernel/host.ts";
-export type { HeapEntry } from "./kernel/heap.ts";
-export { Job, JobQueue } from "./kernel/job.ts";
-export { Kernel, type KernelOptions } from "./kernel/kernel.ts";
-export { Mount, Namespace } from "./kernel/namespace.ts";
-export { Proc } from "./kernel/proc.ts";
-export {
-  type ProcKernel,
-  type ProcOptions,
-  type ProcStart,
-  ProcState,
-  type SleepingCall,
-} from "./kernel/proc_state.ts";
-export { Random, SeededRandom } from "./kernel/random.ts";
-export { AGAIN, type Again, Sys } from "./kernel/sys.ts";
-export { AT_CWD, Fcntl, Seek, Syscall, type SyscallName, Tap } from "./kernel/syscall_table.ts";
-export type { DupRequest, TapRequest } from "./kernel/tap_calls.ts";
-export { Clock, Timer, VirtualClock } from "./kernel/time.ts";
-export type { TraceSink } from "./kernel/trace.ts";
-export { IpAddr, parseIpAddr } from "./kernel/wire/ip_addr.ts";
-
-export { HostError } from "./devices/host/libc.ts";
-export { createNetns, Netns, openNetns } from "./devices/host/netns.ts";
-export { type Pollable, Reactor, type ReactorCounters, type ReactorOptions } from "./devices/host/reactor.ts";
+export type { Conversation, DialOptions } from "./kernel/dial.ts";
+export { Errno, type ErrnoName, KernelError, SystemError } from "./kernel/error.ts";
+export { HostError, type HostErrorName } from "./devices/host/libc.ts";
+export { Clock, Timer as ClockTimer, VirtualClock } from "./kernel/time.ts";
 export { RealClock } from "./devices/host/clock.ts";
-export { type InterfaceAddress, NetDevice } from "./devices/host/netdev.ts";
-export {
-  LinuxPort,
-  openTap,
-  openTun,
-  type PortCounters,
-  type TapOptions,
-  TapPort,
-  type TunOptions,
-  TunPort,
-} from "./devices/host/tun.ts";
+export { Random, SeededRandom } from "./kernel/random.ts";
+export type { WaitOptions } from "./kernel/wait.ts";
+
 export { Cable, type CableDirection, type CableOptions } from "./devices/ether/cable.ts";
 export type { CableCounters, CableFaults } from "./devices/ether/cable_faults.ts";
 export { type CableCore, CablePort, type CablePortOptions } from "./devices/ether/cable_port.ts";

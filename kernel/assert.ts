@@ -1,13 +1,13 @@
 /**
- * Our own mistakes: a broken invariant stops the program. Never for bytes that a guest, a user or a network sent.
+ * Checks of invariants: a broken one stops the program. Never used for bytes that a guest, a user or a network sent.
  *
- * Path: everywhere → assert (nothing catches it).
+ * Path: everywhere → assert (not caught).
  *
  * @module
  */
 
-/** A broken invariant of our own. */
-export class AssertionError extends Error {
+/** A broken invariant. */
+class AssertionError extends Error {
   override readonly name = "AssertionError";
 }
 

@@ -1,16 +1,16 @@
 /**
  * Block: one packet or chunk of bytes, moved between layers and never shared.
  *
- * Path: host, queue → block (it travels between every two layers of the packet's way).
+ * Path: host, queue → block (passed between all layers of the packet path).
  *
  * ```
  *   base          rp            wp          lim
  *    | head room  | the bytes   | tail room |      buf, then extents (borrowed views), in that order
  * ```
  *
- * A layer pulls its header by moving `rp` up and pads its own by moving it down. A Block is **given**: who gave it
- * never touches it again; who must keep a copy clones first. Offsets in the metadata are absolute in `buf`, so that
- * padding and pulling do not touch them.
+ * A layer pulls its header by moving `rp` up and pads its own by moving it down. Passing on a Block transfers its
+ * ownership: the sender never touches it again, and clones it first if it must keep a copy. Offsets in the metadata are
+ * absolute in `buf`, so that padding and pulling do not touch them.
  *
  * @module
  */
@@ -27,7 +27,7 @@ export const BLOCK_MAX = 65536;
 export const Checksum = {
   /** It is in the packet and has not been checked. */
   None: 0,
-  /** It was looked at, or the packet never left this machine: it need not be looked at again. */
+  /** It was verified, or the packet never left this machine: it need not be verified again. */
   Verified: 1,
   /** It is owed: the field holds the folded pseudo-header sum; sum from `checksumStart` on and store the complement. */
   Owed: 2,
@@ -64,7 +64,10 @@ export class Block {
   segmentSize = 0;
   /** Bytes from the start of the network header to the payload that is cut. */
   segmentHeaderLen = 0;
-  /** Bytes of the largest fragment that an IP packet was put together of; 0: it came whole. It may be cut again. */
+  /**
+   * Bytes of the largest fragment that an IP packet was reassembled from; 0: it was not fragmented. It may be
+   * fragmented again.
+   */
   fragmentMax = 0;
   /** For the queue that holds it. */
   next: Block | null = null;
@@ -127,7 +130,7 @@ export class Block {
     return this;
   }
 
-  /** Adds a copy of `bytes` at the end. */
+  /** Appends a copy of `bytes`. */
   append(bytes: Uint8Array): this {
     if (this.extents !== null) this.own();
     if (bytes.length > this.tailroom) this.#grow(this.rp, this.wp - this.rp + bytes.length);
@@ -149,8 +152,7 @@ export class Block {
   }
 
   /**
-   * Cuts everything after the first `length` bytes; keeps a shorter block as it is. Below 0 it is as 0: nothing
-   * stays.
+   * Cuts everything after the first `length` bytes; a shorter block stays as it is. A negative `length` counts as 0.
    */
   trim(length: number): void {
     if (length < 0) length = 0;
@@ -180,7 +182,7 @@ export class Block {
     return copy;
   }
 
-  /** Forgets checksum and segmentation: what an echo of a received block does first. */
+  /** Clears checksum and segmentation metadata, as before a received block is echoed. */
   clearOffload(): void {
     this.checksum = Checksum.None;
     this.segment = Segment.None;
@@ -188,7 +190,10 @@ export class Block {
     this.segmentHeaderLen = 0;
   }
 
-  /** Gives the memory back; the block is empty from here on. Optional: what is not freed is collected. */
+  /**
+   * Returns the memory to its pool; the block is empty afterwards. Optional: a block that is not freed is
+   * garbage-collected.
+   */
   free(): void {
     const { buf, pool } = this;
     this.buf = NO_BYTES;
@@ -217,10 +222,10 @@ export class Block {
 
 /** Buffer sizes that are kept: an Ethernet frame, a jumbo frame, the largest packet; each with head room beyond. */
 const POOL_SIZES: readonly number[] = [2048, 10240, 66560];
-/** Bytes kept of each size: enough for a burst, little enough for an idle kernel to forget. */
+/** Bytes kept of each size: enough for a burst, and small for an idle kernel. */
 const POOL_KEEP_BYTES = 1 << 21;
 
-/** Buffers to use again: allocating and clearing 2 KiB costs more than forwarding the packet in it. */
+/** Reuses buffers: allocating and clearing 2 KiB costs more than forwarding the packet in it. */
 export class BlockPool {
   #free: Uint8Array[][] = POOL_SIZES.map(() => []);
 
@@ -238,7 +243,7 @@ export class BlockPool {
     return this.alloc(bytes.length, headroom).append(bytes);
   }
 
-  /** For blocks: a buffer of at least `need` bytes; null: none is so large. */
+  /** For blocks: a buffer of at least `need` bytes; null: larger than any that is pooled. */
   take(need: number): Uint8Array | null {
     const at = POOL_SIZES.findIndex((size) => need <= size);
     return at < 0 ? null : this.#free[at]!.pop() ?? new Uint8Array(POOL_SIZES[at]!);

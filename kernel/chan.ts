@@ -1,6 +1,6 @@
 /**
- * Chan and Files: an open (or merely walked-to) file, and what may be done with it. Each names the other: a chan says
- * whose file it is, and every operation takes a chan. `Dev` implements the operations.
+ * Chan and Files: an open (or merely walked-to) file, and its operations. Each refers to the other: a chan holds the
+ * device of its file, and every operation takes a chan. `Dev` implements the operations.
  *
  * Path: namespace, fd_table → chan ← dev.
  *
@@ -12,15 +12,25 @@ import type { FdTap, TapCommand } from "./fd_tap.ts";
 import { type Dir, isDir, Open, type Qid } from "./qid.ts";
 import type { OrWait, Rendez } from "./rendez.ts";
 
-/** How far a walk came: all names found if `chan` is there. */
+/** Result of a walk; `chan` is set if all names were found. */
 export interface Walked {
   /** How many of the names were found. */
   readonly found: number;
-  /** Where the last name led; null if one was not found. */
+  /** The file of the last name; null if a name was not found. */
   readonly chan: Chan | null;
 }
 
-/** The files of a device: what the kernel does with each. A row of Plan 9's device table. */
+/** How a file is created. */
+export interface CreateOptions {
+  /** How it is opened, bits of {@link Open}. */
+  readonly flags: number;
+  /** Its permission bits. */
+  readonly mode: number;
+  /** Its owner. */
+  readonly user: string;
+}
+
+/** The file operations of a device: a row of Plan 9's device table. */
 export interface Files {
   /** Its name after `#`. */
   readonly name: string;
@@ -34,24 +44,24 @@ export interface Files {
   stat(chan: Chan): Dir;
   /** Walks `names` from `from`, which stays as it is. */
   walk(from: Chan, names: readonly string[]): Walked;
-  /** Opens `chan` in place, or answers another chan (clone, listen and posted files do). */
+  /** Opens `chan` in place, or returns another chan (clone, listen and posted files do). */
   open(chan: Chan, flags: number, user: string): OrWait<Chan>;
   /** Makes the file `name` in `dir` and opens it. */
-  create(dir: Chan, name: string, flags: number, mode: number, user: string): Chan;
+  create(dir: Chan, name: string, options: CreateOptions): Chan;
   /** The last reference is gone; `chan.opened` tells whether it was ever opened. */
   close(chan: Chan): void;
-  /** Reads into `buf`; how many bytes, 0 at the end. Files with a queue do not look at `offset`. */
+  /** Reads into `buf`; how many bytes, 0 at the end. Files with a queue ignore `offset`. */
   read(chan: Chan, buf: Uint8Array, offset: number): OrWait<number>;
-  /** Writes; answers how many bytes were taken. */
+  /** Writes; returns how many bytes were taken. */
   write(chan: Chan, bytes: Uint8Array, offset: number): OrWait<number>;
   /**
-   * What a sleeping writer waits for after its write was taken (room in a pipe, a connection made), or null. With
-   * `nonBlock` nothing may be waited for: EINPROGRESS is thrown where that matters.
+   * Where a sleeping writer waits after its write was taken (for room in a pipe, for a connection), or null. With
+   * `nonBlock` the caller cannot wait: EINPROGRESS is thrown where that matters.
    */
   settle(chan: Chan, nonBlock: boolean): Rendez | null;
   /** One block of at most `max` bytes; null at the end. */
   bread(chan: Chan, max: number): OrWait<Block | null>;
-  /** One block, whole or not at all; answers its length. On anything but success the block is still the caller's. */
+  /** One block, whole or not at all; returns its length. On anything but success the block is still the caller's. */
   bwrite(chan: Chan, block: Block): OrWait<number>;
   /** Removes the file. */
   remove(chan: Chan, user: string): void;
@@ -59,7 +69,7 @@ export interface Files {
   rename(chan: Chan, name: string, user: string): void;
   /** Changes parts of the file's record. */
   wstat(chan: Chan, change: Partial<Dir>, user: string): void;
-  /** Adds, removes or changes a tap; answers the level found (bits of TapEvent). ENOSYS: the file has no taps. */
+  /** Adds, removes or changes a tap; returns the current level (bits of TapEvent). ENOSYS: the file has no taps. */
   tapfd(chan: Chan, tap: FdTap, command: TapCommand): number;
   /** Control of one chan, see {@link ChanCtl}; `arg` are the new flags for SetFlags. EINVAL: not supported. */
   chanCtl(chan: Chan, op: number, arg: number): number;
@@ -67,13 +77,13 @@ export interface Files {
 
 /** A file that was walked to, and perhaps opened. */
 export class Chan {
-  /** The device that it is a file of. */
+  /** The device that the file belongs to. */
   readonly dev: Files;
-  /** Which of the device's files it is. */
+  /** Identifies the file on its device. */
   qid: Qid;
   /** Which instance of the device: stack number, pipe number, NIC. */
   readonly instance: number;
-  /** How it was reached, for people and fd2path. */
+  /** The path by which it was opened, for messages and fd2path. */
   path: string;
   /** Access it was opened for: bits {@link Open.AccessMask}. */
   mode = 0;
@@ -83,9 +93,9 @@ export class Chan {
   opened = false;
   /** Byte offset of the next read or write; of a directory, entries already read. */
   offset = 0;
-  /** The device's own. */
+  /** Private data of the device. */
   aux: unknown = null;
-  /** Text of a synthetic file as it was when reading began. */
+  /** Text of a synthetic file, as of the start of reading. */
   snapshot: Uint8Array | null = null;
   /** Members of a union directory, in order; null if nothing is mounted here. */
   union: readonly Chan[] | null = null;
@@ -121,13 +131,13 @@ export class Chan {
     return this.dev === other.dev && this.instance === other.instance && this.qid.path === other.qid.path;
   }
 
-  /** Holds it once more. */
+  /** Adds a reference. */
   retain(): this {
     this.refs++;
     return this;
   }
 
-  /** Lets go of it; the last one closes it. */
+  /** Drops a reference; the last one closes it. */
   release(): void {
     if (--this.refs === 0) this.dev.close(this);
   }

@@ -27,7 +27,7 @@ class CountingDev extends Dev {
   }
 }
 
-Deno.test("Chan is named after its device and instance 0 unless told otherwise", () => {
+Deno.test("Chan is named after its device and instance 0 by default", () => {
   const dev = new CountingDev();
   const chan = dev.attach();
   assertEquals([chan.path, chan.instance, chan.isDir, chan.opened, chan.refs], ["#counting", 0, false, false, 1]);
@@ -44,7 +44,7 @@ Deno.test("Chan.clone() is the same file, not open, at its beginning", () => {
   assertEquals(copy.sameFile(chan), true);
 });
 
-Deno.test("Chan.sameFile() tells apart devices, instances and files", () => {
+Deno.test("Chan.sameFile() distinguishes devices, instances and files", () => {
   const dev = new CountingDev();
   const chan = dev.attach();
   const file = (path: number, instance: number, of: Dev = dev) =>
@@ -55,7 +55,7 @@ Deno.test("Chan.sameFile() tells apart devices, instances and files", () => {
   assertEquals(chan.sameFile(file(0, 0, new CountingDev())), false);
 });
 
-Deno.test("Chan.release() closes the file when the last of those who hold it lets go", () => {
+Deno.test("Chan.release() closes the file when its last holder releases it", () => {
   const dev = new CountingDev();
   const chan = dev.attach();
   assertStrictEquals(chan.retain(), chan);

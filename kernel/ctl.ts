@@ -1,22 +1,22 @@
 /**
- * Ctl files: one command a write, in words; a table says which verbs there are and how many arguments each takes.
+ * Ctl files: one command a write, in words; a table holds the verbs and how many arguments each takes.
  *
  * Path: netif_ctl, conv_ctl → ctl → error.
  *
- * White space separates words. Inside single quotes everything is itself, and a doubled quote is one quote; quotes may
- * begin and end inside a word (Plan 9's tokenize). A newline may end the command; NULs after it are dropped, for
- * programs that write C strings. A second command in the same write is refused and not ignored. Everything that is
- * wrong with a text is a KernelError, whatever the bytes.
+ * White space separates words. Inside single quotes every character stands for itself, and a doubled quote is one
+ * quote; quotes may begin and end inside a word (Plan 9's tokenize). A newline may end the command; NULs after it are
+ * dropped, for programs that write C strings. A second command in the same write is refused and not ignored. Any
+ * invalid text is a KernelError, whatever its bytes.
  *
  * @module
  */
 
 import { type ErrnoName, KernelError } from "./error.ts";
 
-/** Longest command in bytes: no verb comes near, and an ndb or a route list is not written to a ctl file. */
+/** Longest command in bytes: far more than any verb needs; an ndb or a route list is not written to a ctl file. */
 export const CTL_BYTES_MAX = 4096;
 
-/** Characters of a word that an error text repeats: its reader must still find the reason behind it. */
+/** Characters of a word that an error text repeats; the reason that follows must stay readable. */
 const SHOWN_MAX = 40;
 
 const SPACE = new Set([" ", "\t", "\r", "\v", "\f", "\n"]);
@@ -25,12 +25,15 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** A verb of a ctl file. */
 export interface CtlVerb<T> {
+  /** The first word of the command. */
   readonly name: string;
   /** How it is written, name included: `connect addr!port [local]`. */
   readonly usage: string;
+  /** Fewest words behind it. */
   readonly minArgs: number;
+  /** Most words behind it. */
   readonly maxArgs: number;
-  /** Does it; `args` are the words after the verb, as many as promised. */
+  /** Runs the verb; `args` are the words after it, as many as the table demands. */
   run(target: T, args: readonly string[]): void;
 }
 
@@ -38,7 +41,7 @@ export interface CtlVerb<T> {
  * Runs the one command in `bytes` on `target`.
  *
  * EFAIL: empty. EINVAL: not text, several commands, an open quote, an unknown verb (or the errno `unknown`), a wrong
- * number of arguments. E2BIG: longer than {@link CTL_BYTES_MAX}. What the verb throws passes through.
+ * number of arguments. E2BIG: longer than {@link CTL_BYTES_MAX}. Errors of the verb pass through.
  */
 export function runCtl<T>(
   table: readonly CtlVerb<T>[],
@@ -78,7 +81,7 @@ export function ctlText(bytes: Uint8Array): string {
 /** The words of one command. EINVAL: a quote is not closed, or a second line has words too. */
 export function splitWords(text: string): string[] {
   const words: string[] = [];
-  /** The word being read; null between words. A quote begins one even if nothing is in it. */
+  /** The word being read; null between words. A quote begins a word, even an empty one. */
   let word: string | null = null;
   let quoted = false;
   let lineEnded = false;
@@ -99,12 +102,6 @@ export function splitWords(text: string): string[] {
   if (quoted) throw new KernelError("EINVAL", `Cannot read ${shown(word ?? "")}: its quote is not closed`);
   if (word !== null) words.push(word);
   return words;
-}
-
-/** `word` as {@link splitWords} reads it back: in quotes if it needs them. */
-export function quoteWord(word: string): string {
-  const plain = word !== "" && !word.includes("'") && ![...word].some((char) => SPACE.has(char));
-  return plain ? word : `'${word.replaceAll("'", "''")}'`;
 }
 
 /**

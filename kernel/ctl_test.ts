@@ -8,7 +8,6 @@ import {
   parseBigNumber,
   parseNumber,
   parseSwitch,
-  quoteWord,
   runCtl,
   splitWords,
 } from "./ctl.ts";
@@ -127,7 +126,7 @@ Deno.test("parseNumber() reads C notation inside its bounds", () => {
   assertEquals(parseNumber("9007199254740991", { max: Number.MAX_SAFE_INTEGER }), Number.MAX_SAFE_INTEGER);
 });
 
-Deno.test("parseNumber() refuses what is no number or out of bounds, and names the word", () => {
+Deno.test("parseNumber() refuses non-numbers and numbers out of bounds, and names the word", () => {
   for (const word of ["", "x", "1x", "08", "0x", "1.5", "1e3", "--1", " 1", "0b1", "١"]) {
     assertEquals(refusal(() => parseNumber(word)), `EINVAL: Cannot read ${JSON.stringify(word)}: not a number`);
   }
@@ -151,6 +150,12 @@ Deno.test("parseSwitch() knows on, off, 1 and 0 only", () => {
 });
 
 const anyWord = fc.oneof(fc.string(), fc.string({ unit: fc.constantFrom("'", " ", "\n", "a", "\t", "é", "💡") }));
+
+/** `word` as {@link splitWords} reads it back: in quotes if it needs them. */
+function quoteWord(word: string): string {
+  const plain = word !== "" && !word.includes("'") && ![...word].some((char) => " \t\r\v\f\n".includes(char));
+  return plain ? word : `'${word.replaceAll("'", "''")}'`;
+}
 
 Deno.test("property: splitWords() reads back what quoteWord() wrote", () => {
   fc.assert(

@@ -1,19 +1,19 @@
 /**
- * Dev: a row of the device table. Every device is a file tree that answers these operations.
+ * Dev: a row of the device table. Every device is a file tree with these operations.
  *
  * Path: file_calls, kernel → dev → chan.
  *
- * Nothing here sleeps. An operation that would have to wait answers with the {@link Rendez} to wait at and has changed
- * nothing; the system-call layer calls it again after a wakeup. What a user did wrong is thrown as a KernelError.
+ * Nothing here sleeps. An operation that would have to wait returns the {@link Rendez} to wait at and has changed
+ * nothing; the system-call layer calls it again after a wakeup. User errors are thrown as KernelError.
  *
- * A device supplies its tree by three small functions (`lookup`, `list`, `stat`); walking and reading directories
- * follow.
+ * A device supplies its tree by three small functions (`lookup`, `list`, `stat`); walking and reading directories are
+ * built on them.
  *
  * @module
  */
 
 import { Block, BLOCK_MAX, type BlockPool } from "./block.ts";
-import type { Chan, Files, Walked } from "./chan.ts";
+import type { Chan, CreateOptions, Files, Walked } from "./chan.ts";
 import { KernelError } from "./error.ts";
 import type { FdTap, TapCommand } from "./fd_tap.ts";
 import { CHAN_FLAGS, type Dir, DirMode, EVE, Open, QidType } from "./qid.ts";
@@ -21,11 +21,11 @@ import type { Random } from "./random.ts";
 import { type OrWait, Rendez } from "./rendez.ts";
 import type { Clock } from "./time.ts";
 
-/** What the kernel lends to its devices. */
+/** Services of the kernel for its devices. */
 export interface DevEnv {
   /** Time, timers and jobs. */
   readonly clock: Clock;
-  /** Whatever is random: seeded in a simulation. */
+  /** Random numbers; seeded in a simulation. */
   readonly random: Random;
   /** Where blocks come from. */
   readonly blocks: BlockPool;
@@ -43,7 +43,7 @@ const encoder = new TextEncoder();
 export abstract class Dev implements Files {
   /** Its name after `#`. */
   abstract readonly name: string;
-  /** Where {@link bread} reads to, before it knows how much there is. */
+  /** Buffer that {@link bread} reads into before it knows the length. */
   #scratch: Uint8Array | null = null;
 
   /** A chan for the root of the instance that `spec` names (the text after the first dot). */
@@ -72,7 +72,7 @@ export abstract class Dev implements Files {
     return { found: names.length, chan: at };
   }
 
-  /** Opens `chan` in place, or answers another chan (clone, listen and posted files do). */
+  /** Opens `chan` in place, or returns another chan (clone, listen and posted files do). */
   open(chan: Chan, flags: number, user: string): OrWait<Chan> {
     this.checkPermission(this.stat(chan), flags, user);
     if (chan.isDir && (flags & Open.Write) !== 0) {
@@ -82,24 +82,24 @@ export abstract class Dev implements Files {
   }
 
   /** Makes the file `name` in `dir` and opens it. Default: EPERM. */
-  create(dir: Chan, name: string, _flags: number, _mode: number, _user: string): Chan {
+  create(dir: Chan, name: string, _options: CreateOptions): Chan {
     throw new KernelError("EPERM", `Cannot create "${name}" in "${dir.path}": the device makes its own files`);
   }
 
   /** The last reference is gone; `chan.opened` tells whether it was ever opened. */
   close(_chan: Chan): void {}
 
-  /** Reads into `buf`; how many bytes, 0 at the end. Files with a queue do not look at `offset`. */
+  /** Reads into `buf`; how many bytes, 0 at the end. Files with a queue ignore `offset`. */
   abstract read(chan: Chan, buf: Uint8Array, offset: number): OrWait<number>;
 
-  /** Writes; answers how many bytes were taken. Default: EPERM. */
+  /** Writes; returns how many bytes were taken. Default: EPERM. */
   write(chan: Chan, _bytes: Uint8Array, _offset: number): OrWait<number> {
     throw new KernelError("EPERM", `Cannot write "${chan.path}"`);
   }
 
   /**
-   * What a sleeping writer waits for after its write was taken (room in a pipe, a connection made), or null. With
-   * `nonBlock` nothing may be waited for: EINPROGRESS is thrown where that matters.
+   * Where a sleeping writer waits after its write was taken (for room in a pipe, for a connection), or null. With
+   * `nonBlock` the caller cannot wait: EINPROGRESS is thrown where that matters.
    */
   settle(_chan: Chan, _nonBlock: boolean): Rendez | null {
     return null;
@@ -114,7 +114,7 @@ export abstract class Dev implements Files {
     return count === 0 ? null : Block.from(buf.subarray(0, count));
   }
 
-  /** One block, whole or not at all; answers its length. On anything but success the block is still the caller's. */
+  /** One block, whole or not at all; returns its length. On anything but success the block is still the caller's. */
   bwrite(chan: Chan, block: Block): OrWait<number> {
     const count = this.write(chan, block.bytes(), chan.offset);
     if (count instanceof Rendez) return count;
@@ -138,7 +138,7 @@ export abstract class Dev implements Files {
     throw new KernelError("EPERM", `Cannot change the record of "${chan.path}"`);
   }
 
-  /** Adds, removes or changes a tap; answers the level found (bits of TapEvent). ENOSYS: the file has no taps. */
+  /** Adds, removes or changes a tap; returns the current level (bits of TapEvent). ENOSYS: the file has no taps. */
   tapfd(chan: Chan, _tap: FdTap, _command: TapCommand): number {
     throw new KernelError("ENOSYS", `Cannot tap "${chan.path}"`);
   }
@@ -168,7 +168,8 @@ export abstract class Dev implements Files {
   }
 
   /**
-   * Answers a read of a synthetic file: its text is made once, when reading starts at 0, so that pages fit together.
+   * Serves a read of a synthetic file. The text is made once, when reading starts at 0, so that successive reads are
+   * consistent.
    */
   protected readText(chan: Chan, buf: Uint8Array, offset: number, make: () => string): number {
     if (offset === 0 || chan.snapshot === null) chan.snapshot = encoder.encode(make());
@@ -177,8 +178,7 @@ export abstract class Dev implements Files {
 }
 
 /**
- * Whether the record lets `user` do all of `wanted` (4 read, 2 write, 1 execute): as others, as eve's group, as
- * owner.
+ * Whether the record grants `user` all of `wanted` (4 read, 2 write, 1 execute): as others, as eve's group, as owner.
  */
 export function permits(dir: Dir, user: string, wanted: number): boolean {
   let granted = dir.mode & 7;
@@ -187,7 +187,7 @@ export function permits(dir: Dir, user: string, wanted: number): boolean {
   return (granted & wanted) === wanted;
 }
 
-/** Copies what of `content` lies at `offset` into `buf`; returns how many bytes. */
+/** Copies the part of `content` from `offset` on into `buf`; returns how many bytes. */
 export function readBytes(content: Uint8Array, buf: Uint8Array, offset: number): number {
   const part = content.subarray(offset, offset + buf.length);
   buf.set(part);

@@ -56,7 +56,7 @@ Deno.test("Dev.walk() finds a path name by name and leaves the chan it started f
   assertEquals([root.qid.path, root.path], [0, "#test"]);
 });
 
-Deno.test("Dev.walk() tells how many names were found, and walks through no file", () => {
+Deno.test("Dev.walk() reports how many names were found, and walks through no file", () => {
   const { dev, root } = setUp();
   assertEquals(dev.walk(root, ["a", "nothing"]), { found: 1, chan: null });
   assertEquals(dev.walk(root, ["text", "deep"]), { found: 1, chan: null });
@@ -154,7 +154,7 @@ Deno.test("Dev.bwrite() of a device without blocks is one write; the block stays
 Deno.test("what a device does not do is refused with the error of the original", () => {
   const { dev, root } = setUp();
   const chan = walkTo(root, "text");
-  assertEquals(refusalCode(() => dev.create(root, "new", 0, 0, EVE)), "EPERM");
+  assertEquals(refusalCode(() => dev.create(root, "new", { flags: 0, mode: 0, user: EVE })), "EPERM");
   assertEquals(refusalCode(() => writeText(chan, "x")), "EPERM");
   assertEquals(refusalCode(() => dev.bwrite(chan, Block.alloc(1))), "EPERM");
   assertEquals(refusalCode(() => dev.remove(chan, EVE)), "EPERM");

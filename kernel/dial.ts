@@ -1,5 +1,5 @@
 /**
- * Dialling: the helper library over `/net` (Akaros iplib): dial strings, and the dance of clone, ctl and data.
+ * Dialling: the helper library over `/net` (Akaros iplib): dial strings, and the steps of clone, ctl and data.
  *
  * Path: user program, proc → dial → sys.
  *
@@ -12,28 +12,29 @@
 import { KernelError } from "./error.ts";
 import { Open } from "./qid.ts";
 import type { Sys } from "./sys.ts";
+import type { WaitOptions } from "./wait.ts";
 
 /** Directory of the network's files unless the dial string names another. */
-export const NET_DIR = "/net";
+const NET_DIR = "/net";
 
-/** What a process must be able to do to dial; `Proc` is one. */
+/** The calls that dialling needs; `Proc` has them. */
 export interface Dialler {
   /** The calls that never sleep. */
   readonly sys: Sys;
   /** Opens a file. */
-  open(path: string, flags?: number): Promise<number>;
+  open(path: string, flags?: number, mode?: number, wait?: WaitOptions): Promise<number>;
   /** Reads some bytes. */
-  read(fd: number, buf: Uint8Array): Promise<number>;
+  read(fd: number, buf: Uint8Array, wait?: WaitOptions): Promise<number>;
   /** Writes, and waits for what that began. */
-  write(fd: number, bytes: Uint8Array | string): Promise<number>;
+  write(fd: number, bytes: Uint8Array | string, wait?: WaitOptions): Promise<number>;
   /** Reads a text file. */
   readText(path: string): Promise<string>;
-  /** Makes one call of several. */
-  compound<T>(work: () => Promise<T>): Promise<T>;
+  /** Makes one call of several, and passes each the bounds of the whole. */
+  compound<T>(work: (wait: WaitOptions) => Promise<T>, wait?: WaitOptions): Promise<T>;
 }
 
-/** Options of dial, announce and bypass. */
-export interface DialOptions {
+/** Options of dial, announce and bypass; a dial that is given up leaves no conversation behind. */
+export interface DialOptions extends WaitOptions {
   /** Local end: `[addr!]port`. */
   local?: string;
   /** Flags added to those of the data descriptor: Open.NonBlock. */
@@ -57,7 +58,7 @@ export interface Conversation {
 }
 
 /** The parts of a dial string. */
-export interface DialString {
+interface DialString {
   readonly netDir: string;
   readonly proto: string;
   /** Everything after the protocol: `host!service`. */
@@ -86,30 +87,39 @@ export function netMkAddr(address: string, defaultNet: string, defaultService: s
 }
 
 /** Connects; returns when the other side has answered, if the protocol knows such a thing. */
-export async function dial(proc: Dialler, address: string, options: DialOptions = {}): Promise<Conversation> {
-  const { netDir, proto, rest } = await translate(proc, address);
-  const local = options.local === undefined ? "" : ` ${options.local}`;
-  return await converse(proc, `${netDir}/${proto}`, `connect ${rest}${local}`, options);
+export function dial(proc: Dialler, address: string, options: DialOptions = {}): Promise<Conversation> {
+  return proc.compound(async (wait) => {
+    const { netDir, proto, rest } = await translate(proc, address, wait);
+    const local = options.local === undefined ? "" : ` ${options.local}`;
+    return await converse(proc, `${netDir}/${proto}`, `connect ${rest}${local}`, { ...options, ...wait });
+  }, options);
 }
 
 /** Announces a local end. */
-export async function announce(proc: Dialler, address: string, options: DialOptions = {}): Promise<Conversation> {
-  const { netDir, proto, rest } = parseDialString(address);
-  return await converse(proc, `${netDir}/${proto}`, `announce ${rest}`, options);
+export function announce(proc: Dialler, address: string, options: DialOptions = {}): Promise<Conversation> {
+  return atLocalEnd(proc, "announce", address, options);
 }
 
 /** Claims a local end for whole IP packets. */
-export async function bypass(proc: Dialler, address: string, options: DialOptions = {}): Promise<Conversation> {
-  const { netDir, proto, rest } = parseDialString(address);
-  return await converse(proc, `${netDir}/${proto}`, `bypass ${rest}`, options);
+export function bypass(proc: Dialler, address: string, options: DialOptions = {}): Promise<Conversation> {
+  return atLocalEnd(proc, "bypass", address, options);
+}
+
+function atLocalEnd(proc: Dialler, verb: string, address: string, options: DialOptions): Promise<Conversation> {
+  return proc.compound(async (wait) => {
+    const { netDir, proto, rest } = parseDialString(address);
+    return await converse(proc, `${netDir}/${proto}`, `${verb} ${rest}`, { ...options, ...wait });
+  }, options);
 }
 
 /** Waits for a call on an announced conversation and takes it. */
 export function listen(proc: Dialler, conv: Conversation, options: DialOptions = {}): Promise<Conversation> {
-  return proc.compound(async () => {
-    const ctl = await proc.open(`${conv.dir}/listen`, Open.ReadWrite | (options.flags ?? 0) & Open.NonBlock);
-    return await opened(proc, conv.dir.slice(0, conv.dir.lastIndexOf("/")), ctl, options.ctl ?? [], options);
-  });
+  return proc.compound(async (wait) => {
+    const flags = Open.ReadWrite | (options.flags ?? 0) & Open.NonBlock;
+    const ctl = await proc.open(`${conv.dir}/listen`, flags, undefined, wait);
+    const protoDir = conv.dir.slice(0, conv.dir.lastIndexOf("/"));
+    return await opened(proc, { protoDir, ctl, commands: options.ctl ?? [] }, { ...options, ...wait });
+  }, options);
 }
 
 /** Closes both descriptors. */
@@ -126,23 +136,30 @@ export async function getPort(proc: Dialler, dir: string, end: "local" | "remote
 
 async function converse(proc: Dialler, protoDir: string, command: string, options: DialOptions): Promise<Conversation> {
   const ctl = await proc.open(`${protoDir}/clone`, Open.ReadWrite);
-  return await opened(proc, protoDir, ctl, [...options.setup ?? [], command, ...options.ctl ?? []], options);
+  return await opened(
+    proc,
+    { protoDir, ctl, commands: [...options.setup ?? [], command, ...options.ctl ?? []] },
+    options,
+  );
 }
 
-/** Learns the number behind a ctl descriptor, writes `commands` to it, and opens its data file. */
-async function opened(
-  proc: Dialler,
-  protoDir: string,
-  ctl: number,
-  commands: readonly string[],
-  options: DialOptions,
-): Promise<Conversation> {
+/** A conversation whose ctl file is open. */
+interface Opened {
+  readonly protoDir: string;
+  readonly ctl: number;
+  /** What is written to it. */
+  readonly commands: readonly string[];
+}
+
+/** Learns the number behind a ctl descriptor, writes the commands to it, and opens its data file. */
+async function opened(proc: Dialler, conv: Opened, { flags = 0, signal }: DialOptions): Promise<Conversation> {
+  const { protoDir, ctl, commands } = conv;
   try {
-    // First of all: a write would move the offset that the number is read from.
+    // Read first: a write would move the offset of the number.
     const buf = new Uint8Array(16);
     const dir = `${protoDir}/${new TextDecoder().decode(buf.subarray(0, await proc.read(ctl, buf)))}`;
-    for (const command of commands) await proc.write(ctl, command);
-    const data = await proc.open(`${dir}/data`, Open.ReadWrite | (options.flags ?? 0));
+    for (const command of commands) await proc.write(ctl, command, { signal });
+    const data = await proc.open(`${dir}/data`, Open.ReadWrite | flags);
     return { dir, ctl, data, port: await getPort(proc, dir, "local") };
   } catch (error) {
     proc.sys.close(ctl);
@@ -151,7 +168,7 @@ async function opened(
 }
 
 /** Asks `cs`, if there is one; numbers need no translation. */
-async function translate(proc: Dialler, address: string): Promise<DialString> {
+async function translate(proc: Dialler, address: string, wait: WaitOptions): Promise<DialString> {
   const parsed = parseDialString(address);
   const isNumeric = /^[0-9a-fA-F:.*]+(!\d+)?(!r)?$/.test(parsed.rest);
   if (isNumeric) return parsed;
@@ -163,10 +180,10 @@ async function translate(proc: Dialler, address: string): Promise<DialString> {
     throw error;
   }
   try {
-    await proc.write(cs, `${parsed.proto}!${parsed.rest}`);
+    await proc.write(cs, `${parsed.proto}!${parsed.rest}`, wait);
     proc.sys.llseek(cs, 0);
     const buf = new Uint8Array(256);
-    const answer = new TextDecoder().decode(buf.subarray(0, await proc.read(cs, buf)));
+    const answer = new TextDecoder().decode(buf.subarray(0, await proc.read(cs, buf, wait)));
     const [clone, rest] = answer.trim().split(/\s+/);
     if (clone === undefined || rest === undefined) throw new KernelError("EFAIL", `Cannot translate "${address}"`);
     const names = clone.split("/");

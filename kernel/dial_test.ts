@@ -11,7 +11,7 @@ Deno.test("parseDialString finds the directory, the protocol and the rest", () =
   assertEquals(parseDialString("udp!7"), { netDir: "/net", proto: "udp", rest: "7" });
 });
 
-Deno.test("parseDialString refuses a text without protocol or address, and says how it should read", () => {
+Deno.test("parseDialString refuses a text without protocol or address, and reports how it should read", () => {
   for (const text of ["", "udp", "!7", "/net/!7"]) {
     assertEquals(assertThrows(() => parseDialString(text), KernelError, "proto!host!service").code, "EINVAL");
   }

@@ -48,9 +48,3 @@ export function direntRead(chan: Chan, buf: Uint8Array): number {
   for (let i = 0; i < Math.min(entry.name.length, NAME_MAX); i++) buf[NAME_AT + i] = entry.name.charCodeAt(i);
   return DIRENT_LEN;
 }
-
-/** The name in a record that {@link direntRead} made. */
-export function direntName(buf: Uint8Array): string {
-  const end = buf.indexOf(0, NAME_AT);
-  return String.fromCharCode(...buf.subarray(NAME_AT, end < 0 ? NAME_AT + NAME_MAX : end));
-}

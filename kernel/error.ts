@@ -1,10 +1,10 @@
 /**
- * What a user's mistake becomes: an errno and a text, thrown where it is found and caught at the system-call edge.
+ * User errors: an errno and a text, thrown where they are found and caught at the system-call layer.
  *
  * Path: everywhere → error → user program.
  *
- * Numbers 1 to 131 are Linux'; those from 132 are Akaros' own (its `errno.h`), of which EFAIL is the refusal of a
- * device that has nothing more precise to say: its text says what was wrong.
+ * Numbers 1 to 131 are Linux'; those from 132 are Akaros' own (its `errno.h`), EFAIL among them is the general refusal
+ * of a device: its text gives the reason.
  *
  * @module
  */
@@ -76,22 +76,37 @@ export const Errno = {
 /** The name of an error number. */
 export type ErrnoName = keyof typeof Errno;
 
-const NAMES = new Map<number, string>(Object.entries(Errno).map(([name, number]) => [number, name]));
+const NAMES: ReadonlyMap<number, ErrnoName> = new Map(
+  (Object.keys(Errno) as ErrnoName[]).map((name) => [Errno[name], name]),
+);
 
 /** The name of `errno`, such as `EBUSY`; `E<number>` if it has none. */
-export function errnoName(errno: number): string {
+export function errnoName(errno: number): ErrnoName | `E${number}` {
   return NAMES.get(errno) ?? `E${errno}`;
 }
 
 /** Longest error text in characters (Akaros' MAX_ERRSTR_LEN). */
 export const ERROR_TEXT_MAX = 128;
 
+/**
+ * What every refusal is, of this kernel or of the operating system below it: an error with a number and its name. Catch
+ * this class to handle both: {@link KernelError} is one, and so is `HostError`.
+ */
+export abstract class SystemError extends Error {
+  /** The error's number. */
+  abstract readonly errno: number;
+  /** The number's name, such as `EBUSY`. */
+  abstract readonly code: string;
+}
+
 /** A refusal: thrown inside the kernel, seen by the caller of a system call. */
-export class KernelError extends Error {
+export class KernelError extends SystemError {
   /** What kind of error it is, for people. */
   override readonly name = "KernelError";
   /** The error's number, see {@link Errno}. */
-  readonly errno: number;
+  override readonly errno: number;
+  /** The number's name, such as `EBUSY`. */
+  override readonly code: ErrnoName;
   /** EMSGSIZE of a block read: the true length of the block that stays queued, in bytes. */
   readonly length?: number;
 
@@ -99,11 +114,7 @@ export class KernelError extends Error {
   constructor(code: ErrnoName, text: string, options: { length?: number } = {}) {
     super(text.length > ERROR_TEXT_MAX ? text.slice(0, ERROR_TEXT_MAX) : text);
     this.errno = Errno[code];
+    this.code = code;
     if (options.length !== undefined) this.length = options.length;
-  }
-
-  /** The number's name, such as `EBUSY`. */
-  get code(): string {
-    return errnoName(this.errno);
   }
 }

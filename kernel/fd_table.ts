@@ -1,5 +1,6 @@
 /**
- * The descriptors of a process: lowest free number first; flags of the descriptor apart from those of its chan.
+ * The descriptors of a process: lowest free number first; the flags of a descriptor are separate from those of its
+ * chan.
  *
  * Path: proc_state → fd_table → chan.
  *
@@ -19,7 +20,7 @@ export interface FdEntry {
   chan: Chan;
   /** Flags of the descriptor alone (FD_CLOEXEC is 1). */
   flags: number;
-  /** Its tap, or null: at most one a descriptor. */
+  /** Its tap, or null: a descriptor has one at most. */
   tap: FdTap | null;
 }
 
@@ -33,7 +34,7 @@ export class FdTable {
   #entries: (FdEntry | null)[] = [];
   /** No number below is free. */
   #lowest = 0;
-  /** A bit for each number that is taken, so that a program with thousands looks at words, not at numbers. */
+  /** A bit for each number in use: a search among thousands tests words, not single numbers. */
   #taken = new Uint32Array(1);
 
   /** How many are open. */
@@ -41,7 +42,10 @@ export class FdTable {
     return this.#entries.reduce((count, entry) => count + (entry === null ? 0 : 1), 0);
   }
 
-  /** Gives `chan` the lowest free number that is at least `from`. EINVAL: `from` is none; EMFILE: all are taken. */
+  /**
+   * Gives `chan` the lowest free number that is at least `from`. EINVAL: `from` is no descriptor number; EMFILE: all
+   * are taken.
+   */
   insert(chan: Chan, from = 0): number {
     if (!isDescriptor(from)) throw new KernelError("EINVAL", `Cannot open a descriptor from ${from} on`);
     const fd = this.#free(Math.max(from, this.#lowest));
@@ -88,7 +92,7 @@ export class FdTable {
     return (this.#entries[fd] ?? null) !== null;
   }
 
-  /** Frees the number and returns what it was. */
+  /** Frees the number and returns its entry. */
   remove(fd: number): FdEntry {
     const entry = this.get(fd);
     this.#entries[fd] = null;

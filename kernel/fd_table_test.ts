@@ -47,7 +47,7 @@ Deno.test("FdTable finds the lowest free number among thousands, from any number
   assertEquals([table.insert(chan()), table.insert(chan(), 5000)], [3000, 5001]);
 });
 
-Deno.test("FdTable.get refuses what is not open, negative and fractional numbers too", () => {
+Deno.test("FdTable.get refuses a closed descriptor, negative and fractional numbers too", () => {
   const table = new FdTable();
   table.insert(chan());
   for (const fd of [-1, 1, 0.5, NaN]) assertThrows(() => table.get(fd), KernelError, "Bad file descriptor");

@@ -1,10 +1,10 @@
 /**
- * FD taps: interest in a descriptor, and the event queue where what happened lands (Akaros `fdtap`).
+ * FD taps: interest in a descriptor, and the queue that its events go to (Akaros `fdtap`).
  *
  * Path: tap_calls, queue → fd_tap → user program.
  *
  * Taps are edge-triggered: after an event, read or write until EAGAIN. Beyond Akaros: ids are 32 bits wide and more,
- * the filter can be modified in place, RDHUP is known, and adding a tap tells the level that it finds.
+ * the filter can be modified in place, RDHUP is supported, and adding a tap can report the current level.
  *
  * @module
  */
@@ -12,7 +12,7 @@
 import { KernelError } from "./error.ts";
 import { Rendez } from "./rendez.ts";
 
-/** What may happen to a descriptor; bits, Akaros' FDTAP_FILT numbers. */
+/** Events of a descriptor; bits with Akaros' FDTAP_FILT numbers. */
 export const TapEvent = {
   Readable: 0x1,
   Writable: 0x2,
@@ -27,29 +27,29 @@ export const TapEvent = {
   RdHup: 0x400,
 } as const;
 
-/** What `tapfd` is to do. */
+/** Commands of `tapfd`. */
 export type TapCommand = "add" | "remove" | "modify";
 
-/** One event: whose tap it was, what happened, and the tap's own data. */
+/** One event: the tap's id, what happened, and the tap's data. */
 export interface Event {
-  /** The id of the tap that saw it. */
+  /** The id of the tap. */
   readonly id: number;
   /** Bits of {@link TapEvent}; several edges between two polls are OR-ed together. */
   events: number;
-  /** What the tap was given to carry. */
+  /** The data that was registered with the tap. */
   readonly data: unknown;
 }
 
 /** Most ids with an event waiting: one event is kept per id, so only as many taps as there are descriptors. */
 export const EVENT_IDS_MAX = 1 << 20;
 
-/** Where a tap sends what happened: an {@link EventQueue}, or a device that tapped another device's file. */
+/** Receives the events of a tap: an {@link EventQueue}, or a device that tapped another device's file. */
 export interface EventSink {
   /** Takes `events`, bits of {@link TapEvent}, of the tap `id`. */
   send(id: number, events: number, data: unknown): void;
 }
 
-/** Where events land: one entry per id, in order of first arrival (Akaros' coalescing event queue). */
+/** Holds events: one entry per id, in order of first arrival (Akaros' coalescing event queue). */
 export class EventQueue implements EventSink {
   #waiting = new Map<number, Event>();
   /** Events lost because {@link EVENT_IDS_MAX} ids waited. */
@@ -86,7 +86,7 @@ export class EventQueue implements EventSink {
     return null;
   }
 
-  /** Forgets what waits for `id`: its descriptor was closed. */
+  /** Drops the event that waits for `id`: its descriptor was closed. */
   drop(id: number): void {
     this.#waiting.delete(id);
   }
@@ -101,17 +101,41 @@ export class EventQueue implements EventSink {
   }
 }
 
+/** What an {@link FdTap} is made from. */
+export interface FdTapOptions {
+  /** The descriptor; -1: none. */
+  readonly fd: number;
+  /** Wanted bits of {@link TapEvent}. */
+  readonly filter: number;
+  /** Identifies the tap in its events. */
+  readonly id: number;
+  /** Where events go. */
+  readonly queue: EventSink;
+  /** Comes back in the event. */
+  readonly data?: unknown;
+}
+
 /** Interest in one descriptor. */
 export class FdTap {
-  /** For tap_fds: interest of descriptor `fd`, told to `queue` under `id` with `data`. */
-  constructor(
-    readonly fd: number,
-    /** Wanted bits of {@link TapEvent}; Modify changes it. */
-    public filter: number,
-    readonly id: number,
-    readonly queue: EventSink,
-    readonly data: unknown,
-  ) {}
+  /** The descriptor; -1: none. */
+  readonly fd: number;
+  /** Wanted bits of {@link TapEvent}; Modify changes it. */
+  filter: number;
+  /** Identifies the tap in its events. */
+  readonly id: number;
+  /** Where events go. */
+  readonly queue: EventSink;
+  /** Comes back in the event. */
+  readonly data: unknown;
+
+  /** For tap_fds, and for devices that read the files of other devices. */
+  constructor(options: FdTapOptions) {
+    this.fd = options.fd;
+    this.filter = options.filter;
+    this.id = options.id;
+    this.queue = options.queue;
+    this.data = options.data;
+  }
 
   /** Sends those of `events` that are wanted. */
   fire(events: number): void {
@@ -125,6 +149,7 @@ export class TapList {
   /** Null: none. The first is alone in its array, which has no room for others: most files have one tap at most. */
   #taps: FdTap[] | null = null;
 
+  /** How many taps there are. */
   get length(): number {
     return this.#taps?.length ?? 0;
   }
@@ -152,12 +177,13 @@ export class TapList {
     }
   }
 
+  /** Removes `tap`; nothing if it is not there. */
   remove(tap: FdTap): void {
     const left = this.#taps?.filter((other) => other !== tap) ?? [];
     this.#taps = left.length === 0 ? null : left;
   }
 
-  /** Tells every tap; cheap when there is none. */
+  /** Fires every tap; cheap if there is none. */
   fire(events: number): void {
     if (this.#taps === null) return;
     for (const tap of this.#taps) tap.fire(events);

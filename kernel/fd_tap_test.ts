@@ -40,7 +40,7 @@ Deno.test("EventQueue.next() sleeps until there is an event", async () => {
   assertEquals(await next, { id: 5, events: Readable, data: "data" });
 });
 
-Deno.test("two who wait for one event: one gets it, the other sleeps on", async () => {
+Deno.test("of two waiters for one event one gets it, and the other keeps sleeping", async () => {
   const queue = new EventQueue();
   const got: number[] = [];
   const both = [queue.next(), queue.next()].map((next) => next.then((event) => got.push(event.id)));
@@ -63,7 +63,7 @@ Deno.test("EventQueue holds its limit and counts what it drops", () => {
 
 function tapOn(filter: number): { tap: FdTap; queue: EventQueue } {
   const queue = new EventQueue();
-  return { tap: new FdTap(3, filter, 3, queue, "data"), queue };
+  return { tap: new FdTap({ fd: 3, filter, id: 3, queue, data: "data" }), queue };
 }
 
 Deno.test("FdTap.fire() sends only what its filter wants, also after the filter was modified", () => {
@@ -77,7 +77,7 @@ Deno.test("FdTap.fire() sends only what its filter wants, also after the filter 
   assertEquals(queue.poll()?.events, Writable);
 });
 
-Deno.test("TapList tells every tap, and none after it was removed", () => {
+Deno.test("TapList fires every tap, and none after it was removed", () => {
   const list = new TapList();
   const a = tapOn(Readable);
   const b = tapOn(Readable | Hangup);
@@ -108,13 +108,14 @@ Deno.test("TapList refuses a filter that the file cannot fire, when added and wh
 Deno.test("a tap may remove itself while the list fires", () => {
   const list = new TapList();
   const fired: string[] = [];
-  const selfish: FdTap = new FdTap(1, Readable, 1, {
+  const queue = {
     send: () => {
       fired.push("selfish");
       list.remove(selfish);
     },
-  }, null);
-  const other = new FdTap(2, Readable, 2, { send: () => fired.push("other") }, null);
+  };
+  const selfish: FdTap = new FdTap({ fd: 1, filter: Readable, id: 1, queue });
+  const other = new FdTap({ fd: 2, filter: Readable, id: 2, queue: { send: () => fired.push("other") } });
   list.add(selfish, Readable);
   list.add(other, Readable);
   list.fire(Readable);

@@ -1,9 +1,9 @@
 /**
- * What the system calls on files do: one implementation, which neither sleeps nor allocates a promise.
+ * The system calls on files: one implementation, which neither sleeps nor allocates a promise.
  *
  * Path: sys, proc → file_calls → proc_state (its descriptors and names), dev.
  *
- * A call that would sleep answers the Rendez to wait at, having changed nothing; both faces call the same function
+ * A call that would sleep returns the Rendez to wait at and has changed nothing; both faces call the same function
  * again.
  *
  * @module
@@ -28,11 +28,22 @@ export function chanFor(proc: ProcState, fd: number, access: number): Chan {
   return chan;
 }
 
-/** Call 102. Answers the lowest free descriptor. */
-export function openat(proc: ProcState, from: number, path: string, flags: number, mode: number): OrWait<number> {
+/** Arguments of call 102. */
+interface OpenRequest {
+  /** AT_CWD, or a descriptor of a directory open with O_PATH. */
+  readonly from: number;
+  readonly path: string;
+  readonly flags: number;
+  /** Permission bits of a file that is created. */
+  readonly mode: number;
+}
+
+/** Call 102. Returns the lowest free descriptor. */
+export function openat(proc: ProcState, request: OpenRequest): OrWait<number> {
+  const { from, path, flags } = request;
   checkOpenFlags(flags);
   if (proc.hasEnded) throw new KernelError("EINTR", `Cannot open "${path}": process ${proc.pid} has ended`);
-  const chan = openOrCreate(proc, directoryOf(proc, from), path, flags, mode);
+  const chan = openOrCreate(proc, directoryOf(proc, from), request);
   if (chan instanceof Rendez) return chan;
   try {
     return proc.fds.insert(chan);
@@ -59,12 +70,12 @@ function directoryOf(proc: ProcState, from: number): Chan | null {
   return chan;
 }
 
-function openOrCreate(proc: ProcState, base: Chan | null, path: string, flags: number, mode: number): OrWait<Chan> {
+function openOrCreate(proc: ProcState, base: Chan | null, { path, flags, mode }: OpenRequest): OrWait<Chan> {
   const cwd = base?.path ?? proc.cwd;
   const chan = walkFrom(proc, base, path, flags);
   if (chan === null) {
     const { dir, name } = proc.ns.createIn(path, cwd, proc.user);
-    return dir.dev.create(dir, name, flags, mode & ~proc.umask, proc.user);
+    return dir.dev.create(dir, name, { flags, mode: mode & ~proc.umask, user: proc.user });
   }
   if ((flags & Open.Excl) !== 0) throw new KernelError("EEXIST", `Cannot create "${path}": it exists`);
   if ((flags & Open.Directory) !== 0 && !chan.isDir) {
@@ -96,7 +107,7 @@ function walkInDevice(base: Chan, path: string): Chan {
   return walked.chan;
 }
 
-/** Call 103. Of a process that has ended, nothing is left to close: its cleanup code may come late. */
+/** Call 103. Does nothing for a process that has ended: its cleanup code may run late. */
 export function close(proc: ProcState, fd: number): void {
   if (proc.hasEnded && !proc.fds.has(fd)) return;
   const entry = proc.fds.remove(fd);
@@ -140,7 +151,7 @@ export function blockread(proc: ProcState, fd: number, max: number): OrWait<Bloc
   return chan.dev.bread(chan, max);
 }
 
-/** Call 128: all or nothing; answers the block's length. A Uint8Array is copied, a Block taken over. */
+/** Call 128: all or nothing; returns the block's length. A Uint8Array is copied; a Block is consumed. */
 export function blockwrite(proc: ProcState, fd: number, data: Block | Uint8Array): OrWait<number> {
   const chan = chanFor(proc, fd, Open.Write);
   if (data instanceof Block) return chan.dev.bwrite(chan, data);
@@ -169,13 +180,13 @@ export function blockreadv(proc: ProcState, fd: number, count: number, max: numb
       blocks.push(block);
     }
   } catch (error) {
-    // What was read is not lost: the next call meets the error again.
+    // The blocks that were read are returned; the next call meets the error again.
     if (!(error instanceof KernelError)) throw error;
   }
   return blocks;
 }
 
-/** Call 130: how many blocks were taken, each whole; an error only if it met the first. */
+/** Call 130: how many blocks were taken, each whole; an error only if the first failed. */
 export function blockwritev(proc: ProcState, fd: number, blocks: readonly (Block | Uint8Array)[]): OrWait<number> {
   let taken = 0;
   for (const block of blocks) {
@@ -210,7 +221,7 @@ export function fcntl(proc: ProcState, fd: number, command: number, arg: number)
   switch (command) {
     case Fcntl.DupFd: {
       const copy = proc.fds.insert(chan, arg);
-      // Only now: a refused copy holds nothing.
+      // Retained only now: a refused copy must hold no reference.
       chan.retain();
       return copy;
     }
@@ -271,7 +282,8 @@ export function mkdir(proc: ProcState, path: string, mode: number): void {
     throw new KernelError("EEXIST", `Cannot create "${path}": it exists`);
   }
   const { dir, name } = proc.ns.createIn(path, proc.cwd, proc.user);
-  dir.dev.create(dir, name, Open.Read, (DirMode.Dir | (mode & ~proc.umask)) >>> 0, proc.user).release();
+  const bits = (DirMode.Dir | (mode & ~proc.umask)) >>> 0;
+  dir.dev.create(dir, name, { flags: Open.Read, mode: bits, user: proc.user }).release();
 }
 
 /** Call 108: ENOENT or EACCES, or nothing. `mode`: 4 read, 2 write, 1 execute. */
@@ -281,7 +293,7 @@ export function access(proc: ProcState, path: string, mode: number): void {
   }
 }
 
-/** Call 116 and 124: names of `proc` start from there. */
+/** Calls 116 and 124: relative names of `proc` start there. */
 export function chdir(proc: ProcState, path: string): void {
   const chan = proc.ns.walk(path, proc.cwd, proc.user);
   if (!chan.isDir) throw new KernelError("ENOTDIR", `Cannot change to "${path}": not a directory`);
@@ -294,7 +306,7 @@ export function nbind(proc: ProcState, source: string, onto: string, flags: numb
   return ns.bind(ns.walk(source, cwd, user), ns.mountTarget(onto, cwd, user), flags);
 }
 
-/** Call 147: with a source, that one; without, all. */
+/** Call 147: unmounts `source`, or everything. */
 export function nunmount(proc: ProcState, source: string | null, onto: string): void {
   const { ns, cwd, user } = proc;
   ns.unmount(source === null ? null : ns.walk(source, cwd, user), ns.mountTarget(onto, cwd, user));

@@ -1,5 +1,5 @@
 /**
- * DeadlineHeap: a binary heap of what has a time, earliest first; of equal times, in the order of adding.
+ * DeadlineHeap: a binary heap of entries with a deadline, earliest first; equal deadlines keep the order of adding.
  *
  * Path: time, flight → heap → assert.
  *
@@ -8,7 +8,7 @@
 
 import { assert } from "./assert.ts";
 
-/** What can be in a heap: in one at a time. */
+/** An entry; it can be in one heap at a time. */
 export interface HeapEntry {
   /** When it is due; fixed while it is in the heap. */
   deadlineMs: number;
@@ -38,7 +38,7 @@ export class DeadlineHeap<E extends HeapEntry> {
     return this.#entries.length === 0 ? Infinity : this.#entries[0]!.deadlineMs;
   }
 
-  /** How many entries were ever added: what is added from here on has a higher `order`. */
+  /** How many entries were ever added; a later entry has a higher `order`. */
   get lastOrder(): number {
     return this.#order;
   }
@@ -52,7 +52,7 @@ export class DeadlineHeap<E extends HeapEntry> {
     this.#siftUp(entry);
   }
 
-  /** Takes out an entry that is in it. */
+  /** Removes an entry. */
   remove(entry: E): void {
     const at = entry.heapIndex;
     assert(this.#entries[at] === entry, "an entry is where the heap says it is");

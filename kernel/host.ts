@@ -8,7 +8,7 @@
 
 import type { Block } from "./block.ts";
 
-/** What a port can take over from software, so that checksums and cutting are left undone. */
+/** Work that a port does in the place of software: checksums and segmentation. */
 export interface PortOffloads {
   /** Blocks with an owed transport checksum may be transmitted. */
   readonly checksum: boolean;
@@ -21,24 +21,24 @@ export interface PortOffloads {
 /** A port that offers nothing: every packet must be finished. */
 export const NO_OFFLOADS: PortOffloads = { checksum: false, tcpSegment: false, udpSegment: false };
 
-/** Common to both kinds of port. */
+/** Members of both kinds of port. */
 export interface Port {
-  /** A name for people and captures, such as `tap0`. */
+  /** A name for messages and captures, such as `tap0`. */
   readonly name: string;
   /** Most bytes of IP packet in one unit (1500), without any link header. */
   readonly mtu: number;
-  /** What blocks to transmit may leave undone. */
+  /** Work that transmitted blocks may leave to the port. */
   readonly offloads: PortOffloads;
   /** Link speed in Mbit/s, for queue limits and `stats`. */
   readonly mbps: number;
-  /** Whether the other end is there. */
+  /** Whether the link is up. */
   readonly link: boolean;
   /**
-   * Takes over a block and sends it. False: it could not be sent now and was freed; the caller counts it.
-   * Never throws for what is in the block.
+   * Takes over a block and sends it. False: it could not be sent now and was freed; the caller counts it. Never throws,
+   * whatever the block holds.
    */
   transmit(block: Block): boolean;
-  /** Called by the port with each received block, which it hands over. The user of the port sets it. */
+  /** Called by the port with each received block, which the callee owns. The user of the port sets it. */
   receive: ((block: Block) => void) | null;
   /** Closes the port; nothing is received after it. */
   close(): void;
@@ -52,7 +52,7 @@ export interface FramePort extends Port {
   readonly mac: Uint8Array;
 }
 
-/** A port of whole IP packets: a TUN device, or a user program that is the wire. */
+/** A port of whole IP packets: a TUN device, or a user program in the place of the wire. */
 export interface PacketPort extends Port {
   /** Its units are IP packets. */
   readonly kind: "packet";

@@ -1,17 +1,17 @@
 /**
- * Jobs: work that must wait its turn, so that no layer calls itself through another and no step needs to await.
+ * Jobs: work that must wait its turn, so that no layer re-enters itself and no step awaits.
  *
  * Path: time, loopback_queue, cable → job.
  *
- * The owner of the work makes a Job once and wakes it whenever there is some: waking one that already waits is free.
+ * The owner makes a Job once and wakes it whenever there is work; waking a job that already waits costs nothing.
  *
  * @module
  */
 
-/** Most jobs that one `run` executes: a loop of packets between two kernels must not hold the program for ever. */
+/** Most jobs that one `run` executes: a loop of packets between two kernels must not block the program for ever. */
 export const JOBS_PER_RUN_MAX = 100_000;
 
-/** A piece of work that can be put into its queue again and again. */
+/** A piece of work that can be queued again and again. */
 export class Job {
   #waiting = false;
   #queue: JobQueue;
@@ -23,7 +23,7 @@ export class Job {
     this.#work = work;
   }
 
-  /** Has the work done soon; does nothing if it already waits. */
+  /** Queues the work; does nothing if it already waits. */
   wake(): void {
     if (this.#waiting) return;
     this.#waiting = true;

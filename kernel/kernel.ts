@@ -20,17 +20,17 @@ import type { Clock } from "./time.ts";
 import type { TraceSink } from "./trace.ts";
 
 /** Most processes of a kernel. */
-export const PROCS_MAX = 65536;
+const PROCS_MAX = 65536;
 
-/** What a kernel is made of. */
+/** Parts of a kernel. */
 export interface KernelOptions {
-  /** Time, timers and jobs; kernels that meet share it. */
+  /** Time, timers and jobs; connected kernels share it. */
   clock: Clock;
-  /** Whatever is random: seeded in a simulation. */
+  /** Random numbers; seeded in a simulation. */
   random: Random;
   /** Memory for blocks; kernels that exchange many may share it. */
   blocks?: BlockPool;
-  /** Host name, for people. */
+  /** Host name, for messages. */
   name?: string;
 }
 
@@ -38,11 +38,11 @@ export interface KernelOptions {
 export class Kernel implements DevEnv, ProcKernel {
   /** Time, timers and jobs. */
   readonly clock: Clock;
-  /** Whatever is random. */
+  /** Random numbers. */
   readonly random: Random;
   /** Where blocks come from. */
   readonly blocks: BlockPool;
-  /** Host name, for people. */
+  /** Host name, for messages. */
   readonly name: string;
   /** Running processes by pid. */
   readonly procs: Map<number, Proc> = new Map();
@@ -77,7 +77,7 @@ export class Kernel implements DevEnv, ProcKernel {
   get namespace(): Namespace {
     if (this.#namespace === null) {
       const root = this.#devices.get("root");
-      if (root === undefined) throw new KernelError("ENODEV", "No device #root: there is nothing to call /");
+      if (root === undefined) throw new KernelError("ENODEV", "Cannot make a namespace: there is no device #root");
       this.#namespace = new Namespace(this.#devices, root.attach("", EVE));
     }
     return this.#namespace;

@@ -4,8 +4,8 @@
  * Path: proc_state, kernel → namespace → chan.
  *
  * A name is `/…` (from the root), `#device.spec/…` (a device's own tree; such a path never crosses a mount point), or
- * relative to the working directory. `.` and `..` of the first two kinds are resolved in the text, so that `..`
- * leaves a mounted tree the way one came in.
+ * relative to the working directory. `.` and `..` of the first two kinds are resolved in the text, so that `..` leaves
+ * a mounted tree by the path that entered it.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import type { Dev } from "./dev.ts";
 import { KernelError } from "./error.ts";
 
 /** Longest path in bytes. */
-export const PATH_MAX = 4096;
+const PATH_MAX = 4096;
 
 /** Flags of bind and mount, Plan 9's numbers. */
 export const Mount = { Replace: 0, Before: 1, After: 2, Create: 4, Cache: 0x10 } as const;
@@ -41,7 +41,7 @@ export class Namespace {
   /** A name space without mounts over a table of devices, whose `/` is `root`. */
   constructor(readonly devices: ReadonlyMap<string, Dev>, readonly root: Chan) {}
 
-  /** How many mount points there are: what a test counts. */
+  /** How many mount points there are: what tests count. */
   get size(): number {
     return this.#points.length;
   }
@@ -149,7 +149,7 @@ export class Namespace {
     return crossLast ? this.#crossed(at) : at;
   }
 
-  /** One name further, through whatever is mounted here. */
+  /** Walks one name further, across mounts. */
   #step(at: Chan, name: string, text: string): Chan {
     for (const member of this.#membersOf(at)) {
       const walked = member.chan.dev.walk(member.chan, [name]);
@@ -158,7 +158,7 @@ export class Namespace {
     throw new KernelError(at.isDir ? "ENOENT" : "ENOTDIR", `Cannot find "${text}": no "${name}"`);
   }
 
-  /** What one sees at a mount point: its first member, with the union beside it if it is a directory. */
+  /** The file at a mount point: its first member, with the whole union if it is a directory. */
   #crossed(at: Chan): Chan {
     const point = this.#point(at);
     if (point === undefined) return at;

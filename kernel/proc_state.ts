@@ -1,6 +1,6 @@
 /**
- * ProcState: what a process is, apart from its calls: descriptors, namespace, user, working directory, trace, and what
- * sleeps for it.
+ * ProcState: the state of a process without its calls: descriptors, namespace, user, working directory, trace, and its
+ * sleeping calls.
  *
  * Path: proc, kernel → proc_state ← file_calls, tap_calls, sys; proc_state → fd_table.
  *
@@ -16,11 +16,11 @@ import type { Sleeper } from "./rendez.ts";
 import type { Clock } from "./time.ts";
 import { traceLine, type TraceSink } from "./trace.ts";
 
-/** What a process knows of its kernel. */
+/** The part of the kernel that a process uses. */
 export interface ProcKernel {
   /** Time, timers and jobs. */
   readonly clock: Clock;
-  /** Whatever is random. */
+  /** Random numbers. */
   readonly random: Random;
   /** Where blocks come from. */
   readonly blocks: BlockPool;
@@ -38,13 +38,13 @@ export interface ProcOptions {
   trace?: TraceSink;
 }
 
-/** Whose a process is, and what it is called. */
+/** Owner and name of a process. */
 export interface ProcStart extends ProcOptions {
   /** The kernel that it runs on. */
   readonly kernel: ProcKernel;
   /** Its number. */
   readonly pid: number;
-  /** Its name, for people. */
+  /** Its name, for messages. */
   readonly name: string;
   /** Its names for files. */
   readonly ns: Namespace;
@@ -54,7 +54,7 @@ export interface ProcStart extends ProcOptions {
 export interface SleepingCall {
   /** The descriptor that it sleeps on; -1: none, {@link ProcState.abortSleepers} does not find it. */
   readonly fd: number;
-  /** What the caller awaits. */
+  /** The promise that the caller awaits. */
   done: Promise<unknown> | null;
 }
 
@@ -64,13 +64,13 @@ export class ProcState {
   readonly kernel: ProcKernel;
   /** Its number. */
   readonly pid: number;
-  /** Its name, for people. */
+  /** Its name, for messages. */
   readonly name: string;
   /** Its names for files. */
   readonly ns: Namespace;
   /** Its descriptors. */
   readonly fds: FdTable = new FdTable();
-  /** Whose it is. */
+  /** Its owner. */
   readonly user: string;
   /** Absolute text of the working directory. */
   cwd = "/";
@@ -80,7 +80,7 @@ export class ProcState {
   trace: TraceSink | null;
   /** What stopped the last tap_fds after its first request, or null. */
   lastError: KernelError | null = null;
-  /** Whether it has ended: its descriptors are closed, and it opens no others. */
+  /** Whether it has ended: its descriptors are closed, and it opens no more. */
   hasEnded = false;
   /** Its calls that sleep. */
   protected readonly sleepers: Map<Sleeper, SleepingCall> = new Map();

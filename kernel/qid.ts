@@ -33,14 +33,14 @@ export const DirMode = {
   Append: 0x40000000,
   Excl: 0x20000000,
   Mount: 0x10000000,
-  /** A write would be taken now. */
+  /** A write would not wait now. */
   Writable: 0x08000000,
-  /** A read would find something now. */
+  /** A read would not wait now. */
   Readable: 0x04000000,
   Symlink: 0x02000000,
 } as const;
 
-/** A directory record: what stat tells. */
+/** A directory record, as stat returns it. */
 export interface Dir {
   /** Which file it is. */
   readonly qid: Qid;
@@ -82,7 +82,7 @@ export const Open = {
 /** The flags that stay on the chan, shared by all descriptors of it. */
 export const CHAN_FLAGS = Open.CloseOnExec | Open.RemoveOnClose | Open.Append | Open.NonBlock | Open.Path;
 
-/** The user who owns the machine: what only the owner may do needs this name (Plan 9's eve). */
+/** The user that owns the machine (Plan 9's eve); operations for the owner alone require this name. */
 export const EVE = "eve";
 
 /** Whether the file is a directory. */

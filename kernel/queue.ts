@@ -3,12 +3,12 @@
  *
  * Path: conv, dev_pipe → queue → queue_file.
  *
- * A message queue keeps each block whole; a byte queue may split the first one. Nothing here sleeps: an answer is `ok`,
- * `full`, `empty` or `closed`, and {@link Queue.readable} and {@link Queue.writable} are where a system call waits.
+ * A message queue keeps each block whole; a byte queue may split the first one. Nothing here sleeps: a result is `ok`,
+ * `full`, `empty` or `closed`, and a system call waits at {@link Queue.readable} and {@link Queue.writable}.
  *
- * Readable: a block is queued (a message of no bytes is a message). Writable: the limit is 0 or fewer bytes are
- * queued. The limit is looked at before adding, so one write may overshoot it (Akaros qio). The number of blocks is
- * limited too: empty and tiny messages must not cost unbounded memory.
+ * Readable: a block is queued (a message of no bytes is a message). Writable: the limit is 0 or fewer bytes are queued.
+ * The limit is checked before adding, so one write may overshoot it (Akaros qio). The number of blocks is limited too:
+ * empty and tiny messages must not cost unbounded memory.
  *
  * @module
  */
@@ -20,10 +20,10 @@ import { TapEvent } from "./fd_tap.ts";
 /** Most blocks in any queue: about 32 MiB when each holds a pooled frame buffer. */
 export const QUEUE_BLOCKS_MAX = 16384;
 
-/** What a queued block costs beyond its buffer: the objects that hold it. */
+/** Cost of a queued block beyond its buffer: the objects that hold it. */
 export const QUEUE_BLOCK_COST = 256;
 
-/** Memory that several queues share, so that all of them together have a limit. */
+/** A memory limit that several queues share. */
 export interface QueueAccount {
   /** Bytes of buffers in these queues, each block with {@link QUEUE_BLOCK_COST} on top. */
   bytes: number;
@@ -31,7 +31,7 @@ export interface QueueAccount {
   refuses(own: number): boolean;
 }
 
-/** What adding a block answers. */
+/** Result of adding a block. */
 export type PutResult = "ok" | "full" | "closed";
 
 /** How a queue behaves. */
@@ -40,17 +40,17 @@ export interface QueueOptions {
   limit: number;
   /** Keep each block whole (Qmsg). Default: a stream of bytes. */
   message?: boolean;
-  /** Blocks of no bytes are taken and never seen (Qcoalesce). */
+  /** Empty blocks are taken and discarded (Qcoalesce). */
   coalesce?: boolean;
-  /** Drop what does not fit, also for writers that could wait (Qdropoverflow). */
+  /** Drop blocks that do not fit, even if the writer could wait (Qdropoverflow). */
   dropOverflow?: boolean;
   /** Most blocks. Default {@link QUEUE_BLOCKS_MAX}. */
   limitBlocks?: number;
   /** There is output: called after each block that is added (and when room is made). */
   kick?: (() => void) | null;
-  /** A bypass queue: called with each block instead of storing it; may throw, and the writer sees it. */
+  /** A bypass queue: called with each block instead of storing it; its errors reach the writer. */
   bypass?: ((block: Block) => void) | null;
-  /** Memory that it shares with other queues; it is full, too, when that refuses. */
+  /** Memory that it shares with other queues; it is also full when that memory is. */
   account?: QueueAccount | null;
 }
 
@@ -66,8 +66,9 @@ export class Queue {
   drops = 0;
   /** Blocks taken in since it was made. */
   blocksIn = 0;
-  /** Reads that found the end, for the device that answers them. */
+  /** Reads at the end; counted by the device. */
   eofReads = 0;
+  /** Whether each block is a message, and a short read loses the rest of it. */
   readonly message: boolean;
   #head: Block | null = null;
   #tail: Block | null = null;
@@ -85,6 +86,7 @@ export class Queue {
   #closed = false;
   #reason = "";
 
+  /** An empty queue. */
   constructor(options: QueueOptions) {
     this.#limit = this.#initialLimit = options.limit;
     this.#limitBlocks = options.limitBlocks ?? QUEUE_BLOCKS_MAX;
@@ -106,7 +108,7 @@ export class Queue {
     return this.#blocks;
   }
 
-  /** Bytes of memory that the queued blocks take: their buffers, however little is in them, and the objects. */
+  /** Bytes of memory that the queued blocks take: their whole buffers, and the objects. */
   get memory(): number {
     return this.#memory;
   }
@@ -141,19 +143,19 @@ export class Queue {
       (this.#account !== null && this.#account.refuses(this.#memory));
   }
 
-  /** `change` more bytes of memory are taken. */
+  /** Accounts for `change` more bytes of memory. */
   #charge(change: number): void {
     this.#memory += change;
     if (this.#account !== null) this.#account.bytes += change;
   }
 
-  /** Readiness now, as bits of {@link TapEvent}: what an edge would have said. */
+  /** Current readiness, as bits of {@link TapEvent}. */
   get level(): number {
     return (this.#head !== null ? TapEvent.Readable : 0) | (this.#full ? 0 : TapEvent.Writable) |
       (this.#closed ? TapEvent.Hangup : 0);
   }
 
-  /** Enqueues or drops: the block is gone either way. For callers that cannot wait (packets from below). */
+  /** Enqueues or drops: the block is consumed either way. For callers that cannot wait (packets from below). */
   pass(block: Block): PutResult {
     const result = this.#put(block);
     if (result !== "ok") {
@@ -163,7 +165,9 @@ export class Queue {
     return result;
   }
 
-  /** Enqueues with flow control: on `full` the block is still the caller's, who waits at {@link writable}. */
+  /**
+   * Enqueues with flow control: on `full` the block is still the caller's, to retry after waiting at {@link writable}.
+   */
   bwrite(block: Block): PutResult {
     if (this.#dropOverflow && this.#bypass === null && this.#full && !this.#closed) {
       this.drops++;
@@ -186,7 +190,7 @@ export class Queue {
   }
 
   #append(block: Block): void {
-    if (this.#coalesce && block.wp === block.rp) return block.free(); // Never seen, so it wakes no reader.
+    if (this.#coalesce && block.wp === block.rp) return block.free(); // Discarded, so it wakes no reader.
     const wasEmpty = this.#head === null;
     block.next = null;
     if (wasEmpty) this.#head = block;
@@ -238,7 +242,7 @@ export class Queue {
     return block;
   }
 
-  /** The bytes of one message (the rest of it is lost, as in Akaros), or of as many blocks as fit `buf`. */
+  /** The bytes of one message (the rest is lost, as in Akaros), or of as many blocks as fit `buf`. */
   read(buf: Uint8Array): number | "empty" | "closed" {
     if (this.#head === null) return this.#closed ? "closed" : "empty";
     if (this.message) {
@@ -303,7 +307,7 @@ export class Queue {
     this.onEdge?.(TapEvent.Writable);
   }
 
-  /** Throws away `count` bytes of the front (acknowledged by TCP); returns how many there were. Never kicks. */
+  /** Discards the first `count` bytes (acknowledged by TCP); returns how many there were. Never kicks. */
   discard(count: number): number {
     let gone = 0;
     while (this.#head !== null && gone < count) {
@@ -340,7 +344,7 @@ export class Queue {
     return at;
   }
 
-  /** Throws everything away; writers may go on. */
+  /** Discards everything; writers may continue. */
   flush(): void {
     const wasFull = this.#full;
     while (this.#head !== null) {
@@ -355,7 +359,7 @@ export class Queue {
     if (wasFull) this.#roomAgain();
   }
 
-  /** Nothing more comes, for `reason`: what is queued can still be read. */
+  /** Ends the input, for `reason`; queued blocks can still be read. */
   hangup(reason = ""): void {
     const wasOpen = !this.#closed;
     this.#closed = true;
@@ -363,7 +367,7 @@ export class Queue {
     if (wasOpen) this.#tellEnd();
   }
 
-  /** Nothing more comes and what is queued is thrown away. */
+  /** Ends the input and discards the queued blocks. */
   close(): void {
     const wasOpen = !this.#closed;
     this.#closed = true;

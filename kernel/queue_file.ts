@@ -11,7 +11,7 @@ import { KernelError } from "./error.ts";
 import type { Queue } from "./queue.ts";
 import type { OrWait } from "./rendez.ts";
 
-/** Reads of a closed queue that still answer 0 before they become EPIPE (Akaros qio). */
+/** Reads of a closed queue that return 0 before they fail with EPIPE (Akaros qio). */
 export const EOF_READS_MAX = 3;
 
 /** Bytes of one message, or of a stream; 0 at the end. */
@@ -21,7 +21,7 @@ export function readQueue(queue: Queue, buf: Uint8Array): OrWait<number> {
   return count === "closed" ? endOfFile(queue) : count;
 }
 
-/** Exactly one block; null at the end. A message longer than `max` stays queued: EMSGSIZE tells its length. */
+/** Exactly one block; null at the end. A message longer than `max` stays queued: EMSGSIZE carries its length. */
 export function breadQueue(queue: Queue, max: number): OrWait<Block | null> {
   if (queue.message) {
     const length = queue.headLength();
@@ -46,7 +46,7 @@ export function writeQueue(queue: Queue, bytes: Uint8Array, pool: BlockPool): Or
   return count;
 }
 
-/** Takes one block, whole or not at all; answers its length. */
+/** Takes one block, whole or not at all; returns its length. */
 export function bwriteQueue(queue: Queue, block: Block): OrWait<number> {
   const length = block.length;
   const result = queue.bwrite(block);
@@ -55,7 +55,7 @@ export function bwriteQueue(queue: Queue, block: Block): OrWait<number> {
   return length;
 }
 
-/** 0 for the first reads after the end; EPIPE if the queue was hung up with a reason, or the reader does not stop. */
+/** 0 for the first reads after the end; EPIPE if the queue was hung up with a reason, or the reader keeps reading. */
 function endOfFile(queue: Queue): number {
   if (queue.reason !== "" || ++queue.eofReads > EOF_READS_MAX) throw brokenPipe(queue);
   return 0;

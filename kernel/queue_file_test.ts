@@ -59,7 +59,7 @@ Deno.test("a queue hung up for a reason gives its data, and then EPIPE with the 
   ) assertEquals(refusal(call), "EPIPE: Connection reset");
 });
 
-Deno.test("breadQueue() leaves a message that is too long and tells its length", () => {
+Deno.test("breadQueue() leaves a message that is too long and reports its length", () => {
   const queue = new Queue({ limit: 100, message: true });
   bwriteQueue(queue, Block.from(new Uint8Array(60)));
   try {

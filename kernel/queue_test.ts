@@ -196,7 +196,7 @@ Deno.test("after hangup() what is queued can be read, then closed is the answer;
   assertEquals([readOf(other.queue), other.queue.length, other.edges], ["closed", 0, [Readable, Hangup]]);
 });
 
-Deno.test("a queue that was hung up tells no room to writers who could not use it", () => {
+Deno.test("a queue that was hung up reports no room to its writers", () => {
   const { queue, edges } = observed({ limit: 1 });
   queue.bwrite(block(1, 2));
   queue.hangup();
@@ -396,7 +396,7 @@ function compare(queue: Queue, model: Model, edges: number[]): void {
   assertEquals(edges, model.edges);
 }
 
-Deno.test("property: a queue does what the model does, loses no byte, holds its limits, tells only real edges", () => {
+Deno.test("property: a queue behaves like the model, loses no byte, holds its limits, fires on real edges only", () => {
   const options = fc.record({
     limit: fc.nat(20),
     limitBlocks: fc.integer({ min: 1, max: 6 }),

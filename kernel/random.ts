@@ -1,5 +1,5 @@
 /**
- * Randomness as a parameter: a seeded generator for simulations, and the interface that a host's real one fills.
+ * Randomness as a parameter: a seeded generator for simulations, and the interface for a real one.
  *
  * Path: kernel, cable, ports → random.
  *
@@ -21,7 +21,10 @@ export abstract class Random {
     return this.u32() / 0x1_0000_0000;
   }
 
-  /** True with probability `p`; draws nothing when the answer is certain, so that an unused fault changes no seed. */
+  /**
+   * True with probability `p`; draws nothing when the result is certain, so that an unused fault does not change the
+   * sequence.
+   */
   chance(p: number): boolean {
     return p > 0 && (p >= 1 || this.fraction() < p);
   }
@@ -40,7 +43,7 @@ export class SeededRandom extends Random {
   #c: number;
   #counter = 1;
 
-  /** A generator whose numbers all follow from `seed`, a whole number of up to 53 bits. */
+  /** A generator determined by `seed`, a whole number of up to 53 bits. */
   constructor(seed: number) {
     super();
     this.#a = seed | 0;
@@ -60,7 +63,7 @@ export class SeededRandom extends Random {
     return out >>> 0;
   }
 
-  /** An independent generator drawn from this one: give each user of randomness its own. */
+  /** An independent generator drawn from this one: give each component its own. */
   fork(): SeededRandom {
     return new SeededRandom(this.u32() + this.u32() * 0x1_0000_0000);
   }

@@ -3,8 +3,8 @@
  *
  * Path: queue, fd_tap → rendez ← proc (the only one that sleeps).
  *
- * Below the system-call layer nothing sleeps: an operation that would have to answers with the Rendez to sleep at, and
- * is called again after a wakeup. Wakeups may be spurious, as everywhere.
+ * Below the system-call layer nothing sleeps: an operation that would have to returns the Rendez to sleep at, and is
+ * called again after a wakeup. Wakeups may be spurious, as everywhere.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export class Sleeper {
   /** Settles at the wakeup, or rejects when aborted. */
   readonly done: Promise<void>;
   #resolve!: () => void;
-  #reject!: (reason: KernelError) => void;
+  #reject!: (reason: unknown) => void;
   #rendez: Rendez;
 
   /** For {@link Rendez.sleep}. */
@@ -34,7 +34,7 @@ export class Sleeper {
   }
 
   /** Ends the sleep with EINTR (Akaros: abort_sysc), or with `reason`. */
-  abort(reason: KernelError = new KernelError("EINTR", "System call aborted")): void {
+  abort(reason: unknown = new KernelError("EINTR", "System call aborted")): void {
     this.#rendez.forget(this);
     this.#reject(reason);
   }
@@ -42,10 +42,10 @@ export class Sleeper {
 
 /** A place to sleep at. */
 export class Rendez {
-  /** Null: none. Most queues have nobody asleep. */
+  /** Null: none. Most queues have no sleeper. */
   #sleepers: Sleeper[] | null = null;
 
-  /** Whether somebody sleeps here. */
+  /** Whether a call sleeps here. */
   get busy(): boolean {
     return this.#sleepers !== null;
   }
@@ -58,7 +58,7 @@ export class Rendez {
     return sleeper;
   }
 
-  /** Wakes all who sleep here; each looks again for what it waited for. */
+  /** Wakes all sleepers; each checks its condition again. */
   wakeup(): void {
     const woken = this.#sleepers;
     if (woken === null) return;

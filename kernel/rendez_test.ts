@@ -2,7 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { KernelError } from "./error.ts";
 import { Rendez } from "./rendez.ts";
 
-Deno.test("Rendez.wakeup() wakes all who sleep, in order, and is forgotten if none does", async () => {
+Deno.test("Rendez.wakeup() wakes all sleepers, in order, and has no effect without one", async () => {
   const rendez = new Rendez();
   rendez.wakeup();
   const woken: string[] = [];
@@ -14,7 +14,7 @@ Deno.test("Rendez.wakeup() wakes all who sleep, in order, and is forgotten if no
   assertEquals(woken, ["a", "b"]);
 });
 
-Deno.test("who sleeps again after a wakeup is woken by the next one only", async () => {
+Deno.test("a sleeper that sleeps again after a wakeup is woken by the next one only", async () => {
   const rendez = new Rendez();
   let wakeups = 0;
   const loop = (async () => {

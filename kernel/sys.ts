@@ -1,11 +1,11 @@
 /**
- * The face of the system calls that never sleeps and never allocates a promise: what hot paths and fd taps use.
+ * The face of the system calls that never sleeps and never allocates a promise, for hot paths and fd taps.
  *
  * Path: user program → sys → file_calls, tap_calls.
  *
- * Where the awaiting face (`Proc`) would sleep, a call here answers {@link AGAIN}, having changed nothing.
- * Every other refusal is thrown as a KernelError. On the way out of a call the jobs that it caused are run, so a
- * packet that was written has crossed the whole stack when the call returns.
+ * Where the awaiting face (`Proc`) would sleep, a call here returns {@link AGAIN} and has changed nothing. Every other
+ * refusal is thrown as a KernelError. On the way out of a call the jobs that it caused are run, so a packet that was
+ * written has crossed the whole stack when the call returns.
  *
  * @module
  */
@@ -20,12 +20,12 @@ import { type OrWait, Rendez } from "./rendez.ts";
 import { AT_CWD, Seek, Syscall } from "./syscall_table.ts";
 import { dupFdsTo, type DupRequest, tapFd, type TapRequest } from "./tap_calls.ts";
 
-/** "Not now": the answer of a call that would have to sleep. */
+/** "Not now": the result of a call that would have to sleep. */
 export const AGAIN: unique symbol = Symbol("EAGAIN");
 /** Type of {@link AGAIN}. */
 export type Again = typeof AGAIN;
 
-/** Largest block that `blockread` takes unless told otherwise: any IP packet, any frame. */
+/** Largest block that `blockread` takes by default: any IP packet, any frame. */
 export const BLOCKREAD_MAX = 1 << 17;
 
 /** System calls of one process that never sleep. */
@@ -37,17 +37,17 @@ export class Sys {
     this.#proc = proc;
   }
 
-  /** Call 102, `openat` with the working directory. Answers a descriptor. */
+  /** Call 102, `openat` with the working directory. Returns a descriptor. */
   open(path: string, flags: number = Open.Read, mode = 0o660): number | Again {
     return this.openat(AT_CWD, path, flags, mode);
   }
 
-  /** Call 102. Answers the lowest free descriptor; `from` is AT_CWD or an O_PATH descriptor. */
+  /** Call 102. Returns the lowest free descriptor; `from` is AT_CWD or an O_PATH descriptor. */
   openat(from: number, path: string, flags: number = Open.Read, mode = 0o660): number | Again {
     return this.#call(
       Syscall.openat,
       [from, path, flags, mode],
-      () => calls.openat(this.#proc, from, path, flags, mode),
+      () => calls.openat(this.#proc, { from, path, flags, mode }),
     );
   }
 
@@ -81,7 +81,7 @@ export class Sys {
     return this.#leave(calls.blockread(this.#enter(), fd, max));
   }
 
-  /** Call 128: all or nothing; answers the length. On AGAIN the block is still the caller's. */
+  /** Call 128: all or nothing; returns the length. On AGAIN the block is still the caller's. */
   blockwrite(fd: number, data: Block | Uint8Array): number | Again {
     if (this.#proc.trace !== null) {
       return this.#call(Syscall.blockwrite, [fd, data], () => calls.blockwrite(this.#proc, fd, data));
@@ -273,7 +273,7 @@ export class Sys {
     return this.#now(Syscall.abort_sysc_fd, [fd], () => this.#proc.abortSleepers(fd));
   }
 
-  /** The entries of a directory: what a loop of `read` would give, as records. */
+  /** The entries of a directory as records, in the place of a loop of `read`. */
   list(path: string): Dir[] {
     return this.#now(Syscall.read, [path], () => {
       const chan = this.#proc.ns.walk(path, this.#proc.cwd, this.#proc.user);
@@ -294,7 +294,7 @@ export class Sys {
       this.#proc.traceCall(call, args, result);
       return this.#leave(result);
     } catch (error) {
-      // What it had begun goes on: a refused `connect` of EINPROGRESS has sent its SYN.
+      // The work that it began continues: a `connect` that failed with EINPROGRESS has sent its SYN.
       this.#proc.kernel.clock.jobs.run();
       this.#proc.failed(call, args, error);
       throw error;

@@ -1,5 +1,5 @@
 /**
- * The system calls by number: Akaros' where it has the call, ours in its numbering gap (127 to 130).
+ * The system calls by number: Akaros' numbers for its calls; ours (127 to 130) are in its numbering gap.
  *
  * Path: sys, proc, trace → syscall_table.
  *

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
 import { type MemDev, testKernel } from "../tests/kit/host/test_kernel.ts";
 import { Block } from "./block.ts";
-import { DIRENT_LEN, direntName } from "./dirent.ts";
+import { DIRENT_LEN } from "./dirent.ts";
 import { KernelError } from "./error.ts";
 import { EventQueue, TapEvent } from "./fd_tap.ts";
 import { Job } from "./job.ts";
@@ -90,6 +90,11 @@ Deno.test("read and write move the offset that all descriptors of a chan share; 
   assertEquals(errnoOf(() => sys.llseek(fd, -1, Seek.Set)), "EINVAL");
 });
 
+/** The name in a record of a directory: NUL-terminated, from byte 18 on. */
+function direntName(buf: Uint8Array): string {
+  return text(buf.subarray(18, buf.indexOf(0, 18)));
+}
+
 Deno.test("reading a directory gives one record of fixed size per read, and EINVAL for a smaller buffer", () => {
   const { sys } = proc();
   const fd = sys.open("#mem") as number;
@@ -104,7 +109,7 @@ Deno.test("reading a directory gives one record of fixed size per read, and EINV
   assertEquals(errnoOf(() => sys.blockread(fd)), "EISDIR");
 });
 
-Deno.test("fcntl GETFD tells what SETFD stored and SETFD succeeds (defect 9: it answered EBADF)", () => {
+Deno.test("fcntl GETFD reports what SETFD stored and SETFD succeeds (defect 9: it answered EBADF)", () => {
   const { sys } = proc();
   const fd = sys.open("#mem/q") as number;
   assertEquals(sys.fcntl(fd, Fcntl.SetFd, 1), 0);
@@ -132,7 +137,7 @@ Deno.test("where the sleeping face waits, sys answers AGAIN and an O_NONBLOCK de
   assertEquals(await errnoOfAsync(p.blockread(fd)), "EAGAIN");
 });
 
-Deno.test("blockread keeps a message that is longer than asked for, and EMSGSIZE tells its length", () => {
+Deno.test("blockread keeps a message that is longer than asked for, and EMSGSIZE carries its length", () => {
   const { sys } = proc();
   const fd = sys.open("#mem/q", Open.ReadWrite) as number;
   sys.blockwrite(fd, new Uint8Array(46));
@@ -161,7 +166,7 @@ Deno.test("blockwrite takes all or nothing: without room it answers AGAIN and th
   assertEquals(sys.blockwrite(fd, block), 60);
 });
 
-Deno.test("blockreadv gives what is there up to a count, blockwritev tells how many it took", () => {
+Deno.test("blockreadv returns the blocks that are there up to a count, blockwritev reports how many it took", () => {
   const { sys } = proc();
   const fd = sys.open("#mem/q", Open.ReadWrite) as number;
   const three = [new Uint8Array(40), new Uint8Array(60), new Uint8Array(10)];
@@ -172,7 +177,7 @@ Deno.test("blockreadv gives what is there up to a count, blockwritev tells how m
   assertEquals(errnoOf(() => sys.blockreadv(fd, 0)), "EINVAL");
 });
 
-Deno.test("blockreadv stops before a message that is too long, and the next call tells so", () => {
+Deno.test("blockreadv stops before a message that is too long, and the next call reports it", () => {
   const { sys } = proc();
   const fd = sys.open("#mem/q", Open.ReadWrite) as number;
   sys.blockwritev(fd, [new Uint8Array(5), new Uint8Array(50)]);
@@ -259,7 +264,7 @@ Deno.test("a process that has ended opens nothing", async () => {
   assertEquals(p.fds.size, 0);
 });
 
-Deno.test("a tap sends an edge once; with level it also tells what was ready before", () => {
+Deno.test("a tap sends an edge once; with level it also reports current readiness", () => {
   const { sys } = proc();
   const queue = new EventQueue();
   const fd = sys.open("#mem/q", Open.ReadWrite) as number;
@@ -332,7 +337,7 @@ Deno.test("a trace has one line a call, with number, arguments, result or errno,
   ]);
 });
 
-Deno.test("a user without permission gets EACCES, and access tells beforehand", () => {
+Deno.test("a user without permission gets EACCES, and access() predicts it", () => {
   const kernel = testKernel();
   const { sys } = kernel.spawn("mallory", { user: "mallory" });
   assertEquals(errnoOf(() => sys.open("#mem/secret", Open.Read)), "EACCES");

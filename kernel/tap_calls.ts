@@ -26,7 +26,7 @@ export interface TapRequest {
   readonly queue?: EventQueue;
   /** Comes back in the event. */
   readonly data?: unknown;
-  /** Beyond Akaros: an event at once for what is ready already. */
+  /** Beyond Akaros: an event at once if the file is ready already. */
   readonly level?: boolean;
 }
 
@@ -42,7 +42,13 @@ export function tapFd(proc: ProcState, request: TapRequest): void {
       if (entry.tap !== null) throw new KernelError("EBUSY", `Descriptor ${request.fd} has a tap already`);
       if (request.queue === undefined) throw new KernelError("EINVAL", "Cannot add a tap without an event queue");
       const id = request.id ?? request.fd;
-      const tap = new FdTap(request.fd, request.filter ?? 0, id, request.queue, request.data);
+      const tap = new FdTap({
+        fd: request.fd,
+        filter: request.filter ?? 0,
+        id,
+        queue: request.queue,
+        data: request.data,
+      });
       const level = chan.dev.tapfd(chan, tap, "add");
       entry.tap = tap;
       if (request.level === true) tap.fire(level);

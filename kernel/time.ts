@@ -1,5 +1,6 @@
 /**
- * Time as a parameter: one clock interface for simulated and real time, with timers that are made once and armed often.
+ * Time as a parameter: one clock interface for simulated and real time, with timers that are created once and armed
+ * often.
  *
  * Path: kernel, host/clock → time → heap, job.
  *
@@ -13,7 +14,7 @@ import { assert } from "./assert.ts";
 import { DeadlineHeap, type HeapEntry } from "./heap.ts";
 import { JobQueue } from "./job.ts";
 
-/** Something to do at a time: armed, armed again, disarmed; made once per owner. */
+/** Work for a time: armed, armed again, disarmed; created once per owner. */
 export class Timer implements HeapEntry {
   /** For the clock: place in the heap, -1 when not armed. */
   heapIndex: number = -1;
@@ -40,7 +41,7 @@ export class Timer implements HeapEntry {
     this.#clock.armAt(this, this.#clock.now() + Math.max(0, delayMs));
   }
 
-  /** Forgets the deadline; nothing if there is none. */
+  /** Disarms the timer, if it is armed. */
   disarm(): void {
     this.#clock.disarm(this);
   }
@@ -51,7 +52,7 @@ export class Timer implements HeapEntry {
   }
 }
 
-/** A source of time, the timers that wait for it, and the jobs that wait for nothing but their turn. */
+/** A source of time, the timers that wait for it, and the queue of jobs. */
 export abstract class Clock {
   /** Work that is due now. */
   readonly jobs: JobQueue = new JobQueue();
@@ -74,7 +75,7 @@ export abstract class Clock {
     return this.#heap.nextMs;
   }
 
-  /** How many timers are armed: what a leak test counts. */
+  /** How many timers are armed: for leak tests. */
   get timerCount(): number {
     return this.#heap.size;
   }
@@ -83,7 +84,7 @@ export abstract class Clock {
   expire(): number {
     let done = 0;
     const now = this.now();
-    // A timer that arms itself again for now must not keep the loop: only what was armed before this call runs.
+    // Only timers that were armed before this call run: one that arms itself again for now must not keep the loop.
     const order = this.#heap.lastOrder;
     for (let first = this.#heap.first; first !== null; first = this.#heap.first) {
       if (first.deadlineMs > now || first.order > order) break;
@@ -109,10 +110,10 @@ export abstract class Clock {
   }
 }
 
-/** Wall time at which a simulation starts unless told otherwise: 2026-01-01 00:00 UTC. */
+/** Wall time at which a simulation starts by default: 2026-01-01 00:00 UTC. */
 export const VIRTUAL_EPOCH_MS = 1_767_225_600_000;
 
-/** Simulated time: it passes only when told to. */
+/** Simulated time: it passes only by `advance` and `step`. */
 export class VirtualClock extends Clock {
   #now = 0;
   #epochMs: number;
@@ -128,14 +129,14 @@ export class VirtualClock extends Clock {
     return this.#now;
   }
 
-  /** Milliseconds since 1970 UTC, as a simulation has it. */
+  /** Simulated milliseconds since 1970 UTC. */
   override wall(): number {
     return this.#epochMs + this.#now;
   }
 
   /** Lets `ms` pass: jobs and timers run in order, each at its own time. */
   advance(ms: number): void {
-    assert(ms >= 0 && ms < Infinity, "time passes forwards, and not for ever");
+    assert(ms >= 0 && ms < Infinity, "time passes forwards, by a finite step");
     const end = this.#now + ms;
     this.jobs.run();
     while (this.nextDeadline() <= end) this.step();

@@ -1,7 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { fuzz } from "../tests/kit/check/fuzz.ts";
-import { AssertionError } from "./assert.ts";
 import { Job } from "./job.ts";
 import { type Timer, VIRTUAL_EPOCH_MS, VirtualClock } from "./time.ts";
 
@@ -107,7 +106,7 @@ Deno.test("jobs run before time passes, and after each timer", () => {
   assertEquals(ran, ["job at 0", "job at 5", "timer at 6"]);
 });
 
-Deno.test("VirtualClock.step() jumps to the next deadline, and says when nothing waits", () => {
+Deno.test("VirtualClock.step() jumps to the next deadline, and reports when nothing waits", () => {
   const clock = new VirtualClock();
   clock.timer(() => {}).arm(1000);
   assertEquals([clock.nextDeadline(), clock.step(), clock.now()], [1000, true, 1000]);
@@ -130,8 +129,8 @@ Deno.test("Clock.onEarlier is called when the next deadline becomes earlier", ()
 Deno.test("a time that never comes is a mistake of ours", () => {
   const clock = new VirtualClock();
   const timer = clock.timer(() => {});
-  for (const delay of [NaN, Infinity]) assertThrows(() => timer.arm(delay), AssertionError);
-  for (const ms of [-1, NaN, Infinity]) assertThrows(() => clock.advance(ms), AssertionError);
+  for (const delay of [NaN, Infinity]) assertThrows(() => timer.arm(delay), Error, "a deadline is a finite time");
+  for (const ms of [-1, NaN, Infinity]) assertThrows(() => clock.advance(ms), Error, "time passes forwards");
   assertEquals(clock.timerCount, 0);
 });
 

@@ -2,7 +2,7 @@
  * `deno task test`: every check of the checkout in order, each with its duration, and one line at the end that sums
  * them up: `N passed, N failed, N skipped`.
  *
- * Each step is a deno of its own, with no more permissions than it needs. What it prints is shown when it fails.
+ * Each step is a deno of its own, with no more permissions than it needs. Its output is shown when it fails.
  *
  * @module
  */
@@ -10,7 +10,7 @@
 import { bad, Given, runTool } from "../tools/options/given.ts";
 import type { ToolTable } from "../tools/options/option_table.ts";
 import { importsOf, resolveImport } from "./kit/check/imports.ts";
-import { isPure, isTest, ROOT, typescriptFiles } from "./kit/check/tree.ts";
+import { entryPoints, isPure, isTest, ROOT, typescriptFiles } from "./kit/check/tree.ts";
 
 const PARTS = ["static", "unit", "stories", "machine"] as const;
 type Part = (typeof PARTS)[number];
@@ -36,6 +36,12 @@ const TEST: ToolTable = {
       usual: "0",
       help: "fail unless property tests ran at least N cases (AKARINO_FUZZ multiplies them)",
     },
+    {
+      name: "expect-machine",
+      value: "N",
+      usual: "0",
+      help: "fail if fewer than N tests ran of those that need a machine (root, network namespaces, tools)",
+    },
     { name: "verbose", help: "show the output of every step" },
   ]],
 };
@@ -47,6 +53,7 @@ interface Options {
   only: Part[];
   filter: string | null;
   cases: number;
+  expectMachine: number;
   verbose: boolean;
 }
 
@@ -64,7 +71,10 @@ interface Tally {
   passed: number;
   failed: number;
   skipped: number;
+  /** Cases of property tests. */
   cases: number;
+  /** Tests that need a machine, and ran. */
+  machine: number;
 }
 
 interface Outcome extends Tally {
@@ -90,7 +100,11 @@ function planSteps(filter: string | null): Step[] {
       ["check", "--quiet", "--config", "tests/pure.deno.json"],
       files.filter(isPure),
     );
-    add("static", "documentation", ["doc", "--lint"], files.filter((path) => path === "mod.ts"));
+    const entries = [...entryPoints()];
+    add("static", "documentation of every entry point", ["doc", "--lint"], entries);
+    add("static", "types of the examples in their documentation", ["check", "--quiet", "--doc", ...LOCK], entries);
+    const publish = ["publish", "--dry-run", "--allow-dirty", "--no-check"];
+    steps.push({ part: "static", title: "the package could be published, without slow types", args: publish });
   }
   const tests = files.filter(isTest);
   const test = (part: Part, title: string, flags: string[], isIt = (path: string) => partOf(path) === part) => {
@@ -113,7 +127,7 @@ function planSteps(filter: string | null): Step[] {
 function partOf(path: string): Part {
   if (path === "tests/tidy_test.ts" || path.startsWith("tests/kit/check/")) return "static";
   const imports = importsOf(Deno.readTextFileSync(`${ROOT}/${path}`)).map((one) => resolveImport(path, one.specifier));
-  if (path.startsWith("devices/host/") || path.startsWith("tests/machine/")) return "machine";
+  if (/^(devices\/host|tests\/machine)\//.test(path) || imports.includes("tests/kit/check/skip.ts")) return "machine";
   return path.startsWith("tests/") ? "stories" : "unit";
 }
 
@@ -144,18 +158,18 @@ async function runStep(step: Step): Promise<Outcome> {
   if (signal !== null) output += `\nEnded by ${signal} (limit ${STEP_LIMIT_MS / 1000} s)\n`;
   const ms = performance.now() - began;
   const skips = [...output.matchAll(/^(.*) \.\.\. ignored \(/gm)].map((match) => match[1]!);
-  return { output, skips, ms, ...tallyOf(output, success) };
+  return { output, skips, ms, ...tallyOf(output, success, step.part) };
 }
 
-/** What a step counts for: its tests, or one. A failure that no test owns up to (an import, a crash) is one, too. */
-function tallyOf(output: string, success: boolean): Tally {
+/** Counts the tests of a step; another step is one. A failure outside of a test (an import, a crash) is one, too. */
+function tallyOf(output: string, success: boolean, part: Part): Tally {
   const summary = /^(?:ok|FAILED) \| (\d+) passed.* \| (\d+) failed(.*)$/m.exec(output);
   const passed = summary === null ? Number(success) : Number(summary[1]);
   const failed = Math.max(Number(summary?.[2] ?? 0), Number(!success));
   const skipped = Number(/(\d+) ignored/.exec(summary?.[3] ?? "")?.[1] ?? 0);
   const lines = output.matchAll(/^property cases: (\d+)$/gm);
   const cases = lines.reduce((sum, match) => sum + Number(match[1]), 0);
-  return { passed, failed, skipped, cases };
+  return { passed, failed, skipped, cases, machine: part === "machine" ? passed + failed : 0 };
 }
 
 function report(step: Step, outcome: Outcome, verbose: boolean): void {
@@ -167,14 +181,14 @@ function report(step: Step, outcome: Outcome, verbose: boolean): void {
   if (failed > 0 || verbose) console.log(`\n$ deno ${step.args.join(" ")}\n${output}`);
 }
 
-/** Runs the steps and answers the sum. Static steps only read, so they run side by side; tests run alone. */
+/** Runs the steps and returns the sum. Static steps only read, so they run side by side; tests run alone. */
 async function runAll(steps: readonly Step[], verbose: boolean): Promise<Tally> {
-  const sum: Tally = { passed: 0, failed: 0, skipped: 0, cases: 0 };
+  const sum: Tally = { passed: 0, failed: 0, skipped: 0, cases: 0, machine: 0 };
   const early = new Map(steps.filter((step) => step.part === "static").map((step) => [step, runStep(step)]));
   for (const step of steps) {
     const outcome = await (early.get(step) ?? runStep(step));
     report(step, outcome, verbose);
-    for (const key of ["passed", "failed", "skipped", "cases"] as const) sum[key] += outcome[key];
+    for (const key of Object.keys(sum) as (keyof Tally)[]) sum[key] += outcome[key];
   }
   return sum;
 }
@@ -188,6 +202,7 @@ function optionsOf(given: Given): Options {
     only: PARTS.filter((part) => asked.length === 0 || asked.includes(part)),
     filter: given.text("filter"),
     cases: given.number("cases", 0, Number.MAX_SAFE_INTEGER)!,
+    expectMachine: given.number("expect-machine", 0, Number.MAX_SAFE_INTEGER)!,
     verbose: given.flag("verbose"),
   };
 }
@@ -197,9 +212,16 @@ async function run(given: Given): Promise<number> {
   const steps = planSteps(options.filter).filter((step) => options.only.includes(step.part));
   console.log(`property tests start from AKARINO_SEED=${SEED}`);
   const sum = await runAll(steps, options.verbose);
-  const tooFew = sum.cases < options.cases;
-  console.log(`\n${sum.cases} property cases${tooFew ? `: fewer than the ${options.cases} asked for` : ""}`);
-  if (tooFew) sum.failed++;
+  console.log("");
+  for (
+    const { name, ran, expected } of [
+      { name: "property cases", ran: sum.cases, expected: options.cases },
+      { name: "machine tests", ran: sum.machine, expected: options.expectMachine },
+    ]
+  ) {
+    console.log(`${ran} ${name}${ran < expected ? `: fewer than the ${expected} expected` : ""}`);
+    if (ran < expected) sum.failed++;
+  }
   console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);
   return sum.failed > 0 ? 1 : 0;
 }

@@ -1,6 +1,5 @@
 /**
- * The style of the house, held by a machine: first that each rule catches what it is for, then that the checkout keeps
- * them.
+ * Checks of the code style: first that each rule finds its faults, then that the checkout keeps the rules.
  *
  * @module
  */
@@ -72,7 +71,7 @@ Deno.test("tokenize() loses nothing but blanks and quotes of any text, and never
 
 // --- imports ---
 
-Deno.test("importsOf() finds every form of import and tells types from values", () => {
+Deno.test("importsOf() finds every form of import and distinguishes types from values", () => {
   const text = `
 import a from "1";
 import type { B } from "2";
@@ -276,8 +275,8 @@ Deno.test("untestedProblems() catches a file with functions that no test knows",
   assertEquals(untestedProblems([file("kernel/a.ts", "export interface A { b(): void }"), file("tools/c.ts")]), []);
 });
 
-Deno.test("missing() says why a machine test cannot run", () => {
-  // Tests of style run without permission to run programs: that is what is missing first.
+Deno.test("missing() reports why a machine test cannot run", () => {
+  // Tests of style run without permission to run programs, which is reported first.
   assertEquals(missing(["tool:ping", "ffi"]), "needs --allow-run, --allow-ffi");
   assertEquals(missing([]), null);
 });

@@ -1,5 +1,5 @@
 /**
- * natctl: asks a running NAT, by the socket of netd's `--api-socket`: forwards, maps, counters.
+ * natctl: queries and controls a running NAT by the socket of netd's `--api-socket`: forwards, maps, counters.
  *
  * Path: natctl → print, options/given, options/option_table.
  *
@@ -14,28 +14,28 @@ const NATCTL: ToolTable = {
   name: "natctl",
   command: "deno task natctl",
   synopsis: "--socket PATH [--json] COMMAND",
-  about: `Asks a running netd.
+  about: `Sends a command to a running netd.
 
   add SPEC          forward a port: tcp|udp:[addr:]hostport[-hostport]:guestport, or QEMU's hostfwd=
-  remove SPEC       take a forward out, named as it was added
+  remove SPEC       remove a forward, in the form in which it was added
   list              forwards, with packets in and out
   maps [PROTO]      ports of guests behind ports of the host
   stats             counters
-  leases            addresses given by DHCP
-  show              what guests reach, and what is exposed
-  help              what this NAT understands`,
+  leases            addresses leased by DHCP
+  show              destinations that guests reach, and exposed ports
+  help              the commands`,
   groups: [[
-    { name: "socket", value: "PATH", help: "where netd listens (its --api-socket)" },
-    { name: "json", help: "the answer as JSON" },
+    { name: "socket", value: "PATH", help: "the socket of netd (its --api-socket)" },
+    { name: "json", help: "print the answer as JSON" },
   ]],
   takesWords: true,
-  after: "Exit status: 0 if it was done, 1 if it was refused or netd does not answer, 2 for a bad option.",
+  after: "Exit status: 0 on success, 1 if netd refused or does not answer, 2 for a bad option.",
 };
 
-/** An answer that takes longer has none. */
+/** Time limit of an answer. */
 const LIMIT_MS = 5000;
 
-/** Nobody answers. */
+/** There is no answer. */
 class SocketError extends Error {}
 
 interface NatctlOptions {
@@ -44,7 +44,7 @@ interface NatctlOptions {
   readonly command: string;
 }
 
-/** Makes sense of the command line. Throws UsageError. */
+/** Parses the command line. Throws UsageError. */
 function optionsOf(given: Given): NatctlOptions {
   const socket = given.text("socket");
   if (socket === null) throw new UsageError("Want --socket PATH");
@@ -54,7 +54,7 @@ function optionsOf(given: Given): NatctlOptions {
   return { socket, json: given.flag("json"), command: words.join(" ") };
 }
 
-/** Asks, and reads to the end. Throws {@link SocketError}. */
+/** Sends the command, and reads to the end. Throws {@link SocketError}. */
 async function ask(socket: string, command: string): Promise<string> {
   try {
     return await talk(socket, command);
@@ -76,7 +76,7 @@ async function talk(socket: string, command: string): Promise<string> {
   return text;
 }
 
-/** Asks, and prints the answer; the exit status. */
+/** Sends the command and prints the answer; returns the exit status. */
 async function run({ socket, json, command }: NatctlOptions): Promise<number> {
   try {
     const answer = (await ask(socket, json ? `json ${command}` : command)).trimEnd();
@@ -92,8 +92,8 @@ async function run({ socket, json, command }: NatctlOptions): Promise<number> {
   }
 }
 
-/** Runs the tool; its exit status. */
-export async function main(args: readonly string[]): Promise<number> {
+/** Runs the tool; returns its exit status. */
+async function main(args: readonly string[]): Promise<number> {
   return await runTool(NATCTL, () => new Given(NATCTL, args), (given) => run(optionsOf(given)));
 }
 

@@ -1,6 +1,6 @@
 /**
- * netd: user-mode networking for a virtual machine or a network namespace: stands where passt, libslirp or slirp4netns
- * would.
+ * netd: user-mode networking for a virtual machine or a network namespace, in the place of passt, libslirp or
+ * slirp4netns.
  *
  * Path: command line → netd → netd/options → netd/daemon.
  *
@@ -20,7 +20,7 @@ import { runTool } from "./options/given.ts";
 import { ResolvFiles } from "./netd/resolv_files.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
-/** Where lines go. */
+/** Sinks for lines. */
 interface Outputs {
   readonly out: Output;
   readonly err: Output;
@@ -50,7 +50,10 @@ async function run(options: NetdOptions, files: ResolvFiles, { out, err }: Outpu
   }
 }
 
-/** Runs it, whatever becomes of what is written: the guest's network does not wait for a reader. The exit status. */
+/**
+ * Runs it even if its output cannot be written: the guest's network does not wait for a reader. Returns the exit
+ * status.
+ */
 async function serve(options: NetdOptions, files: ResolvFiles): Promise<number> {
   using out = new Output(1, "standard output");
   using err = new Output(2, "standard error");
@@ -65,8 +68,8 @@ async function serve(options: NetdOptions, files: ResolvFiles): Promise<number> 
   }
 }
 
-/** Runs the tool; its exit status. */
-export async function main(args: readonly string[]): Promise<number> {
+/** Runs the tool; returns its exit status. */
+async function main(args: readonly string[]): Promise<number> {
   return await runTool(NETD, () => new NetdGiven(args), async (given) => {
     try {
       const files = new ResolvFiles();

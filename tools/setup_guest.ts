@@ -19,14 +19,14 @@ const SETUP_GUEST: ToolTable = {
   about:
     `Makes the guest of the QEMU tests from Debian packages: the cloud kernel (linux-image-cloud-amd64) and an initramfs
 with busybox (busybox-static), perl (perl-base, and the libraries it needs) and the virtio modules. Fetches 32 MB the
-first time, and nothing after that. Needs apt-get and dpkg-deb, but no root; nothing is installed, and nothing outside
-the cache folder is changed.`,
+first time, and nothing after that. Needs apt-get and dpkg-deb, but no root. It installs nothing and changes only the
+cache folder.`,
   groups: [[
     { name: "refresh", help: "fetch the packages again, for a newer kernel" },
-    { name: "quiet", help: "only print the paths" },
+    { name: "quiet", help: "print only the paths" },
   ]],
   after: `The cache folder is .cache in the checkout, or the environment's AKARINO_CACHE.
-Exit status: 0 if kernel and initramfs are there, 1 if they cannot be made, 2 for a bad option.`,
+Exit status: 0 if kernel and initramfs exist, 1 if they cannot be made, 2 for a bad option.`,
 };
 
 /** Makes it; the exit status. */

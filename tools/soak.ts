@@ -1,6 +1,6 @@
 /**
- * deno task soak: a million connections and a million flows through a netd, and what is left of them: memory,
- * descriptors, maps and latency at ten points, which are to be flat.
+ * deno task soak: a million connections and a million flows through a netd, and the resources that they leave in use:
+ * memory, descriptors, maps and latency at ten points, which must stay flat.
  *
  * Path: command line → soak → soak/real_soak, soak/memory_soak.
  *
@@ -21,18 +21,17 @@ const SOAK: ToolTable = {
   synopsis: "[options]",
   about: "Connections and flows through a netd between two network namespaces, which are removed at the end.",
   groups: [[
-    { name: "connections", value: "N", usual: "1000000", help: "TCP connections, a byte there and back each" },
-    { name: "flows", value: "N", usual: "1000000", help: "UDP flows, a datagram there and back each" },
-    { name: "points", value: "N", usual: "10", help: "lines of figures for each of the two" },
-    { name: "beside", value: "N", usual: "8", help: "at once" },
+    { name: "connections", value: "N", usual: "1000000", help: "TCP connections, each with a byte in both directions" },
+    { name: "flows", value: "N", usual: "1000000", help: "UDP flows, each with a datagram in both directions" },
+    { name: "points", value: "N", usual: "10", help: "measurements during the connections, and during the flows" },
+    { name: "beside", value: "N", usual: "8", help: "connections or flows at the same time" },
     {
       name: "memory",
-      help: "the NAT in this process between model kernels, as where namespaces may not be made",
+      help: "run the NAT in this process between model kernels (default where namespaces are not permitted)",
     },
   ]],
-  after:
-    `Exit status: 0; 1 if something cannot be had, or one in a thousand was not answered; 2 for a bad option. Ctrl-C
-ends it after the figures so far.`,
+  after: `Exit status: 0; 1 if a resource is not available, or more than one in a thousand had no answer; 2 for a bad
+option. Ctrl-C ends it and prints the results so far.`,
 };
 
 interface SoakOptions {
@@ -44,9 +43,9 @@ interface SoakOptions {
 }
 
 const COUNT_MAX = 1e9;
-/** Round trips of which a point's latency is the median. */
+/** Round trips of a point; its latency is their median. */
 const PROBES = 21;
-/** Of how many one may fail. */
+/** One of so many may fail. */
 const FAILURES_ONE_IN = 1000;
 
 function optionsOf(given: Given): SoakOptions {
@@ -59,14 +58,14 @@ function optionsOf(given: Given): SoakOptions {
   };
 }
 
-/** A part of the soak: how many, and how one is made. */
+/** A part of the soak: the number of connections or flows, and how to make one. */
 interface Part {
   readonly name: string;
   readonly count: number;
   readonly one: (side: SoakSide) => Promise<void>;
 }
 
-/** Makes all of a part and tells of each point; answers how many failed. */
+/** Makes all of a part and prints each point; returns how many failed. */
 async function runPart(side: SoakSide, part: Part, options: SoakOptions, isOver: () => boolean): Promise<number> {
   const { points, beside } = options;
   let begun = 0;
@@ -92,7 +91,7 @@ async function runPart(side: SoakSide, part: Part, options: SoakOptions, isOver:
   return failed;
 }
 
-/** What there is at a point. */
+/** The figures of a point. */
 async function figures(side: SoakSide): Promise<string> {
   const { memoryMib, descriptors, maps } = await side.figures();
   const times: number[] = [];
@@ -139,7 +138,7 @@ async function run(options: SoakOptions): Promise<number> {
 }
 
 /** Runs the tool; its exit status. */
-export function main(args: readonly string[]): Promise<number> {
+function main(args: readonly string[]): Promise<number> {
   return runTool(SOAK, () => new Given(SOAK, args), async (given) => {
     const options = optionsOf(given);
     try {

@@ -1,5 +1,5 @@
 /**
- * #cons: the console, and the small files that tell a program where it runs.
+ * #cons: the console, and small files about the kernel and the running process.
  *
  * Path: dev → dev_cons → log_ring.
  *
@@ -40,28 +40,28 @@ import type { OrWait } from "../../kernel/rendez.ts";
 import { LogRing } from "./log_ring.ts";
 
 /** Bytes of typed-ahead input. */
-export const INPUT_BYTES = 65536;
+const INPUT_BYTES = 65536;
 /** Longest host name in characters (Plan 9's KNAMELEN less the NUL). */
 export const SYSNAME_MAX = 27;
 
 const TICKS_PER_SECOND = 1_000_000_000n;
 
-/** Where output goes; the bytes are the caller's again when it returns. */
-export interface ByteSink {
+/** Takes output; the bytes are the caller's again when it returns. */
+interface ByteSink {
   write(bytes: Uint8Array): void;
 }
 
-/** What `#cons` tells about a process. */
-export interface ConsProc {
+/** The part of a process that `#cons` shows. */
+interface ConsProc {
   readonly pid: number;
   readonly ppid: number;
   readonly pgrpid: number;
   readonly user: string;
 }
 
-/** Ends of the console, and what its files tell. Output without a sink is lost. */
+/** Ends of the console, and the contents of its files. Output without a sink is lost. */
 export interface ConsOptions {
-  /** What stdin reads; whoever fills it hangs it up at the end. Default: an empty queue of {@link INPUT_BYTES}. */
+  /** Queue that stdin reads; its writer hangs it up at the end. Default: an empty queue of {@link INPUT_BYTES}. */
   input?: Queue;
   stdout?: ByteSink;
   stderr?: ByteSink;
@@ -76,7 +76,7 @@ export interface ConsOptions {
   stats?: () => string;
 }
 
-/** One file: how it is read and written; without `write` it cannot be. */
+/** One file: how it is read and written; without `write` it is read-only. */
 interface ConsFile {
   readonly name: string;
   readonly mode: number;
@@ -87,10 +87,10 @@ interface ConsFile {
 const ROOT_PATH = 0;
 const NO_PROC: ConsProc = { pid: 0, ppid: 0, pgrpid: 0, user: EVE };
 
-/** The device `#cons`; one instance, whatever the spec. */
+/** The device `#cons`; every spec names the same instance. */
 export class ConsDev extends Dev {
   override readonly name = "cons";
-  /** What stdin reads. */
+  /** Queue that stdin reads. */
   readonly input: Queue;
   readonly #env: DevEnv;
   readonly #options: ConsOptions;
@@ -152,7 +152,7 @@ export class ConsDev extends Dev {
       return this.input.level & (TapEvent.Readable | TapEvent.Hangup);
     }
     const { name } = this.#fileOf(chan);
-    // Nothing ever happens to it: reads and writes never wait.
+    // It has no events: reads and writes never wait.
     if (name === "null") return TapEvent.Readable | TapEvent.Writable;
     if (name !== "klog") return super.tapfd(chan, tap, command);
     this.#logTaps.apply(tap, command, TapEvent.Readable);
@@ -163,7 +163,7 @@ export class ConsDev extends Dev {
     return op === ChanCtl.SetFlags ? 0 : super.chanCtl(chan, op, arg);
   }
 
-  /** Files that carry bytes. */
+  /** Files of bytes. */
   #streams(): ConsFile[] {
     const input = (_chan: Chan, buf: Uint8Array) => readQueue(this.input, buf);
     const cannotRead = (chan: Chan): never => {
@@ -188,7 +188,7 @@ export class ConsDev extends Dev {
     ];
   }
 
-  /** Files that tell one thing in text. */
+  /** Files with one value as text. */
   #facts(): ConsFile[] {
     const text = (name: string, make: () => string): ConsFile => ({
       name,
@@ -234,7 +234,7 @@ export class ConsDev extends Dev {
     return 8 * count;
   }
 
-  /** Each chan of klog has its own position: the offset would not survive lines that are overwritten. */
+  /** Each chan of klog has its own position: the offset would be wrong after lines were overwritten. */
   #readLog(chan: Chan, buf: Uint8Array): OrWait<number> {
     const { count, next } = this.#log.read(buf, positionOf(chan));
     if (count === 0 && buf.length > 0) return this.#log.grown;
@@ -279,7 +279,7 @@ function rootDir(): Dir {
   return makeDir(ROOT_PATH, "#cons", { dir: true });
 }
 
-/** How far a chan of klog has read. */
+/** Read position of a chan of klog. */
 function positionOf(chan: Chan): number {
   return typeof chan.aux === "number" ? chan.aux : 0;
 }

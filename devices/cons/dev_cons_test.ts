@@ -39,7 +39,7 @@ function type(dev: ConsDev, text: string): void {
   dev.input.write(new TextEncoder().encode(text), testEnv().blocks);
 }
 
-Deno.test("#cons lists the files a program needs, sorted, and each can be opened as its mode says", () => {
+Deno.test("#cons lists the files a program needs, sorted, and each can be opened as its mode allows", () => {
   const { dev, root } = setUp();
   const names = namesIn(root);
   assertEquals(
@@ -89,7 +89,7 @@ Deno.test("#cons: stdin may be a queue that the host made", () => {
   assertEquals(readText(openAt(root, "stdin", Open.Read)), "x");
 });
 
-Deno.test("#cons: taps on stdin tell of input and of its end, and of nothing else", () => {
+Deno.test("#cons: taps on stdin report input and its end, and nothing else", () => {
   const { dev, root } = setUp();
   const stdin = openAt(root, "stdin", Open.Read);
   const tap = watch(stdin, Readable | Hangup);
@@ -134,7 +134,7 @@ Deno.test("#cons: time and bintime tell the clock's time", () => {
   assertEquals(refusalCode(() => chan.dev.read(chan, new Uint8Array(7), 0)), "EINVAL");
 });
 
-Deno.test("#cons: pid, ppid, pgrpid and user tell of the process that reads", () => {
+Deno.test("#cons: pid, ppid, pgrpid and user report the process that reads", () => {
   let pid = 7;
   const { text } = setUp({ proc: () => ({ pid, ppid: 3, pgrpid: 2, user: "ann" }) });
   assertEquals(["pid", "ppid", "pgrpid", "user"].map(text), ["7", "3", "2", "ann"]);
@@ -189,7 +189,7 @@ Deno.test("#cons: klog gives each reader the whole log, then waits for more", as
   assertEquals(watch(b, Readable).level, Readable);
 });
 
-Deno.test("#cons: klog tells a slow reader what is kept, and its memory stays bounded", () => {
+Deno.test("#cons: klog gives a slow reader the lines that are kept, and its memory stays bounded", () => {
   const { dev, root } = setUp();
   const chan = openAt(root, "klog", Open.Read);
   for (let i = 0; i < 10_000; i++) dev.log(`line ${i}`);

@@ -1,15 +1,15 @@
 /**
- * The kernel's log: the last bytes of it, and where readers of new ones sleep.
+ * The kernel's log: its last bytes, and the place where readers of new ones sleep.
  *
- * Path: dev_cons → log_ring (kmesg: what is kept; klog: what comes).
+ * Path: dev_cons → log_ring (kmesg: lines kept; klog: new lines).
  *
  * @module
  */
 
 import { Rendez } from "../../kernel/rendez.ts";
 
-/** Bytes kept: some hundred lines; a page or two for people, nothing next to a packet buffer. */
-export const LOG_BYTES = 16384;
+/** Bytes kept: some hundred lines, and small beside a packet buffer. */
+const LOG_BYTES = 16384;
 
 /** Longest line in characters; the rest of it is cut off, so that one line cannot push out all others. */
 export const LOG_LINE_MAX = 1024;
@@ -19,7 +19,7 @@ const encoder = new TextEncoder();
 
 /** A ring of bytes; positions count from the first byte ever logged. */
 export class LogRing {
-  /** Where a reader sleeps who has read all. */
+  /** Where a reader sleeps that has read everything. */
   readonly grown: Rendez = new Rendez();
   readonly #bytes: Uint8Array;
   #end = 0;
@@ -36,7 +36,7 @@ export class LogRing {
   /** Position of the oldest byte that is kept and begins a line. */
   get start(): number {
     if (this.#end <= this.#bytes.length) return 0;
-    // What came before the oldest byte is gone, so a line is known to begin only after a newline that is kept.
+    // Bytes before the oldest one are gone, so a line is known to begin only after a newline that is kept.
     let at = this.#end - this.#bytes.length + 1;
     while (at < this.#end && this.#at(at - 1) !== NEWLINE) at++;
     return at;
@@ -51,7 +51,10 @@ export class LogRing {
     this.grown.wakeup();
   }
 
-  /** Copies into `buf` what lies at `position`, or the oldest line if that is gone; answers the position after it. */
+  /**
+   * Copies the bytes from `position` on into `buf`, or from the oldest line if those are gone; returns the position
+   * after them.
+   */
   read(buf: Uint8Array, position: number): { count: number; next: number } {
     const from = Math.max(position, this.start);
     const count = Math.min(buf.length, this.#end - from);
@@ -59,7 +62,7 @@ export class LogRing {
     return { count, next: from + count };
   }
 
-  /** What is kept, from the start of a line. */
+  /** The bytes kept, from the start of a line. */
   snapshot(): Uint8Array {
     const from = this.start;
     const buf = new Uint8Array(this.#end - from);

@@ -42,7 +42,7 @@ Deno.test("LogRing.read() goes on where a reader was, or at the oldest line if h
   assertEquals([next - count, next], [ring.start, ring.end]);
 });
 
-Deno.test("LogRing.append() wakes who waits for more", async () => {
+Deno.test("LogRing.append() wakes readers that wait for more", async () => {
   const ring = new LogRing();
   assert(await wakes(ring.grown, () => ring.append("x")));
 });

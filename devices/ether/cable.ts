@@ -3,13 +3,14 @@
  *
  * Path: boot → cable → cable_port, flight, cable_faults.
  *
- * A frame takes this way; every step belongs to the direction of the end that sent it:
+ * A frame passes these steps; each belongs to the direction of the end that sent it:
  *
  *     refused? overflow? → waits for the rate → lost? → corrupted? → duplicated? → delay, jitter, held back? → arrives
  *
  * Frames never arrive inside `transmit`: without rate and delay they wait for a job, so that two kernels on one cable
  * cannot recurse into each other. Jitter alone keeps the order of a direction; only `reorder` changes it. A fault whose
- * chance is 0 draws no random number, and what a cable does is a function of its seed and of what is sent when.
+ * chance is 0 draws no random number, and the behaviour of a cable is a function of its seed and of the frames sent and
+ * their times.
  *
  * Between two ends, each frame that was sent and each duplicate ends in exactly one of delivered, lost, overflow,
  * refused and unplugged; with more ends it may be delivered several times.
@@ -32,20 +33,20 @@ import { FlightHeap } from "./flight.ts";
 
 /** Most frames of a direction on their way: 100 ms at 1 Gbit/s of full frames are 8 thousand. */
 export const FLIGHT_FRAMES_MAX = 65536;
-/** Bytes of a direction on their way from which on it takes no more: 100 ms at 10 Gbit/s. */
+/** Most bytes of a direction on their way: 100 ms at 10 Gbit/s. */
 export const FLIGHT_BYTES_MAX = 1 << 27;
 /** Most ends of one cable: a frame is copied for each. */
-export const CABLE_PORTS_MAX = 1024;
+const CABLE_PORTS_MAX = 1024;
 
-/** How a cable is made. */
+/** Options of a cable. */
 export interface CableOptions extends Partial<CableFaults> {
   /** Whether frames travel with an owed checksum and uncut, and with that metadata. Default: no. */
   readonly offloads?: boolean;
-  /** What the ends say their speed is, in Mbit/s. Default: the rate's. */
+  /** Speed that the ends report, in Mbit/s. Default: the rate's. */
   readonly mbps?: number;
 }
 
-/** The way of a frame as an end of the cable sees it. */
+/** Direction of a frame as an end of the cable sees it. */
 export type CableDirection = "in" | "out";
 
 const ALL_OFFLOADS: PortOffloads = { checksum: true, tcpSegment: true, udpSegment: true };
@@ -57,9 +58,9 @@ const LINK_LEN_MAX = ETHER_HEADER_LEN + VLAN_TAG_LEN;
 export class Cable implements CableCore {
   /** Sees each frame as it leaves an end and as it reaches one; must neither keep nor change the block. */
   onFrame: ((port: CablePort, direction: CableDirection, block: Block, nowMs: number) => void) | null = null;
-  /** What its ends offer. */
+  /** Offloads of its ends. */
   readonly offloads: PortOffloads;
-  /** What its ends say their speed is, in Mbit/s; null: the rate's. */
+  /** Speed that its ends report, in Mbit/s; null: the rate's. */
   readonly mbps: number | null;
   /** Whether it is plugged in. Frames on their way when it is pulled out are lost. */
   link = true;
@@ -176,7 +177,7 @@ export class Cable implements CableCore {
     return length <= mtu + LINK_LEN_MAX || (this.offloads !== NO_OFFLOADS && block.segment !== Segment.None);
   }
 
-  /** Puts a frame behind those that wait for the rate; answers when it has left, -1 if there is no room. */
+  /** Queues a frame for the rate; returns the time at which it has left, -1 if there is no room. */
   #queue(from: CablePort, length: number): number {
     const { backlog, faults } = from;
     const nowMs = this.#clock.now();
@@ -187,7 +188,7 @@ export class Cable implements CableCore {
     return backlog.add(nowMs, length, faults.rateBps);
   }
 
-  /** What befalls a frame that has left: it draws its luck in this order. */
+  /** Applies the faults to a frame that has left; random numbers are drawn in this order. */
   #suffer(from: CablePort, block: Block, leavesMs: number): void {
     const { faults, counters } = from;
     if (faults.mtu > 0 && !this.#carries(faults.mtu, block.wp - block.rp, block)) {
@@ -211,7 +212,7 @@ export class Cable implements CableCore {
     this.#launch(from, copy, leavesMs);
   }
 
-  /** Flips one bit. An owed checksum is finished first: nobody could notice the flip otherwise. */
+  /** Flips one bit. An owed checksum is finished first; otherwise the flip could not be detected. */
   #corrupt(block: Block): void {
     finishChecksum(block);
     block.checksum = Checksum.None;
@@ -219,7 +220,7 @@ export class Cable implements CableCore {
     block.buf[block.rp + (bit >> 3)]! ^= 1 << (bit & 7);
   }
 
-  /** Sends the frame on its way: how long that takes is drawn here. */
+  /** Puts the frame in flight; its delay is drawn here. */
   #launch(from: CablePort, block: Block, leavesMs: number): void {
     const { faults } = from;
     let dueMs = leavesMs + faults.delayMs;
@@ -238,14 +239,14 @@ export class Cable implements CableCore {
     this.#arm();
   }
 
-  /** Sends the frame on a way that takes no time. */
+  /** Delivers the frame without delay. */
   #depart(from: CablePort, block: Block): void {
     from.flyingFrames++;
     from.flyingBytes += block.wp - block.rp;
     from.enqueue(block);
   }
 
-  /** The job of an end: what it sent without delay arrives. What is sent meanwhile waits for the next job. */
+  /** The job of an end: its frames without delay arrive. Frames sent meanwhile wait for the next job. */
   #drain(from: CablePort): void {
     let block = from.takeAll();
     while (block !== null) {
@@ -256,7 +257,7 @@ export class Cable implements CableCore {
     }
   }
 
-  /** The timer: what is due arrives, but not what is sent meanwhile. */
+  /** The timer: due frames arrive, but not those that are sent meanwhile. */
   #arrive(): void {
     const { lastOrder } = this.#flights;
     const nowMs = this.#clock.now();
@@ -302,7 +303,7 @@ export class Cable implements CableCore {
 
   #hand(from: CablePort, to: CablePort, block: Block): void {
     if (to.receive === null) {
-      // Closed by what another end did with the same frame.
+      // Another end closed it while it handled the same frame.
       from.counters.unplugged++;
       block.free();
       return;

@@ -1,5 +1,5 @@
 /**
- * What a cable does to frames, and the counters of what it did.
+ * Faults of a cable, and their counters.
  *
  * Path: cable, cable_port → cable_faults.
  *
@@ -8,10 +8,10 @@
 
 import { KernelError } from "../../kernel/error.ts";
 
-/** Frames that wait for the rate unless told otherwise (Linux' txqueuelen). */
-export const QUEUE_FRAMES = 1000;
+/** Default number of frames that wait for the rate (Linux' txqueuelen). */
+const QUEUE_FRAMES = 1000;
 
-/** What the wire does to frames; every member may be changed while frames fly. */
+/** Faults of the wire; every member may be changed while frames are in flight. */
 export interface CableFaults {
   /** Bits per second; 0: no limit. */
   readonly rateBps: number;
@@ -37,9 +37,9 @@ export interface CableFaults {
   readonly mtu: number;
 }
 
-/** What happened to the frames of one direction. */
+/** Counters of one direction. */
 export interface CableCounters {
-  /** Frames given to the cable. */
+  /** Frames passed to the cable. */
   sent: number;
   /** Frames received, once for each receiver. */
   delivered: number;
@@ -51,11 +51,11 @@ export interface CableCounters {
   reordered: number;
   /** Frames of which one bit was flipped (`corrupt`). */
   corrupted: number;
-  /** Dropped because too much waited or was on its way. */
+  /** Dropped because too much was queued or in flight. */
   overflow: number;
-  /** Shorter than a header, or longer than the sender, the wire or the receiver takes. */
+  /** Shorter than a header, or longer than the sender, the wire or the receiver allows. */
   refused: number;
-  /** Dropped because the link was down or nobody was there to receive. */
+  /** Dropped because the link was down or there was no receiver. */
   unplugged: number;
 }
 
@@ -86,7 +86,7 @@ export function mergeFaults(faults: CableFaults, change: Partial<CableFaults>): 
   return { ...faults, ...change };
 }
 
-/** Whether frames pass untouched and at once, so that nothing need be drawn or timed. */
+/** Whether frames pass untouched and at once, so that no random number or timer is needed. */
 export function isPlain(faults: CableFaults): boolean {
   const { rateBps, delayMs, jitterMs, loss, duplicate, reorder, corrupt, mtu } = faults;
   return rateBps + delayMs + jitterMs + loss + duplicate + reorder + corrupt + mtu === 0;

@@ -7,7 +7,7 @@ Deno.test("mergeFaults() changes what is named and keeps the rest", () => {
   assertEquals(mergeFaults(slow, { delayMs: 0, loss: 1 }), { ...NO_FAULTS, rateBps: 1e6, loss: 1 });
 });
 
-Deno.test("mergeFaults() refuses chances above 1, negative values, what is no number, and unknown faults", () => {
+Deno.test("mergeFaults() refuses chances above 1, negative values, non-numbers, and unknown faults", () => {
   const wrong = [{ loss: 1.01 }, { corrupt: -0.1 }, { duplicate: NaN }, { reorder: 2 }, { rateBps: -1 }, {
     delayMs: Infinity,
   }];

@@ -12,12 +12,12 @@ import type { Job } from "../../kernel/job.ts";
 import { type CableCounters, type CableFaults, isPlain, noCounters } from "./cable_faults.ts";
 import { Backlog } from "./flight.ts";
 
-/** What a cable without a rate says its speed is, in Mbit/s. */
-export const UNLIMITED_MBPS = 10_000;
+/** Speed that a cable without a rate reports, in Mbit/s. */
+const UNLIMITED_MBPS = 10_000;
 
-/** What an end of a cable is attached as. */
+/** Options of an end of a cable. */
 export interface CablePortOptions {
-  /** A name for people and captures. */
+  /** A name for messages and captures. */
   readonly name: string;
   /** Hardware address, 6 bytes. */
   readonly mac: Uint8Array;
@@ -25,43 +25,43 @@ export interface CablePortOptions {
   readonly mtu: number;
 }
 
-/** What an end of a cable asks of the cable. */
+/** The part of a cable that its ends use. */
 export interface CableCore {
   /** Whether its link is up. */
   readonly link: boolean;
-  /** What its ends leave to each other. */
+  /** Offloads of its ends. */
   readonly offloads: PortOffloads;
   /** The speed that it reports, in Mbit/s; null: by its rate. */
   readonly mbps: number | null;
-  /** Takes a frame of `from` (given to it if true); false: no room now. */
+  /** Takes a frame of `from` and consumes it; false: no room now, and the frame stays the caller's. */
   transmit(from: CablePort, block: Block): boolean;
   /** Whether another end is plugged in. */
   hasOtherUp(port: CablePort): boolean;
-  /** Forgets an end. */
+  /** Removes an end. */
   detach(port: CablePort): void;
 }
 
 /** One end of a cable. */
 export class CablePort implements FramePort {
   readonly kind = "frame";
-  /** A name for people and captures. */
+  /** A name for messages and captures. */
   readonly name: string;
   readonly mac: Uint8Array;
   readonly mtu: number;
   receive: ((block: Block) => void) | null = null;
-  /** What happened to what this end sent. */
+  /** Counters of the frames that this end sent. */
   readonly counters: CableCounters = noCounters();
   /**
-   * For the cable: what waits for the rate.
+   * For the cable: the frames that wait for the rate.
    *
    * @internal
    */
   readonly backlog: Backlog = new Backlog();
   /** For the cable: when the last frame sent in order arrives. */
   lastDueMs = 0;
-  /** Frames it sent that are on their way. */
+  /** Frames of this end in flight. */
   flyingFrames = 0;
-  /** Bytes of them. */
+  /** Bytes of this end in flight. */
   flyingBytes = 0;
   /** For the cable: no fault is set. */
   plain: boolean;
@@ -93,7 +93,7 @@ export class CablePort implements FramePort {
     return this.#cable.mbps ?? (rateBps > 0 ? Math.ceil(rateBps / 1e6) : UNLIMITED_MBPS);
   }
 
-  /** What the wire does to what this end sends; changed by `Cable.set`. */
+  /** Faults of the frames that this end sends; changed by `Cable.set`. */
   get faults(): CableFaults {
     return this.#faults;
   }
@@ -123,7 +123,7 @@ export class CablePort implements FramePort {
     return this.#cable.transmit(this, block);
   }
 
-  /** Takes the end off the cable. What it had sent still arrives. */
+  /** Detaches the end. Frames in flight still arrive. */
   close(): void {
     this.#closed = true;
     this.receive = null;

@@ -122,7 +122,7 @@ Deno.test("Cable keeps the order of a direction when jitter is drawn or the dela
   assertGreater(new Set(wire.arrivals.map(({ ms }) => ms)).size, 1);
 });
 
-Deno.test("Cable loses every frame at loss 1 and tells the sender nothing", () => {
+Deno.test("Cable loses every frame at loss 1 and does not notify the sender", () => {
   const wire = new Wire({ loss: 1 });
   assert(wire.a.transmit(Block.from(frame())));
   wire.clock.advance(10);
@@ -161,7 +161,7 @@ Deno.test("Cable corrupts exactly one bit", () => {
   assertEquals(wire.a.counters.corrupted, 1);
 });
 
-Deno.test("Cable drops at the tail of the queue, by frames and by bytes, and tells the sender", () => {
+Deno.test("Cable drops at the tail of the queue, by frames and by bytes, and notifies the sender", () => {
   const wire = new Wire({ rateBps: 800_000, queueFrames: 3 });
   const answers = (count: number) =>
     Array.from({ length: count }, () => wire.a.transmit(Block.from(frame({ length: 86 }))));
@@ -178,7 +178,7 @@ Deno.test("Cable drops at the tail of the queue, by frames and by bytes, and tel
   assertEquals([wire.a.counters.overflow, wire.arrivals.length], [5, 7]);
 });
 
-Deno.test("Cable bounds what is on its way", () => {
+Deno.test("Cable bounds its frames in flight", () => {
   const wire = new Wire({ delayMs: 1e9 });
   const bytes = frame({ length: 0 });
   for (let i = 0; i < FLIGHT_FRAMES_MAX + 10; i++) wire.a.transmit(new Block(bytes, 0, bytes.length));
@@ -267,7 +267,7 @@ Deno.test("Cable faults may differ by direction", () => {
   assertEquals(wire.arrivals.map(({ port }) => port), ["a", "b"]);
 });
 
-Deno.test("Cable that is pulled out loses what is on its way and tells senders; put back, it carries again", () => {
+Deno.test("Cable that is pulled out loses frames in flight and notifies senders; put back, it carries again", () => {
   const wire = new Wire({ delayMs: 1 });
   wire.sendNumbered(1);
   wire.cable.link = false;
@@ -366,7 +366,7 @@ Deno.test("Cable.onFrame sees each frame leave one end and reach the other", () 
   assertEquals(seen, [["a", "out", 64, 0], ["b", "in", 64, 2]]);
 });
 
-Deno.test("Cable.attach() refuses what is no address of one interface, and an MTU of nothing", () => {
+Deno.test("Cable.attach() refuses an address that is not of one interface, and an MTU of 0", () => {
   const { cable } = new Wire();
   assertEquals(refusal(() => cable.attach({ name: "x", mac: new Uint8Array(5) })), "EINVAL");
   assertEquals(refusal(() => cable.attach({ name: "x", mac: macBytes(GROUP_MAC) })), "EINVAL");

@@ -5,7 +5,7 @@
  *
  * The data file carries one frame a message, from the destination address to the last byte of payload, without checksum
  * sequence. A byte write gets our address as its source; a block write is sent as it is, so that a bridge can be
- * written. What is too short for a header, or longer than the MTU allows and not to be cut by the port, is refused.
+ * written. A frame without a whole header is refused, and so is one longer than the MTU allows unless the port cuts it.
  *
  * Limits: 32 NICs. No VLANs: `#ether.N.V` is refused with EFAIL.
  *
@@ -23,20 +23,21 @@ import type { FramePort } from "../../kernel/host.ts";
 import { type Dir, EVE, Open, QidType } from "../../kernel/qid.ts";
 import { breadQueue, readQueue } from "../../kernel/queue_file.ts";
 import type { OrWait } from "../../kernel/rendez.ts";
+import { offloadFits } from "../../kernel/inet/offload.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { MAC_ADDR_LEN } from "../../kernel/wire/mac_addr.ts";
 import { EtherController, type EtherEnv } from "./ether.ts";
 import type { EtherConv } from "./ether_conv.ts";
 import { netifConv, NetifKind, netifKind, netifList, netifLookup, netifPath, netifStat, netifText } from "./netif.ts";
 import { netifCtl } from "./netif_ctl.ts";
-import { offloadFits, portCuts } from "./offload.ts";
+import { portCuts } from "./offload.ts";
 
 /** NICs of a kernel (Akaros). */
 export const NICS_MAX = 32;
 /** Highest VLAN number (IEEE 802.1Q; 4095 is reserved there and allowed by Akaros). */
 const VLAN_MAX = 4095;
 
-/** What a tap on a data file may ask for. Priority and Error are accepted, as on `#ip`, and never come. */
+/** Events that a tap on a data file may ask for. Priority and Error are accepted, as on `#ip`, and never come. */
 const TAP_EVENTS = TapEvent.Readable | TapEvent.Writable | TapEvent.Hangup | TapEvent.RdHup | TapEvent.Error |
   TapEvent.Priority;
 
@@ -54,7 +55,7 @@ export class EtherDev extends Dev {
     this.#env = env;
   }
 
-  /** Makes a NIC of `port` and answers its number. EINVAL: not the address of one interface; ENOSPC: 32 NICs. */
+  /** Adds `port` as a NIC and returns its number. EINVAL: not the address of one interface; ENOSPC: 32 NICs. */
   attachPort(port: FramePort): number {
     if (port.mac.length !== MAC_ADDR_LEN || (port.mac[0]! & 1) !== 0) {
       throw new KernelError("EINVAL", `Cannot attach "${port.name}": its address is not that of one interface`);
@@ -66,7 +67,7 @@ export class EtherDev extends Dev {
     return number;
   }
 
-  /** Takes a NIC away and hangs up its conversations; the port is let go of, not closed. ENODEV: no such NIC. */
+  /** Removes a NIC and hangs up its conversations; the port is not closed. ENODEV: no such NIC. */
   detachPort(number: number, reason = "the port is gone"): void {
     this.nic(number).hangup(reason);
     this.#nics[number] = null;
@@ -156,7 +157,7 @@ export class EtherDev extends Dev {
     const nic = nicOf(chan);
     const { length } = block;
     checkFrame(nic, length);
-    if (!offloadFits(block)) {
+    if (!offloadFits(block, block.rp + ETHER_HEADER_LEN)) {
       throw new KernelError("EINVAL", "Cannot write a frame whose checksum or segmentation lies outside of it");
     }
     const lengthMax = portCuts(block, nic.port.offloads) ? ETHER_HEADER_LEN + BLOCK_MAX : nic.frameMax;
@@ -165,7 +166,7 @@ export class EtherDev extends Dev {
     return length;
   }
 
-  /** Gives a conversation's files another owner or permission bits: its owner and eve may. */
+  /** Changes the owner or permission bits of a conversation's files; only its owner and eve may. */
   override wstat(chan: Chan, change: Partial<Dir>, user: string): void {
     const conv = netifConv(nicOf(chan), chan.qid.path);
     const { uid, mode, ...others } = change;
@@ -196,7 +197,7 @@ function nicOf(chan: Chan): EtherController {
   return chan.aux as EtherController;
 }
 
-/** The conversation of a chan that was walked to: it was there then, and conversations are never removed. */
+/** The conversation of a chan that was walked to: it existed then, and conversations are never removed. */
 function convOf(chan: Chan): EtherConv {
   const conv = netifConv(nicOf(chan), chan.qid.path);
   assert(conv !== null, "the file belongs to a conversation");

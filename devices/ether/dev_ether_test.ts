@@ -216,7 +216,7 @@ Deno.test("an empty data file answers where to wait, and the wait ends with a fr
   assert(bench.dev.read(data, new Uint8Array(100), 0) instanceof Rendez, "a short read loses the rest");
 });
 
-Deno.test("a block longer than asked for stays queued; the error tells its length", () => {
+Deno.test("a block longer than asked for stays queued; the error has its length", () => {
   const bench = new Bench();
   const { data } = bench.conv("connect 0x800");
   bench.port.arrives(frame());
@@ -233,11 +233,11 @@ Deno.test("a block longer than asked for stays queued; the error tells its lengt
 /** A tap on `data`, and how to poll it. */
 function tapOn(bench: Bench, data: Chan, filter: number): { level: number; poll: () => number; tap: FdTap } {
   const events = new EventQueue();
-  const tap = new FdTap(3, filter, 1 << 20, events, null);
+  const tap = new FdTap({ fd: 3, filter, id: 1 << 20, queue: events });
   return { level: bench.dev.tapfd(data, tap, "add"), poll: () => events.poll()?.events ?? 0, tap };
 }
 
-Deno.test("data files can be tapped, and adding a tap tells the level (akaros 11.10)", () => {
+Deno.test("data files can be tapped, and adding a tap reports the level (akaros 11.10)", () => {
   const bench = new Bench();
   const { data } = bench.conv("connect 0x800");
   const { Readable, Writable, Hangup, RdHup } = TapEvent;
@@ -310,7 +310,7 @@ Deno.test("a NIC that goes away hangs up: what is queued can be read, then EPIPE
   data.release();
 });
 
-Deno.test("what is no data or ctl cannot be written, and no directory read", () => {
+Deno.test("only data and ctl can be written, and no directory can be read", () => {
   const bench = new Bench();
   const addr = bench.open("addr");
   assertEquals(refusal(() => bench.dev.write(addr, new Uint8Array(6), 0)), "EPERM");

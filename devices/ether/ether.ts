@@ -1,20 +1,20 @@
 /**
- * EtherController: one NIC; which conversations get a frame, and what becomes of a frame that is sent (Akaros `ether`).
+ * EtherController: one NIC; which conversations get a frame, and how a frame is sent (Akaros `ether`).
  *
  * Path: host → ether → ether_conv, offload; dev_ether → ether.
  *
- * A conversation gets a frame if it wants its type, and if the frame is for us (our address, broadcast, a group that
- * somebody here joined) or the conversation is promiscuous. What we send to ourselves, to all, or while somebody is
- * promiscuous is looped back through the same rule, in a job: a writer never finds itself called from its own write.
- * Frames that are looped back only because of promiscuity are seen by nobody else, so that looking at a NIC changes
- * nothing for others.
+ * A conversation gets a frame if it wants its type, and if the frame is for us (our address, broadcast, a group that a
+ * conversation joined) or the conversation is promiscuous. Frames that we send to ourselves, to all, or while a
+ * conversation is promiscuous are looped back by the same rule, in a job: a writer is never called from its own write.
+ * A frame that is looped back only because of promiscuity reaches promiscuous conversations alone, so that monitoring a
+ * NIC changes nothing for others.
  *
  * Limits: 8 conversations; 256 KiB of frames that wait to be looped back. No VLANs: a tagged frame has type 0x8100.
  *
  * @module
  */
 
-import { type Block, type BlockPool, Segment } from "../../kernel/block.ts";
+import { type Block, type BlockPool, Checksum, Segment } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
 import type { FramePort } from "../../kernel/host.ts";
 import { finishChecksum } from "../../kernel/inet/segment.ts";
@@ -22,40 +22,47 @@ import { Job } from "../../kernel/job.ts";
 import { Queue } from "../../kernel/queue.ts";
 import type { Clock } from "../../kernel/time.ts";
 import { get16, getWord, put16, put32 } from "../../kernel/wire/bytes.ts";
-import { ETH_ZLEN, ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
-import { MacAddr } from "../../kernel/wire/mac_addr.ts";
+import {
+  ETH_ZLEN,
+  ETHER_HEADER_LEN,
+  etherDstIs,
+  etherSrcIs,
+  etherTypeAt,
+  setEtherSrc,
+} from "../../kernel/wire/ethernet.ts";
+import { MAC_BROADCAST, MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { EtherConv, GROUPS_MAX, TYPE_NONE } from "./ether_conv.ts";
-import { portCuts } from "./offload.ts";
+import { cutToFrames, makePlain, portCuts } from "./offload.ts";
 
 /** Conversations of one NIC (Akaros). */
 export const CONVS_MAX = 8;
-/** Bytes that wait to be looped back: more than a burst of broadcasts, and small for an idle kernel. */
+/** Bytes of the loop-back queue: more than a burst of broadcasts, and small for an idle kernel. */
 export const LOOP_LIMIT = 256 * 1024;
 /** Length of a headers-only record: 58 bytes of frame, u16 length of the frame, u64 milliseconds since 1970. */
 export const RECORD_LEN = 68;
 /** Bytes of the frame in such a record. */
-export const RECORD_FRAME_LEN = 58;
+const RECORD_FRAME_LEN = 58;
 
-const SRC = 6;
-const TYPE = 12;
-
-/** What a controller is lent. */
+/** Services that a controller uses. */
 export interface EtherEnv {
   readonly clock: Clock;
   readonly blocks: BlockPool;
 }
 
-/** What happened on a NIC; each frame that is dropped is in exactly one of these. */
-export class EtherCounters {
-  /** Frames from the wire, whatever became of them. */
+/** Counters of a NIC; each dropped frame is in exactly one of them. */
+class EtherCounters {
+  /** Frames from the wire, dropped ones included. */
   inFrames = 0;
   inBytes = 0;
   /** Frames that the port took. */
   outFrames = 0;
   outBytes = 0;
-  /** From the wire, shorter than an Ethernet header: dropped. */
-  shortFrames = 0;
-  /** Not for us, and nobody is promiscuous: dropped. */
+  /**
+   * Dropped for their length: from the wire, shorter than an Ethernet header; or a segment longer than the MTU that
+   * cannot be cut for a reader without `offload on`, counted once for each such reader.
+   */
+  lengthErrors = 0;
+  /** Not for us, and no conversation is promiscuous: dropped. */
   filtered = 0;
   /** For us, but no conversation wants the type: dropped. */
   unclaimed = 0;
@@ -63,7 +70,7 @@ export class EtherCounters {
   softOverflows = 0;
   /** Frames that were looped back. */
   looped = 0;
-  /** Did not fit among those that wait to be looped back. */
+  /** Found no room in the loop-back queue. */
   loopOverflows = 0;
   /** Frames that the port could not send. */
   outputErrors = 0;
@@ -108,7 +115,7 @@ export class EtherController {
     return this.port.mtu + ETHER_HEADER_LEN;
   }
 
-  /** A frame from the wire (given away). */
+  /** Takes a frame from the wire; consumes it. */
   etherInput(block: Block): void {
     if (block.extents !== null) block.own();
     const length = block.wp - block.rp;
@@ -116,7 +123,7 @@ export class EtherController {
     counters.inFrames++;
     counters.inBytes += length;
     if (length < ETHER_HEADER_LEN) {
-      counters.shortFrames++;
+      counters.lengthErrors++;
       block.free();
       return;
     }
@@ -132,8 +139,8 @@ export class EtherController {
       block.free();
       return;
     }
-    const mayBridge = fromWire || this.#isMine(buf, rp + SRC);
-    const convs = this.#byType.get(get16(buf, rp + TYPE)) ?? this.#everyType;
+    const mayBridge = fromWire || etherSrcIs(buf, rp, this.mac);
+    const convs = this.#byType.get(etherTypeAt(buf, rp)) ?? this.#everyType;
     let last: EtherConv | null = null;
     let wanted = false;
     for (let i = 0; i < convs.length; i++) {
@@ -154,7 +161,7 @@ export class EtherController {
     block.free();
   }
 
-  /** Whether a frame is for everybody here who wants its type. */
+  /** Whether a frame is for every conversation of its type. */
   #isForUs(buf: Uint8Array, at: number, fromWire: boolean): boolean {
     const hi = get16(buf, at);
     const lo = getWord(buf, at + 2);
@@ -167,8 +174,20 @@ export class EtherController {
     return get16(buf, at) === this.mac.hi && getWord(buf, at + 2) === this.mac.lo;
   }
 
+  /** Gives a frame to one conversation; a reader that did not ask for offload metadata gets it as on the wire. */
   #give(conv: EtherConv, block: Block): void {
+    if (!conv.offload && (block.checksum !== Checksum.None || block.segment !== Segment.None)) {
+      if (block.segment !== Segment.None && block.length > this.frameMax) return this.#giveCut(conv, block);
+      makePlain(block);
+    }
     if (!conv.take(block)) this.#overflow(conv);
+  }
+
+  /** Cuts a segment that is longer than the wire allows. */
+  #giveCut(conv: EtherConv, segment: Block): void {
+    const frames = cutToFrames(segment, this.frameMax, this.#env.blocks);
+    if (frames.length === 0) this.counters.lengthErrors++;
+    for (const frame of frames) if (!conv.take(frame)) this.#overflow(conv);
   }
 
   #overflow(conv: EtherConv): void {
@@ -176,7 +195,7 @@ export class EtherController {
     this.counters.softOverflows++;
   }
 
-  /** What a headers-only conversation gets of a frame. */
+  /** The record of a frame for a headers-only conversation. */
   #record(frame: Block): Block {
     const record = this.#env.blocks.alloc(RECORD_LEN);
     const { buf, rp } = record;
@@ -195,17 +214,17 @@ export class EtherController {
   /** Sends a copy of a frame, with our address as its source. The caller has checked the length. */
   write(bytes: Uint8Array): void {
     const block = this.#env.blocks.alloc(Math.max(bytes.length, ETH_ZLEN)).append(bytes);
-    this.mac.put(block.buf, block.rp + SRC);
+    setEtherSrc(block.buf, block.rp, this.mac);
     this.output(block);
   }
 
-  /** Sends a frame (given away) as it is. The caller has checked the length and that its metadata fits. */
+  /** Sends a frame as it is; consumes it. The caller has checked the length and that the metadata fit. */
   output(block: Block): void {
     const { port, counters } = this;
     if (block.extents !== null && block.wp - block.rp < ETHER_HEADER_LEN) block.own();
     this.#finish(block);
-    if (this.#isMine(block.buf, block.rp)) return this.#loopBack(block);
-    const toAll = get16(block.buf, block.rp) === 0xffff && getWord(block.buf, block.rp + 2) === -1;
+    if (etherDstIs(block.buf, block.rp, this.mac)) return this.#loopBack(block);
+    const toAll = etherDstIs(block.buf, block.rp, MAC_BROADCAST);
     if (toAll || this.#promiscuous > 0) this.#loopBack(block.clone());
     const length = block.length;
     if (port.transmit(block)) {
@@ -216,7 +235,7 @@ export class EtherController {
     }
   }
 
-  /** Settles what the port cannot, and pads a short frame with zeros (IEEE 802.3 4.2.3.3). */
+  /** Does in software what the port cannot, and pads a short frame with zeros (IEEE 802.3 4.2.3.3). */
   #finish(block: Block): void {
     const { offloads } = this.port;
     if (!portCuts(block, offloads)) block.segment = Segment.None;
@@ -250,7 +269,7 @@ export class EtherController {
     }
   }
 
-  /** A conversation that nobody uses. ENODEV: all are busy, or the NIC is gone. */
+  /** A conversation that is not in use. ENODEV: all are busy, or the NIC is gone. */
   freeConv(): EtherConv {
     this.checkThere();
     const at = this.#convs.findIndex((conv) => conv === null || conv.inUse === 0);
@@ -298,7 +317,7 @@ export class EtherController {
     }
   }
 
-  /** Shows `conv` everything on the wire. */
+  /** Delivers every frame on the wire to `conv`. */
   setPromiscuous(conv: EtherConv): void {
     if (!conv.promiscuous) this.#promiscuous++;
     conv.promiscuous = true;

@@ -8,16 +8,15 @@
  * @module
  */
 
-import { type Block, Checksum, Segment } from "../../kernel/block.ts";
+import type { Block } from "../../kernel/block.ts";
 import { TapEvent, TapList } from "../../kernel/fd_tap.ts";
 import { Queue } from "../../kernel/queue.ts";
-import { makePlain } from "./offload.ts";
 
-/** The type of a conversation that asked for none, and gets nothing. */
+/** The type of a conversation that is not connected and gets no frames. */
 export const TYPE_NONE = 0;
-/** Permission bits of the files of a conversation that nobody owns: whoever comes first takes it. */
+/** Permission bits of the files of a conversation without an owner; the first opener becomes the owner. */
 export const PERM_UNOWNED = 0o666;
-/** Permission bits of the files of a conversation that somebody owns. */
+/** Permission bits of the files of a conversation with an owner. */
 export const PERM_OWNED = 0o660;
 /** Most multicast addresses of one conversation (Plan 9's Nmaxaddr). */
 export const GROUPS_MAX = 64;
@@ -30,33 +29,27 @@ const QUEUE_LIMITS: readonly (readonly [belowMbps: number, bytes: number])[] = [
   [Infinity, 8 * 1024 * 1024],
 ];
 
-/** Bytes that the input queue of a conversation on a link of `mbps` holds. */
-export function inputLimit(mbps: number): number {
-  for (const [belowMbps, bytes] of QUEUE_LIMITS) if (mbps < belowMbps) return bytes;
-  return QUEUE_LIMITS[0]![1];
-}
-
 /** One conversation of a NIC. */
 export class EtherConv {
   /** Ethertype it wants; negative: every type; {@link TYPE_NONE}: nothing. */
   type: number = TYPE_NONE;
-  /** It sees frames to others, too. */
+  /** It gets frames to other stations, too. */
   promiscuous = false;
   /** It gets records of 68 bytes instead of frames. */
   headersOnly = false;
-  /** It is a bridge: what bridges wrote is not shown to it again. */
+  /** It is a bridge: it does not get frames that bridges wrote. */
   bridge = false;
-  /** It understands checksum and segmentation metadata. */
+  /** Its reader takes checksum and segmentation metadata. */
   offload = false;
   /** Multicast addresses that it joined, by `MacAddr.key`. */
   readonly groups: Set<number> = new Set();
-  /** Empty: nobody. */
+  /** Empty: no owner. */
   owner = "";
   /** Permission bits of ctl and data. */
   perm: number = PERM_UNOWNED;
   /** Open chans of ctl and data. */
   inUse = 0;
-  /** Frames and records that it got. */
+  /** Frames and records delivered. */
   received = 0;
   /** Frames and records that found its queue full. */
   overflows = 0;
@@ -65,21 +58,27 @@ export class EtherConv {
   /** Taps on the data file. */
   readonly taps: TapList = new TapList();
 
+  /** Bytes that the input queue of a conversation on a link of `mbps` holds. */
+  static inputLimit(mbps: number): number {
+    for (const [belowMbps, bytes] of QUEUE_LIMITS) if (mbps < belowMbps) return bytes;
+    return QUEUE_LIMITS[0]![1];
+  }
+
   constructor(readonly number: number) {
-    this.queue = new Queue({ limit: inputLimit(0), message: true });
+    this.queue = new Queue({ limit: EtherConv.inputLimit(0), message: true });
     this.queue.onEdge = (events) => this.#edge(events);
   }
 
-  /** Takes it for `user`, on a link of `mbps`; an open conversation is shared. */
+  /** Claims it for `user`, on a link of `mbps`; an open conversation is shared. */
   claim(user: string, mbps: number): void {
     if (this.inUse++ > 0) return;
     this.queue.reopen();
-    this.queue.setLimit(inputLimit(mbps));
+    this.queue.setLimit(EtherConv.inputLimit(mbps));
     this.owner = user;
     this.perm = PERM_OWNED;
   }
 
-  /** Makes it like new, after the last close. */
+  /** Resets it after the last close. */
   reset(): void {
     this.type = TYPE_NONE;
     this.promiscuous =
@@ -94,9 +93,8 @@ export class EtherConv {
     this.queue.close();
   }
 
-  /** Gives it a frame or record; false if its queue was full. */
+  /** Queues a frame or record; false if the queue was full. */
   take(block: Block): boolean {
-    if (!this.offload && (block.checksum !== Checksum.None || block.segment !== Segment.None)) makePlain(block);
     const result = this.queue.pass(block);
     if (result === "ok") this.received++;
     return result !== "full";
@@ -109,7 +107,7 @@ export class EtherConv {
     return readable | (queue.closed ? TapEvent.Hangup | TapEvent.RdHup : TapEvent.Writable);
   }
 
-  /** The queue is only read by the file: that there is room in it again is no news for a writer. */
+  /** Writers do not use this queue: room in it is no event. */
   #edge(events: number): void {
     const hungUp = (events & TapEvent.Hangup) !== 0;
     const news = (events & TapEvent.Readable) | (hungUp ? TapEvent.Hangup | TapEvent.RdHup : 0);

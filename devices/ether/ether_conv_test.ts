@@ -1,13 +1,13 @@
 import { assert, assertEquals, assertFalse } from "@std/assert";
-import { Block, Checksum } from "../../kernel/block.ts";
+import { Block } from "../../kernel/block.ts";
 import { EventQueue, FdTap, TapEvent } from "../../kernel/fd_tap.ts";
 import { frame } from "../../tests/kit/ip/ether.ts";
-import { EtherConv, inputLimit, PERM_OWNED, PERM_UNOWNED } from "./ether_conv.ts";
+import { EtherConv, PERM_OWNED, PERM_UNOWNED } from "./ether_conv.ts";
 
 const ALL_EVENTS = TapEvent.Readable | TapEvent.Writable | TapEvent.Hangup | TapEvent.RdHup;
 
-Deno.test("inputLimit() grows with the speed of the link", () => {
-  const limits = [0, 10, 99, 100, 999, 1000, 9999, 10_000, 400_000].map((mbps) => inputLimit(mbps) / 1024);
+Deno.test("EtherConv.inputLimit() grows with the speed of the link", () => {
+  const limits = [0, 10, 99, 100, 999, 1000, 9999, 10_000, 400_000].map((mbps) => EtherConv.inputLimit(mbps) / 1024);
   assertEquals(limits, [64, 64, 64, 256, 256, 1024, 1024, 8192, 8192]);
 });
 
@@ -16,7 +16,12 @@ Deno.test("EtherConv.claim() gives a free conversation an owner, and leaves a sh
   assertEquals([conv.owner, conv.perm], ["", PERM_UNOWNED]);
   conv.claim("ann", 1000);
   conv.claim("eve", 10);
-  assertEquals([conv.owner, conv.perm, conv.inUse, conv.queue.limit], ["ann", PERM_OWNED, 2, inputLimit(1000)]);
+  assertEquals([conv.owner, conv.perm, conv.inUse, conv.queue.limit], [
+    "ann",
+    PERM_OWNED,
+    2,
+    EtherConv.inputLimit(1000),
+  ]);
 });
 
 Deno.test("EtherConv.take() counts, refuses when the queue is full, and swallows frames after a reset", () => {
@@ -30,27 +35,11 @@ Deno.test("EtherConv.take() counts, refuses when the queue is full, and swallows
   assertEquals([conv.received, conv.queue.length, conv.owner], [0, 0, ""]);
 });
 
-Deno.test("EtherConv finishes owed checksums unless its reader understands them", () => {
-  for (const offload of [false, true]) {
-    const conv = new EtherConv(0);
-    conv.claim("ann", 10);
-    conv.offload = offload;
-    const block = Block.from(frame());
-    block.checksum = Checksum.Owed;
-    block.checksumStart = block.rp + 14;
-    block.checksumField = block.rp + 14;
-    conv.take(block);
-    const got = conv.queue.bread() as Block;
-    assertEquals(got.checksum, offload ? Checksum.Owed : Checksum.None);
-    assertEquals(got.bytes().join() === frame().join(), offload);
-  }
-});
-
 Deno.test("EtherConv taps fire when frames begin to wait and on hangup, and not because a reader made room", () => {
   const conv = new EtherConv(0);
   conv.claim("ann", 10);
   const events = new EventQueue();
-  conv.taps.add(new FdTap(3, ALL_EVENTS, 9, events, null), ALL_EVENTS);
+  conv.taps.add(new FdTap({ fd: 3, filter: ALL_EVENTS, id: 9, queue: events }), ALL_EVENTS);
   const poll = () => events.poll()?.events ?? 0;
   assertEquals(conv.level, TapEvent.Writable);
   while (conv.take(Block.from(frame({ length: 1500 }))));

@@ -2,12 +2,15 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { Block, Checksum, Segment } from "../../kernel/block.ts";
 import type { Chan } from "../../kernel/chan.ts";
-import { checksum } from "../../kernel/wire/checksum.ts";
-import { MAC_BROADCAST, parseMacAddr } from "../../kernel/wire/mac_addr.ts";
+import { get16, put16 } from "../../kernel/wire/bytes.ts";
+import { checksum, pseudoSum, sum } from "../../kernel/wire/checksum.ts";
+import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import { MAC_BROADCAST, type MacAddr, parseMacAddr } from "../../kernel/wire/mac_addr.ts";
 import { ALL_OFFLOADS, Bench, frame, GROUP_MAC, OUR_MAC, PEER_MAC, refusal } from "../../tests/kit/ip/ether.ts";
+import { ip, ipPacket, pattern } from "../../tests/kit/ip/packets.ts";
 import { fuzz } from "../../tests/kit/check/fuzz.ts";
 import { LOOP_LIMIT, RECORD_LEN } from "./ether.ts";
-import { GROUPS_MAX, inputLimit } from "./ether_conv.ts";
+import { EtherConv, GROUPS_MAX } from "./ether_conv.ts";
 
 const OTHER_MAC = parseMacAddr("525400000077")!;
 
@@ -29,7 +32,7 @@ Deno.test("etherInput() gives a frame to the conversation of its type, and to th
   assertEquals([bench.counter("in"), bench.counter("rx_nohandler")], [4, 0]);
 });
 
-Deno.test("etherInput() drops and counts what nobody wants and what is not for us", () => {
+Deno.test("etherInput() drops and counts frames without a reader and frames for others", () => {
   const bench = new Bench();
   bench.conv("connect 0x800");
   bench.port.arrives(frame({ type: 0x86dd }));
@@ -70,7 +73,7 @@ Deno.test("etherInput() takes a frame in borrowed pieces", () => {
   assertEquals(bench.next(data), bytes);
 });
 
-Deno.test("broadcasts reach everybody of the type; a multicast only if somebody joined it", () => {
+Deno.test("broadcasts reach every conversation of the type; a multicast only after a join", () => {
   const bench = new Bench();
   const convs = [bench.conv("connect 0x86dd"), bench.conv("connect -1")];
   bench.port.arrives(frame({ dst: MAC_BROADCAST, type: 0x86dd }));
@@ -120,7 +123,7 @@ Deno.test("promiscuous -1 really sees everything; other conversations see no mor
   const [all, , ip] = convs;
   for (const dst of [OTHER_MAC, GROUP_MAC]) bench.port.arrives(frame({ dst }));
   assertEquals(counts(bench, convs), [2, 0, 0]);
-  // What we send ourselves, whoever it is for.
+  // Frames that we send, to any destination.
   for (const dst of [OTHER_MAC, GROUP_MAC, MAC_BROADCAST, OUR_MAC]) bench.write(ip!.data, frame({ dst }));
   bench.run();
   assertEquals(counts(bench, convs), [4, 2, 2]);
@@ -171,7 +174,7 @@ Deno.test("broadcasts are transmitted and looped back, to their sender too", () 
   assertEquals([bench.count(data), bench.port.sent.length, bench.counter("out")], [1, 3, 3]);
 });
 
-Deno.test("our own multicasts are looped back to who is promiscuous only, not to who joined the group", () => {
+Deno.test("our own multicasts are looped back to promiscuous conversations only, not to members of the group", () => {
   const bench = new Bench();
   const joined = bench.conv("connect 0x86dd", `addmulti ${GROUP_MAC}`);
   const snoop = bench.conv("connect -1", "promiscuous");
@@ -228,7 +231,7 @@ Deno.test("a full queue drops for its own conversation only and counts soft over
     bench.port.arrives(frame({ length: 1500 }));
     assertEquals(bench.count(quick.data), 1);
   }
-  const kept = Math.ceil(inputLimit(10) / 1514);
+  const kept = Math.ceil(EtherConv.inputLimit(10) / 1514);
   assertEquals([bench.count(slow.data), bench.counter("soft overflows")], [kept, 100 - kept]);
   assertEquals(bench.counter("rx_nohandler"), 0);
   assertEquals(bench.textOf(`${slow.number}/stats`).match(/conv soft overflows: (\d+)/)?.[1], `${100 - kept}`);
@@ -306,6 +309,111 @@ Deno.test("output() lets a segment pass that the port cuts, and forgets one that
   assertEquals(refusal(() => bench.bwrite(data, segment(65_537))), "EMSGSIZE");
 });
 
+Deno.test("a reader with offload on gets a frame with its checksum owed; another gets it finished", () => {
+  const bench = new Bench();
+  const { data: plain } = bench.conv("connect 0x800");
+  const { data: unfinished } = bench.conv("connect -1", "promiscuous", "offload on");
+  const block = owed();
+  OUR_MAC.put(block.buf, block.rp);
+  const bytes = block.bytes().slice();
+  bench.port.receive!(block);
+  const finished = bench.dev.bread(plain, 2000) as Block;
+  assertEquals(finished.checksum, Checksum.None);
+  assertEquals(checksum(finished.buf, finished.rp + 14, finished.wp), 0);
+  const left = bench.dev.bread(unfinished, 2000) as Block;
+  assertEquals({ checksum: left.checksum, bytes: left.bytes() }, { checksum: Checksum.Owed, bytes });
+});
+
+/** A kind of segment: the ethertype, its IP source and destination, and where its transport header begins. */
+interface SegmentKind {
+  readonly title: string;
+  readonly segment: Segment;
+  readonly src: IpAddr;
+  readonly dst: IpAddr;
+  readonly transport: number;
+}
+
+const V4 = { src: ip("10.0.0.2"), dst: ip("10.0.0.1"), transport: 34 };
+const V6 = { src: ip("2001:db8::2"), dst: ip("2001:db8::1"), transport: 54 };
+const SEGMENT_KINDS: readonly SegmentKind[] = [
+  { title: "TCP over IPv4", segment: Segment.Tcp4, ...V4 },
+  { title: "TCP over IPv6", segment: Segment.Tcp6, ...V6 },
+  { title: "UDP over IPv4", segment: Segment.Udp, ...V4 },
+  { title: "UDP over IPv6", segment: Segment.Udp, ...V6 },
+];
+
+/** A frame from `src` to `dst` with 3000 bytes of payload, to be cut into pieces of `size`. */
+function segmentFrame(kind: SegmentKind, size: number, dst: MacAddr = OUR_MAC): Block {
+  const isTcp = kind.segment !== Segment.Udp;
+  const protocol = isTcp ? 6 : 17;
+  const upper = new Uint8Array([...new Uint8Array(isTcp ? 20 : 8), ...pattern(3000)]);
+  if (isTcp) upper[12] = 0x50;
+  const packet = kind.src.isV4
+    ? ipPacket({ protocol, payload: upper })
+    : new Uint8Array([...new Uint8Array(40), ...upper]);
+  if (!kind.src.isV4) {
+    packet[0] = 0x60;
+    packet[6] = protocol;
+    put16(packet, 4, upper.length);
+    kind.src.put(packet, 8);
+    kind.dst.put(packet, 24);
+  }
+  const head = frame({ dst, type: kind.src.isV4 ? 0x800 : 0x86dd, length: 0 });
+  const block = Block.from(new Uint8Array([...head, ...packet]));
+  block.segment = kind.segment;
+  block.segmentSize = size;
+  block.segmentHeaderLen = kind.transport - 14 + (isTcp ? 20 : 8);
+  block.checksum = Checksum.Owed;
+  block.checksumStart = block.rp + kind.transport;
+  block.checksumField = block.checksumStart + (isTcp ? 16 : 6);
+  return block;
+}
+
+for (const kind of SEGMENT_KINDS) {
+  Deno.test(`#ether cuts ${kind.title} for a reader without offload on: no frame exceeds the MTU`, () => {
+    const bench = new Bench();
+    const { data } = bench.conv("connect -1");
+    const { data: whole } = bench.conv("connect -2", "offload on");
+    const isTcp = kind.segment !== Segment.Udp;
+    const headers = kind.transport + (isTcp ? 20 : 8);
+    bench.port.receive!(segmentFrame(kind, 1400));
+    const frames: Block[] = [];
+    for (let next = bench.dev.bread(data, 65_536); next instanceof Block; next = bench.dev.bread(data, 65_536)) {
+      frames.push(next);
+    }
+    assertEquals(frames.map(({ length }) => length), [headers + 1400, headers + 1400, headers + 200]);
+    for (const { buf, rp, wp, checksum, segment } of frames) {
+      assertEquals({ checksum, segment }, { checksum: Checksum.None, segment: Segment.None });
+      const pseudo = pseudoSum(kind.src, kind.dst, isTcp ? 6 : 17, wp - rp - kind.transport);
+      assertEquals(sum(buf, rp + kind.transport, wp, pseudo), 0xffff);
+      assertEquals(get16(buf, rp + 12), kind.src.isV4 ? 0x800 : 0x86dd);
+    }
+    assertEquals(frames.flatMap((one) => [...one.bytes().subarray(headers)]), [...pattern(3000)]);
+    const left = bench.dev.bread(whole, 65_536) as Block;
+    assertEquals({ length: left.length, segment: left.segment }, { length: headers + 3000, segment: kind.segment });
+  });
+}
+
+Deno.test("#ether cuts a looped-back segment for a promiscuous reader without offload on, and sends it whole", () => {
+  const bench = new Bench();
+  bench.port.offloads = ALL_OFFLOADS;
+  const { data } = bench.conv("connect -1", "promiscuous");
+  bench.bwrite(data, segmentFrame(SEGMENT_KINDS[0]!, 1400, PEER_MAC));
+  bench.run();
+  assertEquals(bench.port.sent.map(({ length }) => length), [3054]);
+  const lengths: number[] = [];
+  for (let next = bench.next(data); next !== null; next = bench.next(data)) lengths.push(next.length);
+  assertEquals(lengths, [1454, 1454, 254]);
+});
+
+Deno.test("without offload on, #ether drops and counts a segment over the MTU that cannot be cut", () => {
+  const bench = new Bench();
+  const { data } = bench.conv("connect -1");
+  bench.port.receive!(segmentFrame(SEGMENT_KINDS[0]!, 1461));
+  bench.port.receive!(Object.assign(segmentFrame(SEGMENT_KINDS[0]!, 1400), { segment: Segment.Tcp6 }));
+  assertEquals({ read: bench.count(data), errors: bench.counter("rx_length_errors") }, { read: 0, errors: 2 });
+});
+
 Deno.test("any frames from the wire throw nothing, stay within the limits, and are counted", () => {
   const bytesArb = fc.oneof(
     fc.uint8Array({ maxLength: 80 }),
@@ -331,7 +439,7 @@ Deno.test("any frames from the wire throw nothing, stay within the limits, and a
         assertEquals(counters.inFrames, frames.length);
         for (const conv of inner) if (conv !== null) assert(conv.queue.length <= conv.queue.limit + 3014);
         const given = convs.reduce((sum, { data }) => sum + bench.count(data), 0);
-        const whole = frames.length - counters.shortFrames - counters.filtered - counters.unclaimed;
+        const whole = frames.length - counters.lengthErrors - counters.filtered - counters.unclaimed;
         assert(given + counters.softOverflows >= whole);
       },
     ),

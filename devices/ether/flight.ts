@@ -11,12 +11,12 @@ import type { Block } from "../../kernel/block.ts";
 import { DeadlineHeap, type HeapEntry } from "../../kernel/heap.ts";
 
 /** A frame on its way; it is due when it arrives, in milliseconds of the cable's clock. */
-export interface Flight<From> extends HeapEntry {
+interface Flight<From> extends HeapEntry {
   readonly block: Block;
   readonly from: From;
 }
 
-/** Frames on their way, earliest first. A heap, since jitter and reordering make it more than a line. */
+/** Frames on their way, earliest first. A heap, since jitter and reordering change the order. */
 export class FlightHeap<From> extends DeadlineHeap<Flight<From>> {
   /** Adds a frame that arrives at `deadlineMs`. */
   push(deadlineMs: number, block: Block, from: From): void {
@@ -32,12 +32,12 @@ export class FlightHeap<From> extends DeadlineHeap<Flight<From>> {
   }
 }
 
-/** Entries that have left are cut off the front when there are so many: seldom, and never much memory. */
+/** Entries that have left are removed from the front once there are so many: rarely, and with bounded memory. */
 const BACKLOG_COMPACT = 1024;
 
-/** What waits for a sender of limited rate, the frame being sent included. */
+/** The queue of a sender of limited rate, the frame being sent included. */
 export class Backlog {
-  /** Frames not wholly sent. */
+  /** Frames that are not completely sent. */
   frames = 0;
   /** Bytes of them. */
   bytes = 0;
@@ -46,7 +46,7 @@ export class Backlog {
   #head = 0;
   #idleMs = 0;
 
-  /** Forgets the frames that are wholly sent by `nowMs`. */
+  /** Drops the entries of frames that are completely sent by `nowMs`. */
   settle(nowMs: number): void {
     while (this.frames > 0 && this.#leaveMs[this.#head]! <= nowMs) {
       this.bytes -= this.#lengths[this.#head++]!;
@@ -58,7 +58,7 @@ export class Backlog {
     this.#head = 0;
   }
 
-  /** Adds a frame of `length` bytes; answers when its last bit leaves. */
+  /** Adds a frame of `length` bytes; returns the time at which its last bit leaves. */
   add(nowMs: number, length: number, rateBps: number): number {
     this.#idleMs = Math.max(nowMs, this.#idleMs) + length * 8000 / rateBps;
     this.#leaveMs.push(this.#idleMs);

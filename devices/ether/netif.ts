@@ -53,7 +53,7 @@ export function netifKind(path: number): number {
 }
 
 /** The conversation of the file with that qid path, by number; -1: it is the NIC's own. */
-export function netifId(path: number): number {
+function netifId(path: number): number {
   return (path >>> KIND_BITS) - 1;
 }
 
@@ -93,7 +93,7 @@ function ownerOf(conv: EtherConv | null): { uid?: string } {
   return conv === null || conv.owner === "" ? {} : { uid: conv.owner };
 }
 
-/** The data file tells how much waits to be read, and whether reading and writing would be answered now. */
+/** The record of the data file: bytes that wait to be read, and whether a read or a write would not wait. */
 function dataDir(path: number, conv: EtherConv | null): Dir {
   if (conv === null) return makeDir(path, "data", { mode: 0 });
   const { level } = conv;
@@ -129,7 +129,7 @@ export function netifLookup(nic: EtherController, path: number, name: string): D
   return netifList(nic, path).find((entry) => entry.name === name) ?? null;
 }
 
-/** What a read of the text file with that qid path shows. */
+/** The contents of the text file with that qid path. */
 export function netifText(nic: EtherController, path: number): string {
   const conv = netifConv(nic, path);
   switch (netifKind(path)) {
@@ -158,7 +158,7 @@ function statsText(nic: EtherController): string {
     ["crc errs", 0],
     ["overflows", 0],
     ["soft overflows", counters.softOverflows],
-    ["framing errs", counters.shortFrames],
+    ["framing errs", counters.lengthErrors],
     ["buffer errs", counters.loopOverflows],
     ["output errs", counters.outputErrors],
     ["prom", nic.promiscuous],
@@ -170,7 +170,7 @@ function statsText(nic: EtherController): string {
   ]);
 }
 
-/** Ours: what one conversation got and lost. */
+/** Ours: the counters of one conversation. */
 function convText(conv: EtherConv): string {
   return lines([
     ["conv in", conv.received],
@@ -185,7 +185,7 @@ function ifstatsText(nic: EtherController): string {
   return lines([
     ["rx_packets", counters.inFrames],
     ["rx_bytes", counters.inBytes],
-    ["rx_length_errors", counters.shortFrames],
+    ["rx_length_errors", counters.lengthErrors],
     ["rx_filtered", counters.filtered],
     ["rx_nohandler", counters.unclaimed],
     ["rx_dropped", counters.softOverflows],
@@ -197,7 +197,7 @@ function ifstatsText(nic: EtherController): string {
   ]);
 }
 
-/** Akaros' words for what the port takes over. */
+/** Akaros' words for the offloads of a port. */
 function featureWords(offloads: PortOffloads): string {
   const words: string[] = [];
   if (offloads.checksum) words.push("udpck", "tcpck");

@@ -13,7 +13,7 @@ import type { EtherController } from "./ether.ts";
 import type { EtherConv } from "./ether_conv.ts";
 
 /** The conversation that a command is for. */
-export interface NetifTarget {
+interface NetifTarget {
   readonly nic: EtherController;
   readonly conv: EtherConv;
 }
@@ -24,7 +24,7 @@ const TYPE_MAX = 0xffff;
 
 function connect({ nic, conv }: NetifTarget, [word]: readonly string[]): void {
   const type = parseNumber(word!, { min: TYPE_MIN, max: TYPE_MAX });
-  if (type === 0) throw new KernelError("EINVAL", "Cannot connect to type 0: that is no type");
+  if (type === 0) throw new KernelError("EINVAL", "Cannot connect to type 0: not a type");
   nic.connect(conv, type);
 }
 
@@ -38,7 +38,7 @@ function noVlans(): never {
   throw new KernelError("EFAIL", "Cannot set up a VLAN: VLANs are not supported");
 }
 
-/** Every command there is. */
+/** All commands. */
 export const NETIF_VERBS: readonly CtlVerb<NetifTarget>[] = [
   { name: "connect", usage: "connect type", minArgs: 1, maxArgs: 1, run: connect },
   {
@@ -78,7 +78,7 @@ export const NETIF_VERBS: readonly CtlVerb<NetifTarget>[] = [
     maxArgs: 1,
     run: ({ conv }, [word]) => void (conv.offload = parseSwitch(word ?? "on")),
   },
-  // Output here never sleeps: what the port cannot take now is dropped. So these two are how it already is.
+  // Output here never sleeps: a frame that the port cannot take now is dropped. So these two change nothing.
   {
     name: "nonblocking",
     usage: "nonblocking [0|1]",
@@ -104,7 +104,7 @@ function checkSwitch(word = "1"): void {
   parseSwitch(word);
 }
 
-/** Does what was written to a ctl file; see {@link runCtl} for the errors. */
+/** Runs a command that was written to a ctl file; see {@link runCtl} for the errors. */
 export function netifCtl(target: NetifTarget, bytes: Uint8Array): void {
   target.nic.checkThere();
   runCtl(NETIF_VERBS, target, bytes);

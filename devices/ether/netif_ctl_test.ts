@@ -28,7 +28,7 @@ Deno.test("connect gives frames of the new type only", () => {
   assertEquals(bench.count(data), 1);
 });
 
-Deno.test("connect refuses what is no type", () => {
+Deno.test("connect refuses an invalid type", () => {
   const bench = new Bench();
   const { ctl } = bench.conv();
   for (const word of ["", " 0", " 0x10000", " ip", " 0x", " 08", " 1.5", " 1 2", " -2147483649", " NaN"]) {

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { DirMode, EVE, Open } from "../../kernel/qid.ts";
 import { ALL_OFFLOADS, Bench, frame } from "../../tests/kit/ip/ether.ts";
-import { netifId, NetifKind, netifKind, netifPath } from "./netif.ts";
+import { NetifKind, netifKind, netifPath } from "./netif.ts";
 
 /** Names in a directory below `#ether.0`. */
 function names(bench: Bench, ...path: string[]): string[] {
@@ -10,12 +10,14 @@ function names(bench: Bench, ...path: string[]): string[] {
 }
 
 Deno.test("netifPath() is the kind and, above 5 bits, the number plus 1", () => {
-  assertEquals([netifPath(NetifKind.Clone), netifPath(NetifKind.Data, 0), netifPath(NetifKind.IfStats, 7)], [
-    1,
-    37,
-    265,
-  ]);
-  assertEquals([netifKind(265), netifId(265), netifKind(2), netifId(2)], [9, 7, 2, -1]);
+  const paths = [
+    { kind: NetifKind.Clone, id: -1, path: 1 },
+    { kind: NetifKind.Data, id: 0, path: 37 },
+    { kind: NetifKind.IfStats, id: 7, path: 265 },
+  ];
+  for (const { kind, id, path } of paths) {
+    assertEquals({ path: netifPath(kind, id), kind: netifKind(path) }, { path, kind });
+  }
 });
 
 Deno.test("the tree of a NIC lists clone, addr, stats, ifstats, then the conversations there were", () => {
@@ -51,7 +53,7 @@ Deno.test("files have Akaros' qid paths and permissions", () => {
   assertEquals(record("ether0", "0", "ifstats"), [41, "444", "ann"]);
 });
 
-Deno.test("the record of data tells how much waits and what would be answered now", () => {
+Deno.test("the record of data reports how much waits, and readiness", () => {
   const bench = new Bench();
   const { data } = bench.conv("connect 0x800");
   const level = () => {

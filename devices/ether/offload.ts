@@ -1,29 +1,16 @@
 /**
- * What a block still owes, the transport checksum or its cutting: checked, or settled in software.
+ * Offload metadata of frames: whether a port takes them, and how software resolves them.
  *
- * Path: ether, ether_conv → offload → inet/segment.
+ * Path: ether → offload → inet/frame.
  *
  * @module
  */
 
-import { type Block, Checksum, Segment } from "../../kernel/block.ts";
+import { type Block, type BlockPool, Segment } from "../../kernel/block.ts";
 import type { PortOffloads } from "../../kernel/host.ts";
+import { finishFrame } from "../../kernel/inet/frame.ts";
 import { finishChecksum } from "../../kernel/inet/segment.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
-
-/** Whether the metadata of a frame stays inside it: what a user wrote there is not to be believed. */
-export function offloadFits(block: Block): boolean {
-  const start = block.rp + ETHER_HEADER_LEN;
-  const length = block.length;
-  const end = block.rp + length;
-  if (block.checksum === Checksum.Owed) {
-    const { checksumStart, checksumField } = block;
-    if (!(checksumStart >= start && checksumField >= checksumStart && checksumField + 2 <= end)) return false;
-  }
-  if (block.segment === Segment.None) return true;
-  const { segmentSize, segmentHeaderLen } = block;
-  return segmentSize >= 1 && segmentHeaderLen >= 1 && ETHER_HEADER_LEN + segmentHeaderLen < length;
-}
 
 /** Whether a port that offers `offloads` cuts this block by itself. */
 export function portCuts(block: Block, offloads: PortOffloads): boolean {
@@ -38,8 +25,20 @@ export function portCuts(block: Block, offloads: PortOffloads): boolean {
   }
 }
 
-/** Makes of a block one without metadata. A segment longer than the wire allows stays whole: nobody here can cut it. */
+/** Finishes an owed checksum and clears the metadata, in place. A field outside the block is left alone. */
 export function makePlain(block: Block): void {
   finishChecksum(block);
   block.clearOffload();
+}
+
+/**
+ * Converts a segment, which it consumes, into frames without metadata, as a network card cuts them. None: its metadata
+ * do not fit it, or a piece would be longer than `frameMax`.
+ */
+export function cutToFrames(segment: Block, frameMax: number, blocks: BlockPool): readonly Block[] {
+  const isFit = ETHER_HEADER_LEN + segment.segmentHeaderLen + segment.segmentSize <= frameMax;
+  const frames = isFit ? finishFrame(segment, blocks) : [];
+  if (!isFit) segment.free();
+  for (const frame of frames) frame.clearOffload();
+  return frames;
 }

@@ -1,5 +1,5 @@
 /**
- * #eventfd: a counter to wait for. Every attach makes a new one; the spec `sem` makes a semaphore.
+ * #eventfd: a counter that can be waited for. Every attach makes a new one; the spec `sem` makes a semaphore.
  *
  * Path: dev → dev_eventfd → fd_tap.
  *
@@ -35,7 +35,7 @@ interface Counter {
   readonly semaphore: boolean;
   readonly user: string;
   count: bigint;
-  /** A write found too little room since the last read: the next read tells of room even if there was some. */
+  /** A write found too little room since the last read: the next read fires Writable even if there was some. */
   refused: boolean;
   readonly readable: Rendez;
   readonly writable: Rendez;

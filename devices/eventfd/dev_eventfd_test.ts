@@ -50,7 +50,7 @@ Deno.test("#eventfd: a semaphore answers 1 and takes one", () => {
   waitOf(efd);
 });
 
-Deno.test("#eventfd: every attach makes a new counter; ctl tells its number and mode", () => {
+Deno.test("#eventfd: every attach makes a new counter; ctl reports its number and mode", () => {
   const dev = new EventfdDev();
   const [a, b] = [dev.attach("", EVE), dev.attach("sem", EVE)];
   writeText(openAt(a, "efd"), "5");
@@ -78,7 +78,7 @@ Deno.test("#eventfd: the count goes up to 2^64 - 2 and no further, and nothing i
   assertEquals(refusalCode(() => writeText(efd, "18446744073709551615")), "EINVAL");
 });
 
-Deno.test("#eventfd refuses what is not one number, and a buffer too small for the count", () => {
+Deno.test("#eventfd refuses anything but one number, and a buffer too small for the count", () => {
   const { efd, ctl } = newCounter();
   for (const text of ["", "one", "1 2", "-1", "1\n2"]) assertEquals(refusalCode(() => writeText(efd, text)), "EINVAL");
   writeText(efd, "1234");
@@ -116,7 +116,7 @@ Deno.test("#eventfd: taps fire when the count leaves 0, and when a read makes ro
   assertEquals(tap.take(), []);
 });
 
-Deno.test("#eventfd: stat tells readiness; O_NONBLOCK can be set; the block calls work", () => {
+Deno.test("#eventfd: stat reports readiness; O_NONBLOCK can be set; the block calls work", () => {
   const { root, efd } = newCounter();
   const ready = () => root.dev.stat(walkTo(root, "efd")).mode & (DirMode.Readable | DirMode.Writable);
   assertEquals(ready(), DirMode.Writable);

@@ -1,11 +1,11 @@
 /**
- * BoundPath: a unix socket bound to a path; the mode of its file, and its end with the socket.
+ * BoundPath: a unix socket bound to a path; the mode of its file, which is removed with the socket.
  *
  * Path: unix_socket, api_socket, netd/options → bound_path → libc.
  *
- * A path may be another's by the time that its first owner ends: a successor has removed the file and bound its own
- * there. So the file is known by device and inode, and only that one is removed. Its owner's socket must still be open
- * then: it holds the inode, which otherwise may be a new file's.
+ * When the owner of a path ends, the path may belong to a successor that removed the file and bound its own. So the
+ * file is identified by device and inode, and only that file is removed. The owner's socket must still be open then: it
+ * holds the inode, which could otherwise belong to a new file.
  *
  * @module
  */
@@ -25,7 +25,7 @@ import {
   releaseLibc,
 } from "./libc.ts";
 
-/** Who may connect, unless told otherwise: the user alone. */
+/** Default permissions: only the user may connect. */
 export const SOCKET_MODE = 0o600;
 
 export const SOCK_STREAM = 1;
@@ -46,7 +46,7 @@ const STX_DEV_MAJOR = 136;
 const STX_DEV_MINOR = 140;
 const PERMISSIONS = 0o777;
 
-/** What a file is known by. */
+/** Identity of a file. */
 interface FileId {
   readonly device: string;
   readonly inode: bigint;
@@ -58,7 +58,7 @@ export class BoundPath {
   readonly #path: Uint8Array<ArrayBuffer>;
   readonly #id: FileId | null;
 
-  /** Sees to it that the file has `mode`: of a new one the umask has taken some bits. Throws HostError. */
+  /** Gives the file `mode`, since the umask took some bits of a new one. Throws HostError. */
   constructor(path: string, mode: number) {
     this.#path = cString(path);
     this.#id = look(this.#path);
@@ -66,7 +66,7 @@ export class BoundPath {
     call(`Cannot set the mode of ${path}`, libc().chmod(this.#path, mode));
   }
 
-  /** Removes the file, unless another one is there by now. */
+  /** Removes the file, unless another one has taken its place. */
   remove(): void {
     const there = look(this.#path);
     if (there === null || this.#id === null) return;
@@ -74,7 +74,7 @@ export class BoundPath {
   }
 }
 
-/** The file at `path`; null: it cannot be looked at. */
+/** The file at `path`; null: it cannot be examined. */
 function look(path: Uint8Array<ArrayBuffer>): FileId | null {
   const bytes = new Uint8Array(STATX_LEN);
   // Safe because `bytes` is as long as a struct statx.
@@ -87,7 +87,7 @@ function look(path: Uint8Array<ArrayBuffer>): FileId | null {
   };
 }
 
-/** A new socket, with a hold of libc. */
+/** Opens a socket and retains libc. */
 export function openSocket(type: number): number {
   holdLibc();
   try {
@@ -98,7 +98,7 @@ export function openSocket(type: number): number {
   }
 }
 
-/** Closes a new socket, and ends its hold of libc. */
+/** Closes a new socket and releases libc. */
 export function abandon(fd: number): void {
   libc().close(fd);
   releaseLibc();
@@ -114,7 +114,7 @@ export function openBound(type: number, path: string, mode: number): { fd: numbe
     if (libc().bind(fd, address, address.length) < 0) {
       if (lastErrno() === EADDRINUSE && isStale(type, path)) libc().unlink(cString(path));
       call(`Cannot bind ${path}`, libc().bind(fd, address, address.length), {
-        [EADDRINUSE]: "another program has it, or it is no socket",
+        [EADDRINUSE]: "another program uses it, or it is no socket",
       });
     }
     return { fd, bound: new BoundPath(path, mode) };
@@ -124,9 +124,9 @@ export function openBound(type: number, path: string, mode: number): { fd: numbe
   }
 }
 
-/** Whether there is a socket at `path` to which nobody listens: left by a program that was killed. */
+/** Whether there is a socket without a listener at `path`: left by a program that was killed. */
 function isStale(type: number, path: string): boolean {
-  // A socket file cannot be opened, and says so with a number of its own; connect alone would call any file stale.
+  // Opening a socket file fails with an error number of its own; connect alone would take any file for a stale socket.
   const opened = libc().open(cString(path), O_RDONLY_NONBLOCK, 0);
   if (opened >= 0) libc().close(opened);
   if (opened >= 0 || lastErrno() !== ENXIO) return false;

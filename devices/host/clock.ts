@@ -18,15 +18,13 @@ export class RealClock extends Clock {
     return performance.now() - this.#startMs;
   }
 
-  /**
-   * Milliseconds since 1970-01-01 UTC, with a fraction; it does not follow the machine's clock when that is set anew.
-   */
+  /** Milliseconds since 1970-01-01 UTC, with a fraction; later changes of the machine's clock do not affect it. */
   override wall(): number {
     return performance.timeOrigin + performance.now();
   }
 }
 
-/** Words drawn at once: one call into the generator costs about as much as 4 KiB of its output. */
+/** Words drawn in one batch: one call into the generator costs about as much as 4 KiB of its output. */
 const BATCH_WORDS = 1024;
 /** Most bytes that one call of `getRandomValues` fills (Web Crypto, section 10.1.1). */
 const FILL_MAX = 65536;
@@ -43,7 +41,7 @@ export class HostRandom extends Random {
       this.#at = 0;
     }
     const word = this.#words[this.#at]!;
-    // What was given away is not kept: a key drawn from here shall not lie around.
+    // Words are cleared once drawn: a key drawn from here must not stay in memory.
     this.#words[this.#at++] = 0;
     return word;
   }

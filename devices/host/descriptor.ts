@@ -1,10 +1,10 @@
 /**
- * What a descriptor is that another program handed to this one by its number.
+ * Identifies a descriptor that another program passed to this one by its number.
  *
  * Path: descriptors → descriptor → libc, wire/bytes.
  *
- * A descriptor that came from a parent survived execve(2), so it has no FD_CLOEXEC. All that Deno opens for itself has
- * it: by that the two are told apart.
+ * A descriptor from a parent survived execve(2), so it has no FD_CLOEXEC. Every descriptor that Deno opens itself has
+ * the flag, which distinguishes the two.
  *
  * @module
  */
@@ -18,7 +18,7 @@ const FD_CLOEXEC = 1;
 const O_ACCMODE = 3;
 const AT_EMPTY_PATH = 0x1000;
 const STATX_TYPE = 1;
-/** struct statx, and where its mode stands. */
+/** Size of struct statx, and the offset of its mode. */
 const STATX_LEN = 256;
 const STX_MODE = 28;
 
@@ -33,8 +33,8 @@ const KINDS: ReadonlyMap<number, DescriptorKind> = new Map([
   [0o14, "socket"],
 ]);
 
-/** What is open there. */
-export type DescriptorKind =
+/** Kind of the open file. */
+type DescriptorKind =
   | "anonymous"
   | "pipe"
   | "character device"
@@ -47,12 +47,12 @@ export type DescriptorKind =
 /** An open descriptor. */
 export interface Descriptor {
   readonly kind: DescriptorKind;
-  /** Whether a parent may have handed it over: else this program opened it itself. */
+  /** Whether a parent may have passed it; otherwise this program opened it. */
   readonly isInherited: boolean;
   readonly canWrite: boolean;
 }
 
-/** What is open as `fd`. Throws HostError: EBADF if nothing is. `attempt` begins its message. */
+/** The file open as `fd`. Throws HostError: EBADF if there is none. `attempt` begins its message. */
 export function describeDescriptor(fd: number, attempt: string): Descriptor {
   return withLibc(() => {
     const flags = call(attempt, libc().fcntl(fd, F_GETFD, 0n));

@@ -10,8 +10,8 @@
  *   large:  | head room   | (room for the first bytes) | the rest ........ |
  * ```
  *
- * A small packet ends in `head` and is copied to a small block; of a large one the first bytes are copied to their
- * room. Copying 2 KiB takes less time than finding the address of a new buffer for each packet.
+ * A small packet ends in `head` and is copied to a small block; the first bytes of a large one are copied into the room
+ * before the rest. Copying 2 KiB takes less time than finding the address of a new buffer for each packet.
  *
  * @module
  */
@@ -20,12 +20,12 @@ import { type Block, BLOCK_HEADROOM, type BlockPool } from "../../kernel/block.t
 import { addressOf, type Libc } from "./libc.ts";
 import { VNET_HEADER_LEN } from "./vnet_header.ts";
 
-/** Bytes of packet in the fixed place: what the smallest pooled buffer holds after its head room. */
+/** Bytes of packet in the fixed place: as many as the smallest pooled buffer holds after its head room. */
 const HEAD_ROOM = 2048 - BLOCK_HEADROOM;
 /** Most bytes of one packet: a segment of 64 KiB with a link header and tags. */
 const PACKET_MAX = 65536 + 22;
 
-/** The places one descriptor is read into. */
+/** The buffers that one descriptor is read into. */
 export class LargeReader {
   /** Header and first bytes of the packet read last. */
   readonly head: Uint8Array<ArrayBuffer> = new Uint8Array(VNET_HEADER_LEN + HEAD_ROOM);
@@ -43,7 +43,7 @@ export class LargeReader {
     this.#iov[1] = BigInt(this.head.length);
   }
 
-  /** One packet into the two places; what readv(2) returned. */
+  /** Reads one packet into the two places; returns the result of readv(2). */
   read(fd: number): number {
     if (this.#large === null) this.#renew();
     // Safe because `head` and `#large` are kept by this object, and their addresses and lengths stand in #iov.
@@ -51,8 +51,8 @@ export class LargeReader {
   }
 
   /**
-   * The packet of the last read, which returned `count`, in a block that is the caller's. No bytes: it was too long or
-   * short.
+   * The packet of the last read, which returned `count`, in a block that is the caller's. An empty block: it was too
+   * long or too short.
    */
   take(count: number): Block {
     const length = Math.max(0, count - VNET_HEADER_LEN);
@@ -67,7 +67,7 @@ export class LargeReader {
     return block;
   }
 
-  /** Gives the memory back. */
+  /** Releases the memory. */
   close(): void {
     this.#large?.free();
     this.#large = null;

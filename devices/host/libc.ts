@@ -1,5 +1,5 @@
 /**
- * libc: every call into C that Akarino makes, in one symbol table, and the error that a failed one becomes.
+ * libc: every call into C that Akarino makes, in one symbol table, and the error class of failed ones.
  *
  * Path: tun, netdev, netns, reactor → libc → Linux.
  *
@@ -7,17 +7,17 @@
  * opened by its first user and closed after its last, and needs `--allow-ffi` (Deno cannot limit that to one library by
  * its bare name).
  *
- * Three habits keep the calls cheap and right:
- * - A length goes over as a BigInt: for a number Deno takes the slow way into C (about 120 ns more).
- * - A buffer goes over as a subarray: cheaper than keeping pointers. Safe because C is given its length beside it, and
- *   no synchronous call here keeps it.
- * - errno is read through a view on its memory with nothing in between: another call into C to ask where it lies lets
- *   the garbage collector run, which changes it (seen: EAGAIN from its futex).
+ * Three rules keep the calls cheap and correct:
+ * - A length is passed as a BigInt: with a number Deno takes a slower path into C (about 120 ns more).
+ * - A buffer is passed as a subarray: cheaper than keeping pointers. Safe because C gets its length too, and no
+ *   synchronous call here keeps it.
+ * - errno is read through a view on its memory, with nothing in between: another call into C for its address lets the
+ *   garbage collector run, which changes it (seen: EAGAIN from its futex).
  *
  * @module
  */
 
-import { errnoName } from "../../kernel/error.ts";
+import { type ErrnoName, errnoName, SystemError } from "../../kernel/error.ts";
 
 const SYMBOLS = {
   open: {
@@ -25,7 +25,7 @@ const SYMBOLS = {
     result: /* int */ "i32",
   },
   close: { parameters: [/* int fd */ "i32"], result: /* int */ "i32" },
-  // ssize_t is read as 32 bits: the register holds it whole, and no call here can move 2 GiB.
+  // ssize_t is read as 32 bits: no call here can move 2 GiB.
   read: {
     parameters: [/* int fd */ "i32", /* void *buf */ "buffer", /* size_t count */ "usize"],
     result: /* ssize_t */ "i32",
@@ -190,8 +190,8 @@ export function libc(): Libc {
 }
 
 /**
- * Keeps the C library open until a {@link releaseLibc}: what holds a descriptor holds it too. When nobody does it is
- * closed, so that a program that has closed everything leaves nothing open (Deno's test sanitizers look).
+ * Keeps the C library open until a {@link releaseLibc}: every owner of a descriptor holds it. It is closed with the
+ * last hold, so that a program that has closed everything leaves nothing open (Deno's test sanitizers check that).
  */
 export function holdLibc(): Libc {
   const symbols = libc();
@@ -230,13 +230,13 @@ function open(): Libc {
   return symbols;
 }
 
-/** errno of the last call, if it failed: to be read before anything else happens. */
+/** errno of the last call, if it failed; read it before any other call. */
 export function lastErrno(): number {
   return errnoView[0]!;
 }
 
 /**
- * What a call returned, if it is not negative; else throws {@link HostError}. Written `call("Cannot …", libc().x(…))`:
+ * The result of a call, if it is not negative; else throws {@link HostError}. Written `call("Cannot …", libc().x(…))`:
  * the text is made before the call, so that nothing comes between the call and its errno.
  */
 export function call(attempt: string, result: number, hints: Readonly<Record<number, string>> = {}): number {
@@ -246,7 +246,7 @@ export function call(attempt: string, result: number, hints: Readonly<Record<num
   throw new HostError(attempt, errno, hint === undefined ? {} : { hint });
 }
 
-/** `text` as C wants it. */
+/** `text` as a C string. */
 export function cString(text: string): Uint8Array<ArrayBuffer> {
   if (text.includes("\0")) throw new HostError(`Cannot pass "${text.replaceAll("\0", "\\0")}" to C`, EINVAL);
   return new TextEncoder().encode(`${text}\0`);
@@ -254,13 +254,13 @@ export function cString(text: string): Uint8Array<ArrayBuffer> {
 
 /** The machine address of the first byte of `bytes`: for a struct that holds pointers. */
 export function addressOf(bytes: Uint8Array<ArrayBuffer>): bigint {
-  // Touching `.buffer` moves a short array off V8's own heap, where it could wander. Safe because whoever asks keeps
+  // Touching `.buffer` moves a short array off V8's own heap, where it could move. Safe because the caller keeps
   // `bytes` reachable until the call that uses the address has returned.
   const length = bytes.buffer.byteLength;
   return length === 0 ? 0n : Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes));
 }
 
-// Error numbers that this folder asks about (asm-generic/errno.h).
+// Error numbers that this folder tests for (asm-generic/errno.h).
 export const EPERM = 1;
 export const ENOENT = 2;
 export const ESRCH = 3;
@@ -269,15 +269,15 @@ export const EIO = 5;
 export const ENXIO = 6;
 export const EBADF = 9;
 export const EAGAIN = 11;
-export const ENOMEM = 12;
+const ENOMEM = 12;
 export const EACCES = 13;
 export const EBUSY = 16;
 export const EEXIST = 17;
 export const ENODEV = 19;
 export const ENOTDIR = 20;
 export const EINVAL = 22;
-export const ENFILE = 23;
-export const EMFILE = 24;
+const ENFILE = 23;
+const EMFILE = 24;
 export const ENAMETOOLONG = 36;
 export const ENOSYS = 38;
 export const EBADFD = 77;
@@ -285,8 +285,11 @@ export const EADDRINUSE = 98;
 export const ENOBUFS = 105;
 export const ECONNREFUSED = 111;
 
+/** The name of an error of Linux: the kernel's {@link ErrnoName}, three more, and `E<number>` for one without words. */
+export type HostErrorName = ErrnoName | "ESRCH" | "EBADFD" | "EAFNOSUPPORT" | `E${number}`;
+
 /** Linux' names and words for the errors that these calls give. */
-const ERRORS: Readonly<Record<number, readonly [name: string, text: string]>> = {
+const ERRORS: Readonly<Record<number, readonly [name: HostErrorName, text: string]>> = {
   1: ["EPERM", "operation not permitted"],
   2: ["ENOENT", "no such file or directory"],
   3: ["ESRCH", "no such process"],
@@ -330,14 +333,14 @@ export function isShortage(errno: number): boolean {
   return errno === EMFILE || errno === ENFILE || errno === ENOMEM || errno === ENOBUFS;
 }
 
-/** A refusal by the operating system, or by us before we asked it. */
-export class HostError extends Error {
-  /** The class, for who looks at the name. */
+/** A refusal by the operating system, or by a check before the call. */
+export class HostError extends SystemError {
+  /** Name of the class. */
   override readonly name = "HostError";
   /** Linux' error number. */
-  readonly errno: number;
+  override readonly errno: number;
   /** Its name, such as `EBUSY`. */
-  readonly code: string;
+  override readonly code: HostErrorName;
 
   /** `reason` replaces the usual words for `errno`; `hint` follows them and says what to do. */
   constructor(attempt: string, errno: number, options: { reason?: string; hint?: string } = {}) {

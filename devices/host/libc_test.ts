@@ -1,5 +1,5 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Errno, errnoName } from "../../kernel/error.ts";
+import { assert, assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
+import { Errno, errnoName, SystemError } from "../../kernel/error.ts";
 import { machineTest } from "../../tests/kit/check/skip.ts";
 import { addressOf, call, cString, EINVAL, ENOENT, holdLibc, HostError, lastErrno, releaseLibc } from "./libc.ts";
 
@@ -53,4 +53,8 @@ Deno.test("HostError and the kernel have one name for each of Linux' numbers", (
   const numbers = Object.values(Errno).filter((errno) => errno < 132);
   const names = numbers.map((errno) => [errno, new HostError("Cannot try", errno).code]);
   assertEquals(names, numbers.map((errno) => [errno, errnoName(errno)]));
+});
+
+Deno.test("HostError has the base that KernelError has", () => {
+  assertInstanceOf(new HostError("Cannot open it", ENOENT), SystemError);
 });

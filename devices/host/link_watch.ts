@@ -1,16 +1,17 @@
 /**
- * LinkWatch: hears when an interface goes down, comes up, or gets another MTU, however short it was.
+ * LinkWatch: reports when an interface goes down, comes up, or gets another MTU, however short the change.
  *
- * Path: kept → link_watch → libc, netdev, netns, reactor.
+ * Path: kept → link_watch → link_states, libc, netdev, netns, reactor.
  *
- * Looking from time to time would miss an `ip link set X down` with an `up` right after it, by which Linux forgets the
- * IPv6 addresses and the routes of X all the same.
+ * Polling would miss an `ip link set X down` that an `up` follows at once, and yet Linux drops the IPv6 addresses and
+ * the routes of X on it.
  *
  * @module
  */
 
-import { get16le, get32le, put16le, put32le } from "../../kernel/wire/bytes.ts";
+import { put16le, put32le } from "../../kernel/wire/bytes.ts";
 import { call, EAGAIN, EINTR, holdLibc, lastErrno, libc, releaseLibc } from "./libc.ts";
+import { type LinkState, linkStates } from "./link_states.ts";
 import type { NetDevice } from "./netdev.ts";
 import type { Netns } from "./netns.ts";
 import type { Pollable } from "./reactor.ts";
@@ -20,26 +21,10 @@ const SOCK_RAW_NONBLOCK_CLOEXEC = 0o2004003;
 const NETLINK_ROUTE = 0;
 const RTMGRP_LINK = 1;
 const SOCKADDR_NL_LEN = 12;
-const RTM_NEWLINK = 16;
-/** struct nlmsghdr, then struct ifinfomsg, then attributes (linux/rtnetlink.h). */
-const NLMSGHDR_LEN = 16;
-const AT_TYPE = 4;
-const AT_INDEX = 20;
-const AT_FLAGS = 24;
-const AT_ATTRIBUTES = 32;
-const RTATTR_LEN = 4;
-const IFLA_MTU = 4;
-const IFF_UP = 1;
 /** Longest batch of messages: an interface's takes about 1.5 KiB. */
 const MESSAGES_MAX = 32768;
 
-/** What is heard of an interface. */
-export interface LinkState {
-  readonly up: boolean;
-  readonly mtu: number;
-}
-
-/** See above. */
+/** A netlink socket that reports each change of one interface. */
 export class LinkWatch implements Pollable {
   /** The netlink socket; -1 when closed. */
   fd: number;
@@ -49,8 +34,8 @@ export class LinkWatch implements Pollable {
   readonly #buf = new Uint8Array(MESSAGES_MAX);
 
   /**
-   * Has `heard` called with each change of `device`, which is in `netns`, once a reactor looks after it; null: some
-   * were missed. Throws HostError.
+   * Calls `heard` with each change of `device`, which is in `netns`, once a reactor polls it. Null: changes were
+   * missed. Throws HostError.
    */
   constructor(device: NetDevice, netns: Netns | null, heard: (state: LinkState | null) => void) {
     this.#index = device.index;
@@ -103,36 +88,4 @@ function openSocket(): number {
     libc().close(fd);
     throw error;
   }
-}
-
-/** What messages of rtnetlink say of the interface with number `index`. */
-export function linkStates(messages: Uint8Array, index: number): LinkState[] {
-  const states: LinkState[] = [];
-  for (let at = 0; at + AT_ATTRIBUTES <= messages.length;) {
-    const length = get32le(messages, at);
-    if (length < NLMSGHDR_LEN || at + length > messages.length) break;
-    if (get16le(messages, at + AT_TYPE) === RTM_NEWLINK && get32le(messages, at + AT_INDEX) === index) {
-      const mtu = mtuIn(messages, at + AT_ATTRIBUTES, at + length);
-      // Other changes (of a bridge's port, say) come without one.
-      if (mtu !== null) states.push({ up: (get32le(messages, at + AT_FLAGS) & IFF_UP) !== 0, mtu });
-    }
-    at += aligned(length);
-  }
-  return states;
-}
-
-/** The attribute IFLA_MTU among those from `at` to `end`. */
-function mtuIn(messages: Uint8Array, at: number, end: number): number | null {
-  while (at + RTATTR_LEN <= end) {
-    const length = get16le(messages, at);
-    if (length < RTATTR_LEN || at + length > end) return null;
-    if (get16le(messages, at + 2) === IFLA_MTU && length >= RTATTR_LEN + 4) return get32le(messages, at + RTATTR_LEN);
-    at += aligned(length);
-  }
-  return null;
-}
-
-/** Netlink's messages and attributes begin at multiples of 4. */
-function aligned(length: number): number {
-  return (length + 3) & ~3;
 }

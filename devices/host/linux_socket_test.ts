@@ -58,7 +58,7 @@ machineTest("LinuxSocket over IPv6: datagrams of any size, an echo request, and 
   }
 });
 
-machineTest("LinuxSocket reports a port without a socket, if it is connected", ["ffi"], async () => {
+machineTest("a connected LinuxSocket reports a closed port", ["ffi"], async () => {
   const socket = new LinuxSocket("udp", null);
   const errors: number[] = [];
   socket.onError = (errno) => errors.push(errno);

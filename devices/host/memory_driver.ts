@@ -1,16 +1,16 @@
 /**
- * Drives simulated time for programs written with `await`: the clock jumps to its next deadline when everybody waits.
+ * Drives simulated time for programs written with `await`: the clock jumps to its next deadline when all programs wait.
  *
  * Path: boot → memory_driver → time.
  *
  * Each turn of the JavaScript event loop it does one step: the jobs that wait, or, if none do, a jump to the next
- * deadline. Between two turns all microtasks run, so a program that was given a packet has read and answered it before
- * time passes; and the order of steps depends on nothing outside, so a seed gives the same run again. When no job waits
- * and no timer is armed, nothing is scheduled and the process may end; the next job or timer starts it anew.
+ * deadline. Between two turns all microtasks run, so a program that received a packet has read and answered it before
+ * time passes. The order of steps depends on nothing outside, so a seed reproduces a run. When no job waits and no
+ * timer is armed, nothing is scheduled and the process may end; the next job or timer starts it again.
  *
  * There are two ways to drive:
- * - `start()` lets time pass whenever it can. With periodic timers it never comes to rest, and it runs ahead of a
- *   program that awaits the real world (a `fetch`): simulated seconds pass in microseconds.
+ * - `start()` lets time pass whenever it can. With periodic timers it never stops, and it runs ahead of a program that
+ *   awaits the real world (a `fetch`): simulated seconds pass in microseconds.
  * - `run(promise)` lets time pass only until the promise settles, and can set a limit to it.
  *
  * @module
@@ -18,8 +18,8 @@
 
 import type { VirtualClock } from "../../kernel/time.ts";
 
-/** How far {@link MemoryDriver.run} may go. */
-export interface RunOptions {
+/** Limits of {@link MemoryDriver.run}. */
+interface RunOptions {
   /** Most simulated time, in milliseconds; beyond it `run` rejects. Default: no limit. */
   limitMs?: number;
 }
@@ -28,7 +28,7 @@ export interface RunOptions {
 export class MemoryDriver {
   #clock: VirtualClock;
   #started = false;
-  /** What rejects each `run` that goes on. */
+  /** Rejects each `run` in progress. */
   #runs = new Set<(reason: unknown) => void>();
   #immediate: ReturnType<typeof setImmediate> | null = null;
 
@@ -37,20 +37,20 @@ export class MemoryDriver {
     this.#clock = clock;
   }
 
-  /** Lets time pass whenever it can, until {@link stop}. What a timer or job throws is then an uncaught exception. */
+  /** Lets time pass whenever it can, until {@link stop}. An error in a timer or job is then an uncaught exception. */
   start(): void {
     this.#started = true;
     this.#attach();
   }
 
-  /** Lets no more time pass, unless a `run` goes on. */
+  /** Lets no more time pass, unless a `run` is in progress. */
   stop(): void {
     this.#started = false;
     this.#detach();
   }
 
   /**
-   * Lets time pass until `promise` settles, and gives its result. Rejects with what a timer or job throws, and when
+   * Lets time pass until `promise` settles, and returns its result. Rejects with the error of a timer or job, and when
    * `limitMs` of simulated time have passed.
    */
   async run<T>(promise: Promise<T>, options: RunOptions = {}): Promise<T> {
@@ -71,7 +71,7 @@ export class MemoryDriver {
     }
   }
 
-  /** Sets a step, for who has made work that no job or timer tells of. */
+  /** Schedules a step, for work that neither a job nor a timer announces. */
   poke(): void {
     this.#schedule();
   }
@@ -101,7 +101,7 @@ export class MemoryDriver {
   #step = (): void => {
     this.#immediate = null;
     try {
-      // After a step that did something programs have their turn, and then the next one.
+      // After a step that did something, programs run, then the next step.
       if (this.#clock.step()) this.#schedule();
     } catch (error) {
       if (this.#runs.size === 0) throw error;

@@ -14,8 +14,8 @@ import { type IpAddr, parseIpAddr, parseIpMask, prefixLength } from "../../kerne
 import { call, EBADF, EINVAL, ENAMETOOLONG, EPERM, holdLibc, HostError, lastErrno, libc, releaseLibc } from "./libc.ts";
 
 /** Longest interface name in bytes (IFNAMSIZ less its final NUL). */
-export const NAME_BYTES_MAX = 15;
-/** Least MTU of an IPv4 interface (RFC 791), and the most that TUN and TAP take less an Ethernet header. */
+const NAME_BYTES_MAX = 15;
+/** Least MTU of an IPv4 interface (RFC 791), and the largest that TUN and TAP take, less an Ethernet header. */
 const MTU_MIN = 68;
 const MTU_MAX = 65521;
 /** Most packets in the queue of an interface: some 100 MiB of Linux' memory. */
@@ -43,7 +43,7 @@ const AF_INET6 = 10;
 const ARPHRD_ETHER = 1;
 const SOCK_DGRAM_CLOEXEC = 0x80002;
 
-/** What to say when Linux refuses for want of a right. */
+/** Hint for a missing privilege. */
 export const NEEDS_ADMIN: Readonly<Record<number, string>> = { [EPERM]: "needs root or CAP_NET_ADMIN" };
 
 /** An address with the length of its network, from `10.0.0.1/24` or `fd00::1/64`. */
@@ -71,7 +71,7 @@ export function checkName(name: string): void {
   }
 }
 
-/** Throws {@link HostError} unless Linux may be asked for this MTU. */
+/** Throws {@link HostError} unless this MTU is in Linux' range. */
 export function checkMtu(mtu: number): void {
   if (Number.isInteger(mtu) && mtu >= MTU_MIN && mtu <= MTU_MAX) return;
   throw new HostError(`Cannot use MTU ${mtu}`, EINVAL, {
@@ -118,8 +118,8 @@ export class NetDevice {
   #fd: number;
 
   /**
-   * A handle for the interface `name` of this thread's namespace, or of that of the socket `control` (given away);
-   * whether there is one shows at the first question.
+   * A handle for the interface `name` of this thread's namespace, or of that of the socket `control`, which it owns
+   * from now on. A missing interface shows at the first request.
    */
   constructor(name: string, control: number = -1) {
     checkName(name);
@@ -132,7 +132,7 @@ export class NetDevice {
     throw error;
   }
 
-  /** The socket by which it is asked; -1 when closed. */
+  /** The socket for requests; -1 when closed. */
   get fd(): number {
     return this.#fd;
   }
@@ -192,7 +192,7 @@ export class NetDevice {
     this.#tell(up ? "bring up" : "take down", SIOCSIFFLAGS, request);
   }
 
-  /** Gives Linux an address on it: an IPv4 one replaces the one before, an IPv6 one is added. */
+  /** Adds an address; an IPv4 one replaces the previous one. */
   addAddress(text: string): void {
     const { address, mask } = parseInterfaceAddress(text);
     if (address.isV4) {
@@ -203,7 +203,7 @@ export class NetDevice {
     }
   }
 
-  /** Gives the handle back; the interface stays. */
+  /** Closes the handle; the interface stays. */
   close(): void {
     if (this.#fd < 0) return;
     libc().close(this.#fd);
@@ -219,7 +219,7 @@ export class NetDevice {
     return request;
   }
 
-  /** struct in6_ifreq: address, prefix length, interface number; and it wants a socket of its own family. */
+  /** struct in6_ifreq: address, prefix length, interface number; and it needs a socket of its own family. */
   #addV6(text: string, address: IpAddr, length: number): void {
     const request = new Uint8Array(24);
     address.put(request, 0);
@@ -240,7 +240,7 @@ export class NetDevice {
     return answer;
   }
 
-  // Safe because every request that comes here takes a struct ifreq, and that is what `argument` holds.
+  // Safe because every request here takes a struct ifreq, which `argument` holds.
   #tell(verb: string, request: bigint, argument: Uint8Array<ArrayBuffer>): void {
     const attempt = `Cannot ${verb.startsWith("find") ? verb : `${verb} interface`} "${this.name}"`;
     if (this.#fd < 0) throw new HostError(attempt, EBADF, { reason: "the handle is closed" });

@@ -36,7 +36,7 @@ Deno.test("interfaceRequest() is a struct ifreq that begins with the name", () =
   assertEquals(interfaceRequest("eth0"), new Uint8Array(40).fill(0).map((_, i) => "eth0".charCodeAt(i) || 0));
 });
 
-machineTest("NetDevice asks Linux about an interface, and says which one there is not", ["ffi"], () => {
+machineTest("NetDevice asks Linux about an interface, and names a missing one", ["ffi"], () => {
   const loopback = new NetDevice("lo");
   assertEquals(loopback.index, 1);
   loopback.close();

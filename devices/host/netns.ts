@@ -3,15 +3,14 @@
  *
  * Path: tun, link_watch, linux_socket → netns → libc, netdev.
  *
- * A namespace belongs to a thread. A visit is therefore synchronous: this thread goes in, does its work, and is back
- * before anything else can run on it. What was opened inside (a TAP, a socket) keeps working from outside. A thread
- * started during a visit would inherit the namespace, so a visit starts none: it makes no `nonblocking` call and awaits
- * nothing.
+ * A namespace belongs to a thread. A visit is therefore synchronous: this thread enters, works, and returns before
+ * anything else can run on it. A TAP or socket opened inside keeps working from outside. A thread started during a
+ * visit would inherit the namespace, so a visit starts none: it makes no `nonblocking` call and awaits nothing.
  *
- * A namespace with a name is held by a bind mount at `/run/netns/NAME`, so that other programs can go there:
- * `ip netns exec NAME ping …`, `nsenter --net=/run/netns/NAME ping …`. A program that is killed leaves the mount
- * behind; `ip netns delete NAME` removes it. One without a name is held by a descriptor, and ends with the program
- * however that ends: `nsenter --net=/proc/PID/fd/N`. Both need CAP_SYS_ADMIN.
+ * A namespace with a name is held by a bind mount at `/run/netns/NAME`, so that other programs can enter it: `ip netns
+ * exec NAME ping …`, `nsenter --net=/run/netns/NAME ping …`. A program that is killed leaves the mount behind; `ip
+ * netns delete NAME` removes it. One without a name is held by a descriptor, and ends with the program in any case:
+ * `nsenter --net=/proc/PID/fd/N`. Both need CAP_SYS_ADMIN.
  *
  * @module
  */
@@ -20,7 +19,7 @@ import { call, cString, EACCES, EEXIST, EINVAL, ENOENT, EPERM, HostError, lastEr
 import { NetDevice } from "./netdev.ts";
 
 /** Where named namespaces are mounted. */
-export const NETNS_DIR = "/run/netns";
+const NETNS_DIR = "/run/netns";
 
 /** The namespace of the thread that opens it. */
 const OWN_NETNS = "/proc/thread-self/ns/net";
@@ -40,7 +39,7 @@ const NEEDS_SYS_ADMIN: Readonly<Record<number, string>> = {
   [EACCES]: "needs root or CAP_SYS_ADMIN",
 };
 
-/** A network namespace with a name. Close what was made here; what was only opened is left as it is. */
+/** A network namespace with a name. `close` removes one that was created here, and leaves one that was only opened. */
 export class Netns {
   /** Its name, or its path if it was opened by one. */
   readonly name: string;
@@ -48,7 +47,7 @@ export class Netns {
   readonly path: string;
   #release: (() => void) | null;
 
-  /** For {@link createNetns}, {@link holdNetns} and {@link openNetns}; `release` lets go of what holds it. */
+  /** For {@link createNetns}, {@link holdNetns} and {@link openNetns}; `release` drops what holds it. */
   constructor(name: string, path: string, release: (() => void) | null) {
     this.name = name;
     this.path = path;
@@ -69,7 +68,7 @@ export class Netns {
     });
     try {
       return visit(() => {
-        // Safe because the thread is brought back by `visit`, whatever happens.
+        // Safe because `visit` always brings the thread back.
         call(`Cannot enter network namespace "${this.name}"`, libc().setns(target, CLONE_NEWNET), NEEDS_SYS_ADMIN);
         return work();
       });
@@ -78,7 +77,7 @@ export class Netns {
     }
   }
 
-  /** Lets go of a namespace made here; it ends with the last program or device in it. */
+  /** Releases a namespace that was created here; it ends with the last program or device in it. */
   close(): void {
     const release = this.#release;
     this.#release = null;
@@ -116,7 +115,7 @@ export function holdNetns(): Netns {
   return new Netns(`akarino-${Deno.pid}-${fd}`, `/proc/${Deno.pid}/fd/${fd}`, () => libc().close(fd));
 }
 
-/** Makes a namespace and the file that stands for it; neither is left if it fails. */
+/** Makes a namespace and its file; neither is left if it fails. */
 function mountNew(attempt: string, path: string): void {
   shareNetnsDir();
   const hints = { ...NEEDS_SYS_ADMIN, [EEXIST]: "the name is taken" };
@@ -146,22 +145,22 @@ function makeHere(attempt: string): void {
   }
 }
 
-/** Removes the file that stands for a namespace. */
+/** Removes the file of a namespace. */
 function unmount(name: string, path: string): void {
   const file = cString(path);
   const attempt = `Cannot remove network namespace "${name}"`;
-  // Somebody may have removed the mount already: then only the file is left.
+  // The mount may have been removed already: then only the file is left.
   const result = libc().umount2(file, MNT_DETACH);
   if (result < 0 && lastErrno() !== EINVAL && lastErrno() !== ENOENT) call(attempt, result, NEEDS_SYS_ADMIN);
   if (libc().unlink(file) < 0 && lastErrno() !== ENOENT) call(attempt, -1, NEEDS_SYS_ADMIN);
 }
 
-/** A namespace that is there: a name of `ip netns`, or a path such as `/proc/123/ns/net`. Close leaves it alone. */
+/** An existing namespace: a name of `ip netns`, or a path such as `/proc/123/ns/net`. Close leaves it alone. */
 export function openNetns(nameOrPath: string): Netns {
   return new Netns(nameOrPath, nameOrPath.includes("/") ? nameOrPath : `${NETNS_DIR}/${nameOrPath}`, null);
 }
 
-/** Throws HostError if there is no such file, with `hint`; that it may not be opened is no reason. */
+/** Throws HostError if there is no such file, with `hint`; a lack of permission to open it does not count. */
 export function requireFile(attempt: string, path: string, hint: string): void {
   withLibc(() => {
     const fd = libc().open(cString(path), O_RDONLY_CLOEXEC, 0);
@@ -180,18 +179,16 @@ function visit<T>(work: () => T): T {
   }
 }
 
-/** Puts this thread back into the namespace `home`, also when it never left: that does nothing. Closes `home`. */
+/** Puts this thread back into the namespace `home`, a no-op if it never left. Closes `home`. */
 function goHome(home: number): void {
   const result = libc().setns(home, CLONE_NEWNET);
   const errno = lastErrno();
   libc().close(home);
-  // An unprivileged thread cannot have left, and may not set what it has.
+  // An unprivileged thread cannot have left, and may not call setns.
   if (result < 0 && errno !== EPERM) throw new HostError("Cannot leave the network namespace", errno);
 }
 
-/**
- * Makes /run/netns a shared mount, as `ip netns add` does: what is mounted in it is seen by later mount namespaces too.
- */
+/** Makes /run/netns a shared mount, as `ip netns add` does: later mount namespaces see the mounts in it, too. */
 function shareNetnsDir(): void {
   const attempt = `Cannot prepare ${NETNS_DIR}`;
   const dir = cString(NETNS_DIR);

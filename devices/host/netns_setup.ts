@@ -1,5 +1,5 @@
 /**
- * What a network namespace needs beside an interface: its loopback up, and a default route; without the `ip` command.
+ * Sets up a network namespace beside its interface: loopback up, and a default route; without the `ip` command.
  *
  * Path: kept, open_guest, tap_opener → netns_setup → libc, netdev, netns, ip_addr.
  *
@@ -24,7 +24,7 @@ const RT_GENMASK = 40;
 const RT_FLAGS = 56;
 const RT_DEV = 88;
 
-/** How a namespace is set up. */
+/** Options of the set-up. */
 export interface NetnsSetup {
   /** The interface that the default route uses. */
   device: string;

@@ -1,31 +1,31 @@
 /**
- * Output: lines to a descriptor of the parent, such as standard output, that is nobody's to wait for.
+ * Output: lines to a descriptor of the parent, such as standard output, without waiting for its reader.
  *
  * Path: netd → host/output → libc.
  *
- * A pipe that is not read fills up, and a write to it waits for ever: no packet goes on meanwhile, and no signal is
- * heard. So it is asked first whether it takes something: a pipe that says so takes {@link PIPE_BUF} bytes without
- * waiting. The descriptor itself is left as it is: a terminal is shared with others, who would find it non-blocking.
+ * A pipe that is not read fills up, and a write to it blocks for ever: packets and signals would wait. So poll(2) is
+ * called first: a writable pipe takes {@link PIPE_BUF} bytes without blocking. The descriptor is not made non-blocking:
+ * a terminal is shared with other programs.
  *
- * Limits: {@link LINES_MAX} lines wait, of which the first go first; a line is cut after {@link PIPE_BUF} bytes.
+ * Limits: {@link LINES_MAX} lines wait, in order; a line is cut after {@link PIPE_BUF} bytes.
  *
  * @module
  */
 
 import { holdLibc, HostError, lastErrno, libc, releaseLibc } from "./libc.ts";
 
-/** What a pipe that is ready takes at once (pipe(7)). */
+/** Bytes that a writable pipe takes at once (pipe(7)). */
 const PIPE_BUF = 4096;
 /** Lines that wait for a reader. */
 export const LINES_MAX = 64;
-/** How often a full descriptor is asked again. */
+/** How often a full descriptor is polled. */
 const RETRY_MS = 100;
 const POLLOUT = 4;
 const NEWLINE = 10;
 
 /** One descriptor for lines. */
 export class Output {
-  /** Called once, with why nothing more can be written: the disk is full, the reader has gone. */
+  /** Called once with the reason why no more can be written: the disk is full, the reader is gone. */
   onError: ((error: HostError) => void) | null = null;
   readonly #fd: number;
   readonly #name: string;
@@ -34,7 +34,7 @@ export class Output {
   #timer: ReturnType<typeof setTimeout> | null = null;
   #isOver = false;
 
-  /** `fd` stays the caller's; `name` is what an error calls it. */
+  /** `fd` stays the caller's; `name` stands in errors. */
   constructor(fd: number, name: string) {
     holdLibc();
     this.#fd = fd;
@@ -55,7 +55,7 @@ export class Output {
     this.#flush();
   }
 
-  /** Writes what there is room for, and forgets the rest. */
+  /** Writes as much as there is room for, and drops the rest. */
   close(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
@@ -80,12 +80,12 @@ export class Output {
         this.#timer = null;
         this.#flush();
       }, RETRY_MS);
-      // A program that has nothing else to do ends.
+      // The timer does not keep the program alive.
       Deno.unrefTimer(this.#timer as unknown as number);
     }
   }
 
-  /** Writes while there is room; what failed for good. */
+  /** Writes while there is room; returns a permanent error. */
   #write(): HostError | null {
     while (this.#lines.length > 0 && this.#hasRoom()) {
       const line = this.#lines[0]!;
@@ -98,7 +98,7 @@ export class Output {
     return null;
   }
 
-  /** Whether a write returns at once, be it with an error. */
+  /** Whether a write returns at once, even with an error. */
   #hasRoom(): boolean {
     // Safe because the one struct pollfd is a member.
     return libc().poll(this.#pollfd, 1n, 0) > 0;

@@ -1,5 +1,5 @@
 /**
- * A pause: the JavaScript event loop turns once.
+ * A pause of one turn of the JavaScript event loop.
  *
  * Path: benches, guest_benches, tcp_benches → pause.
  *
@@ -9,7 +9,7 @@
  * @module
  */
 
-/** Settles after everything that waits for its turn now, microtasks included, has had it. */
+/** Settles after all tasks that are queued now, microtasks included, have run. */
 export function pause(): Promise<void> {
   return new Promise<void>((resolve) => setImmediate(resolve));
 }

@@ -3,23 +3,21 @@
  *
  * Path: link_watch, linux_socket, tun → reactor → libc, time.
  *
- * A turn is synchronous: a look at all descriptors, up to {@link DRAIN_MAX} packets from each that has some, the jobs
- * that came of it, a second look if there was something, the timers that are due. After each turn the JavaScript event
- * loop turns once (about 2 µs), so
- * programs written with `await` get what has just been delivered, and their answers go out before the next look.
+ * A turn is synchronous: it polls all descriptors, drains up to {@link DRAIN_MAX} packets of each, runs the jobs, polls
+ * again if there was something, and runs the due timers. After each turn the JavaScript event loop turns once (about 2
+ * µs), so that programs written with `await` get the new packets, and their answers leave before the next poll.
  *
  * ```
  *   turn ── something happened, or less than spinMs ago ──► setImmediate ──► turn
- *     ├──── or less than napMs ago ──► setImmediate ──► turn whose look waits on this thread, 1 ms at the most
+ *     ├──── or less than napMs ago ──► setImmediate ──► turn whose poll waits on this thread, 1 ms at the most
  *     └──── nothing ──► sleep in one ppoll on another thread, until a packet, a timer, or a wake by eventfd ──► turn
  * ```
  *
- * Waking from that sleep takes 15 to 280 µs, which is why the loop keeps looking for a short while before it sleeps. A
- * look that waits ends within some 5 µs, and meanwhile leaves the core to those who make the packets; but nothing else
- * of the program runs.
- * A descriptor that cannot be served for want of another one (EMFILE) rests meanwhile: it would keep the loop turning.
- * Work that a program makes meanwhile (a job, an earlier timer) does not wait for the sleeper: the next turn is set at
- * once, and the sleeper, a thread that touches nothing of ours, is only waked when it would sleep too long.
+ * Waking from that sleep takes 15 to 280 µs, so the loop polls for a short while before it sleeps. A waiting poll ends
+ * within about 5 µs of a packet and leaves the core to the packets' senders; but nothing else of the program runs. A
+ * descriptor that cannot be served for lack of another one (EMFILE) rests: it would keep the loop turning. Work that a
+ * program makes meanwhile (a job, an earlier timer) does not wait for the sleeper: the next turn is scheduled at once,
+ * and the sleeper, a thread that touches none of our state, is woken only if it would sleep too long.
  *
  * @module
  */
@@ -27,21 +25,21 @@
 import type { Clock, Timer } from "../../kernel/time.ts";
 import { call, EBUSY, EEXIST, holdLibc, HostError, libc, releaseLibc } from "./libc.ts";
 
-/** Packets of one descriptor in one look: at some 4 µs each a turn stays below two thirds of a millisecond. */
+/** Packets of one descriptor in one poll: at about 4 µs each a turn stays below two thirds of a millisecond. */
 export const DRAIN_MAX = 64;
-/** Descriptors that one look reports; the others come with the next. */
+/** Descriptors that one poll reports; the others come with the next. */
 const EVENTS_MAX = 64;
-/** How long a loop with nothing to do keeps looking before it sleeps. */
+/** How long an idle loop polls before it sleeps. */
 const SPIN_MS = 0.25;
-/** Longest wait of a look: all else of the program waits with it. */
+/** Longest wait of a poll: the rest of the program waits with it. */
 const NAP_MS = 1;
 /** Longest sleep: a wait without end would need a special case. */
 const SLEEP_MAX_MS = 60_000;
 
-/** How long a descriptor rests whose `drain` answered {@link REST}. */
+/** How long a descriptor rests after its `drain` returned {@link REST}. */
 export const REST_MS = 50;
 
-/** What `drain` answers when it can do nothing now, though there is something: see {@link Pollable.drain}. */
+/** Result of a `drain` that cannot serve its descriptor now: see {@link Pollable.drain}. */
 export const REST = -2;
 
 const EPOLL_CTL_ADD = 1;
@@ -54,48 +52,48 @@ const CLOEXEC_NONBLOCK = 0x8_0800;
 const EVENT_LEN = Deno.build.arch === "x86_64" ? 12 : 16;
 const EVENT_DATA = EVENT_LEN - 8;
 const NO_EVENT = new Uint8Array(EVENT_LEN);
-/** What is written to an eventfd: 1 in 64 bits. */
+/** The value written to an eventfd: 1 in 64 bits. */
 const ONE = new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]);
 
-/** What the loop looks after: a port, or anything with a descriptor that becomes readable. */
+/** An object that the loop polls: a port, or anything else with a descriptor that becomes readable. */
 export interface Pollable {
   /** Its descriptor; negative when closed. */
   readonly fd: number;
   /**
-   * Takes at most `max` units of what is there; returns how many, {@link REST} to be asked again after
-   * {@link REST_MS} and not before, or another negative number to be forgotten.
+   * Takes at most `max` units; returns how many, {@link REST} to be called again after {@link REST_MS} and not before,
+   * or another negative number to be removed.
    */
   drain(max: number): number;
   /** As {@link DRAIN_MAX}, for one whose units cost less than usual. */
   readonly drainMax?: number;
-  /** Set by the reactor, to forget it when it is closed. */
+  /** Set by the reactor, to remove it when it is closed. */
   onClose: (() => void) | null;
 }
 
-/** One of them, and how much it is asked for at the next look. */
+/** One of them, and how much it is asked for at the next poll. */
 interface Watched {
   readonly pollable: Pollable;
   burst: number;
-  /** It rests: epoll does not look at it. */
+  /** It rests: epoll does not watch it. */
   rests: boolean;
 }
 
-/** How a reactor behaves. */
+/** Options of a reactor. */
 export interface ReactorOptions {
   /** The clock whose jobs and timers it runs. */
   clock: Clock;
-  /** How long it keeps looking, in milliseconds, before it sleeps. Default 0.25; 0 sleeps at once. */
+  /** How long it polls, in milliseconds, before it sleeps. Default 0.25; 0 sleeps at once. */
   spinMs?: number;
   /**
-   * How long after traffic, in milliseconds, its looks wait before it sleeps. Default 0: never, as Deno's own timers,
-   * sockets and files wait with them, 1 ms at the most. For programs that live by the loop alone.
+   * How long after traffic, in milliseconds, its polls wait before it sleeps. Default 0: never, since Deno's own
+   * timers, sockets and files wait with them, for 1 ms at most. For programs that use nothing but the loop.
    */
   napMs?: number;
 }
 
-/** What a reactor has done. */
+/** Counters of a reactor. */
 export interface ReactorCounters {
-  /** Looks at all descriptors. */
+  /** Polls of all descriptors. */
   turns: number;
   /** Times it slept. */
   sleeps: number;
@@ -105,21 +103,21 @@ export interface ReactorCounters {
   drained: number;
 }
 
-/** The loop. Made once, started and stopped as often as one likes. */
+/** The loop. It can be started and stopped repeatedly. */
 export class Reactor {
-  /** What it has done. */
+  /** Its counters. */
   readonly counters: ReactorCounters = { turns: 0, sleeps: 0, wakes: 0, drained: 0 };
   #clock: Clock;
   #spinMs: number;
   #napMs: number;
   #pollables = new Map<number, Watched>();
-  /** Ends the rest of all that rest. */
+  /** Ends the rest of all resting descriptors. */
   #restTimer: Timer;
   #running = false;
   #inTurn = false;
   #immediate: ReturnType<typeof setImmediate> | null = null;
   #sleeping = false;
-  /** The sleeper was told to wake and has not yet. */
+  /** The sleeper was signalled and is not awake yet. */
   #waked = false;
   #sleepEndMs = 0;
   #busyMs = -Infinity;
@@ -142,12 +140,12 @@ export class Reactor {
     this.#restTimer = options.clock.timer(() => this.#endRest());
   }
 
-  /** Settles when the loop has stopped; rejects with what a callback threw, which stops it. */
+  /** Settles when the loop has stopped; rejects with the error of a callback, which stops it. */
   get done(): Promise<void> {
     return this.#ended?.promise ?? Promise.resolve();
   }
 
-  /** Looks after `pollable` until it is closed or removed. */
+  /** Polls `pollable` until it is closed or removed. */
   add(pollable: Pollable): void {
     if (this.#pollables.has(pollable.fd)) throw new HostError("Cannot add a descriptor to the reactor", EEXIST);
     const fd = pollable.fd;
@@ -156,7 +154,7 @@ export class Reactor {
     pollable.onClose = () => this.#forget(fd);
   }
 
-  /** Looks after it no longer. */
+  /** Stops polling it. */
   remove(pollable: Pollable): void {
     if (this.#pollables.get(pollable.fd)?.pollable !== pollable) return;
     pollable.onClose = null;
@@ -190,7 +188,7 @@ export class Reactor {
   };
 
   #onEarlier = (): void => {
-    // A turn that runs or is set looks at the deadlines by itself.
+    // A turn that runs or is scheduled checks the deadlines itself.
     if (this.#inTurn || this.#immediate !== null || !this.#sleeping) return;
     if (this.#clock.nextDeadline() < this.#sleepEndMs) this.#wake();
   };
@@ -212,7 +210,7 @@ export class Reactor {
     }
   };
 
-  /** One or two looks and what comes of them; whether programs should have a turn before the loop may sleep. */
+  /** One or two polls and their work; returns whether programs should run before the loop may sleep. */
   #turn(): boolean {
     const { jobs } = this.#clock;
     this.#inTurn = true;
@@ -222,7 +220,7 @@ export class Reactor {
       // Linux answers a packet within the write that brings it: the answer need not wait for the next turn.
       if (traffic > 0 && this.#running) traffic += this.#drain(0) + jobs.run();
       const now = this.#clock.now();
-      // Timers alone are no reason to keep looking: nobody answers them at once.
+      // Timers alone are no reason to keep polling: they cause no immediate answer.
       if (traffic > 0) this.#busyMs = now;
       const timers = this.#clock.nextDeadline() <= now ? this.#clock.expire() + jobs.run() : 0;
       return traffic > 0 || timers > 0 || jobs.pending;
@@ -231,14 +229,14 @@ export class Reactor {
     }
   }
 
-  /** How long the next look may wait, in whole milliseconds: not while spinning, and not beyond a deadline. */
+  /** How long the next poll may wait, in whole milliseconds: not while spinning, and not beyond a deadline. */
   #patience(): number {
     if (this.#napMs === 0) return 0;
     const now = this.#clock.now();
     return now - this.#busyMs >= this.#spinMs && this.#clock.nextDeadline() - now >= NAP_MS ? NAP_MS : 0;
   }
 
-  /** Asks epoll, which may wait for `waitMs`, and drains whatever has something. */
+  /** Calls epoll, which may wait for `waitMs`, and drains the readable descriptors. */
   #drain(waitMs: number): number {
     if (this.#pollables.size === 0) return 0;
     // Safe because #events holds EVENTS_MAX of them.
@@ -246,14 +244,14 @@ export class Reactor {
     let drained = 0;
     for (let i = 0; i < ready; i++) {
       const fd = this.#eventsView.getInt32(i * EVENT_LEN + EVENT_DATA, true);
-      // The eventfd is not among them, nor what an earlier drain closed.
+      // Skips the eventfd, and descriptors that an earlier drain closed.
       const watched = this.#pollables.get(fd);
       if (watched === undefined || !this.#running) continue;
       const count = watched.pollable.drain(watched.burst);
       if (count === REST) this.#rest(fd, watched);
       else if (count < 0) this.remove(watched.pollable);
       else drained += count;
-      // Who has one unit at a time is not asked in vain whether there is another; a flood is soon drained in bursts.
+      // A source of single units is not asked again without need; a flood is soon drained in bursts.
       watched.burst = count < watched.burst
         ? Math.max(1, count)
         : Math.min(watched.burst * 2, watched.pollable.drainMax ?? DRAIN_MAX);
@@ -266,7 +264,7 @@ export class Reactor {
   #rest(fd: number, watched: Watched): void {
     if (watched.rests || this.#pollables.get(fd) !== watched) return;
     watched.rests = true;
-    // Safe because the event is not looked at.
+    // Safe because the event is not read.
     libc().epoll_ctl(this.#epoll, EPOLL_CTL_DEL, fd, NO_EVENT);
     if (!this.#restTimer.armed) this.#restTimer.arm(REST_MS);
   }
@@ -323,7 +321,7 @@ export class Reactor {
     if (this.#running) this.#end();
   };
 
-  /** The loop goes no further; what it holds is given back when nothing sleeps on it any more. */
+  /** Stops the loop; its descriptors are released once the sleeper has returned. */
   #end(): void {
     this.#running = false;
     this.#restTimer.disarm();
@@ -381,8 +379,7 @@ export class Reactor {
 
   #forget(fd: number): void {
     this.#pollables.delete(fd);
-    // Fails for a descriptor that is closed, which epoll has forgotten by itself. Safe because the event is not looked
-    // at.
+    // Fails for a descriptor that is closed, which epoll has forgotten by itself. Safe because the event is not read.
     if (this.#epoll >= 0) libc().epoll_ctl(this.#epoll, EPOLL_CTL_DEL, fd, NO_EVENT);
   }
 }

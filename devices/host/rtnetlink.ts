@@ -21,6 +21,9 @@ const AF_NETLINK = 16;
 const SOCK_RAW_CLOEXEC = 0x80003;
 const MSG_DONTWAIT = 0x40;
 
+const NETLINK_ROUTE = 0;
+const NETLINK_NETFILTER = 12;
+
 const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
 const NLM_F_REQUEST = 0x1;
@@ -33,6 +36,9 @@ const RTM_NEWROUTE = 24;
 const RTM_GETROUTE = 26;
 const RTM_NEWNEIGH = 28;
 const RTM_GETNEIGH = 30;
+/** NFNL_SUBSYS_NFTABLES and NFT_MSG_GETCHAIN (linux/netfilter/nfnetlink.h, nf_tables.h), and struct nfgenmsg. */
+const NFT_GETCHAIN = 10 << 8 | 4;
+const NFGENMSG_LEN = 4;
 /** Bytes of struct nlmsghdr, ifinfomsg, ifaddrmsg, rtmsg, ndmsg and rtattr. */
 const HEADER_LEN = 16;
 const LINK_LEN = 16;
@@ -166,8 +172,22 @@ function list(type: number, bodyLen: number): Answer[] {
   return typeof answers === "number" ? [] : answers;
 }
 
+/**
+ * Whether nftables has any chain here (rules of iptables-nft are chains of it too); false also where it cannot be
+ * asked. Throws HostError.
+ */
+export function hasFirewallChains(): boolean {
+  const answers = ask(NFT_GETCHAIN, NLM_F_DUMP, [new Uint8Array(NFGENMSG_LEN)], NETLINK_NETFILTER);
+  return typeof answers !== "number" && answers.length > 0;
+}
+
 /** Sends a request and reads its answers; the error number if it is refused. */
-function ask(type: number, flags: number, parts: readonly Uint8Array[]): Answer[] | number {
+function ask(
+  type: number,
+  flags: number,
+  parts: readonly Uint8Array[],
+  family = NETLINK_ROUTE,
+): Answer[] | number {
   const length = HEADER_LEN + parts.reduce((sum, part) => sum + part.length, 0);
   const request = new Uint8Array(length);
   put32le(request, 0, length);
@@ -179,8 +199,8 @@ function ask(type: number, flags: number, parts: readonly Uint8Array[]): Answer[
     at += part.length;
   }
   return withLibc(() => {
-    const attempt = "Cannot ask Linux for its interfaces and routes";
-    const fd = call(attempt, libc().socket(AF_NETLINK, SOCK_RAW_CLOEXEC, 0));
+    const attempt = "Cannot ask Linux for its interfaces, routes and rules";
+    const fd = call(attempt, libc().socket(AF_NETLINK, SOCK_RAW_CLOEXEC, family));
     try {
       // Safe because the length is that of the view.
       call(attempt, libc().write(fd, request, BigInt(length)));

@@ -28,25 +28,25 @@ export type { TapOptions, TunOptions } from "./tun_device.ts";
 const ETHERNET_HEADER_LEN = 14;
 /** Bytes that fit the smallest pooled buffer after its head room; a frame of MTU 1500 does. */
 const SMALL_ROOM = 2048 - BLOCK_HEADROOM;
-/** Link header and VLAN tags that may come on top of the MTU, and one byte more to see what is too long. */
+/** Link header and VLAN tags on top of the MTU, and one more byte to detect a longer packet. */
 const LINK_SLACK = 14 + 8 + 1;
-/** Extents that one writev takes; of more the block is made to own its bytes. IOV_MAX is 1024. */
+/** Extents that one writev takes; a block with more is copied into one piece first. IOV_MAX is 1024. */
 const EXTENTS_MAX = 64;
 /**
  * Borrowed bytes from which on writev is cheaper than copying them: finding two addresses takes 2.7 µs, as copying 8
  * KiB.
  */
 const GATHER_MIN = 8192;
-/** What a TUN device reports for its speed. */
+/** Speed that a TUN device reports. */
 const MBPS = 10_000;
 
-/** What a port has done. */
+/** Counters of a port. */
 export interface PortCounters {
-  /** Packets given to `receive`. */
+  /** Packets passed to `receive`. */
   received: number;
   /** Their bytes. */
   receivedBytes: number;
-  /** Longer than the MTU allows, or with a header that makes no sense. */
+  /** Longer than the MTU allows, or with a malformed header. */
   receiveDrops: number;
   /** Packets that Linux took. */
   transmitted: number;
@@ -56,13 +56,13 @@ export interface PortCounters {
   transmitDrops: number;
 }
 
-/** What TUN and TAP have in common. */
+/** The common part of TUN and TAP ports. */
 export abstract class LinuxPort {
   /** The interface's name. */
   readonly name: string;
   /** Link speed in Mbit/s. */
   readonly mbps: number = MBPS;
-  /** What may be left unfinished in a block to transmit. */
+  /** Work that transmitted blocks may leave to Linux. */
   readonly offloads: PortOffloads;
   /** Linux' side of it. */
   readonly device: NetDevice;
@@ -70,7 +70,7 @@ export abstract class LinuxPort {
   readonly netns: Netns | null;
   /** Why Linux takes no packets for its loopback (127/8) from us; empty: it does. */
   readonly localnet: string;
-  /** What it has done. */
+  /** Its counters. */
   readonly counters: PortCounters = {
     received: 0,
     receivedBytes: 0,
@@ -81,11 +81,11 @@ export abstract class LinuxPort {
   };
   /** How often a write failed, by error number. */
   readonly transmitErrors: Map<number, number> = new Map();
-  /** Takes each received block (given away). */
+  /** Takes each received block, and owns it. */
   receive: ((block: Block) => void) | null = null;
-  /** Called when the other end is seen to come or go. */
+  /** Called when the link goes up or down. */
   onLink: ((up: boolean) => void) | null = null;
-  /** For the reactor: packets in one look, where `receive` does less with them than is usual. */
+  /** For the reactor: packets in one poll, if `receive` does less with them than usual. */
   drainMax: number = DRAIN_MAX;
   /** For the reactor: called when the port is closed. */
   onClose: (() => void) | null = null;
@@ -133,12 +133,12 @@ export abstract class LinuxPort {
     return this.#fd;
   }
 
-  /** Most bytes of IP packet in one unit, as it was when last looked at. */
+  /** Most bytes of IP packet in one unit, as of the last query. */
   get mtu(): number {
     return this.#mtu;
   }
 
-  /** Whether the device was deleted: seen by the first read or write after that. */
+  /** Whether the device was deleted: detected by the next read or write. */
   get gone(): boolean {
     return this.#gone;
   }
@@ -250,7 +250,7 @@ export abstract class LinuxPort {
       if (!putVnetHeader(block.buf, at, block, this.#linkLen)) return EINVAL;
       return this.#write(block, at);
     }
-    // Nobody here would finish it.
+    // Without offloads Linux would not finish it.
     if (block.checksum === Checksum.Owed || block.segment !== Segment.None) return EINVAL;
     return this.#write(block, block.rp);
   }
@@ -311,7 +311,7 @@ export class TapPort extends LinuxPort implements FramePort {
   /** Hardware address of our side of the wire. */
   readonly mac: Uint8Array;
 
-  /** See {@link openTap}; `opened`: a device that was opened with these options (given away). */
+  /** See {@link openTap}; `opened`: a device that was opened with these options, which the port owns from now on. */
   constructor(options: TapOptions = {}, opened: TunHandle | null = null) {
     const mac = options.portMac ?? randomMac();
     checkMac(mac);

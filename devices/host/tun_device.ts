@@ -1,5 +1,5 @@
 /**
- * A TUN or TAP device of Linux: made or attached to, set up, and handed over as a descriptor.
+ * A TUN or TAP device of Linux: created or attached, configured, and returned as a descriptor.
  *
  * Path: tun, tun_taken → tun_device → libc, netdev, netns, tun_localnet.
  *
@@ -17,18 +17,17 @@ import { holdNetns, Netns, openNetns } from "./netns.ts";
 import { routeLocalnet } from "./tun_localnet.ts";
 import { VNET_HEADER_LEN } from "./vnet_header.ts";
 
-/** How a TUN or TAP device is made. */
+/** Options of a TUN or TAP device. */
 export interface TunOptions {
   /** Its name, at most 15 bytes; `%d` in it becomes a free number. Default: Linux chooses (`tun0`, `tap0`). */
   name?: string;
   /** Take the existing device of that name. Default: make a new one, and fail if the name is taken. */
   attach?: boolean;
   /**
-   * Take a persistent device of that name that is there and that no program holds; else make one. Default: as
-   * `attach`.
+   * Take an existing persistent device of that name that no program holds; otherwise make one. Default: as `attach`.
    */
   take?: boolean;
-  /** Whether the device stays when we close it. Default: a new one goes, an old one is as it was. */
+  /** Whether the device stays when we close it. Default: a new one is removed, an existing one keeps its setting. */
   persist?: boolean;
   /** Addresses of Linux' side, such as `10.99.0.1/24`; one IPv4 address at most. */
   address?: string | readonly string[];
@@ -36,22 +35,22 @@ export interface TunOptions {
   mtu?: number;
   /** Bring it up. Default true. */
   up?: boolean;
-  /** Network namespace: one that was made or opened, its name or path, or `"new"` for one that goes with the device. */
+  /** Network namespace: one that was made or opened, its name or path, or `"new"` for one that ends with the device. */
   netns?: Netns | string;
   /** Hand over unfinished checksums and large segments, both ways. Default false. */
   offload?: boolean;
   /**
-   * Have Linux take packets for its loopback (127/8) from us, if it may be told: see {@link TunHandle.localnet}. An
-   * attached device is left as it is. Default false.
+   * Let Linux accept packets for its loopback (127/8) from us, if the setting may be changed: see {@link
+   * TunHandle.localnet}. An attached device is left as it is. Default false.
    */
   localnet?: boolean;
-  /** Packets that Linux keeps for us while we do something else; more are dropped. Default 2000. */
+  /** Packets that Linux queues for us; more are dropped. Default 2000. */
   queueLength?: number;
   /** Where received blocks come from. Default: a pool of its own. */
   pool?: BlockPool;
 }
 
-/** How a TAP device is made. */
+/** Options of a TAP device. */
 export interface TapOptions extends TunOptions {
   /** Hardware address of Linux' side, 6 bytes. Default: Linux chooses. */
   mac?: Uint8Array;
@@ -67,7 +66,7 @@ export interface TunHandle {
   readonly device: NetDevice;
   /** The namespace it is in; null: that of the program. */
   readonly netns: Netns | null;
-  /** What we offered to take, as TUN_F flags. */
+  /** Offloads that we offered, as TUN_F flags. */
   readonly offloads: number;
   /** Why Linux takes no packets for its loopback from us; empty: it does. */
   readonly localnet: string;
@@ -96,8 +95,8 @@ export const TUN_F_USO = 0x60;
 const TUN_F_TCP = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
 
 /**
- * Longer than Linux' own 500: the loop may be away for some milliseconds (garbage collection), in which a fast sender
- * makes 500 packets a millisecond.
+ * Longer than Linux' own 500: the loop may pause for some milliseconds (garbage collection), and a fast sender makes
+ * 500 packets a millisecond.
  */
 const QUEUE_LENGTH = 2000;
 
@@ -172,7 +171,7 @@ function bindInterface(fd: number, kind: "tun" | "tap", options: TapOptions): st
   return new TextDecoder().decode(request.subarray(0, request.indexOf(0)));
 }
 
-/** TUNSETIFF would make what is not there. */
+/** TUNSETIFF would make a missing device. */
 function mustExist(attempt: string, name: string): void {
   const device = new NetDevice(name);
   try {
@@ -184,7 +183,7 @@ function mustExist(attempt: string, name: string): void {
   }
 }
 
-/** Asks for headers of our form and offers Linux all we can take; returns the TUN_F flags it knows. */
+/** Sets our header format and offers Linux our offloads; returns the TUN_F flags that it supports. */
 function setOffloads(fd: number): number {
   const attempt = "Cannot set offloads";
   const value = new Uint8Array(4);
@@ -198,7 +197,7 @@ function setOffloads(fd: number): number {
   return TUN_F_TCP;
 }
 
-/** Below a user namespace Linux lets nobody set it by ioctl: then it stays as it is. */
+/** Inside a user namespace Linux does not allow this ioctl: the value stays as it is. */
 function setDefaultQueueLength(device: NetDevice): void {
   try {
     device.queueLength = QUEUE_LENGTH;
@@ -207,7 +206,7 @@ function setDefaultQueueLength(device: NetDevice): void {
   }
 }
 
-/** Gives Linux' side what the options say, and brings it up last. */
+/** Applies the options to Linux' side, and brings it up last. */
 function setUp(device: NetDevice, options: TapOptions, addresses: readonly string[]): void {
   if (options.queueLength !== undefined) device.queueLength = options.queueLength;
   else if (options.attach !== true) setDefaultQueueLength(device);

@@ -1,5 +1,5 @@
 /**
- * Whether Linux lets packets for 127/8 in by a device, and sends answers of 127/8 out by it: the sysctl
+ * Whether Linux accepts packets for 127/8 on a device, and sends answers from 127/8 out of it: the sysctl
  * `net.ipv4.conf.DEVICE.route_localnet`. Without the `sysctl` command.
  *
  * Path: tun_device → tun_localnet → libc.
@@ -46,8 +46,8 @@ function isSet(device: string): boolean {
 }
 
 /**
- * Has `device`, in this thread's namespace, route 127/8. One that is not ours (`attached`) is only looked at. Answers
- * why it does not; empty: it does.
+ * Lets `device`, in this thread's namespace, route 127/8. The setting of a device that is not ours (`attached`) is only
+ * read. Returns the reason if it does not route it; empty: it does.
  */
 export function routeLocalnet(device: string, attached: boolean): string {
   try {

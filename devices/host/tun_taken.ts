@@ -1,11 +1,11 @@
 /**
- * A TAP device that was opened by a child of ours in a network namespace that we ourselves may not enter, taken over.
+ * Takes over a TAP device that a child process opened in a network namespace that this process may not enter.
  *
  * Path: guest_tap, tap_opener → tun_taken → libc, tun, netdev, netns.
  *
- * Who owns a user namespace may enter it, but a process with several threads cannot (setns(2)), and Deno has several.
- * So a child enters ({@link holdTap} runs there), opens the device, and waits; we take copies of its descriptors
- * ({@link takeTap}), which go on working here when the child has ended.
+ * The owner of a user namespace may enter it, but a process with several threads cannot (setns(2)), and Deno has
+ * several. So a child enters ({@link holdTap} runs there), opens the device, and waits; we take copies of its
+ * descriptors ({@link takeTap}), which keep working here after the child has ended.
  *
  * @module
  */
@@ -21,18 +21,18 @@ const SYS_PIDFD_OPEN = 434n;
 const SYS_PIDFD_GETFD = 438n;
 const HINTS = { [EPERM]: "needs the child to be ours", [ENOSYS]: "needs Linux 5.6" };
 
-/** An open device, as its holder describes it to whoever takes it. */
+/** An open device, as its holder describes it to the process that takes it. */
 export interface HeldTap {
   readonly name: string;
   /** The device's descriptor in the holder. */
   readonly fd: number;
-  /** A socket of the namespace, by which the device is looked at. */
+  /** A socket of the namespace, for requests about the device. */
   readonly control: number;
-  /** What we offered to take, as TUN_F flags. */
+  /** Offloads that we offered, as TUN_F flags. */
   readonly offloads: number;
 }
 
-/** Opens a device in this thread's namespace, and keeps it open until it is let go. Throws HostError. */
+/** Opens a device in this thread's namespace, and keeps it open until it is released. Throws HostError. */
 export function holdTap(options: TapOptions): { readonly held: HeldTap; readonly letGo: () => void } {
   return withLibc(() => {
     const { fd, device, offloads } = openTunDevice("tap", options);

@@ -1,13 +1,14 @@
 /**
- * Unix sockets that never wait, streams and datagrams: how a virtual machine's network, or another program, reaches us.
+ * Unix sockets that never wait, streams and datagrams: the connection to a virtual machine's network or to another
+ * program.
  *
  * Path: api_socket, open_guest, qemu_side → unix_socket → libc, reactor, bound_path.
  *
- * A reactor says when something can be read; it looks for nothing else. Who was told "later" by a write asks once to be
- * told when there is room: a second epoll descriptor, itself readable when the socket is writable, is put into the
- * loop.
+ * A reactor reports readable descriptors only. After a write that returned {@link LATER}, the writer asks for one
+ * notification when there is room: a second epoll descriptor, itself readable when the socket is writable, is added to
+ * the loop.
  *
- * Answers are numbers, as packets come too often for exceptions: a count; 0, the other end is gone; -1, not now.
+ * Results are numbers, since packets are too frequent for exceptions: a count; 0: the other end is gone; -1: not now.
  *
  * @module
  */
@@ -47,25 +48,25 @@ const SOCKET_BUFFER = 1 << 20;
 /** Clients that may wait to be accepted. */
 const BACKLOG = 8;
 const O_RDONLY_CLOEXEC = 0x8_0000;
-/** How long a socket waits for room that cannot be watched for want of a descriptor. */
+/** How long a socket waits for room that cannot be watched for lack of a descriptor. */
 const RETRY_MS = 20;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 const EPOLLOUT = 4;
 const EPOLL_CLOEXEC = 0x8_0000;
-/** struct epoll_event, padded or not: which socket it is needs no telling. */
+/** struct epoll_event, padded or not; its data are not needed. */
 const WRITABLE = new Uint8Array(16);
 WRITABLE[0] = EPOLLOUT;
-/** What a spare descriptor is of: something that is always there. */
+/** File of a spare descriptor: one that always exists. */
 const SPARE_PATH = cString("/dev/null");
-/** An address without a family's worth of meaning: AF_UNSPEC dissolves a datagram socket's connection. */
+/** An AF_UNSPEC address, which dissolves the connection of a datagram socket. */
 const UNSPEC = new Uint8Array(2);
 
-/** The answers of reads and writes that are no counts. */
+/** Results of reads and writes that are no counts. */
 export const GONE = 0;
 export const LATER = -1;
 
-/** What a reactor does for a socket here: looks after it until it is closed. */
+/** The part of a reactor that a socket uses: it polls it until it is closed. */
 export interface Loop {
   add(pollable: Pollable): void;
 }
@@ -110,28 +111,28 @@ class WriteWatch implements Pollable {
   }
 }
 
-/** What all sockets here share: a descriptor in a loop. */
+/** The common part of all sockets: a descriptor in a loop. */
 abstract class UnixSocket implements Pollable {
   /** The descriptor, for the reactor; -1 when closed. */
   fd: number;
   /** For the reactor. */
   onClose: (() => void) | null = null;
-  /** Told once after {@link awaitWritable} when there is room again. */
+  /** Called once after {@link awaitWritable} when there is room again. */
   onWritable: (() => void) | null = null;
   #watch: WriteWatch | null = null;
   #retry: ReturnType<typeof setTimeout> | null = null;
   #bound: BoundPath | null;
 
-  /** Takes over `fd`, and one hold of libc; `bound` is the path that it is bound to. */
+  /** Owns `fd`, and one hold of libc; `bound` is the path that it is bound to. */
   constructor(fd: number, bound: BoundPath | null) {
     this.fd = fd;
     this.#bound = bound;
   }
 
-  /** For the reactor: does with at most `max` units what is to be done. */
+  /** For the reactor: handles at most `max` units. */
   abstract drain(max: number): number;
 
-  /** Has {@link onWritable} called once when there is room, by `loop`. */
+  /** Lets `loop` call {@link onWritable} once when there is room. */
   awaitWritable(loop: Loop): void {
     if (this.fd < 0) return;
     try {
@@ -146,7 +147,7 @@ abstract class UnixSocket implements Pollable {
     }
   }
 
-  /** Without a descriptor to watch it with, it is tried again and again. */
+  /** Without a descriptor to watch it, it is retried by a timer. */
   #retryLater(): void {
     if (this.#retry !== null) return;
     this.#retry = setTimeout(() => {
@@ -177,9 +178,9 @@ abstract class UnixSocket implements Pollable {
   }
 }
 
-/** A connection. Its owner says in `onReadable` what is done when there is something to read. */
+/** A connection. Its owner sets `onReadable`, which is called when there is something to read. */
 export class UnixStream extends UnixSocket {
-  /** Reads at most `max` units and answers how many, negative to be forgotten. */
+  /** Reads at most `max` units and returns how many, negative to be removed from the loop. */
   onReadable: ((max: number) => number) | null = null;
 
   /** Connects to `path`, at once or not at all. Throws {@link HostError}: ENOENT, ECONNREFUSED. */
@@ -207,7 +208,7 @@ export class UnixStream extends UnixSocket {
     return count >= 0 ? count : passes(lastErrno()) ? LATER : GONE;
   }
 
-  /** Writes a part of `bytes`, which are some. A count; {@link GONE}; {@link LATER}. */
+  /** Writes a part of `bytes`, which must not be empty. A count; {@link GONE}; {@link LATER}. */
   write(bytes: Uint8Array): number {
     if (this.fd < 0) return GONE;
     const data = bytes as Uint8Array<ArrayBuffer>;
@@ -217,16 +218,16 @@ export class UnixStream extends UnixSocket {
   }
 }
 
-/** A path at which programs connect. */
+/** A path that programs connect to. */
 export class UnixListener extends UnixSocket {
   readonly path: string;
   #take: (stream: UnixStream) => void = (stream) => stream.close();
-  /** A descriptor that is given back when there is no other: one connection more can be taken. */
+  /** A spare descriptor, closed when no other is left, so that one more connection can be accepted. */
   #spare = -1;
 
   /**
-   * Listens at `path`, whose file has `mode`; a socket file that nobody listens at is replaced. Throws
-   * {@link HostError}: EADDRINUSE, ENOENT, EACCES, ENAMETOOLONG.
+   * Listens at `path`, whose file has `mode`; a socket file without a listener is replaced. Throws {@link HostError}:
+   * EADDRINUSE, ENOENT, EACCES, ENAMETOOLONG.
    */
   constructor(path: string, mode: number = SOCKET_MODE) {
     const { fd, bound } = openBound(SOCK_STREAM, path, mode);
@@ -241,7 +242,7 @@ export class UnixListener extends UnixSocket {
     }
   }
 
-  /** Has `take` called with each connection (given away) that a reactor finds; without it they are closed. */
+  /** Calls `take` with each new connection, which the callee owns; without it they are closed. */
   onConnection(take: (stream: UnixStream) => void): void {
     this.#take = take;
   }
@@ -284,7 +285,7 @@ export class UnixListener extends UnixSocket {
 
 /** A datagram socket bound to one path that sends to another. */
 export class UnixDatagram extends UnixSocket {
-  /** Receives at most `max` datagrams and answers how many, negative to be forgotten. */
+  /** Receives at most `max` datagrams and returns how many, negative to be removed from the loop. */
   onReadable: ((max: number) => number) | null = null;
   readonly path: string;
   readonly #peer: Uint8Array<ArrayBuffer>;
@@ -324,8 +325,8 @@ export class UnixDatagram extends UnixSocket {
   }
 
   /**
-   * As {@link UnixStream.awaitWritable}. Linux tells of room in the peer's queue only to a connected socket: so it is
-   * connected while it waits, and no longer, for a peer that has come back is another socket behind the same path.
+   * As {@link UnixStream.awaitWritable}. Linux reports room in the peer's queue only to a connected socket. So the
+   * socket is connected while it waits, and no longer: a peer that returns is another socket behind the same path.
    */
   override awaitWritable(loop: Loop): void {
     if (this.fd < 0) return;
@@ -333,7 +334,7 @@ export class UnixDatagram extends UnixSocket {
     super.awaitWritable(loop);
   }
 
-  /** Ends what {@link awaitWritable} began: to be called by `onWritable` first. */
+  /** Ends the wait of {@link awaitWritable}; `onWritable` calls it first. */
   resume(): void {
     if (!this.#connected || this.fd < 0) return;
     this.#connected = false;
@@ -341,7 +342,7 @@ export class UnixDatagram extends UnixSocket {
   }
 }
 
-/** Whether an error passes by itself. */
+/** Whether an error is temporary. */
 function passes(errno: number): boolean {
   return errno === EAGAIN || errno === EINTR || errno === ENOBUFS;
 }

@@ -66,10 +66,10 @@ machineTest("a stream: connections come by the loop, full ones wait, the end is 
   });
 });
 
-machineTest("datagrams: a full queue waits, whoever is behind the path gets them", ["ffi"], async () => {
+machineTest("datagrams: a full queue waits, and the current owner of the path gets them", ["ffi"], async () => {
   await withLoop(async (folder, reactor) => {
     using ours = new UnixDatagram(`${folder}/a`, `${folder}/b`);
-    assertEquals(ours.send(new Uint8Array(60)), GONE, "nobody is there yet");
+    assertEquals(ours.send(new Uint8Array(60)), GONE, "there is no peer yet");
     const peer = () => new UnixDatagram(`${folder}/b`, `${folder}/a`);
     using theirs = peer();
     const into = new Uint8Array(2000);
@@ -108,7 +108,7 @@ machineTest("a path: taken, stale, no socket, too long; its file goes with the s
       assertEquals(assertThrows(open, HostError, "another program has it").code, "EADDRINUSE");
       await Deno.rename(path, `${path}2`);
       first.close();
-      // A file that nobody listens at, as a killed program leaves it.
+      // A socket file without a listener, as a killed program leaves it.
       await Deno.rename(`${path}2`, path);
       const second = open();
       second.close();

@@ -1,5 +1,5 @@
 /**
- * virtio_net_hdr: how a packet's owed checksum and segmentation cross between a Block and Linux (virtio 1.3, 5.1.6).
+ * virtio_net_hdr: carries a packet's owed checksum and segmentation between a Block and Linux (virtio 1.3, 5.1.6).
  *
  * Path: tun, large_reader, tun_device → vnet_header → block, wire/bytes.
  *
@@ -64,7 +64,7 @@ export function putVnetHeader(buf: Uint8Array, at: number, block: Block, linkLen
     buf[at] = DATA_VALID;
   }
   const headerLen = linkLen + block.segmentHeaderLen;
-  // What fits one piece is not to be cut.
+  // A packet that fits one piece is not cut.
   if (block.segment === Segment.None || length - headerLen <= block.segmentSize) return true;
   if (block.segmentSize <= 0 || block.segmentSize > 0xffff || headerLen > 0xffff) return false;
   buf[at + 1] = GSO_OF_SEGMENT[block.segment] | (hasCwr(block) ? GSO_ECN : 0);
@@ -82,7 +82,7 @@ function hasCwr(block: Block): boolean {
 
 /**
  * Gives `block`, whose `rp` is at the first byte of frame or packet, the metadata of the header in `buf` at `at`. False
- * if they make no sense, and the packet is to be dropped.
+ * if they are malformed; the packet is to be dropped.
  */
 export function takeVnetHeader(buf: Uint8Array, at: number, block: Block, linkLen: number): boolean {
   const flags = buf[at]!;

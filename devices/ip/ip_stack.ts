@@ -29,7 +29,7 @@ import { PathMtus } from "./route/path_mtu.ts";
 import type { Proto } from "./conv/conv.ts";
 import { RouterAdverts } from "./neighbor/ra6.ts";
 import { Reassembly } from "./network/reassembly.ts";
-import { RouteTable } from "./route/route.ts";
+import { RouteTable } from "./route/route_table.ts";
 import { SelfTable } from "./route/self_table.ts";
 import { IpStats } from "./env/stats.ts";
 
@@ -112,12 +112,12 @@ export class IpStack implements ProtoContext, IfcContext, SpaceContext {
     return this.#spaces[proto.index]!;
   }
 
-  /** Who receives packets of IP protocol `number`, or null. */
+  /** The protocol that receives packets of IP protocol `number`, or null. */
   protocolFor(number: number): Proto | null {
     return this.#receivers[number] ?? null;
   }
 
-  /** Gives packets of IP protocol `number` to `proto`, or to nobody. */
+  /** Gives packets of IP protocol `number` to `proto`, or to none. */
   setReceiver(number: number, proto: Proto | null): void {
     assert(number >= 0 && number <= 255, "an IP protocol number has 8 bits");
     while (this.#receivers.length <= number) this.#receivers.push(null);

@@ -10,9 +10,9 @@
  *   data1       0660   the other
  * ```
  *
- * A pipe carries bytes; after `oneblock` messages, of which those without bytes are never seen. A write is admitted
- * whole while fewer than {@link PIPE_BYTES} are queued; then a writer who may wait does so until that is true again.
- * A block is taken whole or not at all; one of more than BLOCK_MAX bytes can never pass a message pipe: EMSGSIZE.
+ * A pipe carries bytes; after `oneblock` it carries messages, and empty ones are discarded. A write is admitted whole
+ * while fewer than {@link PIPE_BYTES} are queued; then a writer that may wait does so until that is true again. A block
+ * is taken whole or not at all; one of more than BLOCK_MAX bytes can never pass a message pipe: EMSGSIZE.
  *
  * When the last descriptor of one end closes, the other end reads what is queued, then the end of the file, and its
  * writes are EPIPE. When both are closed the pipe is as new (but stays `oneblock`).
@@ -31,7 +31,7 @@ import { Queue, type QueueOptions } from "../../kernel/queue.ts";
 import { breadQueue, bwriteQueue, readQueue, writeQueue } from "../../kernel/queue_file.ts";
 import type { OrWait, Rendez } from "../../kernel/rendez.ts";
 
-/** Bytes in one direction from which on a pipe is full (Akaros' figure). */
+/** Bytes at which one direction of a pipe is full (Akaros' figure). */
 export const PIPE_BYTES = 32768;
 /** Most blocks in one direction: single bytes, each in a pooled 2 KiB buffer, then hold 4 MiB at most. */
 export const PIPE_BLOCKS = 2048;
@@ -43,7 +43,7 @@ const QUEUE: QueueOptions = { limit: PIPE_BYTES, limitBlocks: PIPE_BLOCKS, coale
 /** End 0 is `data`, end 1 `data1`. */
 type EndNumber = 0 | 1;
 
-/** One end: what it reads, who has it open, who watches it. */
+/** One end: its input queue, its openers, its taps. */
 interface End {
   /** Read by this end, written by the other. */
   queue: Queue;
@@ -64,7 +64,7 @@ class Pipe {
     this.#wire(1);
   }
 
-  /** Has the taps of both ends told of the edges of the queue that end `n` reads. */
+  /** Passes the edges of the queue that end `n` reads to the taps of both ends. */
   #wire(n: EndNumber): void {
     const reader = this.ends[n];
     const writer = this.ends[other(n)];
@@ -74,7 +74,7 @@ class Pipe {
     };
   }
 
-  /** The last descriptor of end `n` is gone. */
+  /** The last descriptor of end `n` was closed. */
   hangup(n: EndNumber): void {
     const gone = this.ends[n];
     const peer = this.ends[other(n)];
@@ -97,7 +97,7 @@ class Pipe {
       if (old.message) continue;
       end.queue = messagesOf(old);
       this.#wire(n);
-      // Whoever sleeps at the old queue looks again and finds the new one.
+      // Sleepers at the old queue retry and find the new one.
       old.readable.wakeup();
       old.writable.wakeup();
     }
@@ -181,7 +181,7 @@ export class PipeDev extends Dev {
     const n = endOf(chan);
     if (n === null || nonBlock) return null;
     const { queue } = (chan.aux as Pipe).ends[other(n)];
-    // A reader who goes away empties the queue: that ends the wait too.
+    // A reader that closes empties the queue, which ends the wait too.
     return queue.canWrite ? null : queue.writable;
   }
 
@@ -213,7 +213,7 @@ export class PipeDev extends Dev {
   }
 }
 
-/** Which end a chan is; null of the others. */
+/** The end of a chan; null for other files. */
 function endOf(chan: Chan): EndNumber | null {
   if (chan.qid.path === Qid.Data) return 0;
   return chan.qid.path === Qid.Data1 ? 1 : null;
@@ -248,7 +248,7 @@ function rootDir(): Dir {
   return makeDir(Qid.Root, "#pipe", { dir: true });
 }
 
-/** The record of an end: its length is what can be read, its mode tells readiness. */
+/** The record of an end: its length is the number of bytes to read, its mode shows readiness. */
 function dataDir(pipe: Pipe, n: EndNumber): Dir {
   const { queue } = pipe.ends[n];
   const readable = queue.canRead ? DirMode.Readable : 0;

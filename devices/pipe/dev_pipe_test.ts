@@ -77,7 +77,7 @@ Deno.test("#pipe: data reads what data1 wrote, and the reverse", () => {
   assertEquals([readText(data1), readText(data)], ["there", "and back"]);
 });
 
-Deno.test("#pipe: the files belong to who attached it and to eve", () => {
+Deno.test("#pipe: the files belong to the user that attached it and to eve", () => {
   const { root } = newPipe(undefined, "ann");
   for (const name of ["ctl", "data", "data1"]) {
     const chan = walkTo(root, name);
@@ -253,7 +253,7 @@ Deno.test("#pipe: a hangup from before oneblock is still one after it", () => {
   assertEquals(refusalCode(() => readText(other.data1)), "EPIPE");
 });
 
-Deno.test("#pipe: stat tells what can be read, and readiness in its mode bits", () => {
+Deno.test("#pipe: stat reports what can be read, and readiness in its mode bits", () => {
   const { root, data } = newPipe();
   const stat = (name: string) => {
     const { length, mode } = root.dev.stat(walkTo(root, name));
@@ -282,7 +282,7 @@ Deno.test("#pipe: taps fire on edges only", () => {
   assertEquals(reader.take(), [Readable]);
 });
 
-Deno.test("#pipe: adding a tap tells the level, and removing it ends its events", () => {
+Deno.test("#pipe: adding a tap reports the level, and removing it ends its events", () => {
   const { data, data1 } = newPipe();
   writeText(data, "1");
   const tap = watch(data1, ALL);
@@ -315,7 +315,7 @@ Deno.test("#pipe: after the last close of one end the other reads its data and t
   assertEquals(refusalCode(() => bwrite(data1, 1)), "EPIPE");
 });
 
-Deno.test("#pipe: sleepers of both kinds are waked by the last close of the other end", async () => {
+Deno.test("#pipe: sleepers of both kinds are woken by the last close of the other end", async () => {
   const { data, data1 } = newPipe();
   writeText(data1, new Uint8Array(PIPE_BYTES));
   const reader = data1.dev.read(data1, new Uint8Array(1), 0) as Rendez;
@@ -359,7 +359,7 @@ Deno.test("#pipe: O_NONBLOCK can be set, other control is refused", () => {
   assertEquals(refusalCode(() => data.dev.chanCtl(data, ChanCtl.Sync, 0)), "EINVAL");
 });
 
-Deno.test("property: a pipe carries every byte in order, whenever it is told oneblock", () => {
+Deno.test("property: a pipe carries every byte in order, at whatever point oneblock is set", () => {
   const step = fc.oneof(
     fc.record({ kind: fc.constant("write" as const), size: fc.nat(20_000) }),
     fc.record({ kind: fc.constant("read" as const), size: fc.nat(20_000) }),

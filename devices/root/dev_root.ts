@@ -1,7 +1,7 @@
 /**
  * #root: the directory that names start from: empty directories to bind other devices onto.
  *
- * Path: dev → dev_root (what is bound onto its directories is found by the namespace).
+ * Path: dev → dev_root (the namespace resolves mounts on its directories).
  *
  * ```
  * /  bin dev env mnt net proc srv tmp      0555, eve
@@ -15,12 +15,12 @@ import { Dev, makeDir } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { type Dir, QidType } from "../../kernel/qid.ts";
 
-/** The directories unless told otherwise. */
+/** The default directories. */
 export const ROOT_NAMES: readonly string[] = ["bin", "dev", "env", "mnt", "net", "proc", "srv", "tmp"];
 
 const ROOT_PATH = 0;
 
-/** The device `#root`; one instance, whatever the spec. */
+/** The device `#root`; every spec names the same instance. */
 export class RootDev extends Dev {
   override readonly name = "root";
   readonly #entries: readonly Dir[];

@@ -30,7 +30,7 @@ Deno.test("#root can be opened, but neither written nor changed", () => {
   const { dev } = root;
   assertEquals(now(dev.open(walkTo(root, "net"), Open.Read, "bob")).opened, true);
   assertEquals(refusalCode(() => dev.open(root.clone(), Open.Write, EVE)), "EACCES");
-  assertEquals(refusalCode(() => dev.create(root, "new", Open.Write, 0o660, EVE)), "EPERM");
+  assertEquals(refusalCode(() => dev.create(root, "new", { flags: Open.Write, mode: 0o660, user: EVE })), "EPERM");
   assertEquals(refusalCode(() => dev.remove(walkTo(root, "net"), EVE)), "EPERM");
   assertEquals(refusalCode(() => dev.read(root, new Uint8Array(10), 0)), "EISDIR");
   assertEquals(refusalCode(() => walkTo(root, "nothing")), "ENOENT");

@@ -1,32 +1,32 @@
 /**
  * #srv: a board where a process posts an open descriptor under a name, and others open the very same one.
  *
- * Path: dev → dev_srv (an opened chan is then the caller's: the board is out of the way).
+ * Path: dev → dev_srv (an opened chan is then the caller's).
  *
  * ```
  * #srv          0777
  *   NAME        0770   create it, write the decimal number of one of your descriptors, once
  * ```
  *
- * Opening a name yields that chan itself: offset and flags are shared by all who opened it. Before the post it is
- * EFAIL. With O_REMCLO the name goes when its creator's descriptor does; whoever opened it keeps what he has.
+ * Opening a name yields that chan itself: all openers share offset and flags. Before the post it is EFAIL. With
+ * O_REMCLO the name is removed when its creator's descriptor is closed; chans that were opened by it stay open.
  *
  * @module
  */
 
-import { Chan } from "../../kernel/chan.ts";
+import { Chan, type CreateOptions } from "../../kernel/chan.ts";
 import { ctlText, parseNumber, shown, splitWords } from "../../kernel/ctl.ts";
 import { Dev, makeDir } from "../../kernel/dev.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { type Dir, DirMode, EVE, Open, QidType } from "../../kernel/qid.ts";
 
-/** Most names: far more than services, few enough that listing them is quick. */
+/** Most names: far more than services, and few enough to list quickly. */
 export const SRV_NAMES_MAX = 1024;
 /** Longest name in characters: it must fit a directory entry. */
-export const SRV_NAME_MAX = 128;
+const SRV_NAME_MAX = 128;
 
-/** Where descriptors are looked up. */
-export interface FdSource {
+/** Looks up descriptors. */
+interface FdSource {
   /** The chan of descriptor `fd` of the process whose system call is running; EBADF if it has none. */
   chanOfFd(fd: number): Chan;
 }
@@ -38,11 +38,11 @@ interface Post {
   readonly path: number;
   readonly name: string;
   readonly owner: string;
-  /** What was posted; null before. */
+  /** The posted chan; null before. */
   chan: Chan | null;
 }
 
-/** The device `#srv`; one instance, whatever the spec. */
+/** The device `#srv`; every spec names the same instance. */
 export class SrvDev extends Dev {
   override readonly name = "srv";
   readonly #fds: FdSource;
@@ -72,7 +72,7 @@ export class SrvDev extends Dev {
     return chan.isDir ? rootDir() : dirOf(this.#postOf(chan));
   }
 
-  override create(dir: Chan, name: string, flags: number, mode: number, user: string): Chan {
+  override create(dir: Chan, name: string, { flags, mode, user }: CreateOptions): Chan {
     if (!dir.isDir) throw new KernelError("ENOTDIR", `Cannot create "${name}": "${dir.path}" is not a directory`);
     if ((mode & DirMode.Dir) !== 0) throw new KernelError("EPERM", `Cannot create "${name}": #srv has no directories`);
     if (name === "" || name === "." || name === ".." || name.includes("/") || name.length > SRV_NAME_MAX) {
@@ -88,7 +88,7 @@ export class SrvDev extends Dev {
     return this.markOpen(new Chan(this, qid, { path: `${dir.path}/${name}` }), flags);
   }
 
-  /** Answers the posted chan, held once more for the caller; with O_PATH the name itself. */
+  /** Returns the posted chan, retained for the caller; with O_PATH the name itself. */
   override open(chan: Chan, flags: number, user: string): Chan {
     if (chan.isDir) return super.open(chan, flags, user) as Chan;
     const post = this.#postOf(chan);
@@ -97,7 +97,7 @@ export class SrvDev extends Dev {
     const posted = post.chan;
     if (posted === null) throw new KernelError("EFAIL", `Cannot open "${chan.path}": nothing is posted yet`);
     if ((flags & Open.AccessMask & ~posted.mode) !== 0) {
-      throw new KernelError("EACCES", `Cannot open "${chan.path}": what is posted there was opened for less`);
+      throw new KernelError("EACCES", `Cannot open "${chan.path}": the posted chan was opened with less access`);
     }
     return posted.retain();
   }

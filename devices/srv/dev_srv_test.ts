@@ -44,7 +44,7 @@ function setUp(flags: number = Open.ReadWrite): { dev: SrvDev; root: Chan; file:
 }
 
 function create(root: Chan, name: string, flags: number = Open.Write, user = "ann"): Chan {
-  return root.dev.create(root, name, flags, 0o600, user);
+  return root.dev.create(root, name, { flags, mode: 0o600, user });
 }
 
 Deno.test("#srv: opening a name yields the very chan that was posted: one offset for all", () => {
@@ -58,7 +58,7 @@ Deno.test("#srv: opening a name yields the very chan that was posted: one offset
   assertEquals([readText(posted, 4), readText(opened, 4)], ["0123", "4567"]);
 });
 
-Deno.test("#srv: the posted chan outlives its descriptor, and is closed with the last who has it", () => {
+Deno.test("#srv: the posted chan outlives its descriptor, and is closed with its last holder", () => {
   const { root, dev, file, fds } = setUp();
   writeText(create(root, "service"), "3\n");
   fds.get(3)!.release();
@@ -126,7 +126,7 @@ Deno.test("#srv: with O_REMCLO the name goes with its creator's descriptor, with
   assertEquals([namesIn(root), readText(opened, 1)], [["lasting"], "0"]);
 });
 
-Deno.test("#srv: O_REMCLO of a name that was removed and made anew leaves the new one", () => {
+Deno.test("#srv: O_REMCLO of a name that was removed and made again leaves the new one", () => {
   const { root, dev } = setUp();
   const first = create(root, "service", Open.Write | Open.RemoveOnClose);
   dev.remove(walkTo(root, "service"), "ann");
@@ -167,7 +167,7 @@ Deno.test("#srv refuses names that exist, that are none, directories, and more t
   for (const name of ["", ".", "..", "a/b", "x".repeat(129)]) {
     assertEquals(refusalCode(() => create(root, name)), "EINVAL");
   }
-  const asDir = () => root.dev.create(root, "dir", Open.Read, DirMode.Dir + 0o777, EVE);
+  const asDir = () => root.dev.create(root, "dir", { flags: Open.Read, mode: DirMode.Dir + 0o777, user: EVE });
   assertEquals(refusalCode(asDir), "EPERM");
   for (let i = 1; i < SRV_NAMES_MAX; i++) create(root, `n${i}`);
   assertEquals(refusalCode(() => create(root, "more")), "ENOSPC");

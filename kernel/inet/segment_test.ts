@@ -8,7 +8,7 @@ import type { IpAddr } from "../wire/ip_addr.ts";
 import { ipv4ChecksumOk } from "../wire/ipv4.ts";
 import { udpChecksumOk } from "../wire/udp.ts";
 import { fuzz } from "../../tests/kit/check/fuzz.ts";
-import { headerOf, ip, ipPacket, pattern } from "../../tests/kit/ip/link.ts";
+import { headerOf, ip, ipPacket, pattern } from "../../tests/kit/ip/packets.ts";
 
 const pool = new BlockPool();
 const FIN_PSH_ACK_CWR = 0x99;

@@ -1,10 +1,10 @@
 /**
- * SipHash-2-4: a hash under a key of 128 bits (Aumasson and Bernstein, 2012). Who does not know the key can neither
+ * SipHash-2-4: a hash under a key of 128 bits (Aumasson and Bernstein, 2012). Without the key one can neither
  * compute it nor find two inputs with one value.
  *
  * Path: ip_id, keyed_hash → siphash.
  *
- * 64-bit words are pairs of 32-bit ones, high and low, in an Int32Array that is made once.
+ * 64-bit words are pairs of 32-bit ones, high and low, in an Int32Array that is allocated once.
  *
  * @module
  */
@@ -13,7 +13,7 @@
 const INITIAL = [0x736f6d65, 0x70736575, 0x646f7261, 0x6e646f6d, 0x6c796765, 0x6e657261, 0x74656462, 0x79746573];
 
 /** Four words of key: k0 low, k0 high, k1 low, k1 high. */
-export type SipKey = readonly [number, number, number, number];
+type SipKey = readonly [number, number, number, number];
 
 /** One hash at a time: `begin`, `word` for every 8 bytes, `finish`. */
 export class SipHash {
@@ -47,7 +47,7 @@ export class SipHash {
     v[1]! ^= low;
   }
 
-  /** Takes the last word, which carries the length; answers the low 32 bits, unsigned. */
+  /** Takes the last word, which carries the length; returns the low 32 bits, unsigned. */
   finish(high: number, low: number): number {
     const v = this.#v;
     this.word(high, low);

@@ -28,16 +28,22 @@ const LENGTHS = 0x0604;
 /** Length of a packet. */
 export const ARP_LEN = 28;
 
+/** Operation: who has this address? */
 export const ARP_REQUEST = 1;
+/** Operation: the sender has it. */
 export const ARP_REPLY = 2;
 
 /** One packet. */
 export interface ArpPacket {
   /** `ARP_REQUEST` or `ARP_REPLY`. */
   readonly op: number;
+  /** The sender's hardware address. */
   readonly senderMac: MacAddr;
+  /** The sender's IPv4 address. */
   readonly senderIp: IpAddr;
+  /** The target's hardware address; zero in a request. */
   readonly targetMac: MacAddr;
+  /** The target's IPv4 address. */
   readonly targetIp: IpAddr;
 }
 
@@ -66,7 +72,7 @@ export function emitArp(packet: ArpPacket, buf: Uint8Array, at: number): number 
   return ARP_LEN;
 }
 
-/** One line for people: `arp who-has 10.0.0.2 tell 10.0.0.1 (52:54:00:12:34:56)`. */
+/** One line of text: `arp who-has 10.0.0.2 tell 10.0.0.1 (52:54:00:12:34:56)`. */
 export function formatArp(packet: ArpPacket): string {
   const sender = `${packet.senderIp}`;
   if (packet.op === ARP_REQUEST) return `arp who-has ${packet.targetIp} tell ${sender} (${packet.senderMac})`;

@@ -3,8 +3,8 @@
  *
  * Path: kernel/wire → bytes.
  *
- * Nothing here checks a bound: the caller has checked the length of what it reads or writes. Bytes are read one by one
- * and not through a DataView because that would be a second object beside each buffer, and is no faster.
+ * Nothing here checks a bound: the caller checks the length first. Bytes are read one by one and not through a DataView
+ * because that would be a second object beside each buffer, and is no faster.
  *
  * @module
  */

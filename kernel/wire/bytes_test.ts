@@ -63,7 +63,7 @@ Deno.test("what a put writes, its get reads, and nothing beside it is touched", 
 
 Deno.test("swap16() swaps two bytes", () => assertEquals([0x1234, 0xff].map(swap16), [0x3412, 0xff00]));
 
-Deno.test("sameBytes() compares no more than it was told to", () => {
+Deno.test("sameBytes() compares no more than the given length", () => {
   const a = new Uint8Array([1, 2, 3, 4]);
   const b = new Uint8Array([2, 3, 9]);
   assert(sameBytes(a, 1, b, 0, 2));

@@ -6,12 +6,13 @@
  *
  * A *sum* here is a ones' complement sum of 16-bit words in network order, always folded to 16 bits, so that a sum can
  * be the `initial` of the next call. It is zero only if every byte that went in was zero. A *checksum* is what a header
- * carries: the complement of a sum. What a field of zero means (UDP: no checksum) is the format's business.
+ * carries: the complement of a sum. The meaning of a zero field (UDP: no checksum) is left to the format.
  *
  * Pieces: `sum` takes its first byte for the high half of a word. All pieces but the last must therefore have an even
  * length; after a piece of odd length use `joinSums`.
  *
- * Headers are summed by a loop; from `WIDE_FROM` bytes on, copying to a scratch memory and adding 64 bytes a turn wins.
+ * Headers are summed by a loop; from `WIDE_FROM` bytes on, copying to a scratch memory and adding 64 bytes at a time is
+ * faster.
  *
  * @module
  */
@@ -69,7 +70,7 @@ export function pseudoSum(src: IpAddr, dst: IpAddr, protocol: number, length: nu
 
 /**
  * The checksum `check` after the 16-bit word `oldWord` under it became `newWord` (RFC 1624 3, equation 3). The words
- * may also be sums of any even number of bytes: `addrSum` of an old and of a new address, say.
+ * may also be sums of any even number of bytes: such as `addrSum` of an old and of a new address.
  */
 export function updateChecksum16(check: number, oldWord: number, newWord: number): number {
   return ~fold((~check & 0xffff) + (~oldWord & 0xffff) + newWord) & 0xffff;

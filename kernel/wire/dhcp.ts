@@ -6,12 +6,12 @@
  *     | op, htype, hlen, hops | xid 4 | secs 2, flags 2 | ciaddr 4 | yiaddr 4 | siaddr 4 | giaddr 4 |
  *     | chaddr 16 | sname 64 | file 128 | magic cookie 4 | options: code, length, bytes … , 255 |
  *
- * Read: options of all fields that option 52 says hold some (RFC 2131 4.1), and the pieces of a repeated option joined
- * (RFC 3396). Written: everything in the options field, an option of more than 255 bytes in pieces, and padding to the
- * 300 bytes that some BOOTP relays insist on (RFC 1542 2.1).
+ * Read: options of all fields that option 52 names (RFC 2131 4.1), and the pieces of a repeated option joined (RFC
+ * 3396). Written: everything in the options field, an option of more than 255 bytes in pieces, and padding to the 300
+ * bytes that some BOOTP relays insist on (RFC 1542 2.1).
  *
  * Limits: Ethernet only. BOOTP without the cookie has no options, and the 300 bytes of RFC 951. A missing end option is
- * forgiven.
+ * accepted.
  *
  * @module
  */
@@ -45,41 +45,72 @@ const MAGIC_COOKIE = 0x63825363;
 
 /** Shortest message that is sent, and length of every message of BOOTP (RFC 951 3), in bytes. */
 export const DHCP_LEN_MIN = 300;
+/** UDP port of servers. */
 export const DHCP_SERVER_PORT = 67;
+/** UDP port of clients. */
 export const DHCP_CLIENT_PORT = 68;
 
+/** `op`: from a client. */
 export const DHCP_BOOT_REQUEST = 1;
+/** `op`: from a server. */
 export const DHCP_BOOT_REPLY = 2;
 
 // Message types: the values of DHCP_OPTION_TYPE.
+/** A client looks for servers. */
 export const DHCP_DISCOVER = 1;
+/** A server offers an address. */
 export const DHCP_OFFER = 2;
+/** A client asks for the offered address, or for its own again. */
 export const DHCP_REQUEST = 3;
+/** A client found the address in use. */
 export const DHCP_DECLINE = 4;
+/** A server grants the lease. */
 export const DHCP_ACK = 5;
+/** A server refuses it. */
 export const DHCP_NAK = 6;
+/** A client gives its address back. */
 export const DHCP_RELEASE = 7;
+/** A client that has an address asks for the options only. */
 export const DHCP_INFORM = 8;
 
 // Option codes (RFC 2132, RFC 3397, RFC 3442).
+/** Mask of the network. */
 export const DHCP_OPTION_SUBNET_MASK = 1;
+/** Default routers. */
 export const DHCP_OPTION_ROUTERS = 3;
+/** Name servers. */
 export const DHCP_OPTION_DNS_SERVERS = 6;
+/** The client's name. */
 export const DHCP_OPTION_HOST_NAME = 12;
+/** The client's domain. */
 export const DHCP_OPTION_DOMAIN = 15;
+/** MTU of the interface. */
 export const DHCP_OPTION_MTU = 26;
+/** Broadcast address. */
 export const DHCP_OPTION_BROADCAST = 28;
+/** The address that a client asks for. */
 export const DHCP_OPTION_REQUESTED_ADDR = 50;
+/** Length of the lease, in seconds. */
 export const DHCP_OPTION_LEASE_TIME = 51;
+/** Message type. */
 export const DHCP_OPTION_TYPE = 53;
+/** Address of the server that is meant. */
 export const DHCP_OPTION_SERVER_ID = 54;
+/** Codes of the options that a client asks for. */
 export const DHCP_OPTION_PARAMETERS = 55;
+/** A text for people. */
 export const DHCP_OPTION_MESSAGE = 56;
+/** Longest message that the sender takes. */
 export const DHCP_OPTION_MAX_LEN = 57;
+/** When to renew (T1), in seconds. */
 export const DHCP_OPTION_RENEWAL_TIME = 58;
+/** When to ask any server (T2), in seconds. */
 export const DHCP_OPTION_REBINDING_TIME = 59;
+/** The client's identifier. */
 export const DHCP_OPTION_CLIENT_ID = 61;
+/** Domains to search (RFC 3397). */
 export const DHCP_OPTION_DOMAIN_SEARCH = 119;
+/** Routes with prefix lengths (RFC 3442). */
 export const DHCP_OPTION_CLASSLESS_ROUTES = 121;
 
 const OPTION_PAD = 0;
@@ -95,6 +126,7 @@ export type DhcpOptions = ReadonlyMap<number, Uint8Array>;
 export interface DhcpMessage {
   /** DHCP_BOOT_REQUEST or DHCP_BOOT_REPLY. */
   readonly op: number;
+  /** Relays that it has crossed. */
   readonly hops: number;
   /** 32 bits that a client chooses and a server repeats. */
   readonly xid: number;
@@ -110,11 +142,13 @@ export interface DhcpMessage {
   readonly siaddr: IpAddr;
   /** The relay's address. */
   readonly giaddr: IpAddr;
+  /** The client's hardware address. */
   readonly chaddr: MacAddr;
   /** Server name, at most 64 characters of Latin-1; empty if the field holds options. */
   readonly sname: string;
   /** Boot file, at most 128 characters of Latin-1; empty if the field holds options. */
   readonly file: string;
+  /** The options that it has. */
   readonly options: DhcpOptions;
 }
 
@@ -187,7 +221,7 @@ export function dhcpLen(message: DhcpMessage): number {
   return Math.max(length, DHCP_LEN_MIN);
 }
 
-/** The message's type, DHCP_DISCOVER and so on; 0 if it says none. */
+/** The message's type, DHCP_DISCOVER and so on; 0 if it has none. */
 export function dhcpType(message: DhcpMessage): number {
   return dhcpNumber(message.options, DHCP_OPTION_TYPE) ?? 0;
 }
@@ -234,7 +268,7 @@ export function encodeDhcpText(text: string): Uint8Array {
 
 const TYPE_NAMES = ["bootp", "discover", "offer", "request", "decline", "ack", "nak", "release", "inform"];
 
-/** One line for people: `dhcp offer xid 3903f326 52:54:00:12:34:56 yours 10.0.2.15`. */
+/** One line of text: `dhcp offer xid 3903f326 52:54:00:12:34:56 yours 10.0.2.15`. */
 export function formatDhcp(message: DhcpMessage): string {
   const type = dhcpType(message);
   let text = `dhcp ${TYPE_NAMES[type] ?? `type ${type}`} xid ${message.xid.toString(16)} ${message.chaddr}`;

@@ -134,7 +134,7 @@ Deno.test("formatDhcp() prints a type that it does not know", () => {
   assertEquals(dhcp.formatDhcp(odd), "dhcp type 99 xid 3903f326 52:54:00:12:34:56 client 10.0.2.15");
 });
 
-Deno.test("DHCP messages are read back as they were emitted, and as long as dhcpLen() says", () => {
+Deno.test("DHCP messages are read back as they were emitted, and as long as dhcpLen() returns", () => {
   const latin1 = fc.integer({ min: 1, max: 255 }).map((code) => String.fromCharCode(code));
   const code = fc.integer({ min: 1, max: 254 }).filter((one) => one !== 52);
   const messages: fc.Arbitrary<dhcp.DhcpMessage> = fc.record({

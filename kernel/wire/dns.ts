@@ -1,5 +1,5 @@
 /**
- * DNS messages (RFC 1035 4.1): questions, and records of the types that a resolver or a small server meets.
+ * DNS messages (RFC 1035 4.1): questions, and records of the types that a resolver or a small server uses.
  *
  * Path: services/dns → dns → dns_record → dns_name.
  *
@@ -34,6 +34,7 @@ const ADDITIONALS = 10;
 
 /** Length of the header, in bytes. */
 export const DNS_HEADER_LEN = 12;
+/** Port of name servers, of UDP and of TCP. */
 export const DNS_PORT = 53;
 /** Longest message over UDP without EDNS (RFC 1035 4.2.1). */
 export const DNS_UDP_MAX = 512;
@@ -47,15 +48,22 @@ const RECURSION_AVAILABLE = 0x0080;
 const AUTHENTIC_DATA = 0x0020;
 const CHECKING_DISABLED = 0x0010;
 
+/** Response code: there is an answer, or the name has no such record. */
 export const DNS_NOERROR = 0;
+/** Response code: the query makes no sense. */
 export const DNS_FORMERR = 1;
+/** Response code: the server failed. */
 export const DNS_SERVFAIL = 2;
+/** Response code: there is no such name. */
 export const DNS_NXDOMAIN = 3;
+/** Response code: the server does not know this kind of query. */
 export const DNS_NOTIMP = 4;
+/** Response code: the server does not want to answer. */
 export const DNS_REFUSED = 5;
 
-/** What is asked. */
+/** One question. */
 export interface DnsQuestion {
+  /** The name, with dots. */
   readonly name: string;
   /** DNS_TYPE_A and so on, or 255 for any. */
   readonly type: number;
@@ -65,12 +73,17 @@ export interface DnsQuestion {
 
 /** The header's word of flags. */
 export interface DnsFlags {
+  /** An answer, not a query. */
   readonly response: boolean;
   /** 0 is a standard query. */
   readonly opcode: number;
+  /** The server is an authority for the name. */
   readonly authoritative: boolean;
+  /** The message was cut to fit UDP. */
   readonly truncated: boolean;
+  /** The server is to ask others. */
   readonly recursionDesired: boolean;
+  /** The server asks others. */
   readonly recursionAvailable: boolean;
   /** RFC 4035 3.2.3. */
   readonly authenticData: boolean;
@@ -82,10 +95,15 @@ export interface DnsFlags {
 
 /** One message. */
 export interface DnsMessage extends DnsFlags {
+  /** 16 bits that the asking side chooses and the server repeats. */
   readonly id: number;
+  /** What is asked. */
   readonly questions: readonly DnsQuestion[];
+  /** Records that answer it. */
   readonly answers: readonly DnsRecord[];
+  /** Records of authorities. */
   readonly authorities: readonly DnsRecord[];
+  /** Records that help, OPT among them. */
   readonly additionals: readonly DnsRecord[];
 }
 
@@ -156,7 +174,7 @@ export function dnsAnswer(query: DnsMessage, answers: readonly DnsRecord[], rcod
 
 const RCODES = ["noerror", "formerr", "servfail", "nxdomain", "notimp", "refused"];
 
-/** One line for people: `dns 1a2b answer noerror example.com A: example.com 60 A 192.0.2.1`. */
+/** One line of text: `dns 1a2b answer noerror example.com A: example.com 60 A 192.0.2.1`. */
 export function formatDns(message: DnsMessage): string {
   const id = message.id.toString(16).padStart(4, "0");
   const kind = message.response ? `answer ${RCODES[message.rcode] ?? `rcode ${message.rcode}`}` : "query";

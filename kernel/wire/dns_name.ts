@@ -30,7 +30,9 @@ const BACKSLASH = 0x5c;
 
 /** A name and where the bytes behind it start. */
 export interface DnsNameAt {
+  /** The name, with dots. */
   readonly name: string;
+  /** Offset behind it. */
   readonly next: number;
 }
 
@@ -86,7 +88,7 @@ export function sameDnsName(a: string, b: string): boolean {
   return a.length === b.length && a.toLowerCase() === b.toLowerCase();
 }
 
-/** The bytes of each label; null if an escape makes no sense or a letter is not ASCII. A dot at the end adds none. */
+/** The bytes of each label; null if an escape is malformed or a letter is not ASCII. A dot at the end adds none. */
 function splitLabels(name: string): number[][] | null {
   if (name.length > TEXT_MAX) return null;
   let label: number[] = [];
@@ -103,7 +105,7 @@ function splitLabels(name: string): number[][] | null {
     label.push(byte);
   }
   if (labels.length > 1 && label.length === 0) labels.pop();
-  // What the pattern skipped is a backslash that escapes nothing.
+  // The pattern skipped a backslash that escapes nothing.
   return read === name.length ? labels : null;
 }
 
@@ -119,8 +121,8 @@ function formatLabel(buf: Uint8Array, at: number, end: number): string {
 }
 
 /**
- * The bytes of a list of names, one behind the other; a tail that stands in an earlier name is a pointer to it, counted
- * from the start of the list (RFC 1035 4.1.4, RFC 3397 2). Null if one of them is no name.
+ * The bytes of a list of names; the tail of a name that occurs earlier is a pointer, counted from the start of the list
+ * (RFC 1035 4.1.4, RFC 3397 2). Null if one of them is no name.
  */
 export function encodeDnsNames(names: readonly string[]): Uint8Array | null {
   const bytes: number[] = [];

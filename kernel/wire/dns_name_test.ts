@@ -11,7 +11,7 @@ const NAMES = hex(`
   c0 11                                               # a pointer to the second
 `);
 
-Deno.test("parseDnsName() follows pointers and says where the bytes behind the name start", () => {
+Deno.test("parseDnsName() follows pointers and reports where the bytes behind the name start", () => {
   assertEquals(parseDnsName(NAMES, 0, NAMES.length, 0), { name: "www.example.com", next: 17 });
   assertEquals(parseDnsName(NAMES, 17, NAMES.length, 0), { name: "ftp.example.com", next: 23 });
   assertEquals(parseDnsName(NAMES, 23, NAMES.length, 0), { name: "ftp.example.com", next: 25 });
@@ -58,7 +58,7 @@ Deno.test("a label's dots, backslashes and odd bytes are escaped in text (RFC 10
   assertEquals(encodeDnsName("a\\.\\\\\\032\\255"), bytes);
 });
 
-Deno.test("encodeDnsName() takes a dot at the end and refuses what is not a name", () => {
+Deno.test("encodeDnsName() takes a dot at the end and refuses an invalid name", () => {
   assertEquals(encodeDnsName("example.com."), encodeDnsName("example.com"));
   assertEquals(encodeDnsName("."), new Uint8Array(1));
   const label = "a".repeat(63);

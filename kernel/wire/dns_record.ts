@@ -4,7 +4,7 @@
  *
  * Path: dns → dns_record → dns_name.
  *
- * The data of every other type is kept as bytes; names in it are not understood (RFC 3597 4).
+ * The data of every other type is kept as bytes; names in it are not parsed (RFC 3597 4).
  *
  * @module
  */
@@ -13,19 +13,32 @@ import { concatBytes, get16, get32, put16, put32, toHex } from "./bytes.ts";
 import { encodeDnsName, parseDnsName } from "./dns_name.ts";
 import { IP_ADDR_LEN, IpAddr } from "./ip_addr.ts";
 
+/** An IPv4 address. */
 export const DNS_TYPE_A = 1;
+/** A name server. */
 export const DNS_TYPE_NS = 2;
+/** The true name of an alias. */
 export const DNS_TYPE_CNAME = 5;
+/** The start of a zone of authority. */
 export const DNS_TYPE_SOA = 6;
+/** The name of an address. */
 export const DNS_TYPE_PTR = 12;
+/** A mail server. */
 export const DNS_TYPE_MX = 15;
+/** Texts. */
 export const DNS_TYPE_TXT = 16;
+/** An IPv6 address (RFC 3596). */
 export const DNS_TYPE_AAAA = 28;
+/** Host and port of a service (RFC 2782). */
 export const DNS_TYPE_SRV = 33;
+/** EDNS (RFC 6891). */
 export const DNS_TYPE_OPT = 41;
+/** In a question: every type. */
 export const DNS_TYPE_ANY = 255;
 
+/** The Internet. */
 export const DNS_CLASS_IN = 1;
+/** In a question: every class. */
 export const DNS_CLASS_ANY = 255;
 
 /** Type, class, ttl and length, behind the name. */
@@ -35,7 +48,7 @@ const SOA_NUMBERS_LEN = 20;
 /** The flag in an OPT record's ttl that asks for DNSSEC records (RFC 3225 3). */
 const DNSSEC_OK = 0x8000;
 
-/** What a record says. */
+/** The data of a record. */
 export type DnsData =
   | { readonly kind: "addr"; readonly addr: IpAddr }
   | { readonly kind: "name"; readonly name: string }
@@ -53,32 +66,45 @@ export type DnsData =
 
 /** The start of a zone of authority (RFC 1035 3.3.13); times in seconds. */
 export interface DnsSoa {
+  /** The first name server of the zone. */
   readonly mname: string;
+  /** Mailbox of the person in charge, as a name. */
   readonly rname: string;
+  /** Version of the zone. */
   readonly serial: number;
+  /** Interval at which other servers look for a new version. */
   readonly refresh: number;
+  /** Interval at which they try again after a failure. */
   readonly retry: number;
+  /** How long their copy counts without a refresh. */
   readonly expire: number;
+  /** How long an answer "no such name" may be kept (RFC 2308 4). */
   readonly minimum: number;
 }
 
 /** One record. */
 export interface DnsRecord {
+  /** The name that it is about. */
   readonly name: string;
+  /** DNS_TYPE_A and so on. */
   readonly type: number;
+  /** DNS_CLASS_IN. */
   readonly class: number;
   /** In seconds. */
   readonly ttl: number;
+  /** Its contents, by its type. */
   readonly data: DnsData;
 }
 
-/** What an OPT record says in the fields that mean something else elsewhere (RFC 6891 6.1.2, 6.1.3). */
+/** The fields of an OPT record, which have another meaning in other records (RFC 6891 6.1.2, 6.1.3). */
 export interface DnsEdns {
   /** How long a message its sender can take over UDP, in bytes. */
   readonly udpSize: number;
+  /** Whether the sender wants DNSSEC records. */
   readonly dnssecOk: boolean;
   /** The upper eight bits of the response code. */
   readonly extendedRcode: number;
+  /** Version of EDNS; 0. */
   readonly version: number;
 }
 
@@ -130,21 +156,21 @@ export function dnsNameRecord(name: string, type: number, target: string, ttl: n
   return { name, type, class: DNS_CLASS_IN, ttl, data: { kind: "name", name: target } };
 }
 
-/** An OPT record without options: for the additionals of a message whose sender knows EDNS. */
+/** An OPT record without options: for the additionals of a message whose sender supports EDNS. */
 export function dnsOptRecord(edns: DnsEdns): DnsRecord {
   const ttl = ((edns.extendedRcode << 24) | (edns.version << 16) | (edns.dnssecOk ? DNSSEC_OK : 0)) >>> 0;
   const data: DnsData = { kind: "raw", bytes: new Uint8Array(0) };
   return { name: ".", type: DNS_TYPE_OPT, class: edns.udpSize, ttl, data };
 }
 
-/** What the OPT record among `additionals` says, or null if there is none. */
+/** The fields of the OPT record among `additionals`, or null if there is none. */
 export function findDnsEdns(additionals: readonly DnsRecord[]): DnsEdns | null {
   const opt = additionals.find(({ type }) => type === DNS_TYPE_OPT);
   if (opt === undefined) return null;
   return dnsEdnsOf(opt.class, opt.ttl);
 }
 
-/** What the class and the ttl of an OPT record say. */
+/** The fields in the class and the ttl of an OPT record. */
 export function dnsEdnsOf(udpSize: number, ttl: number): DnsEdns {
   const version = (ttl >>> 16) & 0xff;
   return { udpSize, dnssecOk: (ttl & DNSSEC_OK) !== 0, extendedRcode: ttl >>> 24, version };
@@ -169,12 +195,12 @@ export function formatDnsType(type: number): string {
   return TYPE_NAMES[type] ?? `TYPE${type}`;
 }
 
-/** For people: `example.com 60 A 192.0.2.1`. */
+/** As text: `example.com 60 A 192.0.2.1`. */
 export function formatDnsRecord(record: DnsRecord): string {
   return `${record.name} ${record.ttl} ${formatDnsType(record.type)} ${formatData(record.data)}`.trimEnd();
 }
 
-/** The bytes of a name; throws RangeError where `encodeDnsName` answers null. */
+/** The bytes of a name; throws RangeError where `encodeDnsName` returns null. */
 export function nameBytes(name: string): Uint8Array {
   const bytes = encodeDnsName(name);
   if (bytes === null) throw new RangeError(`Cannot encode "${name}": not a domain name`);

@@ -82,7 +82,7 @@ Deno.test("formatDnsRecord() prints every kind of data", () => {
   assertEquals(dns.formatDnsType(dns.DNS_TYPE_ANY), "ANY");
 });
 
-Deno.test("records of every kind are read back as they were emitted, and as long as dnsRecordLen() says", () => {
+Deno.test("records of every kind are read back as they were emitted, and as long as dnsRecordLen() returns", () => {
   const names = fc.constantFrom(".", "a.test", "x\\.y.example.com", "www.example.com");
   const bytes = fc.uint8Array({ maxLength: 100 });
   const raw = fc.record({ kind: fc.constant("raw" as const), bytes });

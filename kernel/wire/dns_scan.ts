@@ -1,10 +1,11 @@
 /**
- * What a relay has to know of a DNS message: its header, its one question, and its OPT record; nothing else is read.
+ * The parts of a DNS message that a relay needs: header, question, and OPT record; the rest is skipped.
  *
  * Path: services/dns → dns_scan → dns_name.
  *
- * `parseDns` refuses a message with any malformed record; a relay passes on what it does not understand (an update of
- * RFC 2136 has A records without an address). So records are only walked over here: name, type, class, ttl, length.
+ * `parseDns` refuses a message with any malformed record; a relay passes on messages that it does not understand (an
+ * update of RFC 2136 has A records without an address). So records are only skipped here: name, type, class, ttl,
+ * length.
  *
  * Limits: an OPT record is looked for in the additional section only (RFC 6891 6.1.1).
  *
@@ -18,21 +19,25 @@ import { DNS_TYPE_OPT, type DnsEdns, dnsEdnsOf } from "./dns_record.ts";
 
 const FIXED_LEN = 10;
 
-/** What was found. */
+/** The parts that were found. */
 export interface DnsScan {
+  /** As in the header. */
   readonly id: number;
+  /** As in the header. */
   readonly flags: DnsFlags;
+  /** How many questions the header counts. */
   readonly questionCount: number;
   /** The first question; null if there is none. */
   readonly question: DnsQuestion | null;
   /** OPT records among the additionals: more than one is a format error (RFC 6891 6.1.1). */
   readonly optCount: number;
+  /** What the OPT record says; null: there is none. */
   readonly edns: DnsEdns | null;
   /** Whether every record lies inside the message. */
   readonly isWhole: boolean;
 }
 
-/** Looks at the message from `at` to `end`; null without a whole header. Bytes behind the last record are ignored. */
+/** Scans the message from `at` to `end`; null without a whole header. Bytes behind the last record are ignored. */
 export function scanDns(buf: Uint8Array, at: number, end: number): DnsScan | null {
   if (end - at < DNS_HEADER_LEN) return null;
   const count = (index: number) => get16(buf, at + 4 + 2 * index);
@@ -60,7 +65,7 @@ export function scanDns(buf: Uint8Array, at: number, end: number): DnsScan | nul
   return { ...scan, ...found };
 }
 
-/** Whether an answer's question is the one that was asked; names differ in no more than case (RFC 4343). */
+/** Whether the question of an answer matches that of the query; names may differ in case (RFC 4343). */
 export function sameDnsQuestion(a: DnsQuestion, b: DnsQuestion): boolean {
   return a.type === b.type && a.class === b.class && sameDnsName(a.name, b.name);
 }

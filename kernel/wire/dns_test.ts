@@ -32,7 +32,7 @@ Deno.test("parseDns() refuses a message that is cut anywhere", () => {
   for (let end = 0; end < ANSWER.length; end++) assertEquals(dns.parseDns(ANSWER, 0, end), null, `${end} bytes`);
 });
 
-Deno.test("parseDns() does not believe counts that the bytes cannot hold", () => {
+Deno.test("parseDns() refuses counts that the bytes cannot hold", () => {
   for (const at of [4, 6, 8, 10]) {
     const message = ANSWER.slice();
     message[at] = 0xff;
@@ -63,7 +63,7 @@ Deno.test("formatDns() is one line", () => {
   assertEquals(dns.formatDns(dns.dnsAnswer(query, [], 9)), "dns 0007 answer rcode 9 www.example.com A");
 });
 
-Deno.test("DNS messages are read back as they were emitted, and as long as dnsLen() says", () => {
+Deno.test("DNS messages are read back as they were emitted, and as long as dnsLen() returns", () => {
   const names = fc.constantFrom(".", "a.test", "www.example.com");
   const record = fc.tuple(names, ipv4Addrs, u32).map(([name, addr, ttl]) => dnsAddrRecord(name, addr, ttl));
   const records = fc.array(record, { maxLength: 3 });

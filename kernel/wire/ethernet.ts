@@ -6,12 +6,12 @@
  *     | destination 6 | source 6 | type 2 | payload …          a frame as software sees it: no preamble, no FCS
  *     | destination 6 | source 6 | 0x8100 2 | tag 2 | type 2 | payload …
  *
- * Limits: a type below 0x0600 is a length (802.3 with LLC); it is parsed as any other and nobody here speaks it.
+ * Limits: a type below 0x0600 is a length (802.3 with LLC); it is parsed like any other, and LLC is not supported.
  *
  * @module
  */
 
-import { get16, put16 } from "./bytes.ts";
+import { get16, getWord, put16 } from "./bytes.ts";
 import { MacAddr } from "./mac_addr.ts";
 
 const DST = 0;
@@ -27,18 +27,24 @@ export const ETHER_MTU = 1500;
 /** Shortest frame that may go on a wire, in bytes without the FCS; shorter ones are padded. */
 export const ETH_ZLEN = 60;
 /** Longest frame without a tag, in bytes without the FCS. */
-export const ETHER_FRAME_MAX = ETHER_HEADER_LEN + ETHER_MTU;
+export const ETHER_FRAME_MAX: number = ETHER_HEADER_LEN + ETHER_MTU;
 
+/** IPv4. */
 export const ETHERTYPE_IPV4 = 0x0800;
+/** ARP. */
 export const ETHERTYPE_ARP = 0x0806;
+/** An 802.1Q tag. */
 export const ETHERTYPE_VLAN = 0x8100;
+/** IPv6. */
 export const ETHERTYPE_IPV6 = 0x86dd;
 /** Smaller values of the type field are lengths. */
 export const ETHERTYPE_MIN = 0x0600;
 
 /** The first 14 bytes of a frame. */
 export interface EthernetHeader {
+  /** Whom the frame is for. */
   readonly dst: MacAddr;
+  /** Its sender. */
   readonly src: MacAddr;
   /** What the payload is; `ETHERTYPE_VLAN` if a tag follows. */
   readonly etherType: number;
@@ -48,6 +54,7 @@ export interface EthernetHeader {
 export interface VlanTag {
   /** Priority, 0 to 7. */
   readonly priority: number;
+  /** May be dropped first when a queue is full (DEI). */
   readonly dropEligible: boolean;
   /** VLAN, 0 (none, priority only) to 4095. */
   readonly vlanId: number;
@@ -103,6 +110,20 @@ export function etherSrc(buf: Uint8Array, at: number): MacAddr {
   return MacAddr.at(buf, at + SRC);
 }
 
+/** Whether the destination of the frame at `at` is `mac`, without an address for it. */
+export function etherDstIs(buf: Uint8Array, at: number, mac: MacAddr): boolean {
+  return isMacAt(buf, at + DST, mac);
+}
+
+/** Whether the source of the frame at `at` is `mac`, without an address for it. */
+export function etherSrcIs(buf: Uint8Array, at: number, mac: MacAddr): boolean {
+  return isMacAt(buf, at + SRC, mac);
+}
+
+function isMacAt(buf: Uint8Array, at: number, { hi, lo }: MacAddr): boolean {
+  return get16(buf, at) === hi && getWord(buf, at + 2) === lo;
+}
+
 /** Rewrites the destination. */
 export function setEtherDst(buf: Uint8Array, at: number, dst: MacAddr): void {
   dst.put(buf, at + DST);
@@ -118,7 +139,7 @@ export function setEtherType(buf: Uint8Array, at: number, etherType: number): vo
   put16(buf, at + TYPE, etherType);
 }
 
-/** One line for people: `52:54:00:12:34:56 > ff:ff:ff:ff:ff:ff type 0806`. */
+/** One line of text: `52:54:00:12:34:56 > ff:ff:ff:ff:ff:ff type 0806`. */
 export function formatEthernet(header: EthernetHeader): string {
   return `${header.src} > ${header.dst} type ${header.etherType.toString(16).padStart(4, "0")}`;
 }

@@ -58,3 +58,11 @@ Deno.test("parseEthernet() and parseVlanTag() survive any bytes", () => {
   assertSafe(ethernet.parseEthernet, [FRAME]);
   assertSafe(ethernet.parseVlanTag, [FRAME.subarray(14)]);
 });
+
+Deno.test("etherDstIs() and etherSrcIs() compare in place", () => {
+  const src = parseMacAddr("52:54:00:12:34:56")!;
+  for (const mac of [MAC_BROADCAST, src, parseMacAddr("52:54:00:12:34:57")!, parseMacAddr("52:55:00:12:34:56")!]) {
+    assertEquals(ethernet.etherDstIs(FRAME, 0, mac), ethernet.etherDst(FRAME, 0).equals(mac), `${mac}`);
+    assertEquals(ethernet.etherSrcIs(FRAME, 0, mac), ethernet.etherSrc(FRAME, 0).equals(mac), `${mac}`);
+  }
+});

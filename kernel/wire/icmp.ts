@@ -26,40 +26,59 @@ const ECHO_SEQ = 6;
 
 /** Length of the header that every message starts with. */
 export const ICMP_HEADER_LEN = 8;
-/** How much of a packet an error should quote, in bytes: the whole error is to fit 576 (RFC 1812 4.3.2.3). */
+/** How much of a packet an error should quote, in bytes: the whole error must fit 576 (RFC 1812 4.3.2.3). */
 export const ICMP_QUOTE_MAX = 576 - 20 - ICMP_HEADER_LEN;
-/** How many bytes behind the quoted IP header an error must have for anyone to see whom it is for (RFC 792). */
+/** How many bytes behind the quoted IP header an error must have to identify its addressee (RFC 792). */
 export const ICMP_QUOTE_TRANSPORT_MIN = 8;
 
+/** Type: the answer to an echo request. */
 export const ICMP_ECHO_REPLY = 0;
+/** Type: destination unreachable. */
 export const ICMP_UNREACHABLE = 3;
+/** Type: source quench, deprecated (RFC 6633). */
 export const ICMP_SOURCE_QUENCH = 4;
+/** Type: there is a better next hop. */
 export const ICMP_REDIRECT = 5;
+/** Type: "ping". */
 export const ICMP_ECHO_REQUEST = 8;
+/** Type: time exceeded. */
 export const ICMP_TIME_EXCEEDED = 11;
+/** Type: the IP header makes no sense. */
 export const ICMP_PARAMETER_PROBLEM = 12;
+/** Type: the time is asked for. */
 export const ICMP_TIMESTAMP_REQUEST = 13;
+/** Type: the time. */
 export const ICMP_TIMESTAMP_REPLY = 14;
 
 // Codes of ICMP_UNREACHABLE.
+/** Code: no route to the network. */
 export const ICMP_UNREACHABLE_NET = 0;
+/** Code: the host does not answer. */
 export const ICMP_UNREACHABLE_HOST = 1;
+/** Code: the host does not know the protocol. */
 export const ICMP_UNREACHABLE_PROTOCOL = 2;
+/** Code: no program has the port. */
 export const ICMP_UNREACHABLE_PORT = 3;
 /** Fragmentation needed but "don't fragment" set; the rest holds the next hop's MTU. */
 export const ICMP_UNREACHABLE_TOO_BIG = 4;
+/** Code: the source route failed. */
 export const ICMP_UNREACHABLE_SOURCE_ROUTE = 5;
+/** Code: administratively prohibited (RFC 1812 5.2.7.1). */
 export const ICMP_UNREACHABLE_PROHIBITED = 13;
 
 // Codes of ICMP_TIME_EXCEEDED.
+/** Code: the TTL ran out on the way. */
 export const ICMP_TIME_EXCEEDED_TTL = 0;
+/** Code: fragments are missing. */
 export const ICMP_TIME_EXCEEDED_REASSEMBLY = 1;
 
 /** The header of any message. */
 export interface IcmpHeader {
+  /** ICMP_UNREACHABLE and so on. */
   readonly type: number;
+  /** Its meaning depends on the type. */
   readonly code: number;
-  /** As it stands in the message; see `setIcmpChecksum` and `icmpChecksumOk`. */
+  /** As in the message; see `setIcmpChecksum` and `icmpChecksumOk`. */
   readonly checksum: number;
   /** The four bytes whose meaning depends on the type, as an unsigned number. */
   readonly rest: number;
@@ -67,6 +86,7 @@ export interface IcmpHeader {
 
 /** The packet that an error message is about. */
 export interface IcmpQuote {
+  /** The quoted IP header. */
   readonly ip: Ipv4Header;
   /** Where the quoted IP header starts. */
   readonly ipAt: number;
@@ -76,9 +96,11 @@ export interface IcmpQuote {
   readonly end: number;
 }
 
-/** What an error message is made from. */
+/** Fields of an error message to write. */
 export interface IcmpError {
+  /** ICMP_UNREACHABLE and so on. */
   readonly type: number;
+  /** Its meaning depends on the type. */
   readonly code: number;
   /** See `icmpMtuRest` and `icmpPointerRest`; 0 for most. */
   readonly rest?: number;
@@ -86,11 +108,15 @@ export interface IcmpError {
   readonly packet: Uint8Array;
 }
 
-/** What an echo request or reply is made from. */
+/** Fields of an echo request or reply to write. */
 export interface IcmpEcho {
+  /** A reply, not a request. */
   readonly reply: boolean;
+  /** Identifier, which a reply repeats. */
   readonly id: number;
+  /** Sequence number, which a reply repeats. */
   readonly seq: number;
+  /** Bytes, which a reply repeats. */
   readonly data: Uint8Array;
 }
 
@@ -169,9 +195,19 @@ export function icmpIsError(type: number): boolean {
     type === ICMP_REDIRECT || type === ICMP_SOURCE_QUENCH;
 }
 
+/** Index of the checksum in the message at `at`, of either version. */
+export function icmpChecksumAt(at: number): number {
+  return at + CHECKSUM;
+}
+
 /** The type: ICMP_ECHO_REQUEST and so on. */
 export function icmpType(buf: Uint8Array, at: number): number {
   return buf[at]!;
+}
+
+/** The code, of either version. */
+export function icmpCode(buf: Uint8Array, at: number): number {
+  return buf[at + CODE]!;
 }
 
 /** The identifier of an echo message. */
@@ -189,7 +225,7 @@ export function icmpChecksumOk(buf: Uint8Array, at: number, end: number): boolea
   return sum(buf, at, end) === 0xffff;
 }
 
-/** Computes the checksum of the message from `at` to `end` anew and puts it in its place. */
+/** Computes the checksum of the message from `at` to `end` and writes it. */
 export function setIcmpChecksum(buf: Uint8Array, at: number, end: number): void {
   put16(buf, at + CHECKSUM, 0);
   put16(buf, at + CHECKSUM, checksum(buf, at, end));
@@ -212,7 +248,7 @@ export function setIcmpEchoId(buf: Uint8Array, at: number, id: number): void {
 
 /**
  * An updated checksum of 0 is right unless all the message is zeros, which sums to 0 and not to 0xffff; an echo reply
- * may be that. Under a header of zeros 0xffff is therefore written: it is right for any data.
+ * may be that. Under a header of zeros 0xffff is therefore written, which is right for any data.
  */
 function putUpdated(buf: Uint8Array, at: number, updated: number): void {
   const isZero = updated === 0 && get16(buf, at) === 0 && get32(buf, at + REST) === 0;
@@ -231,7 +267,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [ICMP_TIMESTAMP_REPLY]: "timestamp reply",
 };
 
-/** One line for people: `icmp echo request id 7 seq 1`, `icmp unreachable code 4 mtu 1400`. */
+/** One line of text: `icmp echo request id 7 seq 1`, `icmp unreachable code 4 mtu 1400`. */
 export function formatIcmp(header: IcmpHeader): string {
   const text = `icmp ${NAMES[header.type] ?? `type ${header.type}`}`;
   if (header.type === ICMP_ECHO_REQUEST || header.type === ICMP_ECHO_REPLY) {

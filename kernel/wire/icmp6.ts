@@ -9,7 +9,7 @@
  *       parameter problem:  pointer 4          the same
  *       other errors:       0 4                the same
  *
- * Every checksum covers a pseudo-header: the addresses are needed to make and to check one.
+ * Every checksum covers a pseudo-header: computing and checking it needs the addresses.
  *
  * @module
  */
@@ -28,43 +28,65 @@ const ECHO_SEQ = 6;
 
 /** Length of the header that every message starts with. */
 export const ICMP6_HEADER_LEN = 8;
-/** How much of a packet an error quotes, in bytes: the whole error is to fit the minimum MTU (RFC 4443 2.4 c). */
+/** How much of a packet an error quotes, in bytes: the whole error must fit the minimum MTU (RFC 4443 2.4 c). */
 export const ICMP6_QUOTE_MAX = IPV6_MTU_MIN - IPV6_HEADER_LEN - ICMP6_HEADER_LEN;
-/** How many bytes of the quoted transport header must be there for anyone to see whom the error is for. */
+/** How many bytes of the quoted transport header must be there to identify its addressee. */
 export const ICMP6_QUOTE_TRANSPORT_MIN = 8;
 
+/** Type: destination unreachable. */
 export const ICMP6_UNREACHABLE = 1;
+/** Type: packet too big; the rest holds the MTU. */
 export const ICMP6_PACKET_TOO_BIG = 2;
+/** Type: time exceeded. */
 export const ICMP6_TIME_EXCEEDED = 3;
+/** Type: a header makes no sense; the rest points to it. */
 export const ICMP6_PARAMETER_PROBLEM = 4;
+/** Type: "ping". */
 export const ICMP6_ECHO_REQUEST = 128;
+/** Type: the answer to an echo request. */
 export const ICMP6_ECHO_REPLY = 129;
+/** Type: routers are asked to advertise. */
 export const ICMP6_ROUTER_SOLICIT = 133;
+/** Type: a router advertises itself and its networks. */
 export const ICMP6_ROUTER_ADVERT = 134;
+/** Type: who has this address? */
 export const ICMP6_NEIGHBOR_SOLICIT = 135;
+/** Type: the sender has it. */
 export const ICMP6_NEIGHBOR_ADVERT = 136;
+/** Type: there is a better next hop. */
 export const ICMP6_REDIRECT = 137;
 
 // Codes of ICMP6_UNREACHABLE.
+/** Code: no route to the destination. */
 export const ICMP6_UNREACHABLE_NO_ROUTE = 0;
+/** Code: administratively prohibited. */
 export const ICMP6_UNREACHABLE_PROHIBITED = 1;
+/** Code: the address does not answer. */
 export const ICMP6_UNREACHABLE_ADDRESS = 3;
+/** Code: no program has the port. */
 export const ICMP6_UNREACHABLE_PORT = 4;
 
 // Codes of ICMP6_TIME_EXCEEDED.
+/** Code: the hop limit ran out on the way. */
 export const ICMP6_TIME_EXCEEDED_HOPS = 0;
+/** Code: fragments are missing. */
 export const ICMP6_TIME_EXCEEDED_REASSEMBLY = 1;
 
 // Codes of ICMP6_PARAMETER_PROBLEM.
+/** Code: a field has a wrong value. */
 export const ICMP6_PARAMETER_HEADER = 0;
+/** Code: the next header is unknown. */
 export const ICMP6_PARAMETER_NEXT_HEADER = 1;
+/** Code: an option is unknown. */
 export const ICMP6_PARAMETER_OPTION = 2;
 
 /** The header of any message. */
 export interface Icmp6Header {
+  /** ICMP6_UNREACHABLE and so on. */
   readonly type: number;
+  /** Its meaning depends on the type. */
   readonly code: number;
-  /** As it stands in the message; see `setIcmp6Checksum` and `icmp6ChecksumOk`. */
+  /** As in the message; see `setIcmp6Checksum` and `icmp6ChecksumOk`. */
   readonly checksum: number;
   /** The four bytes whose meaning depends on the type, as an unsigned number: an MTU, a pointer, id and sequence. */
   readonly rest: number;
@@ -72,6 +94,7 @@ export interface Icmp6Header {
 
 /** The packet that an error message is about. */
 export interface Icmp6Quote {
+  /** The quoted IP header. */
   readonly ip: Ipv6Header;
   /** Where the quoted IP header starts. */
   readonly ipAt: number;
@@ -83,9 +106,11 @@ export interface Icmp6Quote {
   readonly end: number;
 }
 
-/** What an error message is made from. */
+/** Fields of an error message to write. */
 export interface Icmp6Error {
+  /** ICMP6_UNREACHABLE and so on. */
   readonly type: number;
+  /** Its meaning depends on the type. */
   readonly code: number;
   /** The MTU of ICMP6_PACKET_TOO_BIG, the pointer of ICMP6_PARAMETER_PROBLEM; 0 for the others. */
   readonly rest?: number;
@@ -93,11 +118,15 @@ export interface Icmp6Error {
   readonly packet: Uint8Array;
 }
 
-/** What an echo request or reply is made from. */
+/** Fields of an echo request or reply to write. */
 export interface Icmp6Echo {
+  /** A reply, not a request. */
   readonly reply: boolean;
+  /** Identifier, which a reply repeats. */
   readonly id: number;
+  /** Sequence number, which a reply repeats. */
   readonly seq: number;
+  /** Bytes, which a reply repeats. */
   readonly data: Uint8Array;
 }
 
@@ -116,7 +145,7 @@ export function emitIcmp6(header: Icmp6Header, buf: Uint8Array, at: number): num
   return ICMP6_HEADER_LEN;
 }
 
-/** Writes a whole echo message but for its checksum and returns its length: `setIcmp6Checksum` is next. */
+/** Writes a whole echo message without its checksum and returns its length; call `setIcmp6Checksum` next. */
 export function emitIcmp6Echo(echo: Icmp6Echo, buf: Uint8Array, at: number): number {
   const type = echo.reply ? ICMP6_ECHO_REPLY : ICMP6_ECHO_REQUEST;
   emitIcmp6({ type, code: 0, checksum: 0, rest: (echo.id << 16) | echo.seq }, buf, at);
@@ -124,7 +153,7 @@ export function emitIcmp6Echo(echo: Icmp6Echo, buf: Uint8Array, at: number): num
   return ICMP6_HEADER_LEN + echo.data.length;
 }
 
-/** Writes a whole error message but for its checksum and returns its length: `setIcmp6Checksum` is next. */
+/** Writes a whole error message without its checksum and returns its length; call `setIcmp6Checksum` next. */
 export function emitIcmp6Error(error: Icmp6Error, buf: Uint8Array, at: number): number {
   emitIcmp6({ type: error.type, code: error.code, checksum: 0, rest: error.rest ?? 0 }, buf, at);
   buf.set(error.packet.subarray(0, ICMP6_QUOTE_MAX), at + ICMP6_HEADER_LEN);
@@ -176,7 +205,7 @@ export function icmp6ChecksumOk(buf: Uint8Array, at: number, end: number, src: I
   return sum(buf, at, end, pseudoSum(src, dst, IP_PROTO_ICMP6, end - at)) === 0xffff;
 }
 
-/** Computes the checksum of the message from `at` to `end` anew and puts it in its place. */
+/** Computes the checksum of the message from `at` to `end` and writes it. */
 export function setIcmp6Checksum(buf: Uint8Array, at: number, end: number, src: IpAddr, dst: IpAddr): void {
   put16(buf, at + CHECKSUM, 0);
   put16(buf, at + CHECKSUM, checksum(buf, at, end, pseudoSum(src, dst, IP_PROTO_ICMP6, end - at)));
@@ -195,7 +224,10 @@ export function setIcmp6EchoId(buf: Uint8Array, at: number, id: number): void {
   put16(buf, at + ECHO_ID, id);
 }
 
-/** Keeps the checksum right after bytes under it with the sum `oldSum` gave way to others: an address, `addrSum`. */
+/**
+ * Keeps the checksum right after bytes under it with the sum `oldSum` were replaced by others: for an address,
+ * `addrSum`.
+ */
 export function adjustIcmp6Checksum(buf: Uint8Array, at: number, oldSum: number, newSum: number): void {
   put16(buf, at + CHECKSUM, updateChecksum16(get16(buf, at + CHECKSUM), oldSum, newSum));
 }
@@ -214,7 +246,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [ICMP6_REDIRECT]: "redirect",
 };
 
-/** One line for people: `icmp6 echo request id 7 seq 1`, `icmp6 packet too big mtu 1280`. */
+/** One line of text: `icmp6 echo request id 7 seq 1`, `icmp6 packet too big mtu 1280`. */
 export function formatIcmp6(header: Icmp6Header): string {
   const { type, code, rest } = header;
   const text = `icmp6 ${NAMES[type] ?? `type ${type}`}`;

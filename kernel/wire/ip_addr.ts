@@ -3,8 +3,8 @@
  *
  * Path: everywhere → ip_addr.
  *
- * The bits are four signed 32-bit words in network order, so that comparing and hashing an address touches four small
- * integers and builds nothing. Printed as people write them: dotted quad for IPv4, RFC 5952 for IPv6.
+ * The bits are four signed 32-bit words in network order, so that comparing and hashing an address allocates nothing.
+ * Printed as people write them: dotted quad for IPv4, RFC 5952 for IPv6.
  *
  * @module
  */
@@ -40,7 +40,7 @@ export class IpAddr {
     return this.w2 === MAPPED && this.w0 === 0 && this.w1 === 0;
   }
 
-  /** Whether this is the address of nothing: `::` or `0.0.0.0`. */
+  /** Whether this is the unspecified address: `::` or `0.0.0.0`. */
   get isUnspecified(): boolean {
     return this.w3 === 0 && this.w0 === 0 && this.w1 === 0 && (this.w2 === 0 || this.w2 === MAPPED);
   }
@@ -127,11 +127,11 @@ export class IpAddr {
 /** `::`, the unspecified address of every version. */
 export const IP_UNSPECIFIED = new IpAddr(0, 0, 0, 0);
 /** `0.0.0.0`. */
-export const IPV4_UNSPECIFIED = IpAddr.v4(0);
+export const IPV4_UNSPECIFIED: IpAddr = IpAddr.v4(0);
 /** `255.255.255.255`. */
-export const IPV4_BROADCAST = IpAddr.v4(-1);
+export const IPV4_BROADCAST: IpAddr = IpAddr.v4(-1);
 /** `127.0.0.1`. */
-export const IPV4_LOOPBACK = IpAddr.v4(0x7f000001);
+export const IPV4_LOOPBACK: IpAddr = IpAddr.v4(0x7f000001);
 /** `::1`. */
 export const IPV6_LOOPBACK = new IpAddr(0, 0, 0, 1);
 

@@ -52,7 +52,7 @@ Deno.test("IpAddr prints the canonical text of RFC 5952", () => {
   for (const [text, canonical] of texts) assertEquals(`${ip(text)}`, canonical);
 });
 
-Deno.test("parseIpAddr() refuses what is not an address", () => {
+Deno.test("parseIpAddr() refuses anything but an address", () => {
   const texts = [
     "",
     "1",

@@ -7,17 +7,27 @@
  */
 
 export const IP_PROTO_HOP_BY_HOP = 0;
+/** ICMP (RFC 792). */
 export const IP_PROTO_ICMP = 1;
+/** IGMP (RFC 3376). */
 export const IP_PROTO_IGMP = 2;
+/** TCP (RFC 9293). */
 export const IP_PROTO_TCP = 6;
+/** UDP (RFC 768). */
 export const IP_PROTO_UDP = 17;
+/** IPv6 routing header (RFC 8200 4.4). */
 export const IP_PROTO_ROUTING = 43;
+/** IPv6 fragment header (RFC 8200 4.5). */
 export const IP_PROTO_FRAGMENT = 44;
+/** IPsec encapsulation (RFC 4303). */
 export const IP_PROTO_ESP = 50;
+/** IPsec authentication header (RFC 4302). */
 export const IP_PROTO_AH = 51;
+/** ICMPv6 (RFC 4443). */
 export const IP_PROTO_ICMP6 = 58;
 /** Nothing follows. */
 export const IP_PROTO_NONE = 59;
+/** IPv6 destination options (RFC 8200 4.6). */
 export const IP_PROTO_DEST_OPTIONS = 60;
 
 const NAMES: Readonly<Record<number, string>> = {

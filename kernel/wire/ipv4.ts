@@ -6,8 +6,8 @@
  *     | version 4, IHL | TOS | total length 2 | id 2 | flags, fragment offset 2 | TTL | protocol | checksum 2 |
  *     | source 4 | destination 4 | options 0 to 40 |
  *
- * A parsed record says nothing about the header checksum: ask `ipv4ChecksumOk`. `emitIpv4` and the setters leave a
- * right one behind (the setters by RFC 1624, so that damage done before stays visible).
+ * Parsing does not check the header checksum: use `ipv4ChecksumOk`. `emitIpv4` writes a right one and the setters keep
+ * it right (by RFC 1624, so that earlier damage stays visible).
  *
  * Limits: the reserved flag is neither kept nor refused.
  *
@@ -44,30 +44,37 @@ export const IPV4_TTL_DEFAULT = 64;
 
 const NO_OPTIONS = new Uint8Array(0);
 
-/** What a header is made from; what is left out is zero, false or empty, and the TTL 64. */
+/** Fields of a header to write; omitted fields are zero, false or empty, and the TTL 64. */
 export interface Ipv4Fields {
+  /** Source address. */
   readonly src: IpAddr;
+  /** Destination address. */
   readonly dst: IpAddr;
+  /** IP_PROTO_UDP and so on. */
   readonly protocol: number;
   /** Bytes behind the header. */
   readonly payloadLen: number;
   /** DSCP in the upper six bits, ECN in the lower two. */
   readonly tos?: number;
+  /** Identification: fragments of one packet share it. */
   readonly id?: number;
+  /** Routers may not cut it. */
   readonly dontFragment?: boolean;
+  /** Others follow this fragment. */
   readonly moreFragments?: boolean;
   /** Where the payload belongs in the whole datagram, in bytes: a multiple of 8. */
   readonly fragOffset?: number;
+  /** How many routers it may cross; default 64. */
   readonly ttl?: number;
-  /** The options as they stand, at most 40 bytes, padded when emitted; a view of the buffer when parsed. */
+  /** The options as they are, at most 40 bytes, padded when emitted; a view of the buffer when parsed. */
   readonly options?: Uint8Array;
 }
 
-/** A header as it was read. */
+/** A header that was read. */
 export interface Ipv4Header extends Required<Ipv4Fields> {
   /** Header with options, in bytes. */
   readonly headerLen: number;
-  /** Header and payload, in bytes: what a link adds behind it is padding. */
+  /** Header and payload, in bytes, without a link's padding. */
   readonly totalLen: number;
 }
 
@@ -77,7 +84,7 @@ export function parseIpv4(buf: Uint8Array, at: number, end: number): Ipv4Header 
   return header !== null && header.totalLen <= end - at ? header : null;
 }
 
-/** Reads the header of a packet of which only a part may be there, as ICMP errors quote it; null if malformed. */
+/** Reads the header of a packet that may be truncated, as ICMP errors quote it; null if malformed. */
 export function parseQuotedIpv4(buf: Uint8Array, at: number, end: number): Ipv4Header | null {
   if (end - at < IPV4_HEADER_LEN || buf[at]! >>> 4 !== 4) return null;
   const headerLen = ipv4HeaderLen(buf, at);
@@ -116,12 +123,43 @@ export function emitIpv4(fields: Ipv4Fields, buf: Uint8Array, at: number): numbe
   fields.src.putV4(buf, at + SRC);
   fields.dst.putV4(buf, at + DST);
   if (headerLen > IPV4_HEADER_LEN) {
-    // In this order: the options may be a view of this very place.
+    // In this order: the options may be a view of the same place.
     buf.set(options, at + IPV4_HEADER_LEN);
     buf.fill(0, at + IPV4_HEADER_LEN + options.length, at + headerLen);
   }
   setIpv4Checksum(buf, at, headerLen);
   return headerLen;
+}
+
+/** The fields of a new header that a sender chooses; all are there. */
+export interface Ipv4Start {
+  readonly src: IpAddr;
+  readonly dst: IpAddr;
+  readonly protocol: number;
+  readonly ttl: number;
+  readonly tos: number;
+}
+
+/**
+ * Writes a header without options for a whole packet of `totalLen` bytes: no identification, "don't fragment" set.
+ * Its checksum is not there yet: `putIpv4Id` or `setIpv4Checksum` is next.
+ */
+export function putIpv4(fields: Ipv4Start, totalLen: number, buf: Uint8Array, at: number): void {
+  buf[at] = 0x40 | (IPV4_HEADER_LEN >>> 2);
+  buf[at + TOS] = fields.tos;
+  put16(buf, at + TOTAL_LEN, totalLen);
+  put16(buf, at + ID, 0);
+  put16(buf, at + FRAG, DONT_FRAGMENT);
+  buf[at + TTL] = fields.ttl;
+  buf[at + PROTOCOL] = fields.protocol;
+  fields.src.putV4(buf, at + SRC);
+  fields.dst.putV4(buf, at + DST);
+}
+
+/** Gives a whole packet an identification and lets it be fragmented; `setIpv4Checksum` is next. */
+export function putIpv4Id(buf: Uint8Array, at: number, id: number): void {
+  put16(buf, at + ID, id);
+  put16(buf, at + FRAG, 0);
 }
 
 /** Length of the header at `at`, in bytes, as it claims: 0 to 60. */
@@ -152,6 +190,11 @@ export function ipv4IsFragment(buf: Uint8Array, at: number): boolean {
 /** Where the payload belongs in the whole datagram, in bytes. */
 export function ipv4FragOffset(buf: Uint8Array, at: number): number {
   return (get16(buf, at + FRAG) & FRAG_OFFSET) << 3;
+}
+
+/** Whether more fragments of the datagram follow. */
+export function ipv4MoreFragments(buf: Uint8Array, at: number): boolean {
+  return (get16(buf, at + FRAG) & MORE_FRAGMENTS) !== 0;
 }
 
 /** Whether "don't fragment" is set. */
@@ -189,12 +232,12 @@ export function ipv4Dst(buf: Uint8Array, at: number): IpAddr {
   return IpAddr.v4At(buf, at + DST);
 }
 
-/** Whether the checksum of the header at `at`, which must be all there, is right. */
+/** Whether the checksum of the header at `at`, which must be complete, is right. */
 export function ipv4ChecksumOk(buf: Uint8Array, at: number): boolean {
   return sum(buf, at, at + ipv4HeaderLen(buf, at)) === 0xffff;
 }
 
-/** Computes the header checksum anew and puts it in its place. */
+/** Computes the header checksum and writes it. */
 export function setIpv4Checksum(buf: Uint8Array, at: number, headerLen: number): void {
   put16(buf, at + CHECKSUM, 0);
   put16(buf, at + CHECKSUM, checksum(buf, at, at + headerLen));
@@ -231,19 +274,19 @@ export function setIpv4Ttl(buf: Uint8Array, at: number, ttl: number): void {
   setWord(buf, at, TTL, ((ttl & 0xff) << 8) | buf[at + PROTOCOL]!);
 }
 
-/** Rewrites the source in this header; the transport checksum is the caller's, see `updateChecksum32`. */
+/** Rewrites the source in this header; the transport checksum is the caller's task, see `updateChecksum32`. */
 export function setIpv4Src(buf: Uint8Array, at: number, src: IpAddr): void {
   setAddr(buf, at, SRC, src);
 }
 
-/** Rewrites the destination in this header; the transport checksum is the caller's, see `updateChecksum32`. */
+/** Rewrites the destination in this header; the transport checksum is the caller's task, see `updateChecksum32`. */
 export function setIpv4Dst(buf: Uint8Array, at: number, dst: IpAddr): void {
   setAddr(buf, at, DST, dst);
 }
 
 /**
- * Those of `options` that fragments but the first must carry, too (RFC 791 3.1: the copied flag), padded.
- * What follows a malformed option is left out.
+ * Those of `options` that every fragment must carry (RFC 791 3.1: the copied flag), padded. Options after a malformed
+ * one are left out.
  */
 export function copiedIpv4Options(options: Uint8Array): Uint8Array {
   const copied = new Uint8Array(options.length);
@@ -262,7 +305,7 @@ export function copiedIpv4Options(options: Uint8Array): Uint8Array {
   return copied.subarray(0, (length + 3) & ~3);
 }
 
-/** One line for people: `10.0.0.1 > 10.0.0.2 udp len 60 ttl 64`, and what is out of the ordinary. */
+/** One line of text: `10.0.0.1 > 10.0.0.2 udp len 60 ttl 64`, and unusual fields. */
 export function formatIpv4(header: Ipv4Header): string {
   let text = `${header.src} > ${header.dst} ${formatIpProto(header.protocol)} len ${header.totalLen} ttl ${header.ttl}`;
   if (header.tos !== 0) text += ` tos 0x${header.tos.toString(16)}`;

@@ -194,7 +194,7 @@ Deno.test("copiedIpv4Options() stops at a length of 0 and at one that leads out"
   );
 });
 
-Deno.test("formatIpv4() says what is out of the ordinary", () => {
+Deno.test("formatIpv4() prints unusual fields", () => {
   const header = ipv4.parseIpv4(PACKET, 0, PACKET.length)!;
   assertEquals(ipv4.formatIpv4(header), "192.168.0.1 > 192.168.0.199 udp len 115 ttl 64 df");
   const piece = { ...header, dontFragment: false, moreFragments: true, fragOffset: 1480, id: 7, tos: 3 };
@@ -211,4 +211,20 @@ Deno.test("IPv4 headers are read back as they were emitted", () => {
 Deno.test("parseIpv4() and parseQuotedIpv4() survive any bytes", () => {
   assertSafe(ipv4.parseIpv4, [PACKET, ALERT]);
   assertSafe(ipv4.parseQuotedIpv4, [PACKET, ALERT]);
+});
+
+Deno.test("putIpv4() and putIpv4Id() write what emitIpv4() writes, into a buffer with old bytes", () => {
+  const headers = fc.record({ src: ipv4Addrs, dst: ipv4Addrs, protocol: u8, ttl: u8, tos: u8, id: u16 });
+  fc.assert(
+    fc.property(headers, fc.nat(60_000), fc.boolean(), (header, payloadLen, dontFragment) => {
+      const expected = new Uint8Array(20);
+      ipv4.emitIpv4({ ...header, id: dontFragment ? 0 : header.id, payloadLen, dontFragment }, expected, 0);
+      const buf = new Uint8Array(22).fill(0xee);
+      ipv4.putIpv4(header, 20 + payloadLen, buf, 2);
+      if (!dontFragment) ipv4.putIpv4Id(buf, 2, header.id);
+      ipv4.setIpv4Checksum(buf, 2, 20);
+      assertEquals(buf.subarray(2), expected);
+    }),
+    fuzz(100),
+  );
 });

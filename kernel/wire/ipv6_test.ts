@@ -69,7 +69,7 @@ Deno.test("parseIpv6() refuses other versions and short packets; parseQuotedIpv6
   assertEquals(ipv6.parseIpv6(four, 0, four.length), null);
 });
 
-Deno.test("walkIpv6() steps over hop-by-hop options and says where the next protocol was named", () => {
+Deno.test("walkIpv6() steps over hop-by-hop options and reports where the next protocol was named", () => {
   assertEquals(ipv6.walkIpv6(REPORT, 0, REPORT.length), {
     protocol: IP_PROTO_ICMP6,
     at: 48,
@@ -146,7 +146,7 @@ Deno.test("the setters write their fields and nothing else", () => {
   );
 });
 
-Deno.test("formatIpv6() says what is out of the ordinary", () => {
+Deno.test("formatIpv6() prints unusual fields", () => {
   const header = ipv6.parseIpv6(REPORT, 0, REPORT.length)!;
   const text = "fe80::5054:ff:fe12:3456 > ff02::16 hop-by-hop len 72 hops 1";
   assertEquals(ipv6.formatIpv6(header), `${text} class 0xb8 flow 0x12345`);
@@ -189,4 +189,36 @@ Deno.test("walkIpv6() never leads beyond the end", () => {
     }),
     fuzz(200),
   );
+});
+
+Deno.test("putIpv6() writes what emitIpv6() writes, into a buffer with old bytes", () => {
+  const headers = fc.record({ src: ipv6Addrs, dst: ipv6Addrs, protocol: u8, ttl: u8, tos: u8 });
+  fc.assert(
+    fc.property(headers, u16, (header, payloadLen) => {
+      const { src, dst, protocol: nextHeader, ttl: hopLimit, tos: trafficClass } = header;
+      const expected = new Uint8Array(40);
+      ipv6.emitIpv6({ src, dst, nextHeader, hopLimit, trafficClass, payloadLen }, expected, 0);
+      const buf = new Uint8Array(42).fill(0xee);
+      ipv6.putIpv6(header, payloadLen, buf, 2);
+      assertEquals(buf.subarray(2), expected);
+    }),
+    fuzz(100),
+  );
+});
+
+Deno.test("a fragment header is read and changed in place", () => {
+  const cases = [
+    { fragOffset: 0, moreFragments: false, isPiece: false },
+    { fragOffset: 0, moreFragments: true, isPiece: true },
+    { fragOffset: 65528, moreFragments: false, isPiece: true },
+  ];
+  for (const { fragOffset, moreFragments, isPiece } of cases) {
+    const buf = new Uint8Array(8);
+    const fragment = { nextHeader: 17, fragOffset, id: 7 };
+    ipv6.emitIpv6Fragment({ ...fragment, moreFragments }, buf, 0);
+    assertEquals(ipv6.ipv6IsPiece(buf, 0), isPiece);
+    assertEquals(ipv6.ipv6FragOffset(buf, 0), fragOffset);
+    ipv6.clearIpv6MoreFragments(buf, 0);
+    assertEquals(ipv6.parseIpv6Fragment(buf, 0, 8), { ...fragment, moreFragments: false });
+  }
 });

@@ -3,7 +3,7 @@
  *
  * Path: ethernet, arp, nd, dhcp → mac_addr.
  *
- * An address is two numbers, so that comparing one or looking it up builds nothing.
+ * An address is two numbers, so that comparing or looking up an address allocates nothing.
  *
  * @module
  */
@@ -39,11 +39,12 @@ export class MacAddr {
     return (this.hi & 0x0100) !== 0;
   }
 
-  /** Whether it is 00:00:00:00:00:00, the address of nobody. */
+  /** Whether it is 00:00:00:00:00:00, the unset address. */
   get isZero(): boolean {
     return this.lo === 0 && this.hi === 0;
   }
 
+  /** Whether the two are the same address. */
   equals(other: MacAddr): boolean {
     return this.lo === other.lo && this.hi === other.hi;
   }
@@ -59,7 +60,7 @@ export class MacAddr {
     return this.key.toString(16).padStart(12, "0");
   }
 
-  /** Six pairs of hex digits parted by colons. */
+  /** Six pairs of hex digits separated by colons. */
   toString(): string {
     return this.toHex().replace(/..(?=.)/g, "$&:");
   }
@@ -70,7 +71,7 @@ export const MAC_ZERO = new MacAddr(0, 0);
 /** ff:ff:ff:ff:ff:ff. */
 export const MAC_BROADCAST = new MacAddr(0xffff, -1);
 
-/** The address that `text` spells, as six pairs of hex digits parted by colons or as twelve digits; or null. */
+/** The address that `text` spells, as six pairs of hex digits separated by colons or as twelve digits; or null. */
 export function parseMacAddr(text: string): MacAddr | null {
   if (!/^([0-9a-f]{12}|[0-9a-f]{2}(:[0-9a-f]{2}){5})$/i.test(text)) return null;
   const digits = text.replaceAll(":", "");

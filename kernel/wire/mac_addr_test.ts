@@ -24,7 +24,7 @@ Deno.test("parseMacAddr() takes pairs with colons and twelve digits, and nothing
   }
 });
 
-Deno.test("MacAddr tells groups, broadcast and zero apart", () => {
+Deno.test("MacAddr distinguishes groups, broadcast and zero", () => {
   assert(MAC_BROADCAST.isBroadcast && MAC_BROADCAST.isGroup && !MAC_BROADCAST.isZero);
   assert(MAC_ZERO.isZero && !MAC_ZERO.isGroup);
   const group = parseMacAddr("01:00:5e:00:00:01")!;

@@ -7,8 +7,8 @@
  *     query:  | 130 | code 0 | checksum 2 | maximum response code 2 | 0 2 | group 16 | …
  *     report: | 143 | 0 | checksum 2 | 0 2 | records 2 | record: type, 0, sources 2, group 16; … |
  *
- * Emitted reports carry no checksum yet: `setIcmp6Checksum` needs the addresses. Sources are not spoken of: whoever
- * listens listens to everybody.
+ * Emitted reports carry no checksum yet: `setIcmp6Checksum` needs the addresses. Sources are not supported: a listener
+ * accepts every source.
  *
  * @module
  */
@@ -16,7 +16,9 @@
 import { get16, put16, put32 } from "./bytes.ts";
 import { IP_ADDR_LEN, type IpAddr } from "./ip_addr.ts";
 
+/** Type: a router asks for the groups of a link. */
 export const ICMP6_MLD_QUERY = 130;
+/** Type: the groups that a host hears (RFC 3810 5.2). */
 export const ICMP6_MLD_REPORT = 143;
 /** The hop limit that a receiver demands (RFC 3810 5). */
 export const MLD_HOP_LIMIT = 1;
@@ -25,6 +27,7 @@ export const MLD_HOP_BY_HOP: Uint8Array = Uint8Array.of(58, 0, 5, 2, 0, 0, 1, 0)
 
 /** Kinds of record (RFC 3810 5.2.12). */
 export const MldRecord = { IsExclude: 2, ToInclude: 3, ToExclude: 4 } as const;
+/** One of the kinds. */
 export type MldRecord = typeof MldRecord[keyof typeof MldRecord];
 
 const QUERY_LEN_MIN = 24;
@@ -38,7 +41,7 @@ export function mldReportLen(groups: number): number {
   return REPORT_LEN + groups * RECORD_LEN;
 }
 
-/** Writes a report that says `kind` of all `groups`, without its checksum, and returns its length. */
+/** Writes a report with one record of `kind` for each of `groups`, without its checksum, and returns its length. */
 export function emitMldReport(kind: MldRecord, groups: readonly IpAddr[], buf: Uint8Array, at: number): number {
   put32(buf, at, ICMP6_MLD_REPORT << 24);
   put32(buf, at + 4, groups.length);
@@ -51,7 +54,7 @@ export function emitMldReport(kind: MldRecord, groups: readonly IpAddr[], buf: U
   return mldReportLen(groups.length);
 }
 
-/** How long an answer to the query from `at` to `end` may be put off, in milliseconds; -1: it is no query. */
+/** The maximum response delay of the query from `at` to `end`, in milliseconds; -1: it is no query. */
 export function mldQueryDelayMs(buf: Uint8Array, at: number, end: number): number {
   if (end - at < QUERY_LEN_MIN || buf[at] !== ICMP6_MLD_QUERY || buf[at + 1] !== 0) return -1;
   const code = get16(buf, at + 4);

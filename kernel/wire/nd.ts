@@ -10,8 +10,8 @@
  *       neighbor solicitation:   0 4, target 16
  *       neighbor advertisement:  flags and 0 4, target 16
  *
- * Emitted messages carry no checksum yet: `setIcmp6Checksum` needs the addresses. That the hop limit was 255 and the
- * checksum right is for the receiver to check before it parses.
+ * Emitted messages carry no checksum yet: `setIcmp6Checksum` needs the addresses. The receiver checks the hop limit
+ * (255) and the checksum before it parses.
  *
  * Limits: redirects are not parsed; options that are not known are skipped; of an option that is repeated the last
  * counts, except prefixes and DNS servers, which add up, bounded by the message's length.
@@ -24,7 +24,7 @@ import { ICMP6_NEIGHBOR_ADVERT, ICMP6_NEIGHBOR_SOLICIT, ICMP6_ROUTER_ADVERT, ICM
 import { IP_ADDR_LEN, IpAddr } from "./ip_addr.ts";
 import { MacAddr } from "./mac_addr.ts";
 
-/** The hop limit that a receiver demands: nobody beyond the link can send it (RFC 4861 3.1). */
+/** The hop limit that a receiver demands: no sender beyond the link can produce it (RFC 4861 3.1). */
 export const ND_HOP_LIMIT = 255;
 
 const OPTION_SOURCE_MAC = 1;
@@ -43,31 +43,37 @@ const NEIGHBOR_LEN = 24;
 /** Where a neighbour message has its target. */
 const TARGET = 8;
 
-/** Who routes here? (RFC 4861 4.1) */
+/** A router solicitation (RFC 4861 4.1). */
 export interface RouterSolicit {
+  /** Which of the four it is. */
   readonly type: typeof ICMP6_ROUTER_SOLICIT;
+  /** The sender's hardware address; null: it says none. */
   readonly sourceMac: MacAddr | null;
 }
 
-/** A router says what it offers (RFC 4861 4.2). */
+/** A router advertisement (RFC 4861 4.2). */
 export interface RouterAdvert {
+  /** Which of the four it is. */
   readonly type: typeof ICMP6_ROUTER_ADVERT;
-  /** The hop limit that hosts shall use, or 0: no advice. */
+  /** The hop limit for hosts, or 0: unspecified. */
   readonly hopLimit: number;
   /** Addresses come from DHCPv6. */
   readonly managed: boolean;
   /** Other configuration comes from DHCPv6. */
   readonly otherConfig: boolean;
-  /** How long this is a default router, in seconds; 0: it is none. */
+  /** Lifetime as a default router, in seconds; 0: it is none. */
   readonly lifetimeS: number;
-  /** In milliseconds; 0: no advice. */
+  /** In milliseconds; 0: unspecified. */
   readonly reachableMs: number;
-  /** In milliseconds; 0: no advice. */
+  /** In milliseconds; 0: unspecified. */
   readonly retransMs: number;
+  /** The sender's hardware address; null: it says none. */
   readonly sourceMac: MacAddr | null;
-  /** The link's MTU in bytes, or 0: not said. */
+  /** The link's MTU in bytes, or 0: absent. */
   readonly mtu: number;
+  /** The networks that it advertises. */
   readonly prefixes: readonly NdPrefix[];
+  /** Name servers (RFC 8106). */
   readonly dnsServers: readonly IpAddr[];
   /** How long the DNS servers may be used, in seconds. */
   readonly dnsLifetimeS: number;
@@ -75,11 +81,13 @@ export interface RouterAdvert {
 
 /** A prefix of the link (RFC 4861 4.6.2). */
 export interface NdPrefix {
+  /** The network. */
   readonly prefix: IpAddr;
   /** In bits. */
   readonly length: number;
+  /** Its addresses are neighbours. */
   readonly onLink: boolean;
-  /** Hosts may make addresses of it (RFC 4862). */
+  /** For autoconfiguration of addresses (RFC 4862). */
   readonly autonomous: boolean;
   /** In seconds; 0xffffffff: for ever. */
   readonly validS: number;
@@ -87,24 +95,33 @@ export interface NdPrefix {
   readonly preferredS: number;
 }
 
-/** Who has this address? (RFC 4861 4.3) */
+/** A neighbor solicitation (RFC 4861 4.3). */
 export interface NeighborSolicit {
+  /** Which of the four it is. */
   readonly type: typeof ICMP6_NEIGHBOR_SOLICIT;
+  /** The address in question. */
   readonly target: IpAddr;
+  /** The sender's hardware address; null: it says none. */
   readonly sourceMac: MacAddr | null;
 }
 
-/** I have this address (RFC 4861 4.4). */
+/** A neighbor advertisement (RFC 4861 4.4). */
 export interface NeighborAdvert {
+  /** Which of the four it is. */
   readonly type: typeof ICMP6_NEIGHBOR_ADVERT;
+  /** The address in question. */
   readonly target: IpAddr;
+  /** The sender is a router. */
   readonly isRouter: boolean;
+  /** It answers a solicitation. */
   readonly solicited: boolean;
+  /** It replaces what is known. */
   readonly override: boolean;
+  /** The address's hardware address; null: it says none. */
   readonly targetMac: MacAddr | null;
 }
 
-/** Any of the four, told apart by `type`. */
+/** Any of the four; `type` distinguishes them. */
 export type NdMessage = RouterSolicit | RouterAdvert | NeighborSolicit | NeighborAdvert;
 
 /** Reads the message from `at` to `end`; null if it is malformed (RFC 4861 6.1, 7.1) or not of neighbour discovery. */
@@ -164,7 +181,7 @@ export function ndLen(message: NdMessage): number {
   }
 }
 
-/** One line for people: `nd who-has fe80::2 (52:54:00:12:34:56)`. */
+/** One line of text: `nd who-has fe80::2 (52:54:00:12:34:56)`. */
 export function formatNd(message: NdMessage): string {
   switch (message.type) {
     case ICMP6_ROUTER_SOLICIT:
@@ -183,7 +200,7 @@ export function formatNd(message: NdMessage): string {
   }
 }
 
-/** What the options of any message hold. */
+/** The options of a message. */
 interface NdOptions {
   sourceMac: MacAddr | null;
   targetMac: MacAddr | null;
@@ -233,7 +250,7 @@ function parseNeighbor(buf: Uint8Array, at: number, end: number): NeighborSolici
   };
 }
 
-/** Reads all options; null if one of them has no length or leads out of the message (RFC 4861 4.6). */
+/** Reads all options; null if one of them has no length or exceeds the message (RFC 4861 4.6). */
 function parseOptions(buf: Uint8Array, at: number, end: number): NdOptions | null {
   const options: NdOptions = {
     sourceMac: null,

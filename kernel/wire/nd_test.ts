@@ -121,7 +121,7 @@ Deno.test("formatNd() is one line", () => {
   for (const [message, line] of lines) assertEquals(formatNd(message), line);
 });
 
-Deno.test("messages of neighbour discovery are read back as they were emitted, and as long as ndLen() says", () => {
+Deno.test("messages of neighbour discovery are read back as they were emitted, and as long as ndLen() returns", () => {
   const mac = fc.option(macAddrs);
   const target = ipv6Addrs.filter((addr) => !addr.isMulticast);
   const prefix = fc.record({

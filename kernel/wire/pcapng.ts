@@ -7,10 +7,10 @@
  *     block: | type 4 | length 4 | body, padded to 4 | length 4 |
  *     option: | code 2 | length 2 | value, padded to 4 |                 code 0 ends the list
  *
- * Written: little endian, timestamps in nanoseconds, one block a call; put one behind the other they are a file.
+ * Written: little endian, timestamps in nanoseconds, one block a call; concatenated they are a file.
  *
  * Limits: big-endian sections are not read. Blocks of other types are skipped, simple packets are read with time 0.
- * Reading stops at the first block that makes no sense, and says where: a capture that was cut off is still useful.
+ * Reading stops at the first block that is malformed, and reports where: a truncated capture is still useful.
  *
  * @module
  */
@@ -44,18 +44,23 @@ const PACKET_FLAGS = 2;
 const RESOLUTION_NS = 9;
 const RESOLUTION_DEFAULT = 6;
 
+/** Packets begin with an Ethernet header. */
 export const LINKTYPE_ETHERNET = 1;
 /** Packets begin with an IPv4 or IPv6 header. */
 export const LINKTYPE_RAW = 101;
 
-/** Which way a packet went, as its interface saw it; the numbers are those of epb_flags. */
+/** Direction of a packet, as seen by its interface; the numbers are those of epb_flags. */
 export const PCAPNG_UNKNOWN = 0;
+/** The interface received it. */
 export const PCAPNG_INBOUND = 1;
+/** The interface sent it. */
 export const PCAPNG_OUTBOUND = 2;
 
 /** An interface on which packets were captured. */
 export interface PcapngInterface {
+  /** Its name. */
   readonly name: string;
+  /** A text for people. */
   readonly description?: string;
   /** LINKTYPE_ETHERNET or LINKTYPE_RAW; others are possible. */
   readonly linkType: number;
@@ -63,31 +68,35 @@ export interface PcapngInterface {
   readonly snapLen?: number;
 }
 
-/** What is written about one packet. */
+/** A packet to write. */
 export interface PcapngPacketFields {
-  /** The place of its interface among those written in this section, from 0 on. */
+  /** The index of its interface in this section. */
   readonly interfaceId: number;
   /** Nanoseconds since 1970. */
   readonly timestampNs: bigint;
+  /** The bytes that were kept. */
   readonly data: Uint8Array;
   /** Its length on the wire, if more than was kept. */
   readonly originalLen?: number;
   /** PCAPNG_INBOUND, PCAPNG_OUTBOUND; unknown if left out. */
   readonly direction?: number;
+  /** A text for people. */
   readonly comment?: string;
 }
 
-/** What was read about one packet. */
+/** A packet that was read. */
 export interface PcapngPacket extends Required<PcapngPacketFields> {
+  /** Where it was captured. */
   readonly interface: Required<PcapngInterface>;
 }
 
-/** What was read of a file. */
+/** The contents of a file. */
 export interface PcapngFile {
   /** Of all sections. */
   readonly interfaces: readonly Required<PcapngInterface>[];
+  /** Of all sections, in the order of the file. */
   readonly packets: readonly PcapngPacket[];
-  /** Where reading stopped: the length of the file if all of it made sense. */
+  /** Where reading stopped: the length of the file if all of it is well-formed. */
   readonly end: number;
 }
 
@@ -139,7 +148,8 @@ export function pcapngTimestamp(wallMs: number): bigint {
 }
 
 /**
- * Reads a file as far as it makes sense, data as views of it; null if it does not begin with a little-endian section.
+ * Reads a file up to the first malformed block, data as views of it; null if it does not begin with a little-endian
+ * section.
  */
 export function parsePcapng(buf: Uint8Array): PcapngFile | null {
   if (buf.length < BODY + 4 || get32le(buf, 0) !== SECTION_HEADER) return null;
@@ -153,7 +163,7 @@ export function parsePcapng(buf: Uint8Array): PcapngFile | null {
   return { interfaces: reader.interfaces, packets: reader.packets, end: at };
 }
 
-/** One line for people: `eth0 in 1.000000001 len 60`, and the comment. */
+/** One line of text: `eth0 in 1.000000001 len 60`, and the comment. */
 export function formatPcapngPacket(packet: PcapngPacket): string {
   const seconds = packet.timestampNs / 1_000_000_000n;
   const fraction = String(packet.timestampNs % 1_000_000_000n).padStart(9, "0");
@@ -162,7 +172,7 @@ export function formatPcapngPacket(packet: PcapngPacket): string {
   return `${packet.interface.name}${direction} ${seconds}.${fraction} len ${packet.originalLen}${comment}`;
 }
 
-/** An interface of the section being read, and how to understand its packets' times. */
+/** An interface of the section being read, with its time format. */
 interface Source {
   readonly described: Required<PcapngInterface>;
   /** The if_tsresol byte. */
@@ -171,7 +181,7 @@ interface Source {
   readonly offsetNs: bigint;
 }
 
-/** What has been read so far. */
+/** The state of reading. */
 class Reader {
   readonly interfaces: Required<PcapngInterface>[] = [];
   readonly packets: PcapngPacket[] = [];
@@ -182,7 +192,7 @@ class Reader {
     this.#buf = buf;
   }
 
-  /** Takes the block whose body is from `at` to `end`; false if it makes no sense. */
+  /** Takes the block whose body is from `at` to `end`; false if it is malformed. */
   readBlock(type: number, at: number, end: number): boolean {
     if (type === SECTION_HEADER) return this.#readSection(at, end);
     if (type === INTERFACE) return this.#readInterface(at, end);
@@ -264,7 +274,7 @@ class Reader {
 
 const NOTHING = new Uint8Array(0);
 
-/** Length of the block at `at`, frame included; 0 if there is none or if its two lengths make no sense. */
+/** Length of the block at `at`, frame included; 0 if there is none or if its two lengths are malformed. */
 function blockLen(buf: Uint8Array, at: number): number {
   if (buf.length - at < FRAME_LEN) return 0;
   const length = get32le(buf, at + 4);

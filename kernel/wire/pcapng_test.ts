@@ -74,7 +74,7 @@ Deno.test("parsePcapng() keeps what was whole of a capture that was cut off", ()
   assertEquals([file.packets.length, file.end], [1, bytes.length - PACKET.length]);
 });
 
-Deno.test("parsePcapng() skips blocks that it does not know and begins interfaces anew in each section", () => {
+Deno.test("parsePcapng() skips unknown blocks and numbers interfaces from 0 in each section", () => {
   const unknown = hex("05 00 00 00 10 00 00 00 ab cd ef 00 10 00 00 00");
   const bytes = concatBytes([SECTION, INTERFACE, unknown, SECTION, INTERFACE, PACKET]);
   const file = pcapng.parsePcapng(bytes)!;

@@ -29,7 +29,7 @@ export function geq(a: number, b: number): boolean {
   return ((b - a) | 0) <= 0;
 }
 
-/** low ≤ x ≤ high, going round the circle from `low` to `high`. */
+/** low ≤ x ≤ high, modulo 2^32. */
 export function between(low: number, x: number, high: number): boolean {
   return ((x - low) >>> 0) <= ((high - low) >>> 0);
 }

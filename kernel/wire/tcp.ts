@@ -41,18 +41,28 @@ export const TCP_HEADER_LEN = 20;
 /** Longest header: data offset 15. */
 export const TCP_HEADER_MAX = 60;
 
+/** The sender sends no more. */
 export const TCP_FIN = 0x01;
+/** Sequence numbers begin here. */
 export const TCP_SYN = 0x02;
+/** The connection is over. */
 export const TCP_RST = 0x04;
+/** The receiver is to hand the data on. */
 export const TCP_PSH = 0x08;
+/** The acknowledgment number counts. */
 export const TCP_ACK = 0x10;
+/** The urgent pointer counts. */
 export const TCP_URG = 0x20;
+/** Congestion was seen (RFC 3168). */
 export const TCP_ECE = 0x40;
+/** The window was reduced (RFC 3168). */
 export const TCP_CWR = 0x80;
 
-/** What a header is made from; what is left out is zero, and there are no options. */
+/** Fields of a header to write; omitted fields are zero, and there are no options. */
 export interface TcpFields {
+  /** Source port. */
   readonly srcPort: number;
+  /** Destination port. */
   readonly dstPort: number;
   /** Sequence number, unsigned. */
   readonly seq: number;
@@ -62,19 +72,21 @@ export interface TcpFields {
   readonly flags: number;
   /** The 16 bits of the header, not scaled. */
   readonly window: number;
+  /** Urgent pointer. */
   readonly urgent?: number;
-  /** As it stands in the header; see `setTcpChecksum` and `tcpChecksumOk`. */
+  /** As in the header; see `setTcpChecksum` and `tcpChecksumOk`. */
   readonly checksum?: number;
+  /** The options behind the fixed header. */
   readonly options?: TcpOptions;
 }
 
-/** A header as it was read. */
+/** A header that was read. */
 export interface TcpHeader extends Required<TcpFields> {
   /** Header with options, in bytes: the payload starts there. */
   readonly headerLen: number;
 }
 
-/** Reads a header and its options; null if it does not fit. Options that make no sense do not make it malformed. */
+/** Reads a header and its options; null if it does not fit. Options that are malformed do not make it malformed. */
 export function parseTcp(buf: Uint8Array, at: number, end: number): TcpHeader | null {
   if (end - at < TCP_HEADER_LEN) return null;
   const headerLen = tcpHeaderLen(buf, at);
@@ -107,6 +119,35 @@ export function emitTcp(fields: TcpFields, buf: Uint8Array, at: number): number 
   put16(buf, at + CHECKSUM, fields.checksum ?? 0);
   put16(buf, at + URGENT, fields.urgent ?? 0);
   return headerLen;
+}
+
+/** Index of the checksum in the segment at `at`. */
+export function tcpChecksumAt(at: number): number {
+  return at + CHECKSUM;
+}
+
+/** Writes the ports of a header that is made field by field. */
+export function putTcpPorts(buf: Uint8Array, at: number, srcPort: number, dstPort: number): void {
+  put16(buf, at + SRC_PORT, srcPort);
+  put16(buf, at + DST_PORT, dstPort);
+}
+
+/** Writes sequence and acknowledgment number of a header that is made field by field. */
+export function putTcpNumbers(buf: Uint8Array, at: number, seq: number, ack: number): void {
+  put32(buf, at + SEQ, seq);
+  put32(buf, at + ACK, ack);
+}
+
+/** Writes the length in bytes and the flags of a header that is made field by field. */
+export function putTcpFlags(buf: Uint8Array, at: number, headerLen: number, flags: number): void {
+  buf[at + DATA_OFFSET] = headerLen << 2;
+  buf[at + FLAGS] = flags;
+}
+
+/** Writes the window of a header that is made field by field, and no urgent pointer. The checksum is next. */
+export function putTcpWindow(buf: Uint8Array, at: number, window: number): void {
+  put16(buf, at + WINDOW, window);
+  put16(buf, at + URGENT, 0);
 }
 
 /** How many bytes `emitTcp` writes. */
@@ -149,7 +190,7 @@ export function tcpChecksumOk(buf: Uint8Array, at: number, end: number, src: IpA
   return sum(buf, at, end, pseudoSum(src, dst, IP_PROTO_TCP, end - at)) === 0xffff;
 }
 
-/** Computes the checksum of the segment from `at` to `end` anew and puts it in its place. */
+/** Computes the checksum of the segment from `at` to `end` and writes it. */
 export function setTcpChecksum(buf: Uint8Array, at: number, end: number, src: IpAddr, dst: IpAddr): void {
   put16(buf, at + CHECKSUM, 0);
   put16(buf, at + CHECKSUM, checksum(buf, at, end, pseudoSum(src, dst, IP_PROTO_TCP, end - at)));
@@ -176,14 +217,17 @@ export function setTcpFlags(buf: Uint8Array, at: number, flags: number): void {
   setWord(buf, at, DATA_OFFSET, (buf[at + DATA_OFFSET]! << 8) | (flags & 0xff));
 }
 
-/** Keeps the checksum right after bytes under it with the sum `oldSum` gave way to others: an address, `addrSum`. */
+/**
+ * Keeps the checksum right after bytes under it with the sum `oldSum` were replaced by others: for an address,
+ * `addrSum`.
+ */
 export function adjustTcpChecksum(buf: Uint8Array, at: number, oldSum: number, newSum: number): void {
   put16(buf, at + CHECKSUM, updateChecksum16(get16(buf, at + CHECKSUM), oldSum, newSum));
 }
 
 /**
- * Lowers the maximum segment size that the segment at `at` offers to `mss` bytes, keeping the checksum right; whether
- * it had to. Does nothing to a header that `parseTcp` refuses or that offers none.
+ * Lowers the maximum segment size that the segment at `at` offers to `mss` bytes, keeping the checksum right; returns
+ * whether it had to. Does nothing to a header that `parseTcp` refuses or that offers none.
  */
 export function clampTcpMss(buf: Uint8Array, at: number, end: number, mss: number): boolean {
   if (end - at < TCP_HEADER_LEN) return false;
@@ -195,7 +239,7 @@ export function clampTcpMss(buf: Uint8Array, at: number, end: number, mss: numbe
     const value = option + 2;
     const old = get16(buf, value);
     if (old <= mss) continue;
-    // At an odd offset the two bytes belong to two words: what changes is the sum of the bytes swapped.
+    // At an odd offset the two bytes belong to two words, so the update is computed with swapped bytes.
     const isOdd = (value - at) % 2 !== 0;
     adjustTcpChecksum(buf, at, isOdd ? swap16(old) : old, isOdd ? swap16(mss) : mss);
     put16(buf, value, mss);
@@ -213,7 +257,7 @@ export function formatTcpFlags(flags: number): string {
   return text;
 }
 
-/** One line for people: `tcp 80 > 40000 ...A..S. seq 1 ack 2 win 65535 mss 1460`. */
+/** One line of text: `tcp 80 > 40000 ...A..S. seq 1 ack 2 win 65535 mss 1460`. */
 export function formatTcp(header: TcpHeader): string {
   const { srcPort, dstPort, flags, seq, ack, window } = header;
   const text = `tcp ${srcPort} > ${dstPort} ${formatTcpFlags(flags)} seq ${seq} ack ${ack} win ${window}`;

@@ -4,8 +4,8 @@
  *
  * Path: tcp → tcp_options.
  *
- * A list is read up to where it stops making sense, and marked if it does (RFC 9293 MUST-7). Kinds that are not known
- * are skipped; a known kind with the wrong length counts as malformed. Of an option that is repeated the last counts.
+ * A list is read up to the first malformed option, and marked malformed (RFC 9293 MUST-7). Kinds that are not known are
+ * skipped; a known kind with the wrong length counts as malformed. Of an option that is repeated the last counts.
  *
  * Emitted options are padded so that every number is aligned to 4 bytes, as real stacks do.
  *
@@ -42,13 +42,15 @@ export interface TcpOptions {
   readonly mss: number;
   /** Window shift, 0 to TCP_WINDOW_SCALE_MAX, or -1 if not offered. */
   readonly windowScale: number;
+  /** Selective acknowledgments may be sent (RFC 2018). */
   readonly sackPermitted: boolean;
+  /** Whether there are timestamps (RFC 7323). */
   readonly hasTimestamps: boolean;
   /** TSval; 0 without timestamps. */
   readonly tsVal: number;
   /** TSecr; 0 without timestamps. */
   readonly tsEcr: number;
-  /** At most 4, and 3 beside timestamps; emitting leaves out what does not fit. */
+  /** At most 4, and 3 beside timestamps; the rest is left out when emitting. */
   readonly sack: readonly SackBlock[];
   /** Whether the list that was read broke off. Not emitted. */
   readonly malformed: boolean;
@@ -157,7 +159,7 @@ export function tcpOptionsLen(options: TcpOptions): number {
   return length + (blocks > 0 ? 4 + 8 * blocks : 0);
 }
 
-/** For people: `mss 1460 sackok ts 5 0 ws 7`; empty without options. */
+/** As text: `mss 1460 sackok ts 5 0 ws 7`; empty without options. */
 export function formatTcpOptions(options: TcpOptions): string {
   const parts: string[] = [];
   if (options.mss !== 0) parts.push(`mss ${options.mss}`);
@@ -169,7 +171,7 @@ export function formatTcpOptions(options: TcpOptions): string {
   return parts.join(" ");
 }
 
-/** Whether an option of a known kind is as long as it must be; any length will do for the others. */
+/** Whether an option of a known kind is as long as it must be; others may have any length. */
 function hasRightLength(kind: number, length: number): boolean {
   if (kind === TCP_OPTION_MSS) return length === 4;
   if (kind === WINDOW_SCALE) return length === 3;

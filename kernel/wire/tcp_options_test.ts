@@ -103,7 +103,7 @@ Deno.test("formatTcpOptions() names what is offered", () => {
   assertEquals(format(hex("00")), "");
 });
 
-Deno.test("TCP options are read back as they were emitted, and as long as tcpOptionsLen() says", () => {
+Deno.test("TCP options are read back as they were emitted, and as long as tcpOptionsLen() returns", () => {
   const block = fc.record({ left: u32, right: u32 });
   const times = fc.oneof(
     fc.record({ hasTimestamps: fc.constant(true), tsVal: u32, tsEcr: u32 }),

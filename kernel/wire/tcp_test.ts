@@ -166,3 +166,21 @@ Deno.test("parseTcp() and clampTcpMss() survive any bytes", () => {
     return { isClamped, bytes: buf.slice(at, end) };
   }, [SYN]);
 });
+
+Deno.test("a header that is made field by field is what emitTcp() writes, but for the checksum", () => {
+  const fields = fc.record({ srcPort: u16, dstPort: u16, seq: u32, ack: u32, flags: u8, window: u16 });
+  fc.assert(
+    fc.property(fields, (header) => {
+      const expected = new Uint8Array(20);
+      tcp.emitTcp(header, expected, 0);
+      const buf = new Uint8Array(22).fill(0xee);
+      tcp.putTcpPorts(buf, 2, header.srcPort, header.dstPort);
+      tcp.putTcpNumbers(buf, 2, header.seq, header.ack);
+      tcp.putTcpFlags(buf, 2, 20, header.flags);
+      tcp.putTcpWindow(buf, 2, header.window);
+      buf.fill(0, tcp.tcpChecksumAt(2), tcp.tcpChecksumAt(2) + 2);
+      assertEquals(buf.subarray(2), expected);
+    }),
+    fuzz(100),
+  );
+});

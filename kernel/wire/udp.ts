@@ -1,12 +1,12 @@
 /**
  * UDP headers (RFC 768; over IPv6: RFC 8200 8.1).
  *
- * Path: udp/udp, icmp_error, link → wire/udp → checksum, wire/bytes, ip_addr, ip_proto.
+ * Path: udp/udp, icmp_error, family4 → wire/udp → checksum, wire/bytes, ip_addr, ip_proto.
  *
  *     | source port 2 | destination port 2 | length 2 | checksum 2 |
  *
  * A checksum field of 0 means that the sender computed none (IPv4 only): the setters leave it at 0, and a checksum that
- * comes out as 0 is written as 0xffff.
+ * is 0 is written as 0xffff.
  *
  * Limits: no jumbograms (a length of 0 is malformed), no UDP-Lite.
  *
@@ -26,17 +26,19 @@ const CHECKSUM = 6;
 /** Length of a header. */
 export const UDP_HEADER_LEN = 8;
 
-/** What a header is made from. */
+/** Fields of a header to write. */
 export interface UdpFields {
+  /** Source port. */
   readonly srcPort: number;
+  /** Destination port. */
   readonly dstPort: number;
   /** Bytes behind the header. */
   readonly payloadLen: number;
-  /** As it stands in the header, 0 if left out; see `setUdpChecksum` and `udpChecksumOk`. */
+  /** As in the header, 0 if left out; see `setUdpChecksum` and `udpChecksumOk`. */
   readonly checksum?: number;
 }
 
-/** A header as it was read. */
+/** A header that was read. */
 export type UdpHeader = Required<UdpFields>;
 
 /** Reads a header; null if it does not fit or if its length is below 8 or more than there is. */
@@ -71,14 +73,24 @@ export function udpDstPort(buf: Uint8Array, at: number): number {
   return get16(buf, at + DST_PORT);
 }
 
+/** Index of the checksum in the datagram at `at`. */
+export function udpChecksumAt(at: number): number {
+  return at + CHECKSUM;
+}
+
+/** Writes the length of header and payload; the checksum is the caller's. */
+export function putUdpLength(buf: Uint8Array, at: number, length: number): void {
+  put16(buf, at + LENGTH, length);
+}
+
 /** Header and payload, in bytes, as the header claims. */
 export function udpLength(buf: Uint8Array, at: number): number {
   return get16(buf, at + LENGTH);
 }
 
 /**
- * Whether the checksum of the datagram at `at`, which must be all there, is right. None at all is right over IPv4 and
- * wrong over IPv6.
+ * Whether the checksum of the datagram at `at`, which must be complete, is right. A missing checksum is right over IPv4
+ * and wrong over IPv6.
  */
 export function udpChecksumOk(buf: Uint8Array, at: number, src: IpAddr, dst: IpAddr): boolean {
   if (get16(buf, at + CHECKSUM) === 0) return src.isV4;
@@ -86,7 +98,7 @@ export function udpChecksumOk(buf: Uint8Array, at: number, src: IpAddr, dst: IpA
   return sum(buf, at, at + length, pseudoSum(src, dst, IP_PROTO_UDP, length)) === 0xffff;
 }
 
-/** Computes the checksum of the datagram at `at`, whose length field is right, anew and puts it in its place. */
+/** Computes the checksum of the datagram at `at`, whose length field is right, and writes it. */
 export function setUdpChecksum(buf: Uint8Array, at: number, src: IpAddr, dst: IpAddr): void {
   put16(buf, at + CHECKSUM, 0);
   const length = udpLength(buf, at);
@@ -106,7 +118,10 @@ export function setUdpDstPort(buf: Uint8Array, at: number, port: number): void {
   put16(buf, at + DST_PORT, port);
 }
 
-/** Keeps the checksum right after bytes under it with the sum `oldSum` gave way to others: an address, `addrSum`. */
+/**
+ * Keeps the checksum right after bytes under it with the sum `oldSum` were replaced by others: for an address,
+ * `addrSum`.
+ */
 export function adjustUdpChecksum(buf: Uint8Array, at: number, oldSum: number, newSum: number): void {
   const check = get16(buf, at + CHECKSUM);
   if (check === 0) return;
@@ -114,7 +129,7 @@ export function adjustUdpChecksum(buf: Uint8Array, at: number, oldSum: number, n
   put16(buf, at + CHECKSUM, updated === 0 ? 0xffff : updated);
 }
 
-/** One line for people: `udp 53 > 40000 len 120`. */
+/** One line of text: `udp 53 > 40000 len 120`. */
 export function formatUdp(header: UdpHeader): string {
   return `udp ${header.srcPort} > ${header.dstPort} len ${header.payloadLen}`;
 }

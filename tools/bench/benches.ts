@@ -192,7 +192,7 @@ function packetOut(frame: Uint8Array): Uint8Array {
 
 async function twoKernels(tell: Tell): Promise<void> {
   await using host = await boot({ wire: "memory" });
-  const other = await host.neighbor();
+  await using other = await host.neighbor();
   const server = host.spawn("server");
   const conv = await server.bypass(`udp!*!${PORT}`);
   const client = other.spawn("client");

@@ -86,7 +86,7 @@ class GuestWorld implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.network.close();
-    await this.host.close();
+    await this.host.world.close();
   }
 }
 

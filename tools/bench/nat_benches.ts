@@ -14,7 +14,7 @@ import { put16 } from "../../kernel/wire/bytes.ts";
 import { checksum } from "../../kernel/wire/checksum.ts";
 import { GUEST_MACS, HOST_MAC } from "../nat/config.ts";
 import type { NatMap } from "../nat/map.ts";
-import { Nat, translateInbound, translateOutbound, Verdict } from "../nat/nat.ts";
+import { Decision, Nat, translateInbound, translateOutbound } from "../nat/nat.ts";
 import { type Figure, measure } from "./measure.ts";
 import { GUEST_KINDS, type NatGuest, openNatGuest } from "./nat_peers.ts";
 
@@ -45,7 +45,7 @@ function udp(bytes: Uint8Array, at: number, ends: { src: number[]; dst: number[]
 }
 
 async function translation(tell: Tell): Promise<void> {
-  const door = {
+  const ports = {
     open(map: NatMap): string {
       map.hostPort = map.guestPort;
       map.fd = 1;
@@ -53,7 +53,7 @@ async function translation(tell: Tell): Promise<void> {
     },
     close(): void {},
   };
-  const nat = new Nat({ hostAddr: "10.0.0.1/24" }, door);
+  const nat = new Nat({ hostAddr: "10.0.0.1/24" }, ports);
   const pool = new BlockPool();
   for (const size of [64, 1400]) {
     const frame = new Uint8Array(ETHER_HEADER_LEN + IP_LEN + UDP_LEN + size);
@@ -65,7 +65,7 @@ async function translation(tell: Tell): Promise<void> {
     const out = () => {
       for (let i = 0; i < BATCH; i++) {
         const result = translateOutbound(nat, pool.from(frame), 0);
-        if (result.verdict !== Verdict.Send) throw new Error("A packet was refused");
+        if (result.kind !== Decision.Send) throw new Error("A packet was refused");
         map = result.map;
         result.block!.free();
       }

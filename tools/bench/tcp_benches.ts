@@ -120,7 +120,7 @@ class TwoKernels implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.host.close();
+    await this.host.world.close();
   }
 }
 

@@ -1,24 +1,21 @@
 /**
  * Boot: a kernel with its devices, on a wire, with an address: what every tool, story and script starts from.
  *
- * Path: mod.ts, scenario → boot → kernel, reactor (drives real wires), memory_driver; boot → guest, streams.
+ * Path: mod.ts, scenario → boot → world, kernel, interfaces, tun; boot → guest, streams, datagrams.
  *
  * @module
  */
 
 import { ConsDev } from "../../devices/cons/dev_cons.ts";
-import { Cable, type CableOptions } from "../../devices/ether/cable.ts";
+import type { Cable, CableOptions } from "../../devices/ether/cable.ts";
 import { EtherDev } from "../../devices/ether/dev_ether.ts";
 import { EventfdDev } from "../../devices/eventfd/dev_eventfd.ts";
-import { HostRandom, RealClock } from "../../devices/host/clock.ts";
-import { MemoryDriver } from "../../devices/host/memory_driver.ts";
-import { Reactor, type ReactorOptions } from "../../devices/host/reactor.ts";
-import { openTap, openTun, type TapOptions, type TapPort, type TunPort } from "../../devices/host/tun.ts";
+import type { Reactor, ReactorOptions } from "../../devices/host/reactor.ts";
+import { openTap, openTun, type TapOptions } from "../../devices/host/tun.ts";
 import { IpDev } from "../../devices/ip/files/dev_ip.ts";
 import { PipeDev } from "../../devices/pipe/dev_pipe.ts";
 import { RootDev } from "../../devices/root/dev_root.ts";
 import { SrvDev } from "../../devices/srv/dev_srv.ts";
-import { BlockPool } from "../../kernel/block.ts";
 import type { DialOptions } from "../../kernel/dial.ts";
 import { KernelError } from "../../kernel/error.ts";
 import type { FramePort, PacketPort } from "../../kernel/host.ts";
@@ -26,33 +23,27 @@ import { Kernel } from "../../kernel/kernel.ts";
 import { Mount } from "../../kernel/namespace.ts";
 import type { Proc } from "../../kernel/proc.ts";
 import type { ProcOptions } from "../../kernel/proc_state.ts";
-import { Open } from "../../kernel/qid.ts";
-import { type Random, SeededRandom } from "../../kernel/random.ts";
-import { type Clock, VirtualClock } from "../../kernel/time.ts";
+import type { Clock } from "../../kernel/time.ts";
+import { type AddressOptions, type HostAddresses, hostAddresses, withoutLength } from "./addresses.ts";
+import { type DatagramConn, listenDatagrams } from "./datagrams.ts";
 import { addGuest, type GuestOf, type GuestOptions } from "./guest.ts";
+import { addLoopback, addRoutes, plugIn } from "./interfaces.ts";
+import { type ConnectOptions, type ListenOptions, localOf, remoteOf } from "./net_addr.ts";
 import { type PortObserver, tapPort } from "./observe_port.ts";
 import { announceStream, dialStream, type StreamConn, type StreamListener } from "./streams.ts";
+import { memoryWorld, realWorld, type WorldOf } from "./world.ts";
 
 /** What a host is connected to. */
 export type Wire = "memory" | "tap" | "tun" | "none";
 
 /** How a host is made. */
-export interface BootOptions {
+export interface BootOptions extends AddressOptions {
   /** Default `memory`: a cable in this process, with virtual time. */
   wire?: Wire;
   /** Host name. */
   name?: string;
   /** In memory: everything random follows from it. Default 1. */
   seed?: number;
-  /**
-   * The host's address, such as `10.0.0.1/24`; null: none. Default 10.0.0.1/24 in memory, 10.99.0.2/24 on tap and
-   * tun.
-   */
-  address?: string | null;
-  /** Where packets go that no other route takes. */
-  gateway?: string;
-  /** 127/8 is not this host's own loopback but that of the machine behind the gateway (ip(3), `localnet`). */
-  localnet?: boolean;
   /** Bytes of IP packet on the wire. Default 1500. */
   mtu?: number;
   /** In memory: rate, delay and faults of the cable. */
@@ -68,14 +59,7 @@ export interface BootOptions {
 }
 
 /** What several hosts of one simulation, or one host and its real wire, share. */
-interface World {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly blocks: BlockPool;
-  readonly driver: MemoryDriver | Reactor;
-  readonly cable: Cable | null;
-  readonly hosts: Host[];
-}
+export type World = WorldOf<Host>;
 
 /** A running kernel and what it is connected to. */
 export class Host {
@@ -101,20 +85,25 @@ export class Host {
   readonly cons: ConsDev;
   /** Its end of the wire; null without one. */
   port: FramePort | PacketPort | null = null;
-  /** Its address without the mask; empty without one. */
+  /** Its IPv4 address without the prefix length; empty without one. */
   readonly address: string;
-  readonly #world: World;
-  readonly #cidr: string;
+  /** Its IPv6 address without the prefix length; empty without one. */
+  readonly address6: string;
+  /** What it shares with its neighbours; closing it closes them all. */
+  readonly world: World;
+  readonly #addresses: HostAddresses;
+  readonly #guests: Set<Guest> = new Set();
   #streams: Proc | null = null;
+  #closed: Promise<void> | null = null;
 
   /** For {@link boot}. */
-  constructor(world: World, name: string, address: string | null) {
-    this.#world = world;
-    this.#cidr = address ?? "";
-    this.address = this.#cidr.split("/")[0]!;
+  constructor(world: World, name: string, addresses: HostAddresses) {
+    this.world = world;
+    this.#addresses = addresses;
+    this.address = withoutLength(addresses.address);
+    this.address6 = withoutLength(addresses.address6);
     const { clock, blocks } = world;
-    const random = world.random instanceof SeededRandom ? world.random.fork() : world.random;
-    const kernel = this.kernel = new Kernel({ clock, blocks, random, name });
+    const kernel = this.kernel = new Kernel({ clock, blocks, random: world.fork(), name });
     kernel.addDevice(new RootDev());
     kernel.addDevice(new PipeDev(kernel));
     kernel.addDevice(new SrvDev({ chanOfFd: (fd) => currentProc(kernel).fds.get(fd).chan }));
@@ -132,22 +121,40 @@ export class Host {
 
   /** The clock that the host runs by; in memory it is virtual and shared with its neighbours. */
   get clock(): Clock {
-    return this.#world.clock;
+    return this.world.clock;
   }
 
   /** The cable in memory; null on a real wire. */
   get cable(): Cable | null {
-    return this.#world.cable;
+    return this.world.cable;
   }
 
   /** The loop that drives a real wire; null in memory. */
   get reactor(): Reactor | null {
-    return this.#world.driver instanceof Reactor ? this.#world.driver : null;
+    return this.world.reactor;
   }
 
   /** A new process. */
   spawn(name: string, options: ProcOptions = {}): Proc {
     return this.kernel.spawn(name, options);
+  }
+
+  /**
+   * Connects to a TCP port, as `Deno.connect` does: a connection with streams, `read` and `write`. Throws KernelError:
+   * ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, EINVAL; the signal's reason when it is aborted.
+   */
+  connect(options: ConnectOptions): Promise<StreamConn> {
+    return this.#compound(() => this.dial(`tcp!${remoteOf(options)}`, options));
+  }
+
+  /** Listens at a TCP port, as `Deno.listen` does. Throws KernelError: EFAIL if the port is held, EINVAL. */
+  listen(options: ListenOptions = {}): Promise<StreamListener> {
+    return this.#compound(() => this.announce(`tcp!${localOf(options)}`));
+  }
+
+  /** Opens a UDP port, as `Deno.listenDatagram` does. Throws KernelError: EFAIL if the port is held, EINVAL. */
+  listenDatagram(options: ListenOptions = {}): Promise<DatagramConn> {
+    return listenDatagrams(this.#streamsProc(), options);
   }
 
   /** Connects to `tcp!host!port`, as web streams. Throws KernelError: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, EINVAL. */
@@ -165,28 +172,46 @@ export class Host {
     return this.#streams ??= this.spawn("streams");
   }
 
+  /** Makes one call of what `work` does: it rejects where `work` throws. */
+  #compound<T>(work: () => Promise<T>): Promise<T> {
+    return this.#streamsProc().compound(async () => await work());
+  }
+
   /** Another host on the same cable and clock. In memory only. */
   async neighbor(options: Omit<BootOptions, "wire" | "seed" | "cable"> = {}): Promise<Host> {
-    const number = this.#world.hosts.length + 1;
+    const number = this.world.made + 1;
     const address = options.address === undefined ? `10.0.0.${number}/24` : options.address;
-    return await join(this.#world, { name: `host${number}`, ...options, address });
+    return await join(this.world, { name: `host${number}`, ...options, address });
   }
 
   /**
-   * A guest of this host: a second kernel behind a virtio card and a NAT. Throws KernelError for options that cannot
-   * be, ETIMEDOUT if it gets no address.
+   * A guest of this host: a second kernel behind a virtio card and a NAT. It has IPv6 if this host has. Throws
+   * KernelError for options that cannot be, ETIMEDOUT if it gets no address; the signal's reason when it is aborted.
    */
   guest(options: GuestOptions = {}): Promise<Guest> {
-    return this.#streamsProc().compound(() => addGuest<Host>(this, this.#cidr, options));
+    return this.#streamsProc().compound(async (wait) => {
+      const guest = await addGuest<Host>(this, this.#addresses, { ...options, ...wait });
+      this.#guests.add(guest);
+      return guest;
+    }, options);
   }
 
-  /** Ends all of it: every host of the world, its wire, its loop. */
-  async close(): Promise<void> {
-    for (const host of this.#world.hosts) {
-      host.kernel.shutdown();
-      host.port?.close();
+  /**
+   * Ends this host: its processes, its end of the wire, and its guests. Its neighbours go on; the last host of a world
+   * ends the world's loop. `host.world.close()` ends all of them.
+   */
+  close(): Promise<void> {
+    return this.#closed ??= this.#close();
+  }
+
+  async #close(): Promise<void> {
+    this.kernel.shutdown();
+    for (const guest of this.#guests) {
+      guest.close();
+      await guest.host.close();
     }
-    await this.#world.driver.stop();
+    this.port?.close();
+    await this.world.leave(this);
   }
 
   /** As {@link close}. */
@@ -200,108 +225,61 @@ export type Guest = GuestOf<Host>;
 
 /** Starts a host. Throws HostError where a TAP or TUN cannot be had, KernelError for a bad address. */
 export async function boot(options: BootOptions = {}): Promise<Host> {
-  const wire = options.wire ?? "memory";
-  const world = wire === "memory" || wire === "none" ? memoryWorld(options) : realWorld(options);
-  const inMemory = world.cable !== null;
-  const address = options.address === undefined ? (inMemory ? "10.0.0.1/24" : "10.99.0.2/24") : options.address;
+  const { wire = "memory", seed = 1 } = options;
+  const inMemory = wire === "memory" || wire === "none";
+  const usual = inMemory ? "10.0.0.1/24" : "10.99.0.2/24";
+  const address = options.address === undefined ? usual : options.address;
+  const world: World = inMemory ? memoryWorld<Host>(seed, options.cable) : realWorld<Host>(options.loop);
   try {
     return await join(world, { name: "host1", ...options, address });
   } catch (error) {
-    for (const host of world.hosts) host.port?.close();
-    await world.driver.stop();
+    await world.close();
     throw error;
   }
 }
 
-function memoryWorld(options: BootOptions): World {
-  const clock = new VirtualClock();
-  const random = new SeededRandom(options.seed ?? 1);
-  const driver = new MemoryDriver(clock);
-  driver.start();
-  const cable = new Cable(clock, random.fork(), { ...options.cable });
-  return { clock, random, blocks: new BlockPool(), driver, cable, hosts: [] };
-}
-
-function realWorld(options: BootOptions): World {
-  const clock = new RealClock();
-  const driver = new Reactor({ clock, ...options.loop });
-  driver.start();
-  return { clock, random: new HostRandom(), blocks: new BlockPool(), driver, cable: null, hosts: [] };
-}
-
 /** A host on the wire of a world. */
-async function join(world: World, options: BootOptions & { name: string; address: string | null }): Promise<Host> {
-  const host = new Host(world, options.name, options.address);
-  world.hosts.push(host);
-  const wire = options.wire ?? "memory";
-  host.port = options.port ?? (wire === "none" ? null : openPort(world, wire, options));
+async function join(world: World, options: BootOptions & { name: string }): Promise<Host> {
+  const addresses = hostAddresses(options);
+  const host = new Host(world, options.name, addresses);
+  world.enter(host);
+  try {
+    await setUp(host, addresses, options);
+  } catch (error) {
+    await host.close();
+    throw error;
+  }
+  return host;
+}
+
+/** Gives the host its wire, its names for files, its interfaces and its routes. */
+async function setUp(host: Host, addresses: HostAddresses, options: BootOptions & { name: string }): Promise<void> {
+  const { wire = "memory", observe } = options;
+  host.port = options.port ?? (wire === "none" ? null : openPort(host.world, wire, options));
   const setup = host.spawn("boot");
   setup.sys.nbind("#ip", "/net", Mount.Before);
   setup.sys.nbind("#cons", "/dev", Mount.Before);
   setup.sys.nbind("#srv", "/srv", Mount.Before | Mount.Create);
-  const { localnet = false } = options;
-  await addInterface(setup, "loopback loop0", localnet ? null : "127.0.0.1/8");
+  await addLoopback(setup, addresses);
   if (host.port !== null) {
-    const { observe } = options;
-    const port = observe === undefined ? host.port : tapPort(host.port, world.clock, observe);
-    await plugIn(host, port, setup, options);
+    const port = observe === undefined ? host.port : tapPort(host.port, host.clock, observe);
+    await plugIn(host, port, setup, addresses);
   }
-  if (options.gateway !== undefined) {
-    for (const net of localnet ? ["0.0.0.0 /0", "127.0.0.0 /8"] : ["0.0.0.0 /0"]) {
-      await setup.writeText("/net/iproute", `add ${net} ${options.gateway}`);
-    }
-  }
+  await addRoutes(setup, addresses);
   setup.exit();
-  return host;
 }
 
 function openPort(world: World, wire: Wire, options: BootOptions & { name: string }): FramePort | PacketPort {
   const mtu = options.mtu ?? 1500;
   if (world.cable !== null) {
     // Locally administered addresses, counted up: a capture is easy to read.
-    const mac = new Uint8Array([2, 0, 0, 0, 0, world.hosts.length]);
+    const mac = new Uint8Array([2, 0, 0, 0, 0, world.made]);
     return world.cable.attach({ name: options.name, mac, mtu });
   }
   const linux = { address: "10.99.0.1/24", mtu, pool: world.blocks, ...options.linux };
-  const port: TapPort | TunPort = wire === "tap" ? openTap(linux) : openTun(linux);
-  (world.driver as Reactor).add(port);
+  const port = wire === "tap" ? openTap(linux) : openTun(linux);
+  world.reactor!.add(port);
   return port;
-}
-
-/** Binds the port's device to an interface of its own. */
-async function plugIn(
-  host: Host,
-  port: FramePort | PacketPort,
-  setup: Proc,
-  { address = null, localnet = false }: BootOptions,
-): Promise<void> {
-  const verbs = localnet ? ["localnet"] : [];
-  if (port.kind === "frame") {
-    host.ether.attachPort(port);
-    setup.sys.nbind("#ether.0", "/net", Mount.After);
-    await addInterface(setup, "ether /net/ether0", address, verbs);
-  } else {
-    host.ip.packetPorts.set(port.name, port);
-    await addInterface(setup, `tun ${port.name}`, address, verbs);
-  }
-}
-
-/** Clones an interface, binds it, gives it an address with its mask, and writes `verbs` to its ctl. */
-async function addInterface(
-  setup: Proc,
-  medium: string,
-  address: string | null,
-  verbs: readonly string[] = [],
-): Promise<void> {
-  const ctl = await setup.open("/net/ipifc/clone", Open.ReadWrite);
-  await setup.write(ctl, `bind ${medium}`);
-  if (address !== null) {
-    const [addr, length] = address.split("/");
-    if (length === undefined) throw new KernelError("EINVAL", `Cannot use the address "${address}": it has no /length`);
-    await setup.write(ctl, `add ${addr} /${length}`);
-  }
-  for (const verb of verbs) await setup.write(ctl, verb);
-  setup.sys.close(ctl);
 }
 
 function currentProc(kernel: Kernel): Proc {

@@ -1,7 +1,7 @@
 /**
  * Connections as web streams, for scripts that know `Deno.Conn`: readable, writable, close, closeWrite.
  *
- * Path: boot, mod → streams → dial, proc, sys, error.
+ * Path: boot, mod → streams → dial, proc, sys, error, net_addr.
  *
  * Back-pressure is the conversation's: nothing is read before the reader asks, and a write settles when the send
  * queue took it. A connection whose two directions are over (read to the end or cancelled; closed or aborted) gives its
@@ -14,19 +14,14 @@ import { type Conversation, type DialOptions, hangUp, listen, parseDialString } 
 import { KernelError } from "../../kernel/error.ts";
 import type { Proc } from "../../kernel/proc.ts";
 import { AGAIN, type Again } from "../../kernel/sys.ts";
+import type { WaitOptions } from "../../kernel/wait.ts";
+import { type NetAddr, netAddrOf } from "./net_addr.ts";
 
 /** Bytes given to the conversation, or taken from it, at once; a reader may bring a buffer of another size. */
 const CHUNK_MAX = 65536;
 
-/** One end of a connection, as `Deno.NetAddr` has it. */
-export interface StreamAddr {
-  /** The protocol. */
-  readonly transport: "tcp";
-  /** The address, as numbers. */
-  readonly hostname: string;
-  /** The port. */
-  readonly port: number;
-}
+/** One end of a connection. */
+export type StreamAddr = NetAddr<"tcp">;
 
 /** A connection. */
 export class StreamConn {
@@ -44,6 +39,8 @@ export class StreamConn {
   readonly #conv: Conversation;
   #isReadOpen = true;
   #isWriteOpen = true;
+  /** Whether the other side's end was read. */
+  #sawEnd = false;
   #isClosed = false;
   /** Why we reset it; null if we did not. */
   #failure: KernelError | null = null;
@@ -54,8 +51,8 @@ export class StreamConn {
     this.#proc = proc;
     this.#conv = conv;
     this.dir = conv.dir;
-    this.localAddr = parseEnd(ends.local);
-    this.remoteAddr = parseEnd(ends.remote);
+    this.localAddr = netAddrOf("tcp", ends.local);
+    this.remoteAddr = netAddrOf("tcp", ends.remote);
     this.readable = new ReadableStream({
       type: "bytes",
       autoAllocateChunkSize: CHUNK_MAX,
@@ -75,6 +72,34 @@ export class StreamConn {
   /** Whether neither we nor the end of our host closed it. */
   get #isOpen(): boolean {
     return !this.#isClosed && !this.#proc.hasEnded;
+  }
+
+  /**
+   * Reads some bytes into `buf`: how many, or null at the end. For programs without streams: while `readable` has a
+   * reader, the bytes go to either. Throws KernelError: ECONNRESET, ETIMEDOUT, EBADF once we closed it.
+   */
+  read(buf: Uint8Array, wait?: WaitOptions): Promise<number | null> {
+    return this.#proc.compound(async ({ signal }) => {
+      if (buf.length === 0) return 0;
+      if (this.#sawEnd) return null;
+      if (!this.#isOpen && this.#failure === null) throw this.#closedError("read");
+      const count = await this.#read(buf, signal);
+      if (count > 0) return count;
+      if (!this.#isOpen) throw this.#closedError("read");
+      this.#readDone(false);
+      return null;
+    }, wait);
+  }
+
+  /** Writes some bytes: how many the send queue took. Throws KernelError: ECONNRESET, EPIPE, EBADF once closed. */
+  async write(bytes: Uint8Array, wait?: WaitOptions): Promise<number> {
+    if (this.#failure !== null) throw this.#failure;
+    if (!this.#isOpen || !this.#isWriteOpen) throw this.#closedError("write");
+    return await this.#proc.write(this.#conv.data, bytes.subarray(0, CHUNK_MAX), wait);
+  }
+
+  #closedError(call: string): KernelError {
+    return new KernelError("EBADF", `Cannot ${call} ${this.dir}: this side closed it`);
   }
 
   /** Closes our half: the other side reads to the end. It may still send. */
@@ -142,10 +167,12 @@ export class StreamConn {
   }
 
   /** Some bytes; 0 at the end, and after our own close. */
-  async #read(buf: Uint8Array): Promise<number> {
+  async #read(buf: Uint8Array, signal?: AbortSignal): Promise<number> {
     try {
-      if (this.#isOpen) return await this.#proc.read(this.#conv.data, buf);
+      if (this.#isOpen) return await this.#proc.read(this.#conv.data, buf, signal && { signal });
     } catch (error) {
+      // Given up by the reader: the connection is as it was.
+      if (signal?.aborted === true && error === signal.reason) throw error;
       if (this.#isOpen) {
         // The whole connection is broken, not only this direction.
         this.#writer.error(error);
@@ -161,6 +188,7 @@ export class StreamConn {
   #readDone(cancelled: boolean): void {
     if (!this.#isOpen || !this.#isReadOpen) return;
     this.#isReadOpen = false;
+    this.#sawEnd = !cancelled;
     if (!this.#isWriteOpen) return this.close();
     if (cancelled) this.#discard();
   }
@@ -184,6 +212,8 @@ export class StreamConn {
 
 /** An announced address: calls arrive one by one. */
 export class StreamListener implements AsyncIterable<StreamConn> {
+  /** Where it listens. */
+  readonly addr: StreamAddr;
   /** The port it listens at. */
   readonly port: number;
   /** Directory of the conversation. */
@@ -193,9 +223,10 @@ export class StreamListener implements AsyncIterable<StreamConn> {
   #isClosed = false;
 
   /** For {@link announceStream}. */
-  constructor(proc: Proc, conv: Conversation) {
+  constructor(proc: Proc, conv: Conversation, local: string) {
     this.#proc = proc;
     this.#conv = conv;
+    this.addr = netAddrOf("tcp", local);
     this.port = conv.port;
     this.dir = conv.dir;
   }
@@ -205,13 +236,13 @@ export class StreamListener implements AsyncIterable<StreamConn> {
   }
 
   /** The next call; sleeps until there is one. Rejects with EBADF once the listener or its host is closed. */
-  accept(): Promise<StreamConn> {
-    return this.#proc.compound(() => this.#accept());
+  accept(wait?: WaitOptions): Promise<StreamConn> {
+    return this.#proc.compound((bounds) => this.#accept(bounds), wait);
   }
 
-  async #accept(): Promise<StreamConn> {
+  async #accept(wait: WaitOptions): Promise<StreamConn> {
     try {
-      if (this.#isOpen) return await toStream(this.#proc, await listen(this.#proc, this.#conv));
+      if (this.#isOpen) return await toStream(this.#proc, await listen(this.#proc, this.#conv, wait));
     } catch (error) {
       if (this.#isOpen || !(error instanceof KernelError)) throw error;
     }
@@ -255,7 +286,13 @@ export function dialStream(proc: Proc, address: string, options: DialOptions = {
 export function announceStream(proc: Proc, address: string, options: DialOptions = {}): Promise<StreamListener> {
   return proc.compound(async () => {
     requireTcp(address);
-    return new StreamListener(proc, await proc.announce(address, options));
+    const conv = await proc.announce(address, options);
+    try {
+      return new StreamListener(proc, conv, await proc.readText(`${conv.dir}/local`));
+    } catch (error) {
+      hangUp(proc, conv);
+      throw error;
+    }
   });
 }
 
@@ -289,10 +326,4 @@ async function toStream(proc: Proc, conv: Conversation): Promise<StreamConn> {
     hangUp(proc, conv);
     throw error;
   }
-}
-
-/** `addr!port` and a newline. */
-function parseEnd(text: string): StreamAddr {
-  const [hostname, port] = text.trim().split("!");
-  return { transport: "tcp", hostname: hostname!, port: Number(port) };
 }

@@ -1,7 +1,7 @@
 /**
  * What a NAT is made from: addresses in two styles, how it maps and filters, lifetimes and limits, all with defaults.
  *
- * Path: nat, service_config, table → config → policy, map, dns_servers, config6.
+ * Path: nat, service_config, table → config → policy, map_class, family_config, dns_servers, config6.
  *
  * - `qemu`: a network of its own, by default 10.0.2.0/24: router .2, name server .3, guests from .15 on.
  * - `real`: the guest has the host's address, mask and router; the router's address means the host.
@@ -16,8 +16,9 @@ import { MacAddr, parseMacAddr } from "../../kernel/wire/mac_addr.ts";
 import { encodeDnsName } from "../../kernel/wire/dns_name.ts";
 import type { PolicyOptions } from "./policy.ts";
 import type { DnsPatience } from "./services/dns_servers.ts";
-import { type V6Config, v6Config, type V6Options } from "./v6/config6.ts";
-import { MAP_PROTO_NAMES } from "./map.ts";
+import { v6Config, type V6Options } from "./config6.ts";
+import type { FamilyConfig } from "./family_config.ts";
+import { MAP_PROTO_NAMES } from "./map_class.ts";
 
 /** How the guest is addressed. */
 export type Style = "qemu" | "real";
@@ -52,6 +53,7 @@ export const GUEST_MTU_MAX = 65535;
 export interface Lifetimes {
   /** RFC 4787 REQ-5: at least 2 minutes, better 5; the least while nothing has come back. */
   readonly udp: number;
+  /** The same while nothing has come back. */
   readonly udpUnanswered: number;
   /** Nothing but port 53 was asked (RFC 4787 REQ-5a allows less for what is well known). */
   readonly dns: number;
@@ -59,6 +61,7 @@ export interface Lifetimes {
   readonly icmp: number;
   /** Connections half open, and closing ones: RFC 5382 REQ-5, at least 4 minutes; apart by RFC 7857 2.1. */
   readonly tcpOpening: number;
+  /** Both sides have closed, or one has reset. */
   readonly tcpClosing: number;
   /**
    * One side has closed (RFC 5382 REQ-5: it is closing, so at least 4 minutes). Longer, as the other may go on sending:
@@ -83,22 +86,25 @@ export const LIFETIMES: Lifetimes = {
 
 /** Most maps of each protocol: forwards are not among them. */
 export interface Caps {
+  /** Maps of UDP. */
   readonly udp: number;
+  /** Maps of TCP. */
   readonly tcp: number;
+  /** Maps of ICMP echo. */
   readonly icmp: number;
 }
 
 /**
- * All guests of a NAT: of the conversations that `#ip` has (8192 of UDP and of TCP, 1024 of ICMP) an eighth is left to
- * the host's own programs. With its conversation a map costs 2.4 KB of UDP, 2.3 KB of TCP and 2.5 KB of ICMP: 36 MB if
- * all are taken.
+ * All guests of a NAT. With its conversation a map costs 2.4 KB of UDP, 2.3 KB of TCP and 2.5 KB of ICMP: 16 MB if all
+ * are taken, so that a netd whose guest scans every port stays below 120 MiB.
  */
-export const TOTAL_CAPS: Caps = { udp: 7168, tcp: 7168, icmp: 896 };
+export const TOTAL_CAPS: Caps = { udp: 2341, tcp: 3511, icmp: 896 };
 /** One guest: an eighth less, so that another always gets some. */
-export const GUEST_CAPS: Caps = { udp: 6272, tcp: 6272, icmp: 784 };
+export const GUEST_CAPS: Caps = { udp: 2048, tcp: 3072, icmp: 784 };
 
 /** How a NAT is made; what is left out is the default. */
 export interface NatOptions {
+  /** How guests are addressed. Default qemu. */
   style?: Style;
   /** Address that the host sends from, such as `10.0.0.1/24`: the source of what guests send. */
   hostAddr: string;
@@ -106,6 +112,7 @@ export interface NatOptions {
   hostAddrs?: readonly string[];
   /** qemu style: the guest's network. real style: the host's, such as `10.0.0.0/24`. */
   subnet?: string;
+  /** The address that guests send to. Default: the second of the subnet. */
   router?: string;
   /** The guest that a forward leads to unless it names one, until another is heard of: see `Nat.meet`. */
   guest?: string;
@@ -119,6 +126,7 @@ export interface NatOptions {
   nameServers?: readonly string[];
   /** How long a server may take, and how often all are asked. Default: as resolv.conf(5). */
   dnsPatience?: DnsPatience;
+  /** The router's hardware address. */
   hostMac?: MacAddr;
   /** The guest's hardware address, if it is known before the guest has said anything. */
   guestMac?: MacAddr | null;
@@ -136,19 +144,27 @@ export interface NatOptions {
   mtu?: number;
   /** Largest MSS that a SYN may offer, either way; 0: as it is. Default: what fits the guest's MTU. */
   mss?: number;
+  /** What a mapping depends on. Default: endpoint. */
   mapping?: DependenceOption;
+  /** What a filter looks at. Default: address. */
   filtering?: DependenceOption;
   /** Whether packets from the network keep a map alive (RFC 4787 REQ-6; RFC 7857 wants to be able to say no). */
   inboundRefresh?: boolean;
+  /** How long an idle map lives. */
   lifetimes?: Partial<Lifetimes>;
+  /** Most maps of one guest. */
   guestCaps?: Partial<Caps>;
+  /** Most maps of all guests. */
   totalCaps?: Partial<Caps>;
+  /** What guests may reach. */
   policy?: PolicyOptions;
   /** Tells a guest of a refusal (ICMP, code 13 "administratively prohibited"); false: silence. Default true. */
   reject?: boolean;
   /** What DHCP tells besides: */
   hostName?: string;
+  /** Domains that guests search. */
   search?: readonly string[];
+  /** Length of a lease. Default 3600. */
   leaseSeconds?: number;
   /** Fixed addresses, by hardware address as twelve hex digits. */
   reservations?: Readonly<Record<string, string>>;
@@ -161,30 +177,16 @@ export interface NatOptions {
 }
 
 /** The options with every default filled in and every text read. */
-export interface NatConfig {
+export interface NatConfig extends FamilyConfig {
   readonly style: Style;
-  readonly hostAddr: IpAddr;
-  /** Words of all addresses of the host but loopback. */
-  readonly hostWords: ReadonlySet<number>;
-  /** Broadcast and network addresses of the host's and the guests' networks: nothing is sent there. */
-  readonly broadcasts: ReadonlySet<number>;
-  readonly subnet: IpAddr;
-  readonly mask: IpAddr;
   readonly prefix: number;
-  readonly router: IpAddr;
   readonly guest: IpAddr;
   readonly firstLease: IpAddr;
   readonly loopbackForwards: boolean;
-  readonly dns: IpAddr | null;
   readonly nameServers: readonly IpAddr[];
-  /** The host's address when it talks to the loopback: that itself, unless it is another machine's. */
-  readonly loopbackFrom: IpAddr;
-  /** What that other machine answers from besides 127/8, as a word; null: nothing. */
-  readonly farPeer: number | null;
   readonly hostMac: MacAddr;
   readonly guestMac: MacAddr | null;
   readonly mtu: number;
-  readonly mss: number;
   /** By MapProto (RFC 7857 5 and 6: each protocol has its own). */
   readonly mapping: readonly Dependence[];
   readonly filtering: readonly Dependence[];
@@ -199,7 +201,7 @@ export interface NatConfig {
   readonly reservations: ReadonlyMap<number, IpAddr>;
   readonly zone: ReadonlyMap<string, IpAddr>;
   readonly zoneName: string;
-  readonly v6: V6Config | null;
+  readonly v6: FamilyConfig | null;
 }
 
 /** Bytes of an IPv4 and a TCP header without options: what an MSS leaves out (RFC 9293 3.7.1). */
@@ -221,15 +223,17 @@ export function natConfig(options: NatOptions): NatConfig {
   return {
     style,
     hostAddr,
-    hostWords: new Set(hostAddrs.map(({ w3 }) => w3)),
+    hostAddrs,
+    linkLocal: null,
+    onlyGuest: style === "real" ? link.guest : null,
     broadcasts: new Set([...hostTexts, `${link.subnet}/${link.prefix}`].flatMap(broadcastsOf)),
     ...link,
     loopbackForwards: options.loopbackForwards ?? true,
     nameServers: (options.nameServers ?? []).map(nameServer),
+    hasLoopback: true,
+    loopback: IPV4_LOOPBACK,
     loopbackFrom: options.farLoopback === true ? hostAddr : IPV4_LOOPBACK,
-    farPeer: options.farLoopback === true && options.farPeer !== undefined
-      ? addr(options.farPeer, "far peer").w3
-      : null,
+    farPeer: options.farLoopback === true && options.farPeer !== undefined ? addr(options.farPeer, "far peer") : null,
     hostMac,
     guestMac: options.guestMac === undefined ? GUEST_MACS[style] : options.guestMac,
     mtu,
@@ -247,9 +251,14 @@ export function natConfig(options: NatOptions): NatConfig {
     reservations: reservationsOf(options.reservations ?? {}, link),
     zone: new Map(Object.entries(options.zone ?? {}).map(([name, text]) => [name.toLowerCase(), addr(text, "zone")])),
     zoneName: (options.zoneName ?? "internal").toLowerCase(),
-    v6: options.v6 === undefined || options.v6 === null
-      ? null
-      : v6Config(options.v6, { style, mtu, mss: options.mss, hostMac, hasDns: link.dns !== null }),
+    v6: options.v6 === undefined || options.v6 === null ? null : v6Config(options.v6, {
+      style,
+      mtu,
+      mss: options.mss,
+      hostMac,
+      hasDns: link.dns !== null,
+      hasLoopback: options.farLoopback !== true,
+    }),
   };
 }
 

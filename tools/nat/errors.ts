@@ -1,178 +1,159 @@
 /**
- * ICMP errors through the NAT, each way (RFC 5508 4, RFC 4787 REQ-10, RFC 5382 REQ-9).
+ * ICMP errors through the NAT, each way (RFC 5508 4, RFC 4787 REQ-10, RFC 5382 REQ-9, RFC 4443).
  *
- * Path: outbound, inbound, nat → errors → nat/guest, icmp_error, nat, nat/counters.
+ * Path: outbound, inbound, nat → errors → context, flow, icmp_error, link.
  *
  * An error belongs to the map whose packet it quotes; it neither makes, keeps alive nor ends one (RFC 5508 REQ-6). Its
- * own checksum must be right, as it is computed anew (REQ-3). Those of the quote are only updated, right or not: the
+ * own checksum must be right, as it is computed again (REQ-3). Those of the quote are only updated, right or not: the
  * transport's by REQ-3c; IP's although REQ-3a would rather drop it, as there are routers that count down the TTL and
  * quote what they have then.
  *
- * Limits: errors of guests about answers of the name server are dropped: nobody waits for them.
+ * Limits: errors of guests about answers of the name server are dropped: no client waits for them.
  *
  * @module
  */
 
 import type { Block } from "../../kernel/block.ts";
 import { DNS_PORT } from "../../kernel/wire/dns.ts";
-import {
-  ICMP_REDIRECT,
-  ICMP_SOURCE_QUENCH,
-  icmpChecksumOk,
-  type IcmpQuote,
-  parseIcmpQuote,
-  setIcmpChecksum,
-} from "../../kernel/wire/icmp.ts";
-import { IpAddr } from "../../kernel/wire/ip_addr.ts";
-import { ipv4Ttl, setIpv4Dst, setIpv4Src, setIpv4Ttl } from "../../kernel/wire/ipv4.ts";
+import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { TCP_ACK } from "../../kernel/wire/tcp.ts";
-import type { Nat } from "./nat.ts";
+import type { FamilyContext, NatContext } from "./context.ts";
 import { Reason } from "./counters.ts";
-import { type Decision, Verdict } from "./decision.ts";
-import type { Guest } from "./guest.ts";
+import { Decision } from "./decision.ts";
+import { isHosts, isNowhere, isOnLink } from "./family_config.ts";
+import { filterKey, mayReach, resolveFlow } from "./flow.ts";
 import { quotedPort, setQuotedEnd } from "./icmp_error.ts";
-import { toGuest } from "./link.ts";
-import { MapProto, type NatMap, Realm, remoteKey } from "./map.ts";
-import { Kind, mapProtoOf } from "./packet.ts";
-import { filterKey, findWay, mayReach } from "./way.ts";
+import { drop, toGuest } from "./link.ts";
+import { type Guest, MapProto, type NatMap, Realm } from "./map.ts";
+import { Kind, type QuotedPacket } from "./packet.ts";
 
-function drop(nat: Nat, reason: Reason): Decision {
-  nat.packet.block.free();
-  return nat.decision.set(Verdict.Drop, nat.counters.refuse(reason), null, null);
-}
-
-/**
- * The quote of the error that was just read; null: malformed, damaged on its way, or not to be passed on. A redirect is
- * a router's word to its own neighbours (RFC 1812 5.2.7.2), and source quench is no more (RFC 6633 5).
- */
-function quoteOf(nat: Nat): IcmpQuote | null {
-  const { buf, transport, end } = nat.packet;
-  const type = buf[transport]!;
-  if (type === ICMP_REDIRECT || type === ICMP_SOURCE_QUENCH) return null;
-  return icmpChecksumOk(buf, transport, end) ? parseIcmpQuote(buf, transport, end) : null;
-}
-
-/** The error in `nat.packet` of `guest` about a packet that came to it: goes where that packet came from. */
-export function errorOutbound(nat: Nat, guest: Guest): Decision {
-  const { packet, counters } = nat;
+/** The error at hand of `guest` about a packet that came to it: goes where that packet came from. */
+export function errorOutbound(ctx: FamilyContext, guest: Guest): Decision {
+  const { nat, packet, family, flow } = ctx;
   const { buf, at } = packet;
-  const quote = quoteOf(nat);
-  const proto = quote === null ? -1 : mapProtoOf(quote.ip.protocol);
-  if (quote === null || proto < 0 || quote.ip.dst.w3 !== guest.addr.w3) return drop(nat, Reason.IcmpQuote);
-  const guestPort = quotedPort(buf, quote, "destination");
-  if (guestPort < 0) return drop(nat, Reason.IcmpQuote);
-  const remotePort = proto === MapProto.Icmp ? 0 : quotedPort(buf, quote, "source");
-  const remote = quote.ip.src;
-  const way = findWay(nat, guest, { proto: proto as MapProto, guestPort, remoteWord: remote.w3, remotePort });
-  const { map } = way;
-  // To whoever sent the packet, and to nobody else.
-  if (map === null || way.realm === Realm.Dns || packet.dst !== remote.w3) return drop(nat, Reason.IcmpQuote);
-  const reason = mayTell(nat, map);
-  if (reason !== Reason.None) return drop(nat, reason);
-  const ttl = ipv4Ttl(buf, at);
-  if (ttl <= 1) return drop(nat, Reason.Ttl);
-  const real = way.real ?? remote;
+  const quote = family.readQuote(packet);
+  const proto = quote === null ? -1 : packet.protoOf(quote.protocol);
+  if (quote === null || proto < 0 || !quote.dst.equals(guest.addr)) return drop(nat, packet.block, Reason.IcmpQuote);
+  const guestPort = quotedPort(packet, quote, "destination");
+  if (guestPort < 0) return drop(nat, packet.block, Reason.IcmpQuote);
+  const remote = quote.src;
+  const remotePort = proto === MapProto.Icmp ? 0 : quotedPort(packet, quote, "source");
+  flow.set(proto as MapProto, guestPort, remote, remotePort);
+  const { map } = resolveFlow(ctx, guest);
+  // To the sender of the packet, and to no one else.
+  if (map === null || flow.realm === Realm.Dns || !packet.dst.equals(remote)) {
+    return drop(nat, packet.block, Reason.IcmpQuote);
+  }
+  const reason = mayReport(ctx, map);
+  if (reason !== Reason.None) return drop(nat, packet.block, reason);
+  const hops = family.hops(buf, at);
+  if (hops <= 1) return drop(nat, packet.block, Reason.Ttl);
+  const real = flow.real ?? remote;
   const hostPort = map.hostPort + guestPort - map.guestPort;
-  setQuotedEnd(buf, quote, { which: "destination", addr: way.local, port: hostPort });
-  if (way.real !== null && proto !== MapProto.Icmp) {
-    setQuotedEnd(buf, quote, { which: "source", addr: real, port: remotePort });
+  setQuotedEnd(packet, quote, { which: "destination", addr: flow.local, port: hostPort });
+  if (flow.real !== null) {
+    const port = proto === MapProto.Icmp ? hostPort : remotePort;
+    setQuotedEnd(packet, quote, { which: "source", addr: real, port });
   }
-  setIpv4Src(buf, at, way.local);
-  setIpv4Dst(buf, at, real);
-  setIpv4Ttl(buf, at, ttl - 1);
-  setIcmpChecksum(buf, packet.transport, packet.end);
-  counters.errorsOut++;
-  return nat.decision.set(Verdict.Send, Reason.None, map, packet.block);
+  family.setHops(buf, at, hops - 1);
+  packet.readdress(flow.local, real);
+  nat.counters.errorsOut++;
+  return nat.decision.set(Decision.Send, Reason.None, map, packet.block);
 }
 
 /**
- * Whether the guest may send an error by `nat.way`. A quote is easily forged, and carries what one likes to whom one
- * likes: so only to whom a packet could have come from, which is who is let in, and whom the guest could send to.
+ * Whether the guest may send an error by the flow. A quote is easily forged, and carries any bytes to any address: so
+ * only to a remote that a packet could have come from, one that is let in, and that the guest could send to.
  */
-function mayTell(nat: Nat, map: NatMap): Reason {
-  const { way, config } = nat;
-  if (way.isAnswer) return Reason.None;
-  if (config.broadcasts.has(way.remoteWord)) return Reason.Destination;
-  const key = filterKey(nat, map.proto, way.remoteWord, way.remotePort);
-  const isKnown = !map.isStatic && (!nat.filters[map.proto] || map.lets(key, nat.now, nat.table.lifetimeOf(map)));
-  return isKnown ? mayReach(nat) : Reason.IcmpQuote;
+function mayReport(ctx: FamilyContext, map: NatMap): Reason {
+  const { flow, config } = ctx;
+  if (flow.isAnswer) return Reason.None;
+  if (isNowhere(config, flow.remote)) return Reason.Destination;
+  const isKnown = !map.isStatic && isOpen(ctx, map);
+  return isKnown ? mayReach(ctx) : Reason.IcmpQuote;
 }
 
-/** Translates an error (a whole IP packet, given away) about a packet that `map` sent. */
-export function translateError(nat: Nat, block: Block, map: NatMap, now: number): Decision {
+/** Whether the filter of `map` lets the flow's remote in. */
+function isOpen({ nat, flow }: FamilyContext, map: NatMap): boolean {
+  if (!nat.filters[map.proto]) return true;
+  return map.lets(filterKey(nat.config, flow), flow.remote, nat.now - nat.table.lifetimeOf(map));
+}
+
+/** Translates an error (a whole IP packet, consumed) about a packet that `map` sent. */
+export function translateError(nat: NatContext, block: Block, map: NatMap, now: number): Decision {
   nat.now = now;
-  const { packet } = nat;
-  const reason = packet.read(block);
-  if (reason !== Reason.None || packet.kind !== Kind.Error) {
-    block.free();
-    return nat.decision.set(Verdict.Drop, nat.counters.refuse(reason || Reason.Unmapped), null, null);
-  }
-  return errorInbound(nat, map);
+  const ctx = map.is6 ? nat.v6! : nat.v4;
+  const reason = ctx.packet.read(block);
+  if (reason === Reason.None && ctx.packet.kind === Kind.Error) return errorInbound(ctx, map);
+  return drop(nat, block, reason || Reason.Unmapped);
 }
 
-/** The error in `nat.packet`, about a packet that `holder`, or a map that it carries, sent: goes to the guest. */
-export function errorInbound(nat: Nat, holder: NatMap): Decision {
-  const { packet, config, counters } = nat;
+/** The error at hand, about a packet that `holder`, or a map that it carries, sent: goes to the guest. */
+export function errorInbound(ctx: FamilyContext, holder: NatMap): Decision {
+  const { nat, packet, config, family, flow } = ctx;
   const { buf, at } = packet;
-  const quote = quoteOf(nat);
-  if (quote === null || mapProtoOf(quote.ip.protocol) !== holder.proto) return drop(nat, Reason.IcmpQuote);
-  const port = quotedPort(buf, quote, "source");
-  const sender = quote.ip.src;
-  if (port < 0 || !holder.holds(port) || !(sender.isLoopback || config.hostWords.has(sender.w3))) {
-    return drop(nat, Reason.IcmpQuote);
+  const quote = family.readQuote(packet);
+  if (quote === null || packet.protoOf(quote.protocol) !== holder.proto) {
+    return drop(nat, packet.block, Reason.IcmpQuote);
   }
-  const real = quote.ip.dst;
-  const quotedRemote = holder.proto === MapProto.Icmp ? 0 : quotedPort(buf, quote, "destination");
-  const map = holder.carried === null ? holder : senderOf(nat, holder, { port, real, remotePort: quotedRemote });
-  const remotePort = portSeen(map, quotedRemote);
-  const seen = calledBy(nat, map, real);
-  const lifetime = nat.table.lifetimeOf(map);
-  const key = filterKey(nat, map.proto, seen.w3, remotePort);
-  if (nat.filters[map.proto] && !map.isStatic && !map.lets(key, nat.now, lifetime)) {
-    return drop(nat, Reason.Filtered);
+  const port = quotedPort(packet, quote, "source");
+  const isOurs = quote.src.isLoopback || isHosts(config, quote.src);
+  if (port < 0 || !holder.holds(port) || !isOurs) return drop(nat, packet.block, Reason.IcmpQuote);
+  const map = holder.carried === null ? holder : senderOf(ctx, holder, quote);
+  resolveQuoted(ctx, map, quote);
+  if (!map.isStatic && !isOpen(ctx, map)) return drop(nat, packet.block, Reason.Filtered);
+  const { remote, guestPort } = flow;
+  const real = quote.dst;
+  setQuotedEnd(packet, quote, { which: "source", addr: map.guest.addr, port: guestPort });
+  if (!remote.equals(real)) {
+    const remotePort = map.proto === MapProto.Icmp ? guestPort : flow.remotePort;
+    setQuotedEnd(packet, quote, { which: "destination", addr: remote, port: remotePort });
   }
-  const guestPort = map.guestPort + port - map.hostPort;
-  setQuotedEnd(buf, quote, { which: "source", addr: map.guest.addr, port: guestPort });
-  if (!seen.equals(real) && map.proto !== MapProto.Icmp) {
-    setQuotedEnd(buf, quote, { which: "destination", addr: seen, port: remotePort });
-  }
-  // Who found the fault: the remote under the name that the guest knows, the host as the router, others as they are.
-  const finder = IpAddr.v4(packet.src);
-  if (finder.equals(real)) setIpv4Src(buf, at, seen);
-  else if (finder.isLoopback || isGuestsOwn(nat, finder)) setIpv4Src(buf, at, config.router);
-  setIpv4Dst(buf, at, map.guest.addr);
-  setIpv4Ttl(buf, at, Math.max(1, ipv4Ttl(buf, at) - 1));
-  setIcmpChecksum(buf, packet.transport, packet.end);
-  counters.errorsIn++;
-  toGuest(nat, packet.block, map.guest);
-  return nat.decision.set(Verdict.ToGuest, Reason.None, map, null);
+  family.setHops(buf, at, Math.max(1, family.hops(buf, at) - 1));
+  packet.readdress(packet.src.equals(real) ? remote : finderSeen(ctx), map.guest.addr);
+  nat.counters.errorsIn++;
+  toGuest(ctx, packet.block, map.guest);
+  return nat.decision.set(Decision.ToGuest, Reason.None, map, null);
 }
 
-/** The map that sent what is quoted, of those that the forward `holder` carries; or itself. */
-function senderOf(nat: Nat, holder: NatMap, quoted: { port: number; real: IpAddr; remotePort: number }): NatMap {
-  for (const map of holder.carried!.get(quoted.port) ?? []) {
-    const word = calledBy(nat, map, quoted.real).w3;
+/** By which address the guest knows the finder of the fault: the host is the router, others are as they are. */
+function finderSeen({ packet, config, family }: FamilyContext): IpAddr {
+  const { src } = packet;
+  const isNear = src.isLoopback || family.isMartian(src) || isOnLink(config, src) || isGuestsOwn(config, src);
+  return isNear ? config.router : src;
+}
+
+/** Fills the flow with the ends of the packet that an error quotes, which `map` sent, as the guest knows them. */
+function resolveQuoted(ctx: FamilyContext, map: NatMap, quote: QuotedPacket): void {
+  const { nat, packet, flow } = ctx;
+  const port = quotedPort(packet, quote, "source");
+  const quotedRemote = map.proto === MapProto.Icmp ? 0 : quotedPort(packet, quote, "destination");
+  // Behind the name server's port 53 is the port of the relay's program.
+  const remotePort = map.realm === Realm.Dns ? DNS_PORT : quotedRemote;
+  flow.set(map.proto, map.guestPort + port - map.hostPort, addrSeen(ctx, map, quote.dst), remotePort);
+  flow.remoteHash = nat.table.hash.of(flow.remote);
+}
+
+/** The map that sent the quoted packet, of those that the forward `holder` carries; or itself. */
+function senderOf(ctx: FamilyContext, holder: NatMap, quote: QuotedPacket): NatMap {
+  const { nat, packet, flow } = ctx;
+  for (const map of holder.carried!.get(quotedPort(packet, quote, "source")) ?? []) {
+    resolveQuoted(ctx, map, quote);
     const isOwn = map.proto === MapProto.Tcp
-      ? map.isConnected(remoteKey(word, portSeen(map, quoted.remotePort)), TCP_ACK)
-      : map.remote(filterKey(nat, map.proto, word, quoted.remotePort)) !== null;
+      ? map.isConnected(flow.keyAt(flow.remotePort), flow.remote, TCP_ACK)
+      : map.remoteOf(filterKey(nat.config, flow), flow.remote) !== null;
     if (isOwn) return map;
   }
   return holder;
 }
 
-/** How the guest calls the remote's `port`: behind the name server's 53 is the door's. */
-function portSeen(map: NatMap, port: number): number {
-  return map.realm === Realm.Dns ? DNS_PORT : port;
-}
-
-/** How the guest calls the remote `real` of one of its packets. */
-export function calledBy(nat: Nat, map: NatMap, real: IpAddr): IpAddr {
-  const { config } = nat;
+/** By which address the guest knows the remote `real` of one of its packets. */
+export function addrSeen({ config }: FamilyContext, map: NatMap, real: IpAddr): IpAddr {
   if (map.realm === Realm.Dns) return config.dns ?? real;
-  return real.isLoopback || map.realm === Realm.Host || isGuestsOwn(nat, real) ? config.router : real;
+  return real.isLoopback || map.realm === Realm.Host || isGuestsOwn(config, real) ? config.router : real;
 }
 
 /** Real style: the guest has the host's address, and calls the host by the router's. */
-function isGuestsOwn({ config }: Nat, addr: IpAddr): boolean {
-  return config.style === "real" && config.hostWords.has(addr.w3);
+function isGuestsOwn(config: FamilyContext["config"], addr: IpAddr): boolean {
+  return config.onlyGuest !== null && isHosts(config, addr);
 }

@@ -1,7 +1,7 @@
 /**
  * Forwards: ports of the host that stand for ports of a guest until they are removed.
  *
- * Path: nat, netd/options, scenario/options → nat/forward → nat/guest, map, kernel/ctl, error.
+ * Path: nat, netd/options, scenario/options → nat/forward → forward_group, map, kernel/ctl, error.
  *
  * Two ways to write one, and one for IPv6, where the guest's address is named:
  *
@@ -14,7 +14,7 @@
  * Whom a guest's port answers is remembered for each remote: several forwards may lead to one guest port, clients on
  * the host itself all look like the router to the guest, and the host may have several addresses.
  *
- * Limits: {@link FORWARDS_MAX} forwards, {@link FORWARD_PORTS_MAX} ports in all, {@link REMOTES_MAX} remotes a port.
+ * Limits: {@link FORWARDS_MAX} forwards, {@link FORWARD_PORTS_MAX} ports in all, and the remotes of forward_group.
  *
  * @module
  */
@@ -22,16 +22,13 @@
 import { shown } from "../../kernel/ctl.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { type IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
-import type { Guest } from "./guest.ts";
-import { MapProto, type NatMap } from "./map.ts";
+import { ForwardGroup } from "./forward_group.ts";
+import { type Guest, MapProto, type NatMap } from "./map.ts";
 
 /** Most forwards: a page of them. */
 export const FORWARDS_MAX = 256;
 /** Most forwarded ports: a table entry each. */
 export const FORWARD_PORTS_MAX = 16384;
-/** Most remotes that one forwarded port remembers; the first to come is the first to go. */
-export const REMOTES_MAX = 4096;
-
 const PORT_MAX = 65535;
 
 /** What a forward says. */
@@ -45,48 +42,6 @@ export interface ForwardSpec {
   /** Null: the guest, whatever its address is by then. */
   readonly guestAddr: IpAddr | null;
   readonly guestPort: number;
-}
-
-/** A remote of a forwarded port: by which forward it came, and the ends as the host has them. */
-interface ForwardWay {
-  readonly map: NatMap;
-  readonly real: IpAddr;
-  readonly local: IpAddr;
-}
-
-/** The forwards that lead to one port of a guest. */
-export class ForwardGroup {
-  readonly maps: NatMap[] = [];
-  readonly #ways = new Map<number, ForwardWay>();
-
-  /** How many remotes it remembers. */
-  get length(): number {
-    return this.#ways.size;
-  }
-
-  /** How to answer the remote that the guest knows by `key`, or null. */
-  way(key: number): ForwardWay | null {
-    return this.#ways.get(key) ?? null;
-  }
-
-  /** Remembers how `real` came to `local`, the guest knowing it by `key`. */
-  remember(key: number, map: NatMap, real: IpAddr, local: IpAddr): void {
-    const old = this.#ways.get(key);
-    if (old !== undefined && old.map === map && old.real.equals(real) && old.local.equals(local)) return;
-    if (old === undefined && this.#ways.size >= REMOTES_MAX) {
-      for (const first of this.#ways.keys()) {
-        this.#ways.delete(first);
-        break;
-      }
-    }
-    this.#ways.set(key, { map, real, local });
-  }
-
-  /** Forgets a forward and who came by it. */
-  remove(map: NatMap): void {
-    this.maps.splice(this.maps.indexOf(map), 1);
-    for (const [key, way] of this.#ways) if (way.map === map) this.#ways.delete(key);
-  }
 }
 
 /** One forward that is in force. */
@@ -104,19 +59,11 @@ export class ForwardTable {
     return this.#forwards;
   }
 
-  /** As {@link find}, by an address of either version. */
-  findMap(proto: MapProto, addr: IpAddr, port: number): NatMap | null {
+  /** The forward's map that has `port` of the host's address `addr`, or null. */
+  find(proto: MapProto, addr: IpAddr, port: number): NatMap | null {
     for (const { map } of this.#forwards) {
       const isAt = map.bound === null ? map.is6 !== addr.isV4 : map.bound.equals(addr);
       if (map.proto === proto && isAt && map.holds(port)) return map;
-    }
-    return null;
-  }
-
-  /** The forward's map that has `port` of the host's address `word`, or null. */
-  find(proto: MapProto, word: number, port: number): NatMap | null {
-    for (const { map } of this.#forwards) {
-      if (map.proto === proto && map.holds(port) && (map.bound === null || map.bound.w3 === word)) return map;
     }
     return null;
   }
@@ -270,7 +217,7 @@ export function formatForward(spec: ForwardSpec): string {
   return `${PROTO_WORDS[spec.proto]}:${bound}${range}:${spec.guestPort}`;
 }
 
-function groupFor(guest: Guest, key: number): ForwardGroup {
+function groupFor(guest: Guest, key: number): ForwardGroup<NatMap> {
   let group = guest.forwards.get(key);
   if (group === undefined) guest.forwards.set(key, group = new ForwardGroup());
   return group;

@@ -6,22 +6,15 @@ import { KernelError } from "../../kernel/error.ts";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { fuzz } from "../../tests/kit/check/fuzz.ts";
 import { ip } from "../../tests/kit/ip/ip_fixture.ts";
-import { Guest } from "./guest.ts";
-import { MapProto, NatMap, Realm } from "./map.ts";
-import {
-  formatForward,
-  FORWARD_PORTS_MAX,
-  ForwardGroup,
-  FORWARDS_MAX,
-  ForwardTable,
-  parseForward,
-  REMOTES_MAX,
-} from "./forward.ts";
+import { newGuest, newMap } from "../../tests/kit/nat/guest_maps.ts";
+import { ForwardGroup, REMOTES_MAX } from "./forward_group.ts";
+import { MapProto, type NatMap } from "./map.ts";
+import { formatForward, FORWARD_PORTS_MAX, FORWARDS_MAX, ForwardTable, parseForward } from "./forward.ts";
 
-const guest = new Guest(ip("10.0.2.15"), null);
+const guest = newGuest(ip("10.0.2.15"));
 const mapOf = (text: string) => {
   const spec = parseForward(text);
-  const map = new NatMap(guest, spec.proto, spec.guestPort, Realm.World, 0, 0);
+  const map = newMap(guest, { proto: spec.proto, guestPort: spec.guestPort });
   return { spec, map };
 };
 
@@ -109,14 +102,23 @@ Deno.test("Forwards and forwarded ports are limited", () => {
 });
 
 Deno.test("A port remembers how its remotes came, the newest at most, and forgets them with their forward", () => {
-  const group = new ForwardGroup();
-  const [a, b] = [mapOf("tcp:1:1").map, mapOf("tcp:2:1").map];
-  group.maps.push(a, b);
-  const local = ip("10.0.0.1");
-  for (let key = 0; key <= REMOTES_MAX; key++) group.remember(key, key % 2 === 0 ? a : b, IpAddr.v4(key), local);
-  assertEquals([group.length, group.way(0), group.way(1)?.map], [REMOTES_MAX, null, b]);
-  group.remember(1, a, IpAddr.v4(1), local);
-  assertEquals([group.length, group.way(1)?.map], [REMOTES_MAX, a]);
-  group.remove(a);
-  assertEquals([group.way(1), group.way(3)?.map, group.maps.length], [null, b, 1]);
+  for (const addrOf of [(n: number) => IpAddr.v4(n), (n: number) => new IpAddr(0x20010db8, n, 0, 9)]) {
+    const group = new ForwardGroup<NatMap>();
+    const [a, b] = [mapOf("tcp:1:1").map, mapOf("tcp:2:1").map];
+    group.maps.push(a, b);
+    const dst = ip("10.0.0.1");
+    // Keys are two numbers for all: it is the address that counts.
+    const remember = (n: number, map: NatMap) => group.remember(n % 2, addrOf(n), map, { src: addrOf(n), dst });
+    const mapFor = (n: number) => group.pathTo(n % 2, addrOf(n))?.map ?? null;
+    for (let n = 0; n <= REMOTES_MAX; n++) remember(n, n % 2 === 0 ? a : b);
+    assertEquals({ length: group.length, first: mapFor(0), last: mapFor(1) }, {
+      length: REMOTES_MAX,
+      first: null,
+      last: b,
+    });
+    remember(1, a);
+    assertEquals({ length: group.length, moved: mapFor(1) }, { length: REMOTES_MAX, moved: a });
+    group.remove(a);
+    assertEquals({ gone: mapFor(1), left: mapFor(3), maps: group.maps.length }, { gone: null, left: b, maps: 1 });
+  }
 });

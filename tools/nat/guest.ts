@@ -2,25 +2,35 @@
  * Guest: one address on the guest's link: its hardware address, its maps in order of use, how many it has, and the
  * remotes that they let in.
  *
- * Path: outbound, table, errors → nat/guest → nat/forward, map, remotes, ip_addr.
+ * Path: guest_table, map → nat/guest → addr_hash, forward_group, map_class, remotes.
+ *
+ * The kind of the maps is a parameter, as a map names its guest.
  *
  * @module
  */
 
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
-import type { ForwardGroup } from "./forward.ts";
-import { MAP_CLASS_NAMES, type NatMap } from "./map.ts";
+import { type AddrEntry, endKey } from "./addr_hash.ts";
+import type { ForwardGroup } from "./forward_group.ts";
+import { MAP_CLASS_NAMES } from "./map_class.ts";
 import { RemoteList } from "./remotes.ts";
 
+/** What a guest needs of its maps. */
+interface Linked<M> {
+  prev: M | null;
+  next: M | null;
+  readonly bound: IpAddr | null;
+}
+
 /** Maps of one class in order of last use. As all have one lifetime, that is the order in which they expire. */
-export class MapList {
+export class MapList<M extends Linked<M>> {
   /** The least recently used. */
-  head: NatMap | null = null;
-  tail: NatMap | null = null;
+  head: M | null = null;
+  tail: M | null = null;
 
   /** Puts `map`, which is in no list, last. */
-  add(map: NatMap): void {
+  add(map: M): void {
     map.prev = this.tail;
     map.next = null;
     if (this.tail === null) this.head = map;
@@ -28,7 +38,7 @@ export class MapList {
     this.tail = map;
   }
 
-  remove(map: NatMap): void {
+  remove(map: M): void {
     if (map.prev === null) this.head = map.next;
     else map.prev.next = map.next;
     if (map.next === null) this.tail = map.prev;
@@ -38,19 +48,23 @@ export class MapList {
 }
 
 /** One guest. */
-export class Guest {
+export class GuestRecord<M extends Linked<M>> implements AddrEntry<GuestRecord<M>> {
+  readonly key: number;
+  nextSame: GuestRecord<M> | null = null;
   /** Null until it has sent a frame. */
   mac: MacAddr | null;
   /** By {@link MapClass}. */
-  readonly lists: readonly MapList[] = MAP_CLASS_NAMES.map(() => new MapList());
+  readonly lists: readonly MapList<M>[] = MAP_CLASS_NAMES.map(() => new MapList<M>());
   /** Maps by {@link MapProto}; forwards are not among them. */
   readonly counts: number[] = [0, 0, 0];
   /** The remotes that the filters of its maps let in. */
-  readonly remotes: RemoteList<NatMap> = new RemoteList();
+  readonly remotes: RemoteList<M> = new RemoteList();
   /** Forwards to it, by protocol and port: `proto << 16 | port`. */
-  readonly forwards = new Map<number, ForwardGroup>();
+  readonly forwards: Map<number, ForwardGroup<M>> = new Map();
 
-  constructor(readonly addr: IpAddr, mac: MacAddr | null) {
+  /** `hash` is its address' (see addr_hash). */
+  constructor(readonly addr: IpAddr, readonly hash: number, mac: MacAddr | null) {
+    this.key = endKey(hash, 0);
     this.mac = mac;
   }
 

@@ -1,7 +1,7 @@
 /**
  * GuestTable: the guests of one NAT: who is at an address, and how many addresses a station may have.
  *
- * Path: table → guest_table → guest.
+ * Path: table → guest_table → addr_hash, nat/guest, map.
  *
  * A guest that is idle (no maps, no forwards) is a hardware address and nothing else: it goes when another needs its
  * place. A station, which is one hardware address, has a share of the places in each version of IP; at its share only
@@ -14,7 +14,9 @@
 
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
-import { Guest } from "./guest.ts";
+import { type AddrHash, AddrMap, copyAddr, endKey } from "./addr_hash.ts";
+import { GuestRecord } from "./guest.ts";
+import type { Guest, NatMap } from "./map.ts";
 
 /** Most guests on a link: a /24 full of them. One costs 1 KB. */
 export const GUESTS_MAX = 256;
@@ -23,31 +25,29 @@ export const STATION_GUESTS_MAX = 64;
 
 /** See above. */
 export class GuestTable {
-  readonly #guests = new Map<number, Guest>();
+  readonly #guests = new AddrMap<Guest>();
   /** Guests of each station and version. */
   readonly #stations = new Map<number, number>();
 
   /** `onResolved` is called when a guest that was known gets its hardware address, or another one. */
-  constructor(readonly onResolved: (guest: Guest) => void = () => {}) {}
+  constructor(readonly hash: AddrHash, readonly onResolved: (guest: Guest) => void = () => {}) {}
 
   get all(): IterableIterator<Guest> {
     return this.#guests.values();
   }
 
-  /** The guest with the key `key`, or null. */
-  get(key: number): Guest | null {
-    return this.#guests.get(key) ?? null;
+  /** The guest at `addr`, or null. */
+  get(addr: IpAddr): Guest | null {
+    return this.#guests.get(endKey(this.hash.of(addr), 0), addr);
   }
 
   /**
    * The guest at `addr`, whose hardware address is `mac` (null: not known now); null if there are too many, or too many
-   * of this station. `key` is an IPv4 address' word, and of IPv6 a number that is no such word.
+   * of this station.
    */
-  add(addr: IpAddr, mac: MacAddr | null, key: number): Guest | null {
-    const known = this.get(key);
+  add(addr: IpAddr, mac: MacAddr | null): Guest | null {
+    const known = this.get(addr);
     if (known !== null) {
-      // Keys of two IPv6 addresses may be one number: the first has it.
-      if (!known.addr.equals(addr)) return null;
       if (mac === null || known.mac?.equals(mac) === true) return known;
       if (!this.#hasShare(mac, addr.isV4)) return null;
       this.#count(known, -1);
@@ -58,20 +58,17 @@ export class GuestTable {
     }
     if (mac !== null && !this.#hasShare(mac, addr.isV4)) return null;
     if (this.#guests.size >= GUESTS_MAX && !this.#forget(null, true)) return null;
-    const guest = new Guest(addr, mac);
-    this.#guests.set(key, guest);
+    const guest = new GuestRecord<NatMap>(copyAddr(addr), this.hash.of(addr), mac);
+    this.#guests.add(guest);
     this.#count(guest, 1);
     return guest;
   }
 
   /** Forgets `guest`. */
   remove(guest: Guest): void {
-    for (const [key, one] of this.#guests) {
-      if (one !== guest) continue;
-      this.#guests.delete(key);
-      this.#count(guest, -1);
-      return;
-    }
+    if (this.get(guest.addr) !== guest) return;
+    this.#guests.delete(guest);
+    this.#count(guest, -1);
   }
 
   /** Whether the station may have one address more; an idle one of its own makes room. */

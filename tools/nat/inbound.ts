@@ -1,7 +1,7 @@
 /**
  * Inbound: a packet that came to a map becomes frames for its guest, an ICMP error for its sender, or a refusal.
  *
- * Path: nat, outbound → inbound → link, map, nat/packet, nat.
+ * Path: nat, outbound → inbound → context, errors, flow, link, map.
  *
  * @module
  */
@@ -9,192 +9,182 @@
 import { type Block, Segment } from "../../kernel/block.ts";
 import { finishChecksum, pieceLength } from "../../kernel/inet/segment.ts";
 import { DNS_PORT } from "../../kernel/wire/dns.ts";
-import {
-  ICMP_ECHO_REPLY,
-  ICMP_TIME_EXCEEDED,
-  ICMP_TIME_EXCEEDED_TTL,
-  ICMP_TIMESTAMP_REPLY,
-  ICMP_UNREACHABLE,
-  ICMP_UNREACHABLE_TOO_BIG,
-} from "../../kernel/wire/icmp.ts";
-import { IpAddr } from "../../kernel/wire/ip_addr.ts";
-import { ipv4DontFragment, ipv4Ttl, setIpv4Ttl } from "../../kernel/wire/ipv4.ts";
+import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { clampTcpMss, TCP_SYN, tcpFlags } from "../../kernel/wire/tcp.ts";
-import type { Nat } from "./nat.ts";
+import type { FamilyContext, NatContext } from "./context.ts";
 import { Reason } from "./counters.ts";
-import { type Decision, Verdict } from "./decision.ts";
+import { Decision } from "./decision.ts";
 import { errorInbound } from "./errors.ts";
-import { makeError, mayAnswer } from "./icmp_error.ts";
-import { toGuest } from "./link.ts";
-import { type MapClass, MapProto, type NatMap, Realm, remoteKey } from "./map.ts";
+import { isHosts, isOnLink } from "./family_config.ts";
+import { filterKey } from "./flow.ts";
+import { mayAnswer } from "./icmp_error.ts";
+import { drop, toGuest } from "./link.ts";
+import { type MapClass, MapProto, type NatMap, Realm } from "./map.ts";
 import { Kind } from "./packet.ts";
-import { filterKey } from "./way.ts";
 
-const LOOPBACK_NET = 127;
-
-/** Translates an IP packet (given away) that came to the conversation of `holder`. */
-export function translateInbound(nat: Nat, block: Block, holder: NatMap, now: number): Decision {
+/** Translates an IP packet (consumed) that came to the conversation of `holder`. */
+export function translateInbound(nat: NatContext, block: Block, holder: NatMap, now: number): Decision {
   nat.now = now;
-  const { packet, counters } = nat;
-  counters.received++;
-  counters.receivedBytes += block.length;
+  return inbound(holder.is6 ? nat.v6! : nat.v4, block, holder);
+}
+
+/** As {@link translateInbound}, by the context of the map's version. */
+export function inbound(ctx: FamilyContext, block: Block, holder: NatMap): Decision {
+  const { nat, packet, family, flow } = ctx;
+  nat.counters.received++;
+  nat.counters.receivedBytes += block.length;
   const reason = packet.read(block);
   if (reason !== Reason.None) return drop(nat, block, reason);
-  if (packet.kind === Kind.Error) return errorInbound(nat, holder);
+  if (packet.kind === Kind.Error) return errorInbound(ctx, holder);
   if (packet.kind === Kind.Fragment) return drop(nat, block, Reason.Fragment);
-  if (packet.proto !== holder.proto || !holder.holds(packet.dstPort)) return drop(nat, block, Reason.Unmapped);
-  if (packet.kind === Kind.Query && !isReply(packet.buf[packet.transport]!)) return drop(nat, block, Reason.Unmapped);
-  const map = holder.carried === null ? holder : carriedFor(nat, holder);
-  const isLocal = isLocalTo(nat, map);
-  const seen = seenAs(nat, map, isLocal);
-  if (seen === null) return drop(nat, block, isMartian(nat, map) ? Reason.MartianIn : Reason.Filtered);
-  if (!isLetIn(nat, map, seen)) return drop(nat, block, Reason.Filtered);
-  const ttl = ipv4Ttl(packet.buf, packet.at);
-  const isRouted = !isLocal && packet.src !== packet.dst;
-  if (isRouted && ttl <= 1) return answer(nat, map, Reason.Ttl);
-  if (isTooBig(nat, isLocal)) return answer(nat, map, Reason.TooBig);
-  return pass(nat, map, { seen, ttl: isRouted ? ttl - 1 : ttl });
+  if (packet.kind === Kind.Link || packet.proto !== holder.proto || !holder.holds(packet.dstPort)) {
+    return drop(nat, block, Reason.Unmapped);
+  }
+  if (packet.kind === Kind.Query && family.icmpAsks(packet.buf[packet.transport]!)) {
+    return drop(nat, block, Reason.Unmapped);
+  }
+  const map = holder.carried === null ? holder : carriedFor(ctx, holder);
+  const isLocal = isLocalTo(ctx, map);
+  if (!resolveArrival(ctx, map, isLocal)) {
+    return drop(nat, block, isMartian(ctx) ? Reason.MartianIn : Reason.Filtered);
+  }
+  if (!isLetIn(ctx, map)) return drop(nat, block, Reason.Filtered);
+  const hops = family.hops(packet.buf, packet.at);
+  const isRouted = !isLocal && !packet.src.equals(packet.dst);
+  if (isRouted && hops <= 1) return answer(ctx, map, Reason.Ttl);
+  if (isTooBig(ctx, isLocal)) return answer(ctx, map, Reason.TooBig);
+  use(ctx, map, flow.guestPort);
+  return pass(ctx, map, isRouted ? hops - 1 : hops);
 }
 
 /** Whether the packet at hand is from the loopback that `map` asks: ours, or that of the machine behind the uplink. */
-function isLocalTo(nat: Nat, map: NatMap): boolean {
-  return nat.packet.src >>> 24 === LOOPBACK_NET || isFarAnswer(nat, map);
+function isLocalTo(ctx: FamilyContext, map: NatMap): boolean {
+  return ctx.packet.src.isLoopback || isFarAnswer(ctx, map);
 }
 
 /** The map whose connection the packet at hand belongs to, of those that the forward `holder` carries; or itself. */
-function carriedFor(nat: Nat, holder: NatMap): NatMap {
-  const { packet, filters } = nat;
+function carriedFor(ctx: FamilyContext, holder: NatMap): NatMap {
+  const { nat, packet, flow } = ctx;
   for (const map of holder.carried!.get(packet.dstPort) ?? []) {
-    const seen = seenAs(nat, map, isLocalTo(nat, map));
-    if (seen === null || !isLetIn(nat, map, seen)) continue;
+    if (!resolveArrival(ctx, map, isLocalTo(ctx, map)) || !isLetIn(ctx, map)) continue;
     const isOwn = map.proto === MapProto.Tcp
-      ? map.isConnected(remoteKey(seen, remotePort(nat, map)), tcpFlags(packet.buf, packet.transport))
-      : filters[map.proto]!;
+      ? map.isConnected(flow.keyAt(flow.remotePort), flow.remote, tcpFlags(packet.buf, packet.transport))
+      : nat.filters[map.proto]!;
     if (isOwn) return map;
   }
   return holder;
 }
 
+/** Fills the flow with the ends of the packet at hand as the guest knows them; false: the sender is none for `map`. */
+function resolveArrival(ctx: FamilyContext, map: NatMap, isLocal: boolean): boolean {
+  const { nat, packet, flow } = ctx;
+  const seen = seenAs(ctx, map, isLocal);
+  if (seen === null) return false;
+  const port = map.realm === Realm.Dns ? DNS_PORT : packet.kind === Kind.Query ? 0 : packet.srcPort;
+  flow.set(map.proto, map.guestPort + packet.dstPort - map.hostPort, seen, port);
+  flow.remoteHash = nat.table.hash.of(flow.remote);
+  return true;
+}
+
 /** Rewrites the packet and hands it to the guest. */
-function pass(nat: Nat, map: NatMap, to: { seen: number; ttl: number }): Decision {
-  const { packet, config } = nat;
+function pass(ctx: FamilyContext, map: NatMap, hops: number): Decision {
+  const { nat, packet, config, family, flow } = ctx;
   const { block } = packet;
-  use(nat, map, to.seen);
   if (packet.proto === MapProto.Tcp && config.mss !== 0) {
     const isSyn = (tcpFlags(packet.buf, packet.transport) & TCP_SYN) !== 0;
-    // A SYN has no data to speak of: what it owes is paid here, so that its options can be changed.
+    // A SYN has hardly any data: its checksum is finished here, so that its options can be changed.
     if (isSyn && finishChecksum(block) && clampTcpMss(packet.buf, packet.transport, packet.end, config.mss)) {
       nat.counters.mssClamped++;
     }
   }
-  const port = remotePort(nat, map);
-  packet.setDestination(map.guest.addr, map.guestPort + packet.dstPort - map.hostPort);
-  if (to.seen !== packet.src) {
-    packet.setSource(IpAddr.v4(to.seen), packet.kind === Kind.Query ? packet.srcPort : port);
+  packet.setDestination(map.guest.addr, flow.guestPort);
+  if (!flow.remote.equals(packet.src)) {
+    packet.setSource(flow.remote, packet.kind === Kind.Query ? packet.srcPort : flow.remotePort);
   }
-  setIpv4Ttl(packet.buf, packet.at, to.ttl);
+  family.setHops(packet.buf, packet.at, hops);
   map.packetsIn++;
-  toGuest(nat, block, map.guest);
-  return nat.decision.set(Verdict.ToGuest, Reason.None, map, null);
+  toGuest(ctx, block, map.guest);
+  return nat.decision.set(Decision.ToGuest, Reason.None, map, null);
 }
 
-/** What receiving does to a map: it lives on, its connection is followed; a forward remembers who came by it. */
-function use(nat: Nat, map: NatMap, seen: number): void {
-  const { packet, config, now, table } = nat;
-  const port = remotePort(nat, map);
+/** What receiving does to a map: it lives on, its connection is followed; a forward remembers the remotes. */
+function use({ nat, packet, flow }: FamilyContext, map: NatMap, guestPort: number): void {
   if (map.isStatic) {
-    const group = map.guest.forwards.get(map.proto << 16 | (map.guestPort + packet.dstPort - map.hostPort));
-    group?.remember(remoteKey(seen, port), map, packet.srcAddr, packet.dstAddr);
+    const group = map.guest.forwards.get(map.proto << 16 | guestPort);
+    group?.remember(flow.keyAt(flow.remotePort), flow.remote, map, packet);
     return;
   }
   let cls: MapClass;
   if (map.proto === MapProto.Tcp) {
-    cls = map.track(remoteKey(seen, port), tcpFlags(packet.buf, packet.transport), false);
-  } else if (!config.inboundRefresh) return;
+    cls = map.track(flow.keyAt(flow.remotePort), flow.remote, tcpFlags(packet.buf, packet.transport), false);
+  } else if (!nat.config.inboundRefresh) return;
   else cls = map.classAfterReceiving;
-  if (nat.filters[map.proto]) map.keepOpen(filterKey(nat, map.proto, seen, port), now);
-  table.touch(map, cls, now);
+  if (nat.filters[map.proto]) map.keepOpen(filterKey(nat.config, flow), flow.remote, nat.now);
+  nat.table.touch(map, cls, nat.now);
 }
 
 /**
  * Whether it is the answer of a machine whose loopback the map asks, from its address on the uplink: so Linux answers
- * for a UDP socket that is bound to all addresses. Nobody else may have that address there, and no other map is asked.
+ * for a UDP socket that is bound to all addresses. No other machine may have that address there, and no other map is
+ * asked.
  */
-export function isFarAnswer({ packet, config }: Nat, map: NatMap): boolean {
-  if (packet.src !== config.farPeer || packet.proto !== MapProto.Udp || packet.kind !== Kind.Ports) return false;
-  return map.realm === Realm.Host;
+function isFarAnswer({ packet, config }: FamilyContext, map: NatMap): boolean {
+  if (config.farPeer === null || map.realm !== Realm.Host) return false;
+  return packet.proto === MapProto.Udp && packet.kind === Kind.Ports && packet.src.equals(config.farPeer);
 }
 
-/** The address by which the guest knows the sender; null: nobody whom this map is for. */
-function seenAs(nat: Nat, map: NatMap, isLocal: boolean): number | null {
-  const { packet, config, nameDoor } = nat;
+/** The address by which the guest knows the sender; null: a sender that this map is not for. */
+function seenAs(ctx: FamilyContext, map: NatMap, isLocal: boolean): IpAddr | null {
+  const { packet, config, nameServer } = ctx;
   const { src } = packet;
   if (map.realm === Realm.Dns) {
-    return src === nameDoor?.addr.w3 && packet.srcPort === nameDoor.port ? config.dns!.w3 : null;
+    return nameServer !== null && src.equals(nameServer.addr) && packet.srcPort === nameServer.port ? config.dns : null;
   }
-  if (map.realm === Realm.Host) return isLocal ? config.router.w3 : null;
-  if (isLocal) return map.isStatic ? config.router.w3 : null;
-  if (isMartian(nat, map)) return null;
+  if (map.realm === Realm.Host) return isLocal ? config.router : null;
+  if (isLocal) return map.isStatic ? config.router : null;
+  if (isMartian(ctx)) return null;
   // The guest has the host's own address: it would not answer itself.
-  if (config.style === "real" && config.hostWords.has(src)) return map.isStatic ? config.router.w3 : null;
+  if (config.onlyGuest !== null && isHosts(config, src)) return map.isStatic ? config.router : null;
   return src;
 }
 
-/** Nobody, a group, or the guest itself. */
-function isMartian(nat: Nat, map: NatMap): boolean {
-  const { src } = nat.packet;
-  if (src >>> 28 >= 0xe || src >>> 24 === 0) return true;
-  return nat.config.style === "qemu" && src === map.guest.addr.w3;
+/** No address of a station, or one of the guests' network: a guest could not answer it. */
+function isMartian({ packet, family, config }: FamilyContext): boolean {
+  return family.isMartian(packet.src) || isOnLink(config, packet.src);
 }
 
-function isLetIn(nat: Nat, map: NatMap, seen: number): boolean {
+function isLetIn({ nat, flow }: FamilyContext, map: NatMap): boolean {
   if (map.isStatic || !nat.filters[map.proto]) return true;
-  return map.lets(filterKey(nat, map.proto, seen, remotePort(nat, map)), nat.now, nat.table.lifetimeOf(map));
-}
-
-/** The remote's port as the guest knows it. */
-function remotePort({ packet }: Nat, map: NatMap): number {
-  if (map.realm === Realm.Dns) return DNS_PORT;
-  return packet.kind === Kind.Query ? 0 : packet.srcPort;
-}
-
-function isReply(type: number): boolean {
-  return type === ICMP_ECHO_REPLY || type === ICMP_TIMESTAMP_REPLY;
+  return map.lets(filterKey(nat.config, flow), flow.remote, nat.now - nat.table.lifetimeOf(map));
 }
 
 /**
  * Whether the packet must be refused for its size. What the host itself sent is cut: no path is to be discovered. So is
  * what came in fragments, whatever they say of DF: its sender has cut it, and could do no more if it was told.
  */
-function isTooBig(nat: Nat, isLocal: boolean): boolean {
-  const { block, buf, at, src } = nat.packet;
+function isTooBig({ nat, packet, config, family }: FamilyContext, isLocal: boolean): boolean {
+  const { block, buf, at, src } = packet;
   // A segment that will be cut is as large as its pieces.
   const length = block.segment === Segment.None ? block.length : pieceLength(block);
-  if (length <= nat.config.mtu || block.fragmentMax > 0 || !ipv4DontFragment(buf, at)) return false;
-  return !isLocal && !nat.config.hostWords.has(src);
+  if (length <= nat.config.mtu || block.fragmentMax > 0 || family.mayCut(buf, at)) return false;
+  return !isLocal && !isHosts(config, src);
 }
 
-/** Drops the packet and has its sender told by an ICMP error of the host's. */
-function answer(nat: Nat, map: NatMap, reason: Reason): Decision {
-  const { packet, counters, decision, config } = nat;
+/** Drops the packet and reports it to its sender by an ICMP error of the host's. */
+function answer({ nat, packet, family }: FamilyContext, map: NatMap, reason: Reason): Decision {
   const { block } = packet;
-  counters.refuse(reason);
+  nat.counters.refuse(reason);
   let reply: Block | null = null;
-  if (mayAnswer(block)) {
+  if (mayAnswer(packet)) {
     if (nat.errorLimiter.take(nat.now)) {
-      const ends = { src: packet.dstAddr, dst: packet.srcAddr };
-      const error = reason === Reason.TooBig
-        ? { type: ICMP_UNREACHABLE, code: ICMP_UNREACHABLE_TOO_BIG, mtu: config.mtu }
-        : { type: ICMP_TIME_EXCEEDED, code: ICMP_TIME_EXCEEDED_TTL };
-      reply = makeError(block, { ...ends, ...error });
-      counters.errorsMade++;
-    } else counters.refuse(Reason.IcmpRate);
+      const { tooBig, hops } = family.refusals;
+      const isTooBig = reason === Reason.TooBig;
+      const { type, code } = isTooBig ? tooBig : hops;
+      const rest = isTooBig ? nat.config.mtu : 0;
+      reply = family.makeError(block, { src: packet.dst, dst: packet.src, type, code, rest });
+      nat.counters.errorsMade++;
+    } else nat.counters.refuse(Reason.IcmpRate);
   }
   block.free();
-  return decision.set(reply === null ? Verdict.Drop : Verdict.Send, reason, map, reply);
-}
-
-function drop(nat: Nat, block: Block, reason: Reason): Decision {
-  block.free();
-  return nat.decision.set(Verdict.Drop, nat.counters.refuse(reason), null, null);
+  return nat.decision.set(reply === null ? Decision.Drop : Decision.Send, reason, map, reply);
 }

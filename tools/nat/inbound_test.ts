@@ -19,7 +19,7 @@ import {
   sentOf,
   tcpPacket,
 } from "../../tests/kit/nat/steps.ts";
-import { Verdict } from "./decision.ts";
+import { Decision } from "./decision.ts";
 
 const udp = (options: Parameters<typeof udpPacket>[0] = {}) =>
   udpPacket({ src: GUEST, dst: REMOTE, srcPort: 4000, dstPort: 9, ttl: 64, ...options });
@@ -54,11 +54,11 @@ Deno.test("Packets whose time ends here are answered: the guest by the router, t
   const { out, back } = natKit();
   const { map } = sentOf(out(udp()));
   const refused = out(udp({ ttl: 1, dstPort: 33434 }));
-  assertEquals([refused.reason, refused.verdict], ["ttl", Verdict.Drop]);
+  assertEquals([refused.reason, refused.kind], ["ttl", Decision.Drop]);
   const error = gotOf(refused);
   assertEquals([`${parseIpv4(error, 0, error.length)!.src}`, error[20]], [ROUTER, 11]);
   const inbound = back(reply({ ttl: 1 }), map);
-  assertEquals([inbound.reason, inbound.verdict], ["ttl", Verdict.Send]);
+  assertEquals([inbound.reason, inbound.kind], ["ttl", Decision.Send]);
   const toRemote = inbound.block!.bytes();
   assertSound(toRemote);
   assertEquals(endsOf(toRemote.subarray(28)), `${REMOTE}:9 > ${HOST}:4000`);
@@ -80,7 +80,7 @@ Deno.test("akaros 22: inbound packets above the guest's MTU are cut, or with DF 
   assertEquals(toGuest.map((piece) => piece.length), [1276, 1276, 1276, 260]);
   for (const piece of toGuest) assertSound(piece);
   const refused = back(reply({ payload: pattern(1400), dontFragment: true }), map);
-  assertEquals([refused.reason, refused.verdict], ["too-big", Verdict.Send]);
+  assertEquals([refused.reason, refused.kind], ["too-big", Decision.Send]);
   const error = refused.block!.bytes();
   assertEquals([error[20], error[21], icmpNextHopMtu(error, 20)], [3, 4, 1280]);
   assertEquals(endsOf(error.subarray(28)), `${REMOTE}:9 > ${HOST}:4000`);

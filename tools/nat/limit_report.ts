@@ -1,7 +1,7 @@
 /**
  * LimitReport: says that a limit was met: one line in sum a minute at most, as a flood must not flood the log.
  *
- * Path: nat, make_map → limit_report → nat/counters, nat/guest, map.
+ * Path: nat, make_map → limit_report → nat/counters, map.
  *
  * The first event is said at once, what follows at the end of the minute. The figures are the counters' growth.
  *
@@ -9,8 +9,8 @@
  */
 
 import { type Counters, Reason } from "./counters.ts";
-import type { Guest } from "./guest.ts";
-import { MAP_PROTO_NAMES, type MapProto } from "./map.ts";
+
+import { type Guest, MAP_PROTO_NAMES, type MapProto } from "./map.ts";
 
 /** Between two lines. */
 export const REPORT_MS = 60_000;

@@ -3,14 +3,14 @@
 import { assertEquals } from "@std/assert";
 import { ip } from "../../tests/kit/ip/ip_fixture.ts";
 import { Counters, Reason } from "./counters.ts";
-import { Guest } from "./guest.ts";
+import { newGuest } from "../../tests/kit/nat/guest_maps.ts";
 import { LimitReport, REPORT_MS } from "./limit_report.ts";
 import { MapProto } from "./map.ts";
 
 Deno.test("A limit is said at once, then in sum once a minute, with the last guest that met it", () => {
   const counters = new Counters();
   const report = new LimitReport(counters);
-  const guest = new Guest(ip("10.0.2.15"), null);
+  const guest = newGuest(ip("10.0.2.15"));
   const refuse = (now: number) => {
     counters.refuse(Reason.GuestCap);
     report.note(now, guest, MapProto.Tcp);

@@ -5,7 +5,7 @@ import { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { TCP_ACK, TCP_FIN, TCP_SYN } from "../../kernel/wire/tcp.ts";
 import { echoPacket, udpPacket } from "../../tests/kit/ip/ip_fixture.ts";
 import { echo6Packet, udp6Packet } from "../../tests/kit/ip/story6.ts";
-import { echo6, GUEST6, HOST6, natKit6, REMOTE6, tcp6, udp6 } from "../../tests/kit/nat/steps6.ts";
+import { echo6, GUEST6, HOST6, natKit6, REMOTE6, tcp6, udp6 } from "../../tests/kit/nat/steps.ts";
 import type { NatOptions } from "./config.ts";
 import { STATION_GUESTS_MAX } from "./guest_table.ts";
 import { framed, GUEST, HOST, natKit, type Outcome, REMOTE, sentOf, tcpPacket } from "../../tests/kit/nat/steps.ts";
@@ -66,16 +66,16 @@ const VERSIONS: readonly Version[] = [
       const peer = (n: number | undefined) => n === undefined ? REMOTE6 : `2001:db8:a::${n.toString(16)}`;
       return {
         kit,
-        tcp: (srcPort, flags) => kit.out6(tcp6({ srcPort, flags })),
+        tcp: (srcPort, flags) => kit.out(tcp6({ srcPort, flags })),
         tcpBack: (map, flags) =>
-          kit.back6(tcp6({ src: REMOTE6, dst: HOST6, srcPort: 80, dstPort: map.hostPort, flags }), map),
-        udp: (srcPort, { dst, dstPort = 9 } = {}) => kit.out6(udp6({ dst: peer(dst), srcPort, dstPort })),
+          kit.back(tcp6({ src: REMOTE6, dst: HOST6, srcPort: 80, dstPort: map.hostPort, flags }), map),
+        udp: (srcPort, { dst, dstPort = 9 } = {}) => kit.out(udp6({ dst: peer(dst), srcPort, dstPort })),
         udpBack: (map, { src, srcPort = 9 } = {}) =>
-          kit.back6(udp6Packet({ src: peer(src), dst: HOST6, srcPort, dstPort: map.hostPort }), map),
-        ping: (id) => kit.out6(echo6({ id })),
-        pong: (map) => kit.back6(echo6Packet({ src: REMOTE6, dst: HOST6, id: map.hostPort, reply: true }), map),
+          kit.back(udp6Packet({ src: peer(src), dst: HOST6, srcPort, dstPort: map.hostPort }), map),
+        ping: (id) => kit.out(echo6({ id })),
+        pong: (map) => kit.back(echo6Packet({ src: REMOTE6, dst: HOST6, id: map.hostPort, reply: true }), map),
         from: (n, mac) =>
-          kit.out6(udp6({ src: GUEST6.replace(/15$/, (0x1000 + n).toString(16)), srcPort: 4000 + n }), { src: mac }),
+          kit.out(udp6({ src: GUEST6.replace(/15$/, (0x1000 + n).toString(16)), srcPort: 4000 + n }), { src: mac }),
       };
     },
   },

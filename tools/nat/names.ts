@@ -122,7 +122,8 @@ export class NatNames {
     const { proc, clock, random, nat, netDir } = options;
     this.#options = options;
     this.nat = nat;
-    this.sockets = { proc, random, events: this.#events, netDir, relay: nat.relay };
+    const { farPeer } = nat.config;
+    this.sockets = { proc, random, events: this.#events, netDir, relay: nat.relay, farPeer };
     this.#upstream = new DnsSockets(this.sockets);
     this.#job = new Job(clock.jobs, () => this.#run());
     this.#timer = clock.timer(() => this.#job.wake());
@@ -154,7 +155,7 @@ export class NatNames {
     this.#timer.disarm();
     this.nat.relay.upstream = null;
     this.nat.relay.onWork = () => {};
-    this.nat.nameDoor = this.nat.nameDoor6 = null;
+    this.#setNameServer(null);
     for (const conn of this.#conns) conn.close();
     this.#conns.clear();
     this.#upstream.close();
@@ -192,6 +193,13 @@ export class NatNames {
 
   // --- the door
 
+  /** Connections to the name server go to `port` of the host; null: nowhere. */
+  #setNameServer(port: number | null): void {
+    for (const ctx of [this.nat.v4, this.nat.v6]) {
+      if (ctx !== null) ctx.nameServer = port === null ? null : { addr: ctx.config.hostAddr, port };
+    }
+  }
+
   #openDoor(): void {
     const { proc, netDir } = this.sockets;
     const { sys } = proc;
@@ -207,8 +215,7 @@ export class NatNames {
       const filter = TapEvent.Readable;
       sys.tapFds([{ fd: calls, command: Tap.Add, filter, queue: this.#events, id: calls, data, level: true }]);
       const port = this.#endOf(dir, "local").port;
-      this.nat.nameDoor = { addr: this.nat.config.hostAddr, port };
-      this.nat.nameDoor6 = this.nat.six === null ? null : { addr: this.nat.six.config.hostAddr, port };
+      this.#setNameServer(port);
       this.#door = { dir, fds };
     } catch (error) {
       for (const fd of fds) sys.close(fd);
@@ -250,7 +257,7 @@ export class NatNames {
   #ownerOf(dir: string): object | null {
     const { addr, port } = this.#endOf(dir, "remote");
     const parsed = parseIpAddr(addr);
-    const door = parsed?.isV4 === true ? this.nat.nameDoor : this.nat.nameDoor6;
+    const door = parsed?.isV4 === true ? this.nat.v4.nameServer : this.nat.v6?.nameServer ?? null;
     if (parsed === null || door === null || !door.addr.equals(parsed)) return null;
     const owner = this.nat.dnsGuest(port, !parsed.isV4);
     if (owner === null) return null;

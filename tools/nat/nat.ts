@@ -1,50 +1,55 @@
 /**
  * Nat: the guest's network behind the host's, by rewriting packets: RFC 4787 (UDP), RFC 5382 (TCP), RFC 5508 (ICMP),
- * RFC 7857 (updates to them).
+ * RFC 7857 (updates to them); and the same for IPv6 (NAT66 with ports).
  *
- * Path: control, errors, inbound → nat → nat/guest, config, nat/counters, decision.
+ * Path: control, names, program → nat → context, inbound, outbound, family4, family6.
  *
  * # Theory of operation
  *
- * Nothing here ends a connection: a packet goes in and the same packet comes out with other ends. What the other side
- * sees of a guest is its own sequence numbers, options, TTL less one, TOS and ECN, half-closes and resets. What the
- * guest sees of the other side is its real address.
+ * Connections are not terminated: a packet goes in and the same packet comes out with other ends. The other side sees
+ * the guest's own sequence numbers, options, TTL less one, TOS and ECN, half-closes and resets. The guest sees the
+ * other side's real address.
  *
  * ```
- *   guest 10.0.2.15:40000 ─frame─▶ outbound ─▶ policy ─▶ way ─▶ map ─▶ rewritten packet ─▶ host 10.0.0.1:40000 ─▶ world
+ *   guest 10.0.2.15:40000 ─frame─▶ outbound ─▶ flow ─▶ policy ─▶ map ─▶ rewritten packet ─▶ host 10.0.0.1:40000
  *                         ◀─frame─ link ◀────── inbound ◀─ filter ◀─ map ◀────────────────  bypassed conversation
  * ```
  *
  * **A map** ({@link NatMap}) is one port of a guest behind one port of the host, for all remotes
- * (endpoint-independent, RFC 4787 REQ-1), or for one remote where mapping is told to depend on it. The host's port is
- * a bypassed conversation, opened by the {@link NatDoor}; its lifetime depends on protocol and state (see map). **The
+ * (endpoint-independent, RFC 4787 REQ-1), or for one remote where mapping is to depend on it. The host's port is a
+ * bypassed conversation, opened by the {@link PortBroker}; its lifetime depends on protocol and state (see map). **The
  * filter** says which remotes get in: by default those whose address the guest has sent to (address-dependent, RFC
  * 4787 REQ-8).
  *
- * **Realms** keep apart what must not be mixed up: the world; the host's loopback, which the guest calls the router
- * (10.0.2.2 means 127.0.0.1, bound there so that nobody outside can reach it; with `farLoopback` that of the machine
- * behind the uplink, and nobody but 127/8 is let in); and the host's name servers, which the guest calls 10.0.2.3. Each
- * has maps of its own.
+ * **Versions of IP** share every step, table, limit and counter. What differs is in two records: a {@link NatFamily}
+ * (how a packet of it is written) and a {@link NatLink} (ARP and DHCP; neighbour discovery, router advertisements and
+ * DHCPv6); {@link FamilyContext} joins them with the addresses of that version. An address is its four words.
  *
- * **Forwards** ({@link ForwardTable}) are maps that stay, and let everybody in. They remember how each remote came. A
+ * **Realms** keep apart what must not be mixed up: the world; the host's loopback, which the guest calls the router
+ * (10.0.2.2 means 127.0.0.1, bound there so that it cannot be reached from outside; with `farLoopback` that of the
+ * machine behind the uplink, and only 127/8 is let in); and the host's name servers, which the guest calls 10.0.2.3.
+ * Each has maps of its own.
+ *
+ * **Forwards** ({@link ForwardTable}) are maps that stay, and let all remotes in. They remember how each remote came. A
  * forward takes its host ports from guests' maps that have them, and carries their packets on (see nat/takeover).
  *
  * **A hairpin**, from one guest to a map or forward by the host's address, goes out and in again without leaving here.
  *
- * **Whose address it is**: what DHCP has leased to, or keeps for, one station no other sends from. Addresses without a
- * lease are for who uses them.
+ * **Whose address it is**: no other station sends from an address that DHCP has leased to, or keeps for, a station, or
+ * from an IPv6 address that has maps. Addresses without a lease are for the stations that use them.
  *
  * **ICMP errors** are translated with the packet that they quote, both ways, so path MTU discovery, traceroute and port
  * unreachable work. Our own errors (TTL, policy, too big, no route) are limited in rate.
  *
- * **Fragments** of guests are put together (see fragments). What is larger than the guest's MTU is cut, or refused with
- * the MTU if it must not be.
+ * **Fragments** of guests are put together (see reassembler); those of IPv6 go on with a fragment header that says that
+ * the host may cut them. A packet larger than the guest's MTU is cut, or refused with the MTU if it must not be.
  *
  * Everything is bounded: guests, maps by guest and protocol, remotes by map, forwards, fragments. What is refused is
  * counted with its reason, and nothing that comes from a guest or from the network throws.
  *
- * Time is a parameter, system calls are the door's: this and all of nat/ is pure. **IPv6** has its own steps in nat6/
- * and shares guests, maps, limits, counters and fragments. TCP, UDP, ICMP queries and errors only.
+ * Time is a parameter, system calls are the broker's: this and all of nat/ is pure. TCP, UDP, ICMP queries and errors
+ * only; of IPv6 no routing and authentication headers, and datagrams in fragments up to 65519 bytes, as their fragment
+ * header takes the room of eight.
  *
  * @module
  */
@@ -53,64 +58,60 @@ import type { Block } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { TokenBucket } from "../../kernel/inet/token_bucket.ts";
 import { type Random, SeededRandom } from "../../kernel/random.ts";
-import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
+import { AddrHash } from "./addr_hash.ts";
 import { type NatConfig, natConfig, type NatOptions } from "./config.ts";
+import type { FamilyContext, NatContext, NatLink, PortBroker } from "./context.ts";
 import { Counters, Reason } from "./counters.ts";
 import { Decision } from "./decision.ts";
-import type { Guest } from "./guest.ts";
-import { Reassembler } from "./fragments.ts";
-import { LimitReport } from "./limit_report.ts";
-import { askGuest, toGuest } from "./link.ts";
-import { MAP_PROTO_NAMES, MapClass, NatMap, Realm } from "./map.ts";
-import { NatPacket } from "./packet.ts";
-import { dhcpConfig, type HostNames, namesFor, zone6Of, zoneOf } from "./service_config.ts";
-import { NatTable } from "./table.ts";
-import { carry, Fate, fateOf, uncarry } from "./takeover.ts";
-import { UnresolvedGuests } from "./unresolved.ts";
-import { Way } from "./way.ts";
-import { advertise, askGuest6, toGuest6 } from "./v6/link6.ts";
-import { Nat6 } from "./v6/nat6.ts";
+import { FAMILY4 } from "./family4.ts";
+import { FAMILY6 } from "./family6.ts";
+import { type FamilyConfig, mayBeGuest } from "./family_config.ts";
+import { Flow } from "./flow.ts";
 import { formatForward, type Forward, type ForwardSpec, ForwardTable, parseForward } from "./forward.ts";
+import { LimitReport } from "./limit_report.ts";
+import { toGuest } from "./link.ts";
+import { LINK4 } from "./link4.ts";
+import { Link6 } from "./link6.ts";
+import { type Guest, MAP_PROTO_NAMES, MapClass, NatMap, Realm } from "./map.ts";
+import { type NatFamily, NatPacket } from "./packet.ts";
 import { NatPolicy } from "./policy.ts";
+import { Reassembler } from "./reassembler.ts";
+import { dhcpConfig, type HostNames, namesFor, zone6Of, zoneOf } from "./service_config.ts";
 import { DhcpServer } from "./services/dhcp.ts";
 import { DnsRelay } from "./services/dns.ts";
 import { DnsServers } from "./services/dns_servers.ts";
 import { DnsZone } from "./services/dns_zone.ts";
+import { AdvertTimer } from "./services/router_advert.ts";
+import { NatTable } from "./table.ts";
+import { carry, Fate, fateOf, uncarry } from "./takeover.ts";
+import { UnresolvedGuests } from "./unresolved.ts";
 
 export { translateOutbound } from "./outbound.ts";
 export { translateInbound } from "./inbound.ts";
 export { translateError } from "./errors.ts";
-export { translateError6 } from "./v6/errors6.ts";
-export { translateInbound6 } from "./v6/inbound6.ts";
-export { refusedByHost6 } from "./v6/undo6.ts";
-export { type HostRefusal, refusedByHost } from "./undo.ts";
+export { type HostRefusal, refusedByHost } from "./host_refusal.ts";
 export type { NatConfig, NatOptions } from "./config.ts";
-export { type Decision, Verdict } from "./decision.ts";
+export type { PortBroker } from "./context.ts";
+export { Decision } from "./decision.ts";
 export { type Counters, Reason } from "./counters.ts";
 
 /** ICMP errors a second, and at once (RFC 1812 4.3.2.8; Linux lets 1000 through). */
 const ERRORS_PER_SECOND = 100;
 const ERRORS_BURST = 50;
 
-/** Who gets the host's ports: system calls in earnest, a table in tests. */
-export interface NatDoor {
-  /** Claims `hostPort` of the host for `map`, or any if that is 0, and fills it in. Answers why not, or "". */
-  open(map: NatMap): string;
-  /** Gives the port of `map` back. */
-  close(map: NatMap): void;
-}
-
-/** An address and port of the host's, where a program answers for the guests' name server. */
-export interface NameDoor {
-  readonly addr: IpAddr;
-  readonly port: number;
+/** What one version of IP is made of. */
+interface FamilyParts {
+  readonly family: NatFamily;
+  readonly link: NatLink;
+  readonly config: FamilyConfig;
+  readonly policy: NatPolicy;
 }
 
 /** One NAT: the guests of one link. Not shared, nothing global. */
-export class Nat {
+export class Nat implements NatContext {
   readonly config: NatConfig;
-  readonly policy: NatPolicy;
   readonly table: NatTable;
   readonly forwards: ForwardTable = new ForwardTable();
   readonly counters: Counters = new Counters();
@@ -118,49 +119,56 @@ export class Nat {
   readonly reassembler: Reassembler = new Reassembler();
   readonly dhcp: DhcpServer;
   readonly relay: DnsRelay;
-  /** Domains that DHCP and router advertisements tell. */
   search: readonly string[];
-  /** Where connections to the name server go, on the host; null: nowhere. */
-  nameDoor: NameDoor | null = null;
-  nameDoor6: NameDoor | null = null;
-  /** The IPv6 side; null: guests have none. */
-  readonly six: Nat6 | null;
   readonly errorLimiter: TokenBucket = new TokenBucket(ERRORS_PER_SECOND, ERRORS_BURST);
-  /** Guests whose hardware address is asked for, and what waits for it. */
+  /** Guests whose hardware address is asked for, and the packets that wait for it. */
   readonly unresolved: UnresolvedGuests = new UnresolvedGuests({
-    ask: (guest) => guest.addr.isV4 ? askGuest(this, guest) : askGuest6(this.six!, guest),
+    ask: (guest) => this.#contextOf(guest.addr).link.ask(this.#contextOf(guest.addr), guest),
     dropped: () => void this.counters.refuse(Reason.NoMac),
   });
-  /** Whether filtering depends on remotes at all, by MapProto. */
   readonly filters: readonly boolean[];
-  /** For the translation: the packet that is looked at, its way, what becomes of it; overwritten by the next. */
-  readonly packet: NatPacket = new NatPacket();
-  readonly way: Way = new Way();
+  readonly v4: FamilyContext;
+  readonly v6: FamilyContext | null;
   readonly decision: Decision = new Decision();
-  /** For the translation: time, and the hardware address that the frame came from. */
   now = 0;
   macHi = 0;
   macLo = 0;
+  frames: Block[] = [];
   /** Forwards from the start that could not be had, and why; by their text. */
   readonly #refusedForwards = new Map<string, string>();
   /** The guest that forwards lead to which name none. */
   #main: Guest;
-  /** Frames for guests that nobody has taken yet. */
-  frames: Block[] = [];
+  readonly #link6: Link6 | null;
 
-  /** `random` is for what nobody shall guess; only IPv6 has such a thing. */
-  constructor(options: NatOptions, readonly door: NatDoor, random: Random = new SeededRandom(1)) {
+  /** `random` is for what must not be guessed; only IPv6 has such a thing. */
+  constructor(options: NatOptions, readonly ports: PortBroker, readonly random: Random = new SeededRandom(1)) {
     const config = this.config = natConfig(options);
-    this.policy = new NatPolicy(options.policy);
-    this.table = new NatTable(config);
+    this.table = new NatTable(config, new AddrHash(config.v6 === null ? null : random));
     this.filters = config.filtering.map((filtering) => filtering !== "endpoint");
     this.dhcp = new DhcpServer({ ...dhcpConfig(config), isInUse: (word, mac) => this.#isInUse(word, mac) });
     this.search = config.search;
     const zone = new DnsZone(zoneOf(config), config.zoneName, zone6Of(config));
     this.relay = new DnsRelay({ zone, servers: new DnsServers(config.nameServers, options.dnsPatience), random });
-    this.six = config.v6 === null ? null : new Nat6(this, { config: config.v6, policy: options.policy ?? {}, random });
+    this.#link6 = config.v6 === null ? null : new Link6(new AdvertTimer(random));
+    const { policy } = options;
+    this.v4 = this.#contextFor({ family: FAMILY4, link: LINK4, config, policy: new NatPolicy(policy) });
+    this.v6 = config.v6 === null || this.#link6 === null ? null : this.#contextFor({
+      family: FAMILY6,
+      link: this.#link6,
+      config: config.v6,
+      policy: new NatPolicy(policy, 6, config.v6.hasLoopback),
+    });
     this.table.onResolved = (guest) => this.#sendHeld(guest);
     this.#main = this.table.addGuest(config.guest, config.guestMac)!;
+  }
+
+  #contextFor({ family, link, config, policy }: FamilyParts): FamilyContext {
+    const packet = new NatPacket(family);
+    return { nat: this, family, link, config, policy, packet, flow: new Flow(), nameServer: null };
+  }
+
+  #contextOf(addr: IpAddr): FamilyContext {
+    return addr.isV4 ? this.v4 : this.v6!;
   }
 
   /** The host has other name servers now, and other domains to search. Guests hear of it when they ask again. */
@@ -180,8 +188,7 @@ export class Nat {
 
   #sendHeld(guest: Guest): void {
     for (const block of this.unresolved.release(guest)) {
-      if (guest.addr.isV4) toGuest(this, block, guest);
-      else toGuest6(this.six!, block, guest);
+      toGuest(this.#contextOf(guest.addr), block, guest);
     }
   }
 
@@ -194,7 +201,7 @@ export class Nat {
 
   /** Whether another station than `mac` sends from the guest address `word`: it has maps that live. */
   #isInUse(word: number, mac: number): boolean {
-    const guest = this.table.guest(word);
+    const guest = this.table.guest(IpAddr.v4(word));
     if (guest === null || guest.mac === null || guest.mac.key === mac) return false;
     return guest.counts.some((count) => count > 0);
   }
@@ -207,7 +214,7 @@ export class Nat {
     const main = this.#main;
     const known = main.mac;
     const guest = this.table.addGuest(addr, mac);
-    if (guest === null || guest === main) return guest;
+    if (guest === null || guest === main || !addr.isV4) return guest;
     if (known === null || (isLease && known.equals(mac))) {
       this.#main = guest;
       this.forwards.follow(main, guest);
@@ -219,28 +226,6 @@ export class Nat {
   guestsLeft(): void {
     this.dhcp.vacate();
     for (const guest of this.table.guests) guest.mac = null;
-  }
-
-  /** Whether a guest may have the address `word`. */
-  mayBeGuest(word: number): boolean {
-    const { style, guest, router, dns } = this.config;
-    if (style === "real") return word === guest.w3;
-    return this.isOnLink(word) && word !== router.w3 && word !== dns?.w3;
-  }
-
-  /** Whether `word` is a host address of the guests' own network; never in real style, where it is the host's. */
-  isOnLink(word: number): boolean {
-    const { style, subnet, mask } = this.config;
-    if (style === "real" || ((word ^ subnet.w3) & mask.w3) !== 0) return false;
-    const number = word & ~mask.w3;
-    return number !== 0 && number !== ~mask.w3;
-  }
-
-  /** Whether guests are to send packets for `addr` to the router: its own; in real style all but the guest's. */
-  isBehind(addr: IpAddr): boolean {
-    const { style, guest, router, dns } = this.config;
-    if (addr.equals(router) || (dns !== null && addr.equals(dns))) return true;
-    return style === "real" && !addr.equals(guest) && !addr.isUnspecified;
   }
 
   /**
@@ -267,11 +252,14 @@ export class Nat {
     this.forwards.requireFree(asked);
     this.#requireReach(asked);
     const addr = asked.guestAddr ?? this.#main.addr;
-    const isGuests = addr.isV4 ? this.mayBeGuest(addr.w3) : this.six?.mayBeGuest(addr) === true;
-    if (!isGuests) throw new KernelError("EINVAL", `Cannot forward to ${addr}: no guest's address`);
-    const guest = this.table.addGuest(addr, null, addr.isV4 ? addr.w3 : this.six!.keys.ofGuest(addr));
+    const config = addr.isV4 ? this.config : this.config.v6;
+    if (config === null || !mayBeGuest(config, addr)) {
+      throw new KernelError("EINVAL", `Cannot forward to ${addr}: no guest's address`);
+    }
+    const guest = this.table.addGuest(addr, null);
     if (guest === null) throw new KernelError("ENOSPC", `Cannot forward to ${addr}: too many guests`);
-    const map = new NatMap(guest, asked.proto, asked.guestPort, Realm.World, 0, 0);
+    const { proto, guestPort } = asked;
+    const map = new NatMap(guest, { proto, guestPort, realm: Realm.World, remote: null, remoteHash: 0, remotePort: 0 });
     map.isStatic = true;
     map.count = asked.count;
     map.bound = asked.bound;
@@ -301,12 +289,12 @@ export class Nat {
     const carried: NatMap[] = [];
     const ended: NatMap[] = [];
     for (const map of this.#holders(spec)) {
-      const hostAddr = map.is6 ? this.six!.config.hostAddr : this.config.hostAddr;
+      const { hostAddr } = this.#contextOf(map.guest.addr).config;
       const fate = fateOf(map, spec, { is6: forward.is6, hostAddr });
       if (fate !== Fate.Leave) (fate === Fate.Carry ? carried : ended).push(map);
     }
-    for (const map of [...carried, ...ended]) this.door.close(map);
-    const refusal = this.door.open(forward);
+    for (const map of [...carried, ...ended]) this.ports.close(map);
+    const refusal = this.ports.open(forward);
     if (refusal !== "") {
       for (const map of [...carried, ...ended]) this.#reopen(map);
       throw new KernelError("EADDRINUSE", `Cannot forward ${formatForward(spec)}: ${refusal}`);
@@ -328,7 +316,7 @@ export class Nat {
 
   /** Gives a map its host port back, or ends it. */
   #reopen(map: NatMap): void {
-    if (this.door.open(map) !== "") this.close(map);
+    if (this.ports.open(map) !== "") this.close(map);
   }
 
   /** Takes out a forward named as it was added. ENOENT: there is none. */
@@ -336,7 +324,7 @@ export class Nat {
     const forward = this.forwards.remove(parseForward(text));
     const carried = [...forward.map.carried?.values() ?? []].flat();
     for (const map of carried) uncarry(map);
-    this.door.close(forward.map);
+    this.ports.close(forward.map);
     for (const map of carried) this.#reopen(map);
     return forward;
   }
@@ -351,9 +339,8 @@ export class Nat {
     this.close(victim);
   }
 
-  /** The filter of `map` lets the remote `key` in from now on. */
-  letIn(map: NatMap, key: number): void {
-    if (!this.table.letIn(map, key, this.now)) return;
+  letIn(map: NatMap, key: number, addr: IpAddr): void {
+    if (!this.table.letIn(map, key, addr, this.now)) return;
     this.counters.remotesForgotten++;
     this.limits.note(this.now, map.guest, map.proto);
   }
@@ -361,7 +348,7 @@ export class Nat {
   /** Ends a map: its port is free again. */
   close(map: NatMap): void {
     this.table.remove(map);
-    if (map.carrier === null) this.door.close(map);
+    if (map.carrier === null) this.ports.close(map);
     else uncarry(map);
   }
 
@@ -373,14 +360,14 @@ export class Nat {
     }
     for (let lost = this.reassembler.expire(now); lost > 0; lost--) this.counters.refuse(Reason.FragmentTimeout);
     this.unresolved.expire(now);
-    if (this.six !== null) advertise(this.six, now);
+    if (this.v6 !== null) this.#link6?.advertise(this.v6, now);
   }
 
   /** When {@link expire} has something to do, if nothing happens until then; Infinity: never. */
   nextExpiry(): number {
-    const { table, reassembler, unresolved, limits, six } = this;
+    const { table, reassembler, unresolved, limits } = this;
     const soon = Math.min(table.nextExpiry(), reassembler.nextExpiry(), unresolved.deadline, limits.due);
-    return Math.min(soon, six?.adverts.next ?? Infinity);
+    return Math.min(soon, this.#link6?.adverts.next ?? Infinity);
   }
 
   /** As {@link nextExpiry} but for advertisements, at once: perhaps too early, never too late. */
@@ -395,15 +382,16 @@ export class Nat {
     for (const map of [...this.table.maps()]) this.close(map);
     for (const { spec, map } of [...this.forwards.list]) {
       this.forwards.remove(spec);
-      this.door.close(map);
+      this.ports.close(map);
     }
   }
 
-  /** What is open, a line each: printed at start, so that nobody exposes anything unawares. */
+  /** What is open, a line each: printed at startup so that exposed ports are visible. */
   exposure(): string[] {
-    const lines = this.policy.lines().map((line) => `guest reaches ${line}`);
+    const { policy } = this.v4;
+    const lines = policy.lines().map((line) => `guest reaches ${line}`);
     const { loopbackFrom, router } = this.config;
-    if (this.policy.loopback && !loopbackFrom.isLoopback) {
+    if (policy.loopback && !loopbackFrom.isLoopback) {
       lines.push(`guest reaches 127.0.0.1 of this machine as ${router}`);
     }
     for (const { spec, map } of this.forwards.list) {
@@ -412,8 +400,16 @@ export class Nat {
     }
     const open = MAP_PROTO_NAMES.filter((_, proto) => !this.filters[proto]);
     if (open.length > 0) lines.push(`anybody reaches every ${open.join(", ")} port that a guest has sent from`);
-    if (this.six !== null) lines.push(...this.six.exposure());
+    if (this.v6 !== null) lines.push(...exposure6(this.v6));
     lines.push(...this.#refusedForwards.values());
     return lines;
   }
+}
+
+/** What is open over IPv6, a line each. */
+function exposure6({ config, policy }: FamilyContext): string[] {
+  const { subnet, hostAddr, router } = config;
+  const lines = [`guests of ${subnet}/64 are ${hostAddr} to the IPv6 world`];
+  if (policy.loopback) lines.push(`guest reaches ::1 of the host as ${router}`);
+  return [...lines, ...policy.lines()];
 }

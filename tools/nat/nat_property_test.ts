@@ -33,7 +33,7 @@ import {
 } from "../../tests/kit/nat/steps.ts";
 import { FILTER_REMOTES_MAX, GUESTS_MAX } from "./table.ts";
 import { translateError, translateInbound, translateOutbound } from "./nat.ts";
-import { REMOTES_MAX } from "./forward.ts";
+import { REMOTES_MAX } from "./forward_group.ts";
 
 // --- the naive translation
 
@@ -196,8 +196,8 @@ const DOOR = 5353;
 const caps = { udp: 65536, tcp: 65536, icmp: 65536 };
 const openKit = (mtu = 1500) => {
   const kit = natKit({ filtering: "endpoint", guestCaps: caps, totalCaps: caps, mtu, policy: { loopback: true } });
-  for (let port = 5000; port < 6000; port++) kit.door.taken.add(port);
-  kit.nat.nameDoor = { addr: ip(HOST), port: DOOR };
+  for (let port = 5000; port < 6000; port++) kit.ports.taken.add(port);
+  kit.nat.v4.nameServer = { addr: ip(HOST), port: DOOR };
   return kit;
 };
 
@@ -392,8 +392,15 @@ Deno.test("A hairpin is out and back at once: the other guest sees the naive tra
         });
         const outcome = send(kit, { ...shape, kind, how }, packet);
         assertEquals(outcome.reason, "none");
-        const source = kit.nat.table.find(kit.nat.table.guest(ip(GUEST).w3)!, {
-          ...{ proto: target.proto, guestPort: shape.srcPort, realm: 0, remoteWord: 0, remotePort: 0 },
+        const source = kit.nat.table.find(kit.nat.table.guest(ip(GUEST))!, {
+          ...{
+            proto: target.proto,
+            guestPort: shape.srcPort,
+            realm: 0,
+            remote: ip(HOST),
+            remoteHash: 0,
+            remotePort: 0,
+          },
         })!;
         const mss = kind === "syn" ? { mss: 1460 } : {};
         const ends = { src: HOST, dst: other, srcPort: source.hostPort, dstPort: 777, hops: 1, ...mss };
@@ -550,7 +557,7 @@ Deno.test("No frame or packet of any shape, metadata or time throws, and nothing
   );
 });
 
-function assertCaps({ nat, door }: NatKit): void {
+function assertCaps({ nat, ports }: NatKit): void {
   const { table, reassembler } = nat;
   assert(table.count(0) <= 30 && table.count(1) <= 30 && table.count(2) <= 8, "maps");
   const guests = [...table.guests];
@@ -565,5 +572,5 @@ function assertCaps({ nat, door }: NatKit): void {
   assert(table.remotes <= FILTER_REMOTES_MAX, "remotes");
   assert(reassembler.length <= 32 && reassembler.bytes <= 1 << 20, "fragments");
   assert(nat.dhcp.leases.length <= 253, "leases");
-  assertEquals(door.maps.size, table.count(), "ports of the host");
+  assertEquals(ports.maps.size, table.count(), "ports of the host");
 }

@@ -22,7 +22,7 @@ import {
   sentOf,
   tcpPacket,
 } from "../../tests/kit/nat/steps.ts";
-import { Verdict } from "./nat.ts";
+import { Decision } from "./nat.ts";
 
 const udp = (options: Parameters<typeof udpPacket>[0] = {}) =>
   udpPacket({ src: GUEST, dst: REMOTE, srcPort: 4000, dstPort: 9, ttl: 64, ...options });
@@ -37,7 +37,7 @@ Deno.test("akaros 27: lifetimes: UDP 5 minutes (unanswered 2), DNS 30 s, ICMP 60
     kit.nat.expire(at - 1);
     assertEquals(kit.nat.table.count(), 1);
     kit.nat.expire(at);
-    assertEquals([kit.nat.table.count(), kit.door.maps.size], [0, 0]);
+    assertEquals([kit.nat.table.count(), kit.ports.maps.size], [0, 0]);
     return at / 1000;
   };
   assertEquals(life(({ out }) => out(udp())), 120);
@@ -79,20 +79,20 @@ Deno.test("head-to-head, 65,000 UDP ports: the least recently used maps go, and 
   const kit = natKit();
   for (let port = 1; port <= 65_000; port++) {
     kit.now = port;
-    assertEquals(kit.out(udp({ srcPort: port, dstPort: 7 })).verdict, Verdict.Send);
+    assertEquals(kit.out(udp({ srcPort: port, dstPort: 7 })).kind, Decision.Send);
   }
   assertEquals(kit.nat.table.count(), GUEST_CAPS.udp);
-  assertEquals(kit.door.maps.size, GUEST_CAPS.udp);
+  assertEquals(kit.ports.maps.size, GUEST_CAPS.udp);
   assertEquals(kit.nat.counters.mapsEvicted, 65_000 - GUEST_CAPS.udp);
-  assertEquals(kit.out(udp({ srcPort: 65_001, dst: DNS, dstPort: 53 })).verdict, Verdict.Service);
+  assertEquals(kit.out(udp({ srcPort: 65_001, dst: DNS, dstPort: 53 })).kind, Decision.Service);
 });
 
 Deno.test("akaros 29: a conflict of forwards names who holds the port, and changes nothing", () => {
-  const { nat, door, out } = natKit();
+  const { nat, ports, out } = natKit();
   nat.addForward("tcp:8000-8009:80");
   const conflict = (spec: string) => assertThrows(() => nat.addForward(spec), KernelError).message;
   assertEquals(conflict("tcp:8005:1"), "Cannot forward tcp:8005:1: the forward tcp:8000-8009:80 has the port");
-  door.taken.add(99);
+  ports.taken.add(99);
   assertEquals(conflict("udp:99:1"), "Cannot forward udp:99:1: udp/7 of eve has announced 99");
   // A guest's map that is in the way of the same range keeps its port if the forward does not get the rest.
   const { map } = sentOf(out(udp({ srcPort: 90 })));
@@ -101,7 +101,7 @@ Deno.test("akaros 29: a conflict of forwards names who holds the port, and chang
   assertEquals(nat.forwards.list.length, 1);
   assertEquals(assertThrows(() => nat.removeForward("tcp:1:1"), KernelError).code, "ENOENT");
   nat.removeForward("tcp:8000-8009:80");
-  assertEquals([nat.forwards.list.length, nat.table.guest(ip(GUEST).w3)!.forwards.size], [0, 0]);
+  assertEquals([nat.forwards.list.length, nat.table.guest(ip(GUEST))!.forwards.size], [0, 0]);
 });
 
 // --- properties
@@ -124,7 +124,7 @@ Deno.test("Out and back is the identity on what the guest sees, and every checks
   fc.assert(
     fc.property(sequences(echoes), (steps) => {
       const kit = natKit({ filtering: "endpoint", guestCaps: caps, totalCaps: caps });
-      kit.door.taken.add(5000);
+      kit.ports.taken.add(5000);
       for (const { dst, srcPort, dstPort, payload, ttl, tos, id, kind } of steps) {
         const header = { src: GUEST, dst, ttl, tos, id };
         const original = kind === 0
@@ -188,7 +188,7 @@ Deno.test("No bytes of a guest or of the network throw, and no table grows past 
         const { table, reassembler } = kit.nat;
         assert(table.count(0) <= 20 && table.count(1) <= 20 && table.count(2) <= 5);
         assert([...table.guests].length <= 64 && reassembler.length <= 32 && reassembler.bytes <= 1 << 20);
-        assertEquals(kit.door.maps.size, table.count());
+        assertEquals(kit.ports.maps.size, table.count());
       }
     }),
     fuzzSteps(200),

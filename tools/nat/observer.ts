@@ -11,7 +11,7 @@
  */
 
 import { REASON_NAMES } from "./counters.ts";
-import { type Decision, Verdict } from "./decision.ts";
+import { Decision } from "./decision.ts";
 import { MAP_CLASS_NAMES, MAP_PROTO_NAMES, type NatMap, Realm } from "./map.ts";
 
 /** Where a packet was seen: an Ethernet frame on the guest's link, or an IP packet at a bypassed conversation. */
@@ -19,7 +19,9 @@ export type NatPoint = "guest" | "bypass";
 
 /** What was seen. `out` leaves the guest, `in` goes to it. */
 export interface NatSight {
+  /** Where it was seen. */
   readonly point: NatPoint;
+  /** Which way it goes. */
   readonly direction: "in" | "out";
   /** The frame or packet, an owed checksum paid; valid until the observer returns. */
   readonly bytes: Uint8Array;
@@ -32,13 +34,13 @@ export type NatObserver = (sight: NatSight) => void;
 
 /** A decision in words: which mapping a packet took, or why it went no further. */
 export function describeDecision(decision: Decision, isNewMap: boolean): string {
-  const { verdict, reason, map } = decision;
-  switch (verdict) {
-    case Verdict.Drop:
+  const { kind, reason, map } = decision;
+  switch (kind) {
+    case Decision.Drop:
       return `refused: ${REASON_NAMES[reason]}`;
-    case Verdict.Service:
+    case Decision.Service:
       return "answered by the router";
-    case Verdict.Held:
+    case Decision.Held:
       return "fragment: kept until the rest is there";
     default:
       return map === null ? "" : `${isNewMap ? "new map" : "map"} ${describeMap(map)}`;

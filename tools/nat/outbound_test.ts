@@ -183,11 +183,11 @@ Deno.test("Without farLoopback, or before anything was asked, the peer's address
   }
 });
 
-Deno.test("A connection to the name server goes to its door of the host, and its segments come from the server", () => {
+Deno.test("A connection to the name server goes to its port of the host, and its segments come from the server", () => {
   const { nat, out, back } = natKit({ filtering: "address-port" });
   const syn = tcpPacket({ dst: DNS, dstPort: 53, ttl: 1 });
-  assertEquals(out(syn).reason, "no-service", "there is no door yet");
-  nat.nameDoor = { addr: ip(HOST), port: 5353 };
+  assertEquals(out(syn).reason, "no-service", "there is no ports yet");
+  nat.v4.nameServer = { addr: ip(HOST), port: 5353 };
   const { packet, map } = sentOf(out(syn));
   assertEquals(endsOf(packet), `${HOST}:4000 > ${HOST}:5353`);
   assertSound(packet);
@@ -211,8 +211,8 @@ Deno.test("A question over UDP is the relay's: no map, no port, and its answer c
 });
 
 Deno.test("Echo queries are mapped by identifier; an identifier that the host uses becomes another", () => {
-  const { out, back, door } = natKit();
-  door.taken.add(77);
+  const { out, back, ports } = natKit();
+  ports.taken.add(77);
   const { packet, map } = sentOf(out(echoPacket({ src: GUEST, dst: REMOTE, id: 77, data: pattern(56) })));
   assertEquals([endsOf(packet), map.hostPort], [`${HOST}:78 > ${REMOTE}:78`, 78]);
   assertSound(packet);
@@ -271,8 +271,8 @@ Deno.test("At the cap of TCP, closing connections go, then half open ones, estab
 });
 
 Deno.test("A host without ports refuses the map, and the guest is told", () => {
-  const { out, door } = natKit();
-  door.isFull = true;
+  const { out, ports } = natKit();
+  ports.isFull = true;
   const refused = out(udp());
   assertEquals([refused.reason, refused.toGuest.length], ["no-port", 1]);
   assertEquals(natKit({ reject: false, guestCaps: { udp: 0 } }).out(udp()).toGuest.length, 0);
@@ -280,13 +280,13 @@ Deno.test("A host without ports refuses the map, and the guest is told", () => {
 
 Deno.test("When the host has no conversation left, the map that costs least makes room", () => {
   const kit = natKit();
-  kit.door.max = 3;
+  kit.ports.max = 3;
   for (const srcPort of [4000, 4001, 4002]) kit.out(udp({ srcPort }));
   assertEquals(sentOf(kit.out(udp({ srcPort: 4003, dstPort: 53 }))).map.class, 1);
   assertEquals([...kit.nat.table.maps()].map((map) => map.guestPort).sort(), [4001, 4002, 4003]);
   // An established connection is not given up: the new one is refused.
   const tcp = natKit();
-  tcp.door.max = 1;
+  tcp.ports.max = 1;
   const { map } = sentOf(tcp.out(tcpPacket()));
   tcp.back(tcpPacket({ src: REMOTE, dst: HOST, srcPort: 80, dstPort: 4000, flags: TCP_SYN | TCP_ACK }), map);
   tcp.out(tcpPacket({ flags: TCP_ACK }));

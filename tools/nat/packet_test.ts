@@ -6,54 +6,119 @@ import { Block, Checksum, Segment } from "../../kernel/block.ts";
 import { finishChecksum } from "../../kernel/inet/segment.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";
 import { pseudoSum } from "../../kernel/wire/checksum.ts";
+import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { setIpv4Checksum } from "../../kernel/wire/ipv4.ts";
 import { TCP_ACK, TCP_SYN } from "../../kernel/wire/tcp.ts";
 import { fuzz } from "../../tests/kit/check/fuzz.ts";
-import { echoPacket, ip, ipPacket, pattern, udpPacket } from "../../tests/kit/ip/ip_fixture.ts";
-import { damaged, ipv4Addrs, u16 } from "../../tests/kit/ip/wire.ts";
+import { ip, ipPacket, pattern, udpPacket } from "../../tests/kit/ip/ip_fixture.ts";
+import { damaged, u16 } from "../../tests/kit/ip/wire.ts";
 import { REASON_NAMES } from "./counters.ts";
-import { assertSound, endsOf, tcpPacket } from "../../tests/kit/nat/steps.ts";
-import { icmpHasId, icmpIsQuery, Kind, mapProtoOf, NatPacket } from "./packet.ts";
+import { FAMILIES } from "../../tests/kit/nat/families.ts";
+import { assertSound, endsOf } from "../../tests/kit/nat/packets.ts";
+import { FAMILY4 } from "./family4.ts";
+import { FAMILY6 } from "./family6.ts";
+import { Kind, NatPacket } from "./packet.ts";
 
-const read = (packet: Uint8Array | Block) => {
-  const one = new NatPacket();
+const read = (packet: Uint8Array | Block, is6 = false) => {
+  const one = new NatPacket(is6 ? FAMILY6 : FAMILY4);
   return { one, reason: REASON_NAMES[one.read(packet instanceof Block ? packet : Block.from(packet))] };
 };
 
-Deno.test("Rewriting both ends leaves every checksum right, as a full sum finds it", () => {
-  const kinds = fc.constantFrom(udpPacket, tcpPacket as typeof udpPacket, echoPacket as typeof udpPacket);
-  const args = fc.record({ srcPort: u16, dstPort: u16, payload: fc.uint8Array({ maxLength: 50 }) });
-  fc.assert(
-    fc.property(kinds, args, ipv4Addrs, ipv4Addrs, u16, u16, (make, fields, from, to, srcPort, dstPort) => {
-      const { one, reason } = read(make({ src: "10.1.1.1", dst: "10.1.1.2", ...fields }));
-      assertEquals(reason, "none");
-      one.setSource(from, srcPort);
-      one.setDestination(to, one.kind === Kind.Query ? srcPort : dstPort);
-      const packet = one.block.bytes();
-      assertSound(packet);
-      const ports = one.kind === Kind.Query ? [srcPort, srcPort] : [srcPort, dstPort];
-      assertEquals(endsOf(packet), `${from}:${ports[0]} > ${to}:${ports[1]}`);
-    }),
-    fuzz(300),
-  );
-});
+/** An address of the family, of two random words. */
+const addrOf = (is6: boolean, a: number, b: number) => is6 ? new IpAddr(0x20010db8, a, b | 1, 1) : IpAddr.v4(b);
 
-Deno.test("An owed checksum is paid right after its ends were rewritten", () => {
-  for (const [make, field] of [[tcpPacket, 16], [udpPacket, 6]] as const) {
-    const block = Block.from(make({ src: "10.1.1.1", dst: "10.1.1.2" }));
-    block.checksum = Checksum.Owed;
-    block.checksumStart = block.rp + 20;
-    block.checksumField = block.rp + 20 + field;
-    const length = block.length - 20;
-    put16(block.buf, block.checksumField, pseudoSum(ip("10.1.1.1"), ip("10.1.1.2"), field === 16 ? 6 : 17, length));
-    const { one, reason } = read(block);
-    assertEquals(reason, "none");
-    one.setSource(ip("192.0.2.1"), 77);
-    one.setDestination(ip("198.51.100.9"), 99);
-    assert(finishChecksum(block));
-    assertSound(block.bytes());
-  }
-});
+for (const family of FAMILIES) {
+  const { is6, name } = family;
+
+  Deno.test(`${name}: rewriting both ends leaves every checksum right, as a full sum finds it`, () => {
+    const args = fc.record({
+      kind: fc.constantFrom("udp", "tcp", "echo"),
+      payload: fc.uint8Array({ maxLength: 50 }),
+      ports: fc.record({ srcPort: u16, dstPort: u16 }),
+      to: fc.record({ srcPort: u16, dstPort: u16 }),
+      words: fc.array(fc.integer({ min: 0x01000000, max: 0x7effffff }), { minLength: 4, maxLength: 4 }),
+    });
+    fc.assert(
+      fc.property(args, ({ kind, payload, ports, to, words: [a, b, c, d] }) => {
+        const make = kind === "udp" ? family.udp : kind === "tcp" ? family.tcp : family.echo;
+        const { one, reason } = read(make({ ...ports, payload }), is6);
+        assertEquals(reason, "none");
+        const [src, dst] = [addrOf(is6, a!, b!), addrOf(is6, c!, d!)];
+        const isQuery = one.kind === Kind.Query;
+        one.setSource(src, to.srcPort);
+        one.setDestination(dst, isQuery ? to.srcPort : to.dstPort);
+        const packet = one.block.bytes();
+        assertSound(packet);
+        assertEquals(endsOf(packet), family.ends(`${src}`, to.srcPort, `${dst}`, isQuery ? to.srcPort : to.dstPort));
+        assertEquals([`${one.src}`, `${one.dst}`], [`${src}`, `${dst}`]);
+      }),
+      fuzz(300),
+    );
+  });
+
+  Deno.test(`${name}: an owed checksum is finished right after its ends were rewritten`, () => {
+    for (const [make, field] of [[family.tcp, 16], [family.udp, 6]] as const) {
+      const block = Block.from(make({ src: family.guest, dst: family.remote }));
+      block.checksum = Checksum.Owed;
+      block.checksumStart = block.rp + family.headerLen;
+      block.checksumField = block.checksumStart + field;
+      const length = block.length - family.headerLen;
+      const pseudo = pseudoSum(ip(family.guest), ip(family.remote), field === 16 ? 6 : 17, length);
+      put16(block.buf, block.checksumField, pseudo);
+      const { one, reason } = read(block, is6);
+      assertEquals(reason, "none");
+      one.setSource(ip(family.host), 77);
+      one.setDestination(ip(family.other), 99);
+      assert(finishChecksum(block));
+      assertSound(block.bytes());
+    }
+  });
+
+  Deno.test(`${name}: offload metadata that points elsewhere is refused`, () => {
+    const segment = is6 ? Segment.Tcp6 : Segment.Tcp4;
+    const owed = (change: (block: Block) => void, flags = TCP_ACK) => {
+      const block = Block.from(family.tcp({ flags, payload: pattern(100) }));
+      block.checksum = Checksum.Owed;
+      block.checksumStart = block.rp + family.headerLen;
+      block.checksumField = block.checksumStart + 16;
+      change(block);
+      return read(block, is6).reason;
+    };
+    const whole = (block: Block) => {
+      block.segment = segment;
+      block.segmentSize = 9;
+      block.segmentHeaderLen = family.headerLen + 20;
+    };
+    assertEquals(owed(() => {}), "none");
+    assertEquals(owed((block) => block.checksumStart--), "offload");
+    assertEquals(owed((block) => block.checksumField = block.wp), "offload");
+    assertEquals(owed((block) => block.segment = segment), "offload");
+    assertEquals(owed((block) => (whole(block), block.checksum = Checksum.None)), "offload");
+    assertEquals(owed(whole), "none");
+    assertEquals(owed(whole, TCP_SYN), "offload");
+    assertEquals(owed((block) => (whole(block), block.segmentSize = 0)), "offload");
+    assertEquals(owed((block) => (whole(block), block.segmentHeaderLen = 9999)), "offload");
+  });
+
+  Deno.test(`${name}: link padding is cut; nothing behind the packet is looked at; no bytes throw`, () => {
+    const padded = Block.from(new Uint8Array([...family.udp({ payload: pattern(3) }), ...new Uint8Array(15)]));
+    assertEquals([read(padded, is6).reason, padded.length], ["none", family.headerLen + 11]);
+    const samples = [family.udp(), family.tcp(), family.echo()].map(damaged);
+    const bytesOf = fc.oneof(fc.uint8Array({ maxLength: 90 }), ...samples);
+    fc.assert(
+      fc.property(bytesOf, fc.boolean(), fc.nat(60), (bytes, fix, own) => {
+        if (!is6 && fix && bytes.length >= 60) setIpv4Checksum(bytes, 0, (bytes[0]! & 15) * 4 || 20);
+        const block = Block.from(bytes.slice(0, own));
+        block.extents = [bytes.slice(own)];
+        const { one, reason } = read(block, is6);
+        if (reason !== "none" || one.kind === Kind.Fragment || one.kind === Kind.Error) return;
+        one.setSource(ip(family.host), 5);
+        one.setDestination(ip(family.other), 5);
+      }),
+      fuzz(500),
+    );
+  });
+}
 
 Deno.test("Packets that make no sense are told apart", () => {
   const cases: [string, Uint8Array][] = [
@@ -73,58 +138,16 @@ Deno.test("Packets that make no sense are told apart", () => {
   for (const [expected, packet] of cases) assertEquals([expected, read(packet).reason], [expected, expected]);
 });
 
-Deno.test("Offload metadata that points elsewhere is refused", () => {
-  const owed = (change: (block: Block) => void, flags = TCP_ACK) => {
-    const block = Block.from(tcpPacket({ flags, data: pattern(100) }));
-    block.checksum = Checksum.Owed;
-    block.checksumStart = block.rp + 20;
-    block.checksumField = block.rp + 36;
-    change(block);
-    return read(block).reason;
-  };
-  assertEquals(owed(() => {}), "none");
-  assertEquals(owed((block) => block.checksumStart--), "offload");
-  assertEquals(owed((block) => block.checksumField = block.wp), "offload");
-  assertEquals(owed((block) => block.segment = Segment.Tcp4), "offload");
-  const noSum = (block: Block) => {
-    block.checksum = Checksum.None;
-    block.segment = Segment.Tcp4;
-    block.segmentSize = 9;
-    block.segmentHeaderLen = 40;
-  };
-  assertEquals(owed(noSum), "offload");
-  assertEquals(
-    owed((block) => (block.segment = Segment.Tcp4, block.segmentSize = 9, block.segmentHeaderLen = 40)),
-    "none",
-  );
-  const whole = (block: Block) => (block.segment = Segment.Tcp4, block.segmentSize = 9, block.segmentHeaderLen = 40);
-  assertEquals(owed(whole, TCP_SYN), "offload");
-  assertEquals(owed((block) => (whole(block), block.segmentSize = 0)), "offload");
-  assertEquals(owed((block) => (whole(block), block.segmentHeaderLen = 9999)), "offload");
-});
-
-Deno.test("Link padding is cut; nothing behind the packet is looked at; no bytes throw", () => {
-  const padded = Block.from(new Uint8Array([...udpPacket({ payload: pattern(3) }), ...new Uint8Array(15)]));
-  assertEquals([read(padded).reason, padded.length], ["none", 31]);
-  const samples = [udpPacket(), tcpPacket(), echoPacket()].map(damaged);
-  fc.assert(
-    fc.property(fc.oneof(fc.uint8Array({ maxLength: 90 }), ...samples), fc.boolean(), fc.nat(60), (bytes, fix, own) => {
-      if (fix && bytes.length >= 60) setIpv4Checksum(bytes, 0, (bytes[0]! & 15) * 4 || 20);
-      const block = Block.from(bytes.slice(0, own));
-      block.extents = [bytes.slice(own)];
-      const { one, reason } = read(block);
-      if (reason !== "none" || one.kind === Kind.Fragment || one.kind === Kind.Error) return;
-      one.setSource(ip("1.2.3.4"), 5);
-      one.setDestination(ip("1.2.3.4"), 5);
-    }),
-    fuzz(500),
-  );
-});
-
 Deno.test("Protocols and ICMP types are what their numbers say", () => {
-  assertEquals([17, 6, 1, 2].map(mapProtoOf), [0, 1, 2, -1]);
-  assertEquals([0, 3, 8, 13, 14].map(icmpHasId), [true, false, true, true, true]);
-  assertEquals([0, 8, 13, 14].map(icmpIsQuery), [false, true, true, false]);
+  const protocols = (is6: boolean) => {
+    const packet = new NatPacket(is6 ? FAMILY6 : FAMILY4);
+    return [17, 6, 1, 58, 2].map((protocol) => packet.protoOf(protocol));
+  };
+  assertEquals({ v4: protocols(false), v6: protocols(true) }, { v4: [0, 1, 2, -1, -1], v6: [0, 1, -1, 2, -1] });
+  assertEquals([0, 3, 8, 13, 14, 10].map((type) => FAMILY4.icmpKind(type)), [1, 2, 1, 1, 1, -1]);
+  assertEquals([0, 8, 13, 14].map((type) => FAMILY4.icmpAsks(type)), [false, true, true, false]);
+  assertEquals([1, 127, 128, 129, 133, 137].map((type) => FAMILY6.icmpKind(type)), [2, 2, 1, 1, 4, 4]);
+  assertEquals([128, 129].map((type) => FAMILY6.icmpAsks(type)), [true, false]);
 });
 
 function changed(packet: Uint8Array, at: number): Uint8Array {

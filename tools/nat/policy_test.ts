@@ -6,14 +6,15 @@ import { KernelError } from "../../kernel/error.ts";
 import { fuzz } from "../../tests/kit/check/fuzz.ts";
 import { ip } from "../../tests/kit/ip/ip_fixture.ts";
 import { ipv4Addrs, u16 } from "../../tests/kit/ip/wire.ts";
-import { REASON_NAMES } from "./counters.ts";
-import { formatRule, NatPolicy, parsePolicyRule, type PolicyOptions, RULES_MAX } from "./policy.ts";
+import { Reason, REASON_NAMES } from "./counters.ts";
+import { NatPolicy, type PolicyOptions } from "./policy.ts";
+import { formatRule, parsePolicyRule, RULES_MAX } from "./policy_rule.ts";
 
 const TCP = 6;
 const UDP = 17;
 
 const why = (options: PolicyOptions, addr: string, port = 80, protocol = TCP) =>
-  REASON_NAMES[new NatPolicy(options).check(protocol, ip(addr).w3, port)];
+  REASON_NAMES[new NatPolicy(options).check(protocol, ip(addr), port)];
 
 Deno.test("Unless asked for: no loopback, no link-local, no metadata; everything else is open", () => {
   const table: [string, string][] = [
@@ -81,7 +82,7 @@ Deno.test("restrict leaves what is allowed by protocol, network and port; deny w
 });
 
 Deno.test("The host: its loopback by the router's address, its own addresses, its name server", () => {
-  const router = ip("10.0.2.2").w3;
+  const router = ip("10.0.2.2");
   const loopback = (options: PolicyOptions) => REASON_NAMES[new NatPolicy(options).checkLoopback(TCP, router, 22)];
   assertEquals([{}, { loopback: true }, { allow: ["10.0.2.2"] }, { allow: ["tcp:10.0.2.2:22"] }].map(loopback), [
     ...["policy-loopback", "none", "none", "none"],
@@ -89,14 +90,14 @@ Deno.test("The host: its loopback by the router's address, its own addresses, it
   assertEquals([{ allow: ["10.0.0.0/8"] }, { loopback: true, deny: ["*:10.0.2.2:22"] }].map(loopback), [
     ...["policy-loopback", "policy-denied"],
   ]);
-  const host = (options: PolicyOptions) => REASON_NAMES[new NatPolicy(options).checkHost(TCP, ip("10.0.0.1").w3, 22)];
+  const host = (options: PolicyOptions) => REASON_NAMES[new NatPolicy(options).checkHost(TCP, ip("10.0.0.1"), 22)];
   assertEquals(
     [{}, { host: false }, { host: false, allow: ["10.0.0.1"] }, { restrict: true }, { deny: ["10.0.0.1"] }].map(host),
     [
       ...["none", "policy-host", "none", "policy-restricted", "policy-denied"],
     ],
   );
-  const dns = (options: PolicyOptions) => REASON_NAMES[new NatPolicy(options).checkNamed(UDP, ip("10.0.2.3").w3, 53)];
+  const dns = (options: PolicyOptions) => REASON_NAMES[new NatPolicy(options).checkNamed(UDP, ip("10.0.2.3"), 53)];
   assertEquals(
     [{}, { restrict: true }, { restrict: true, allow: ["udp:10.0.2.3:53"] }, { deny: ["udp:*:53"] }].map(dns),
     [
@@ -160,4 +161,103 @@ Deno.test("What is open is said in words", () => {
     "restricted: only what is allowed below",
     "allow udp:0.0.0.0/0:53",
   ]);
+});
+
+Deno.test("Rules about IPv6 stand in brackets, and are shown as they are read", () => {
+  for (
+    const [text, shown] of [
+      ["tcp:[2001:db8::/32]:443", "tcp:[2001:db8::/32]:443"],
+      ["[2001:db8::1]", "any:[2001:db8::1/128]"],
+      ["*:[fd00::/8]:*", "any:[fd00::/8]"],
+      ["icmp:[2001:db8:ffff::1/48]", "icmp:[2001:db8:ffff::/48]"],
+      ["udp:[::/0]:1-99", "udp:[::/0]:1-99"],
+    ] as const
+  ) assertEquals(formatRule(parsePolicyRule(text)), shown);
+  for (const text of ["[10.0.0.1]", "[2001:db8::/129]", "[nonsense]", "tcp:[::1", "[::1]:99999", "x:[::1]:1", "[]"]) {
+    assertThrows(() => new NatPolicy({ allow: [text] }), KernelError);
+  }
+});
+
+Deno.test("The policy for IPv6: what is off, what a rule opens, what restrict leaves", () => {
+  const check = (options: PolicyOptions, addr: string, port = 80) => new NatPolicy(options, 6).check(6, ip(addr), port);
+  assertEquals(check({}, "2001:db8::1"), Reason.None);
+  assertEquals(check({}, "fd12::1"), Reason.None);
+  assertEquals(check({ private: false }, "fd12::1"), Reason.Private);
+  assertEquals(check({ private: false, allow: ["[fd12::/16]"] }, "fd12::1"), Reason.None);
+  assertEquals(check({ private: false, allow: ["*"] }, "fd12::1"), Reason.Private);
+  assertEquals(check({}, "fd00:ec2::254"), Reason.Metadata);
+  assertEquals(check({ metadata: true }, "fd00:ec2::254"), Reason.None);
+  assertEquals(check({ allow: ["tcp:[fd00:ec2::254]:80"] }, "fd00:ec2::254"), Reason.None);
+  assertEquals(check({ allow: ["[::1]", "[fe80::/10]"], linkLocal: true }, "::1"), Reason.Loopback);
+  assertEquals(check({ allow: ["[fe80::/10]"], linkLocal: true }, "fe80::9"), Reason.LinkLocal);
+  assertEquals(check({ allow: ["[ff00::/8]"] }, "ff0e::1"), Reason.Destination);
+  assertEquals(check({ restrict: true }, "2001:db8::1"), Reason.Restricted);
+  assertEquals(check({ restrict: true, allow: ["tcp:*:443"] }, "2001:db8::1", 443), Reason.None);
+  assertEquals(check({ restrict: true, allow: ["tcp:10.0.0.0/8:443"] }, "2001:db8::1", 443), Reason.Restricted);
+  assertEquals(check({ deny: ["*"], allow: ["[2001:db8::1]"] }, "2001:db8::1"), Reason.Denied);
+  const loopback = (options: { loopback?: boolean; allow?: string[] }, has: boolean) =>
+    new NatPolicy(options, 6, has).checkLoopback(6, ip("fd00:0:0:2::2"), 80);
+  assertEquals([loopback({}, true), loopback({ loopback: true }, true), loopback({ loopback: true }, false)], [
+    ...[Reason.Loopback, Reason.None, Reason.Loopback],
+  ]);
+  assertEquals(loopback({ allow: ["tcp:[fd00:0:0:2::2]:80"] }, true), Reason.None);
+});
+
+Deno.test("Both versions ask in one order: no destination, denied, off, allowed, restricted", () => {
+  const rows: { version: 4 | 6; never: string; loopback: string; linkLocal: string; metadata: string; far: string }[] =
+    [
+      {
+        version: 4,
+        never: "224.0.0.1",
+        loopback: "127.0.0.1",
+        linkLocal: "169.254.1.1",
+        metadata: "169.254.169.254",
+        far: "192.0.2.9",
+      },
+      {
+        version: 6,
+        never: "ff0e::1",
+        loopback: "::1",
+        linkLocal: "fe80::9",
+        metadata: "fd00:ec2::254",
+        far: "2001:db8::9",
+      },
+    ];
+  for (const { version, never, loopback, linkLocal, metadata, far } of rows) {
+    const of = (options: PolicyOptions) => {
+      const policy = new NatPolicy(options, version);
+      const reason = (addr: string) => REASON_NAMES[policy.check(TCP, ip(addr), 80)];
+      return {
+        never: reason(never),
+        loopback: reason(loopback),
+        linkLocal: reason(linkLocal),
+        metadata: reason(metadata),
+        far: reason(far),
+      };
+    };
+    const bracket = (addr: string) => version === 6 ? `[${addr}]` : addr;
+    assertEquals(of({ deny: ["*"], allow: [bracket(far)] }), {
+      never: "destination",
+      loopback: "policy-denied",
+      linkLocal: "policy-denied",
+      metadata: "policy-denied",
+      far: "policy-denied",
+    });
+    assertEquals(of({ restrict: true, allow: [bracket(metadata)] }), {
+      never: "destination",
+      loopback: "policy-loopback",
+      linkLocal: "policy-link-local",
+      metadata: "none",
+      far: "policy-restricted",
+    });
+  }
+});
+
+Deno.test("A rule about every address of IPv6 is not one about IPv4", () => {
+  assertEquals(why({ restrict: true, allow: ["tcp:[::/0]:80"] }, "192.0.2.9"), "policy-restricted");
+  assertEquals(
+    new NatPolicy({ restrict: true, allow: ["tcp:[::/0]:80"] }, 6).check(TCP, ip("2001:db8::9"), 80),
+    Reason.None,
+  );
+  assertEquals(new NatPolicy({ deny: ["tcp:[::/0]:80"] }, 6).lines(), ["deny tcp:[::/0]:80"]);
 });

@@ -25,19 +25,15 @@ import { AGAIN } from "../../kernel/sys.ts";
 import { Tap } from "../../kernel/syscall_table.ts";
 import type { Clock, Timer } from "../../kernel/time.ts";
 import {
-  type Decision,
+  Decision,
   type HostRefusal,
   Nat,
   type NatOptions,
   Reason,
   refusedByHost,
-  refusedByHost6,
   translateError,
-  translateError6,
   translateInbound,
-  translateInbound6,
   translateOutbound,
-  Verdict,
 } from "./nat.ts";
 import type { NatMap } from "./map.ts";
 import { runNatCommand } from "./control.ts";
@@ -64,14 +60,19 @@ class Events extends EventQueue {
 
 /** How the program is started. */
 export interface NatProgramOptions {
+  /** Process of the host that it runs as. */
   readonly proc: Proc;
+  /** The clock that its host runs by. */
   readonly clock: Clock;
+  /** For ports and identifiers. */
   readonly random: Random;
   /** Takes frames for guests (given away). */
   readonly toGuest: (frame: Block) => void;
+  /** How the NAT is made. */
   readonly nat: NatOptions;
   /** Forwards from the start. */
   readonly forwards?: readonly string[];
+  /** Directory of the host's network. Default `/net`. */
   readonly netDir?: string;
   /** Whether guest and host may exchange checksums owed and segments uncut. */
   readonly offload?: boolean;
@@ -85,8 +86,24 @@ export interface NatProgramOptions {
 
 /** A running NAT. */
 export class NatProgram {
+  /** How the NAT is made. */
+  /**
+   * The translation.
+   *
+   * @internal
+   */
   readonly nat: Nat;
+  /**
+   * Its conversations.
+   *
+   * @internal
+   */
   readonly sockets: NatSockets;
+  /**
+   * Its name server.
+   *
+   * @internal
+   */
   readonly names: NatNames;
   readonly #proc: Proc;
   readonly #clock: Clock;
@@ -135,13 +152,13 @@ export class NatProgram {
   /** Takes a frame of a guest (given away). */
   fromGuest(frame: Block): void {
     this.#isTranslating = true;
-    const { verdict, map, block } = this.#observe === null
+    const { kind, map, block } = this.#observe === null
       ? translateOutbound(this.nat, frame, this.#clock.now())
       : this.#watchOutbound(frame, this.#observe);
     this.#isTranslating = false;
     if (this.#events.length > 0 || this.#ready.length > 0) this.#job.wake();
     this.names.resume();
-    if (verdict === Verdict.Send) this.#send(map!, block!);
+    if (kind === Decision.Send) this.#send(map!, block!);
     this.#deliver();
     this.#armIfSooner();
   }
@@ -158,8 +175,7 @@ export class NatProgram {
   }
 
   #inbound(packet: Block, map: NatMap): Decision {
-    const now = this.#clock.now();
-    return map.is6 ? translateInbound6(this.nat.six!, packet, map, now) : translateInbound(this.nat, packet, map, now);
+    return translateInbound(this.nat, packet, map, this.#clock.now());
   }
 
   /** The same with somebody looking. */
@@ -213,8 +229,7 @@ export class NatProgram {
   }
 
   #refused(block: Block, map: NatMap, refusal: HostRefusal): void {
-    if (map.is6) refusedByHost6(this.nat.six!, block, map, refusal);
-    else refusedByHost(this.nat, block, map, refusal);
+    refusedByHost(this.nat, block, map, refusal);
   }
 
   // --- what comes from the host
@@ -256,10 +271,10 @@ export class NatProgram {
     const blocks = this.#readv(map);
     if (blocks === null) return 0;
     for (const packet of blocks) {
-      const { verdict, block } = this.#observe === null
+      const { kind, block } = this.#observe === null
         ? this.#inbound(packet, map)
         : this.#watchInbound(packet, map, this.#observe);
-      if (verdict === Verdict.Send) this.#send(map, block!);
+      if (kind === Decision.Send) this.#send(map, block!);
       this.#deliver();
       if (map.fd < 0) return 0;
     }
@@ -289,9 +304,7 @@ export class NatProgram {
       if (opened === AGAIN) return;
       fd = opened as number;
       for (let block = sys.blockread(fd); block !== AGAIN && block !== null; block = sys.blockread(fd)) {
-        const now = this.#clock.now();
-        if (map.is6) translateError6(this.nat.six!, block as Block, map, now);
-        else translateError(this.nat, block as Block, map, now);
+        translateError(this.nat, block as Block, map, this.#clock.now());
         this.#deliver();
       }
     } catch (error) {

@@ -1,7 +1,7 @@
 /**
  * Remotes: the remote ends that the filter of a guest's maps lets in, in one list a guest: which of them to forget.
  *
- * Path: table, map → remotes.
+ * Path: table, map → remotes → addr_hash, ip_addr.
  *
  * Each packet of a flow only writes down the time (`lastUse`). The list is in order of a time that was true once
  * (`since`): when a remote must go, those at its head that were used in the meantime go to its end, at most
@@ -10,18 +10,25 @@
  * @module
  */
 
+import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import { type AddrEntry, copyAddr } from "./addr_hash.ts";
+
 /** Most entries that are looked at to find the one to forget: with eight a busy remote hardly ever goes. */
 export const LOOKS_MAX = 8;
 
 /** A remote end that a map lets in. */
-export class Remote<M> {
+export class Remote<M> implements AddrEntry<Remote<M>> {
+  readonly addr: IpAddr;
+  nextSame: Remote<M> | null = null;
   prev: Remote<M> | null = null;
   next: Remote<M> | null = null;
   lastUse: number;
   /** The time of use that its place in the list stands for. */
   since: number;
 
-  constructor(readonly map: M, readonly key: number, now: number) {
+  /** `key` is that of `addr` and of the port, if the filter looks at it. */
+  constructor(readonly map: M, readonly key: number, addr: IpAddr, now: number) {
+    this.addr = copyAddr(addr);
     this.lastUse = this.since = now;
   }
 }

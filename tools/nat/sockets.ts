@@ -1,7 +1,7 @@
 /**
- * NatSockets: the host's ports, as bypassed conversations of `#ip`: the NAT's door, opened with system calls.
+ * NatSockets: the host's ports, as bypassed conversations of `#ip`: the NAT's port broker, by system calls.
  *
- * Path: program → sockets → nat, proc, sys, map.
+ * Path: program → sockets → context, proc, sys, map.
  *
  * A map's port is the guest's own if it is free (from {@link PRESERVE_MIN} on, so that the host keeps its well-known
  * ports to itself), else one of the same parity (RFC 4787 REQ-4) if one of {@link PARITY_TRIES} is free, else any.
@@ -17,7 +17,7 @@ import { Open } from "../../kernel/qid.ts";
 import type { Random } from "../../kernel/random.ts";
 import { AGAIN } from "../../kernel/sys.ts";
 import { Tap } from "../../kernel/syscall_table.ts";
-import type { NatDoor } from "./nat.ts";
+import type { PortBroker } from "./context.ts";
 import { MAP_PROTO_NAMES, MapProto, type NatMap, Realm } from "./map.ts";
 
 /** Lowest guest port that the host is asked for as it is. */
@@ -44,7 +44,7 @@ export interface SocketOptions {
 }
 
 /** The conversations of one NAT. */
-export class NatSockets implements NatDoor {
+export class NatSockets implements PortBroker {
   readonly #proc: Proc;
   readonly #events: EventQueue;
   readonly #random: Random;

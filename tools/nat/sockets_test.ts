@@ -5,13 +5,13 @@ import { EventQueue } from "../../kernel/fd_tap.ts";
 import { SeededRandom } from "../../kernel/random.ts";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { tell } from "../../tests/kit/ip/story.ts";
-import { Guest } from "./guest.ts";
-import { MapProto, NatMap, Realm } from "./map.ts";
+import { newGuest, newMap } from "../../tests/kit/nat/guest_maps.ts";
+import { MapProto, Realm } from "./map.ts";
 import { NatSockets } from "./sockets.ts";
 
-const guest = new Guest(IpAddr.v4(0x0a00020f), null);
+const guest = newGuest(IpAddr.v4(0x0a00020f));
 const mapOf = (guestPort: number, proto: MapProto = MapProto.Udp, realm: Realm = Realm.World) =>
-  new NatMap(guest, proto, guestPort, realm, 0, 0);
+  newMap(guest, { proto, guestPort, realm });
 
 Deno.test("A free port is preserved; of a taken or low one the parity is (RFC 4787 REQ-3, REQ-4)", async () => {
   await using story = await tell();

@@ -1,10 +1,11 @@
 /**
  * NatTable: the guests and their maps: looking one up, keeping it alive, making room, and letting it expire.
  *
- * Path: make_map, nat, way → table → nat/guest, guest_table, map, config.
+ * Path: make_map, nat, flow → table → addr_hash, guest_table, map, config.
  *
  * Every class of maps has one lifetime, so its list in order of last use is also in order of expiry: refreshing a map
- * moves it to the end, expiry looks at the heads only, and neither ever walks over all maps. Keys are numbers.
+ * moves it to the end, expiry looks at the heads only, and neither ever walks over all maps. Maps are hashed once and
+ * compared word by word (see addr_hash): an address of either version is its four words.
  *
  * At a cap, what costs least is given up first, in a named order ({@link VICTIMS}), always the map of a class that was
  * not used for longest, which is the head of its list. A TCP connection that is established or half-closed goes only
@@ -22,25 +23,21 @@
 
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
+import { AddrHash, copyAddr } from "./addr_hash.ts";
 import type { NatConfig } from "./config.ts";
 import { Reason } from "./counters.ts";
-import type { Guest } from "./guest.ts";
 import { GuestTable } from "./guest_table.ts";
-import { MapClass, type MapProto, type NatMap, Realm } from "./map.ts";
+import { type Guest, MapClass, type MapEnds, type MapProto, type NatMap, Realm } from "./map.ts";
 import type { Remote } from "./remotes.ts";
 
 /** What a packet's ends say about the map it needs; its remote end is as the guest sees it. */
-export interface MapEnds {
-  readonly proto: MapProto;
-  readonly guestPort: number;
-  readonly realm: Realm;
-  readonly remoteWord: number;
-  readonly remotePort: number;
+export interface PacketEnds extends MapEnds {
+  readonly remote: IpAddr;
 }
 
 export { GUESTS_MAX } from "./guest_table.ts";
 
-/** Most remotes that all filters together let in: 140 bytes each, 4.5 MB. */
+/** Most remotes that all filters together let in: 190 bytes each, 6.3 MB. */
 export const FILTER_REMOTES_MAX = 32_768;
 /** A TCP connection that had a packet within this time is live: twice the keepalive of most programs. */
 export const EVICT_IDLE_MS = 60_000;
@@ -76,7 +73,7 @@ export class NatTable {
   deadline = Infinity;
   /** Called when a guest that was known gets its hardware address, or another one. */
   onResolved: (guest: Guest) => void = () => {};
-  readonly #guests = new GuestTable((guest) => this.onResolved(guest));
+  readonly #guests: GuestTable;
   readonly #maps = new Map<number, NatMap>();
   /** Maps by protocol and host port, those of the host's loopback apart: for hairpins and forwards. */
   readonly #byHost = new Map<number, NatMap>();
@@ -93,7 +90,9 @@ export class NatTable {
     this.#remotes--;
   };
 
-  constructor(config: NatConfig) {
+  /** `hash` numbers the addresses of this NAT. */
+  constructor(config: NatConfig, readonly hash: AddrHash = new AddrHash(null)) {
+    this.#guests = new GuestTable(hash, (guest) => this.onResolved(guest));
     const { lifetimes, guestCaps, totalCaps, mapping } = config;
     this.#lifetimes = [
       lifetimes.udp,
@@ -124,14 +123,14 @@ export class NatTable {
     return this.#lifetimes[map.class]!;
   }
 
-  /** The guest with the address `word` (or the key of an IPv6 address), or null. */
-  guest(word: number): Guest | null {
-    return this.#guests.get(word) ?? null;
+  /** The guest at `addr`, or null. */
+  guest(addr: IpAddr): Guest | null {
+    return this.#guests.get(addr);
   }
 
-  /** As {@link GuestTable.add}; `key` is what {@link guest} finds it by. */
-  addGuest(addr: IpAddr, mac: MacAddr | null, key: number = addr.w3): Guest | null {
-    return this.#guests.add(addr, mac, key);
+  /** As {@link GuestTable.add}. */
+  addGuest(addr: IpAddr, mac: MacAddr | null): Guest | null {
+    return this.#guests.add(addr, mac);
   }
 
   /** Forgets a guest that is idle. */
@@ -139,21 +138,25 @@ export class NatTable {
     this.#guests.remove(guest);
   }
 
-  /** What a map for packets to this remote is keyed by: 0 for what does not count. */
-  remoteWord(proto: MapProto, word: number): number {
-    return this.#byAddress[proto]! ? word : 0;
-  }
-
-  remotePort(proto: MapProto, port: number): number {
-    return this.#byPort[proto]! ? port : 0;
+  /** Whose a new map for a packet between these ends is. */
+  mapEnds({ proto, guestPort, realm, remote, remoteHash, remotePort }: PacketEnds): MapEnds {
+    const byAddress = this.#byAddress[proto]!;
+    return {
+      proto,
+      guestPort,
+      realm,
+      remote: byAddress ? copyAddr(remote) : null,
+      remoteHash: byAddress ? remoteHash : 0,
+      remotePort: this.#byPort[proto]! ? remotePort : 0,
+    };
   }
 
   /** The map of `guest` for a packet between these ends, or null. */
-  find(guest: Guest, ends: MapEnds): NatMap | null {
-    const word = this.remoteWord(ends.proto, ends.remoteWord);
-    const port = this.remotePort(ends.proto, ends.remotePort);
-    let map = this.#maps.get(hashOf(guest.addr.w3, ends, word, port)) ?? null;
-    while (map !== null && !isOf(map, guest, ends, word, port)) map = map.nextSame;
+  find(guest: Guest, ends: PacketEnds): NatMap | null {
+    const hash = this.#byAddress[ends.proto]! ? ends.remoteHash : 0;
+    const port = this.#byPort[ends.proto]! ? ends.remotePort : 0;
+    let map = this.#maps.get(hashOf(guest, ends, hash, port)) ?? null;
+    while (map !== null && !isOf(map, guest, ends, port)) map = map.nextSame;
     return map;
   }
 
@@ -213,9 +216,9 @@ export class NatTable {
     if (deadline < this.deadline) this.deadline = deadline;
   }
 
-  /** The filter of `map` lets the remote `key` in from now on. Answers whether another was forgotten for it. */
-  letIn(map: NatMap, key: number, now: number): boolean {
-    const known = map.remote(key);
+  /** The filter of `map` lets the remote at `addr` in from now on. Returns whether another was forgotten for it. */
+  letIn(map: NatMap, key: number, addr: IpAddr, now: number): boolean {
+    const known = map.remoteOf(key, addr);
     if (known !== null) {
       known.lastUse = now;
       return false;
@@ -223,7 +226,7 @@ export class NatTable {
     const isFull = this.#remotes >= FILTER_REMOTES_MAX;
     if (isFull) this.#forgetRemote();
     this.#remotes++;
-    map.guest.remotes.add(map.addRemote(key, now));
+    map.guest.remotes.add(map.addRemote(key, addr, now));
     return isFull;
   }
 
@@ -327,16 +330,16 @@ function hostKey(map: NatMap): number {
 }
 
 function keyOf(map: NatMap): number {
-  return hashOf(map.guest.addr.w3, map, map.remoteWord, map.remotePort);
+  return hashOf(map.guest, map, map.remoteHash, map.remotePort);
 }
 
-function isOf(map: NatMap, guest: Guest, ends: MapEnds, word: number, port: number): boolean {
+function isOf(map: NatMap, guest: Guest, ends: PacketEnds, port: number): boolean {
   return map.guest === guest && map.guestPort === ends.guestPort && map.proto === ends.proto &&
-    map.realm === ends.realm && map.remoteWord === word && map.remotePort === port;
+    map.realm === ends.realm && map.remotePort === port && (map.remote === null || map.remote.equals(ends.remote));
 }
 
 /** With endpoint-independent mapping and one guest no two maps share a key. */
-function hashOf(guest: number, ends: MapEnds, word: number, port: number): number {
-  return (ends.realm << 18 | ends.proto << 16 | ends.guestPort) ^ Math.imul(guest, 0x9e3779b1) ^
-    Math.imul(word, 0x85ebca6b) ^ Math.imul(port, 0xc2b2ae35);
+function hashOf(guest: Guest, ends: MapEnds, remoteHash: number, port: number): number {
+  return (ends.realm << 18 | ends.proto << 16 | ends.guestPort) ^ Math.imul(guest.hash, 0x9e3779b1) ^
+    Math.imul(remoteHash, 0x85ebca6b) ^ Math.imul(port, 0xc2b2ae35);
 }

@@ -5,24 +5,29 @@ import fc from "fast-check";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { fuzz } from "../../tests/kit/check/fuzz.ts";
+import { ip } from "../../tests/kit/ip/ip_fixture.ts";
 import { natConfig, type NatOptions } from "./config.ts";
 import { Reason } from "./counters.ts";
 import { STATION_GUESTS_MAX } from "./guest_table.ts";
 import { MAP_CLASS_NAMES, MapClass, MapProto, NatMap, Realm } from "./map.ts";
-import { FILTER_REMOTES_MAX, GUESTS_MAX, type MapEnds, NatTable } from "./table.ts";
+import { AddrHash, endKey } from "./addr_hash.ts";
+import { FILTER_REMOTES_MAX, GUESTS_MAX, NatTable, type PacketEnds } from "./table.ts";
 
 const tableOf = (options: Partial<NatOptions> = {}) => new NatTable(natConfig({ hostAddr: "10.0.0.1", ...options }));
+const hash = new AddrHash(null);
 const addr = (n: number) => IpAddr.v4(0x0a000200 + n);
-const ends = (guestPort: number, fields: Partial<MapEnds> = {}): MapEnds => ({
-  ...{ proto: MapProto.Udp, guestPort, realm: Realm.World, remoteWord: 1, remotePort: 1 },
-  ...fields,
-});
+/** The remote with the number `n`, of IPv6 or not. */
+const remoteAt = (n: number, is6 = false) => is6 ? new IpAddr(0x20010db8, 0, 0, n) : IpAddr.v4(n);
 
-function put(table: NatTable, guest: number, one: MapEnds, now = 0): NatMap {
-  const { proto, guestPort, realm } = one;
-  const remote = [table.remoteWord(proto, one.remoteWord), table.remotePort(proto, one.remotePort)] as const;
-  const map = new NatMap(table.addGuest(addr(guest), null)!, proto, guestPort, realm, ...remote);
-  map.hostPort = guestPort;
+function ends(guestPort: number, fields: Partial<PacketEnds> = {}): PacketEnds {
+  const remote = fields.remote ?? remoteAt(1);
+  const { proto = MapProto.Udp, realm = Realm.World, remotePort = 1 } = fields;
+  return { proto, guestPort, realm, remote, remoteHash: hash.of(remote), remotePort };
+}
+
+function put(table: NatTable, guest: number, one: PacketEnds, now = 0): NatMap {
+  const map = new NatMap(table.addGuest(addr(guest), null)!, table.mapEnds(one));
+  map.hostPort = one.guestPort;
   table.add(map, now);
   return map;
 }
@@ -34,6 +39,7 @@ Deno.test("The table finds what a list of maps would, whatever it is keyed by", 
     proto: fc.constantFrom<MapProto>(0, 1, 2),
     realm: fc.constantFrom<Realm>(0, 1, 2),
     remoteWord: fc.constantFrom(0, 1, -1, 0x0a000001),
+    is6: fc.boolean(),
     remotePort: fc.nat(2),
     remove: fc.boolean(),
   });
@@ -42,9 +48,10 @@ Deno.test("The table finds what a list of maps would, whatever it is keyed by", 
     fc.property(modes, fc.array(one, { maxLength: 60 }), (mapping, steps) => {
       const table = tableOf({ mapping });
       const list = new Map<string, NatMap>();
-      for (const { guest, remove, ...step } of steps) {
-        const remote = [table.remoteWord(step.proto, step.remoteWord), table.remotePort(step.proto, step.remotePort)];
-        const key = [guest, step.proto, step.guestPort, step.realm, ...remote].join();
+      for (const { guest, remove, remoteWord, is6, ...fields } of steps) {
+        const step = ends(fields.guestPort, { ...fields, remote: remoteAt(remoteWord, is6) });
+        const { remote, remotePort } = table.mapEnds(step);
+        const key = [guest, step.proto, step.guestPort, step.realm, remote, remotePort].join();
         const found = table.find(table.addGuest(addr(guest), null)!, step);
         assertEquals(found, list.get(key) ?? null);
         if (found === null) list.set(key, put(table, guest, step));
@@ -70,9 +77,9 @@ Deno.test("Maps of one hash are found, and taken out, each by itself", () => {
   const portOf = (word: number) => (4000 ^ Math.imul(words[0]!, 0x85ebca6b) ^ Math.imul(word, 0x85ebca6b)) & 0xffff;
   for (const order of [[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0]]) {
     const table = tableOf({ mapping: "address" });
-    const all = words.slice(0, 3).map((remoteWord) => ends(portOf(remoteWord), { remoteWord }));
+    const all = words.slice(0, 3).map((word) => ends(portOf(word), { remote: remoteAt(word) }));
     const maps = all.map((one) => put(table, 1, one));
-    const found = () => all.map((one) => table.find(table.guest(addr(1).w3)!, one));
+    const found = () => all.map((one) => table.find(table.guest(addr(1))!, one));
     assertEquals(found(), maps);
     const left: (NatMap | null)[] = [...maps];
     for (const i of order) {
@@ -115,7 +122,7 @@ Deno.test("Room is made by the guest that has most", () => {
   const guest = greedy[0]!.guest;
   assertEquals(table.victim(guest, MapProto.Udp, 9), greedy[0]);
   put(table, 16, ends(1), 9);
-  assertEquals(table.victim(table.guest(addr(16).w3)!, MapProto.Udp, 9), greedy[0]);
+  assertEquals(table.victim(table.guest(addr(16))!, MapProto.Udp, 9), greedy[0]);
   const tcp = put(table, 15, ends(9, { proto: MapProto.Tcp }));
   assertEquals(table.victim(guest, MapProto.Tcp, 9), tcp);
 });
@@ -169,12 +176,15 @@ Deno.test("A connection that stands is not given up within a minute of its last 
 Deno.test("Remotes of all filters are limited together: the guest that has most forgets one that is not used", () => {
   const table = tableOf();
   const [swarm, quiet] = [15, 16].map((guest) => put(table, guest, ends(1)));
-  assertEquals(table.letIn(quiet!, 1, 0), false);
-  for (let key = 1; key < FILTER_REMOTES_MAX; key++) assertEquals(table.letIn(swarm!, key, key), false);
-  table.letIn(swarm!, 1, FILTER_REMOTES_MAX);
-  assertEquals([table.remotes, table.letIn(swarm!, 0, FILTER_REMOTES_MAX)], [FILTER_REMOTES_MAX, true]);
-  const known = [1, 2, 3].map((key) => swarm!.remote(key) !== null);
-  assertEquals([table.remotes, known, quiet!.remote(1) !== null], [FILTER_REMOTES_MAX, [true, false, true], true]);
+  const at = (n: number) => remoteAt(n, n % 2 === 0);
+  const letIn = (map: NatMap, n: number, now: number) => table.letIn(map, endKey(hash.of(at(n)), 0), at(n), now);
+  const knows = (map: NatMap, n: number) => map.remoteOf(endKey(hash.of(at(n)), 0), at(n)) !== null;
+  assertEquals(letIn(quiet!, 1, 0), false);
+  for (let n = 1; n < FILTER_REMOTES_MAX; n++) assertEquals(letIn(swarm!, n, n), false);
+  letIn(swarm!, 1, FILTER_REMOTES_MAX);
+  assertEquals([table.remotes, letIn(swarm!, 0, FILTER_REMOTES_MAX)], [FILTER_REMOTES_MAX, true]);
+  const known = [1, 2, 3].map((n) => knows(swarm!, n));
+  assertEquals([table.remotes, known, knows(quiet!, 1)], [FILTER_REMOTES_MAX, [true, false, true], true]);
   table.remove(swarm!);
   assertEquals([table.remotes, swarm!.guest.remotes.count], [1, 0]);
 });
@@ -182,44 +192,61 @@ Deno.test("Remotes of all filters are limited together: the guest that has most 
 Deno.test("A station has a share of the places: at it, one of its own idle addresses goes, not another's", () => {
   for (const isV4 of [true, false]) {
     const at = (n: number) => isV4 ? addr(n) : new IpAddr(0x20010db8, 0, 0, n);
-    const add = (table: NatTable, n: number, mac: MacAddr) => table.addGuest(at(n), mac, n);
+    const add = (table: NatTable, n: number, mac: MacAddr) => table.addGuest(at(n), mac);
     const table = tableOf();
     const [greedy, other] = [new MacAddr(2, 1), new MacAddr(2, 2)];
     const otherGuest = add(table, 1000, other)!;
     for (let n = 1; n <= 5 * STATION_GUESTS_MAX; n++) assert(add(table, n, greedy) !== null);
     const count = (mac: MacAddr) => [...table.guests].filter((guest) => guest.mac?.equals(mac)).length;
     assertEquals([isV4, count(greedy), count(other)], [isV4, STATION_GUESTS_MAX, 1]);
-    assertEquals(table.guest(1000), otherGuest);
+    assertEquals(table.guest(at(1000)), otherGuest);
     // None is idle: no more of them, neither new nor taken over from another station.
     for (const guest of table.guests) guest.counts[0] = 1;
     otherGuest.counts[0] = 0;
     assertEquals([add(table, 2000, greedy), add(table, 1000, greedy), count(other)], [null, null, 1]);
     // The share moves with an address that changes hands.
     const taken = [...table.guests].find((guest) => guest.mac?.equals(greedy))!;
-    const key = isV4 ? taken.addr.w3 & 0xff : taken.addr.w3;
-    const keyOfTaken = [...Array(5 * STATION_GUESTS_MAX + 1).keys()].find((n) => table.guest(n) === taken) ?? key;
-    assertEquals(table.addGuest(taken.addr, other, keyOfTaken), taken);
+    assertEquals(table.addGuest(taken.addr, other), taken);
     assert(add(table, 2000, greedy) !== null);
   }
 });
 
-Deno.test("An address whose key another has already takes nothing of it: neither place nor hardware address", () => {
-  const table = tableOf();
-  const [mine, others] = [new MacAddr(0x5254, 1), new MacAddr(0x5254, 2)];
-  const guest = table.addGuest(addr(1), mine, 7);
-  assertEquals(table.addGuest(addr(2), others, 7), null);
-  assertEquals([table.guest(7), guest?.mac], [guest, mine]);
+/** Every address has one number. */
+class OneNumber extends AddrHash {
+  override of(): number {
+    return 7;
+  }
+}
+
+Deno.test("Addresses with one number are guests of their own, with maps and hardware addresses of their own", () => {
+  const table = new NatTable(natConfig({ hostAddr: "10.0.0.1", mapping: "address" }), new OneNumber(null));
+  const addrs = [ip("2001:db8::1"), ip("2001:db8:1::1"), ip("10.0.2.15")];
+  const guests = addrs.map((one, i) => table.addGuest(one, new MacAddr(0x5254, i))!);
+  assertEquals(addrs.map((one) => table.guest(one)), guests);
+  assertEquals(guests.map(({ mac }) => mac!.lo), [0, 1, 2]);
+  const maps = guests.flatMap((guest) =>
+    addrs.map((remote) => {
+      const map = new NatMap(guest, table.mapEnds({ ...ends(4000, { remote }), remoteHash: 7 }));
+      map.hostPort = 4000;
+      table.add(map, 0);
+      return map;
+    })
+  );
+  const found = guests.flatMap((guest) =>
+    addrs.map((remote) => table.find(guest, { ...ends(4000, { remote }), remoteHash: 7 }))
+  );
+  assertEquals(found.map((map) => maps.indexOf(map!)), maps.map((_, i) => i));
 });
 
 Deno.test("Guests are limited; an idle one makes room; a new hardware address replaces the old", () => {
   const table = tableOf();
   for (let n = 1; n <= GUESTS_MAX; n++) put(table, n, ends(n));
   assertEquals(table.addGuest(addr(1000), null), null);
-  const map = table.find(table.guest(addr(1).w3)!, ends(1))!;
+  const map = table.find(table.guest(addr(1))!, ends(1))!;
   table.remove(map);
   table.remove(map);
   const mac = new MacAddr(2, 3);
   assert(table.addGuest(addr(1000), mac) !== null);
-  assertEquals([table.guest(addr(1).w3), table.addGuest(addr(1000), null)!.mac], [null, mac]);
+  assertEquals([table.guest(addr(1)), table.addGuest(addr(1000), null)!.mac], [null, mac]);
   assertEquals(table.addGuest(addr(1000), new MacAddr(2, 4))!.mac!.lo, 4);
 });

@@ -3,7 +3,7 @@
 import { assertEquals } from "@std/assert";
 import { TCP_ACK, TCP_FIN, TCP_SYN } from "../../kernel/wire/tcp.ts";
 import { icmpErrorPacket, ip, pattern, udpPacket } from "../../tests/kit/ip/ip_fixture.ts";
-import { Guest } from "./guest.ts";
+import { newGuest, newMap } from "../../tests/kit/nat/guest_maps.ts";
 import {
   DNS,
   endsOf,
@@ -17,7 +17,7 @@ import {
   sentOf,
   tcpPacket,
 } from "../../tests/kit/nat/steps.ts";
-import { MapProto, NatMap, Realm } from "./map.ts";
+import { type NatMap, Realm } from "./map.ts";
 import { Fate, fateOf } from "./takeover.ts";
 
 const udp = (options: Parameters<typeof udpPacket>[0] = {}) =>
@@ -80,7 +80,7 @@ Deno.test("A forward that goes gives a carried map its port back, if that can be
     const kit = natKit();
     const map = connect(kit);
     kit.nat.addForward("tcp:6000:22");
-    if (isTaken) kit.door.taken.add(6000);
+    if (isTaken) kit.ports.taken.add(6000);
     kit.nat.removeForward("tcp:6000:22");
     assertEquals([map.live, map.carrier, map.fd], [!isTaken, null, isTaken ? -1 : 1]);
     const { map: now, packet } = sentOf(kit.out(tcpPacket({ srcPort: 6000, flags: TCP_ACK })));
@@ -115,7 +115,7 @@ Deno.test("An ICMP error that comes to a forward is for the map whose packet it 
 
 Deno.test("A connection to the name server and datagrams to the host's loopback are carried likewise", () => {
   const kit = natKit({ policy: { loopback: true } });
-  kit.nat.nameDoor = { addr: ip(HOST), port: 5353 };
+  kit.nat.v4.nameServer = { addr: ip(HOST), port: 5353 };
   const dns = sentOf(kit.out(tcpPacket({ srcPort: 6000, dst: DNS, dstPort: 53 }))).map;
   const host = sentOf(kit.out(udp({ dst: ROUTER, dstPort: 77 }))).map;
   assertEquals({ dns: dns.hostPort, host: host.hostPort }, { dns: 6000, host: 6000 });
@@ -131,8 +131,8 @@ Deno.test("A connection to the name server and datagrams to the host's loopback 
 Deno.test("Which maps are carried, which end, and which have nothing to do with a forward", () => {
   const hostAddr = ip("10.0.0.1");
   const mapOf = (is6: boolean, realm: Realm, bound: string | null) => {
-    const guest = new Guest(ip(is6 ? "fd00::15" : GUEST), null);
-    const map = new NatMap(guest, MapProto.Udp, 6000, realm, 0, 0);
+    const guest = newGuest(ip(is6 ? "fd00::15" : GUEST));
+    const map = newMap(guest, { guestPort: 6000, realm });
     map.bound = bound === null ? null : ip(bound);
     return map;
   };

@@ -1,7 +1,7 @@
 /**
  * UnresolvedGuests: guests whose hardware address is not known yet, and the packets that wait for it.
  *
- * Path: nat → unresolved → nat/guest, block.
+ * Path: nat → unresolved → map, block.
  *
  * Each guest has a clock of its own: it is asked at most once a second (RFC 1122 2.3.2.1), whatever is asked of others,
  * and what is for it is held meanwhile, the latest rather than the oldest (2.3.2.2). RFC 4861 7.2.2 says the same for
@@ -11,7 +11,7 @@
  */
 
 import type { Block } from "../../kernel/block.ts";
-import type { Guest } from "./guest.ts";
+import type { Guest } from "./map.ts";
 
 /** Questions before the packets for a guest are dropped; as in the stack's own ARP. */
 export const ASK_TRIES = 3;

@@ -8,9 +8,9 @@ import { ICMP6_NEIGHBOR_ADVERT, ICMP6_NEIGHBOR_SOLICIT, ICMP6_ROUTER_ADVERT } fr
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { ip, udpPacket } from "../../tests/kit/ip/ip_fixture.ts";
-import { HOST6, type NatKit6, natKit6, nd6, REMOTE6, ROUTER_LL, udp6 } from "../../tests/kit/nat/steps6.ts";
-import type { NatMap } from "./map.ts";
-import { Guest } from "./guest.ts";
+import { HOST6, type NatKit, natKit6, nd6, REMOTE6, ROUTER_LL, udp6 } from "../../tests/kit/nat/steps.ts";
+import type { Guest, NatMap } from "./map.ts";
+import { newGuest } from "../../tests/kit/nat/guest_maps.ts";
 import { framed, HOST, type Outcome, REMOTE, ROUTER } from "../../tests/kit/nat/steps.ts";
 import { HELD_BYTES_MAX, HELD_BYTES_TOTAL_MAX, UnresolvedGuests } from "./unresolved.ts";
 
@@ -20,9 +20,9 @@ interface Family {
   /** Two guests that have said nothing yet. */
   readonly guests: readonly [string, string];
   /** A datagram of a remote for a forward at `port` comes to the host. */
-  arrive(kit: NatKit6, map: NatMap, payload: string): Outcome;
+  arrive(kit: NatKit, map: NatMap, payload: string): Outcome;
   /** The guest at `addr` answers the question for its hardware address. */
-  answer(kit: NatKit6, addr: string, mac: MacAddr): Outcome;
+  answer(kit: NatKit, addr: string, mac: MacAddr): Outcome;
   /** Which guest a frame asks for; null: it is no question. */
   askedBy(frame: Uint8Array): string | null;
 }
@@ -49,12 +49,12 @@ const FAMILIES: readonly Family[] = [
     guests: ["fd00:0:0:2::31", "fd00:0:0:2::32"],
     arrive(kit, map, payload) {
       const ends = { src: REMOTE6, dst: HOST6, srcPort: 9, dstPort: map.hostPort };
-      return kit.back6(udp6({ ...ends, payload: bytes(payload) }), map);
+      return kit.back(udp6({ ...ends, payload: bytes(payload) }), map);
     },
     answer(kit, addr, targetMac) {
       const flags = { isRouter: false, solicited: true, override: true };
       const advert = { type: ICMP6_NEIGHBOR_ADVERT, target: ip(addr), targetMac, ...flags } as const;
-      return kit.out6(nd6(advert, { src: addr, dst: ROUTER_LL }), { src: targetMac });
+      return kit.out(nd6(advert, { src: addr, dst: ROUTER_LL }), { src: targetMac });
     },
     askedBy: (frame) => frame[12] === 0x86 && frame[54] === ICMP6_NEIGHBOR_SOLICIT ? `${IpAddr.at(frame, 62)}` : null,
   },
@@ -117,7 +117,7 @@ for (const family of FAMILIES) {
 Deno.test("one guest's packets do not push out another's, the latest are kept, and all together are bounded", () => {
   let dropped = 0;
   const held = new UnresolvedGuests({ ask: () => {}, dropped: () => void dropped++ });
-  const guests = Array.from({ length: 40 }, (_, i) => new Guest(ip(`10.0.2.${i + 1}`), null));
+  const guests = Array.from({ length: 40 }, (_, i) => newGuest(ip(`10.0.2.${i + 1}`)));
   const packet = (first: number) => Block.from(new Uint8Array(HELD_BYTES_MAX / 4).fill(first));
   held.hold(guests[0]!, packet(99), 0);
   for (let i = 0; i < 6; i++) held.hold(guests[1]!, packet(i), 0);

@@ -1,5 +1,5 @@
 /**
- * Addresses on netd's command line that cannot work on any machine: refused before anything is opened.
+ * Addresses on netd's command line that cannot work on any machine: they are refused before anything is opened.
  *
  * Path: options → address_checks.
  *
@@ -13,10 +13,10 @@ import { bad } from "../options/given.ts";
 const PAIR_PREFIX_MIN = 31;
 
 /** The ends of an uplink, in one version of IP. */
-export interface UplinkEnds {
+interface UplinkEnds {
   /** The host kernel's address, with its prefix length. */
   readonly address: string;
-  /** Linux' likewise; null: it is not ours to set. */
+  /** Linux' likewise; null: it is set up by others. */
   readonly peer: string | null;
   readonly gateway: string;
 }
@@ -45,7 +45,7 @@ export function firstOf(address: string): string {
 
 /**
  * Throws UsageError unless the uplink's ends can be neighbours; `suffix` ends the options' names. On a TUN device a
- * gateway need not be one: it has only one other end.
+ * gateway need not be a neighbour: it has only one other end.
  */
 export function checkEnds(suffix: "" | "6", { address, gateway, peer }: UplinkEnds, isTun = false): void {
   const own = read(address);
@@ -56,7 +56,7 @@ export function checkEnds(suffix: "" | "6", { address, gateway, peer }: UplinkEn
   if (peer !== null) {
     const { addr } = read(peer);
     const why = whyNoHost(addr, own);
-    // One that is made from the address is the address' fault.
+    // A default that is derived from the address is an error of the address.
     if (!addr.sameNet(own.addr, own.mask)) {
       if (peer === firstOf(address)) throw bad(name, address, "its network has no room for Linux' address");
       throw bad(`uplink-peer${suffix}`, peer, `not in ${net}, the network of --${name}`);
@@ -70,7 +70,7 @@ export function checkEnds(suffix: "" | "6", { address, gateway, peer }: UplinkEn
   throw bad(`uplink-gateway${suffix}`, gateway, `not in ${net}, the network of --${name}`);
 }
 
-/** Why `addr` is no address of a station in `network`; empty: it may be one. */
+/** Why `addr` cannot be an address of a station in `network`; empty: it can. */
 function whyNoHost(addr: IpAddr, { mask, length }: Network): string {
   if (addr.isUnspecified || addr.isLoopback || addr.isMulticast || addr.isLimitedBroadcast) {
     return "no address of a station on a link";
@@ -81,7 +81,7 @@ function whyNoHost(addr: IpAddr, { mask, length }: Network): string {
   return host.w3 === mask.not().w3 ? "the network's broadcast address" : "";
 }
 
-/** The guests' network. Throws UsageError if no guest can have an address of it. */
+/** The guests' network. Throws UsageError if no guest can have an address in it. */
 export function checkGuestNetwork(name: string, text: string): string {
   const { addr } = read(text);
   if (addr.isMulticast || addr.isLoopback || addr.isLimitedBroadcast || addr.isUnspecified || addr.isLinkLocal) {
@@ -90,7 +90,7 @@ export function checkGuestNetwork(name: string, text: string): string {
   return text;
 }
 
-/** Throws UsageError unless the name server can be asked by the host kernel at `address`. */
+/** Throws UsageError unless the host kernel at `address` can reach the name server. */
 export function checkServer(text: string, address: string, noLoopback: boolean): void {
   const server = parseIpAddr(text)!;
   const own = read(address);

@@ -21,7 +21,8 @@ Deno.test("Linux' address is the first of the network, or the next; of a pair th
 Deno.test("The ends of an uplink that cannot be neighbours are refused, in both versions", () => {
   const ends = (address: string, gateway = "", peer: string | null = firstOf(address)) =>
     checkEnds(address.includes(":") ? "6" : "", {
-      ...{ address, peer },
+      address,
+      peer,
       gateway: gateway === "" ? (peer ?? firstOf(address)).split("/")[0]! : gateway,
     });
   for (const address of ["10.99.0.2/24", "10.99.0.4/31", "10.99.0.5/31", "fd99::2/64", "fd99::5/127"]) ends(address);

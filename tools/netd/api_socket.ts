@@ -1,17 +1,17 @@
 /**
- * ApiSocket: the NAT's control channel at a unix socket, for programs elsewhere.
+ * ApiSocket: the NAT's control channel at a unix socket, for other programs.
  *
  * Path: daemon → api_socket → unix_socket, slirp_api, bound_path, nat/forward.
  *
- * One command a line, as in nat_control; what is sent before the end of the stream without a newline is one, too. Each
- * answer ends with an empty line. What begins with `{` is a request of slirp4netns' API, and is answered as there: one
- * line of JSON, after which the connection is closed.
+ * One command a line, as in nat_control; a last line without a newline counts, too. Each answer ends with an empty
+ * line. A command that begins with `{` is a request of slirp4netns' API: the answer is one line of JSON, and then the
+ * connection is closed.
  *
- * A turn of the loop runs commands for {@link TURN_MS} at the most, or a single one: packets go on in between. Commands
- * wait while {@link ANSWERS_MAX} bytes of answers do.
+ * A turn of the loop runs commands for {@link TURN_MS} at the most, or a single one: packets are handled in between.
+ * Commands wait while {@link ANSWERS_MAX} bytes of answers wait.
  *
- * Limits: {@link CLIENTS_MAX} connections, of which the least recently heard of makes room for a new one; a line of
- * {@link LINE_MAX} bytes; a client that takes none of its answers for {@link UNREAD_MS} is disconnected.
+ * Limits: {@link CLIENTS_MAX} connections, of which the least recently active one makes room for a new one; a line of
+ * {@link LINE_MAX} bytes; a client that reads none of its answers for {@link UNREAD_MS} is disconnected.
  *
  * @module
  */
@@ -24,26 +24,26 @@ import { SlirpApi } from "./slirp_api.ts";
 /** Connections at once. */
 export const CLIENTS_MAX = 16;
 /** Bytes of one command. */
-export const LINE_MAX = 4096;
+const LINE_MAX = 4096;
 /** Bytes of answers that wait for one client before its next command is run: some lists of maps. */
 export const ANSWERS_MAX = 1 << 16;
 /** How long one client's commands may take in one turn. */
-export const TURN_MS = 1;
+const TURN_MS = 1;
 /** How long a client may leave its answers unread. */
-export const UNREAD_MS = 10_000;
+const UNREAD_MS = 10_000;
 
 const NEWLINE = 10;
 const BRACE = 0x7b;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** What the API is of. */
-export interface ApiOptions {
+/** Options of the API. */
+interface ApiOptions {
   /** Runs a command of nat_control. */
   command(text: string): string;
   /** The forwards that are in force. */
   forwards(): readonly Forward[];
-  /** The first guest's address: whom a forward is for unless it says. */
+  /** The first guest's address: the default target of a forward. */
   readonly guestAddr: string;
   /** Mode of the socket's file. Default: the user's alone. */
   readonly mode?: number;
@@ -51,10 +51,10 @@ export interface ApiOptions {
   readonly unreadMs?: number;
 }
 
-/** See above. */
+/** A server of the control channel. */
 export class ApiSocket {
   readonly #listener: UnixListener;
-  /** In the order in which they were last heard of. */
+  /** In the order of their last activity. */
   readonly #clients = new Set<Client>();
 
   /** Listens at `path`. Throws HostError. */
@@ -83,7 +83,7 @@ export class ApiSocket {
   }
 }
 
-/** What answers, and how long an answer waits. */
+/** Runs the commands of a connection, and limits how long an answer waits. */
 interface Answerers {
   command(text: string): string;
   slirp(text: string): string;
@@ -105,11 +105,11 @@ class Client {
   #waiting = 0;
   /** The other end sends no more. */
   #isOver = false;
-  /** No more is run; closed when all is written. */
+  /** No more commands are run; closed once everything is written. */
   #isEnding = false;
-  /** More is to be read: not while there is more to run than may be. */
+  /** Whether to read more: not while too many commands wait. */
   #isReading = true;
-  /** The loop looks after the stream. */
+  /** The loop polls the stream. */
   #isWatched = true;
   #turn: ReturnType<typeof setImmediate> | null = null;
   #unread: ReturnType<typeof setTimeout> | null = null;
@@ -123,7 +123,7 @@ class Client {
     loop.add(stream);
   }
 
-  /** Ends it, and all work for it. */
+  /** Closes it, and drops its work. */
   close(): void {
     if (this.#turn !== null) clearImmediate(this.#turn);
     this.#setUnread(false);
@@ -134,7 +134,7 @@ class Client {
     this.onGone();
   }
 
-  /** One read; answers what the loop wants to know. */
+  /** Reads once; returns what `drain` returns. */
   #read(): number {
     const got = this.#stream.read(this.#room.subarray(this.#line));
     if (got === LATER) return 0;
@@ -147,7 +147,7 @@ class Client {
     return this.#isWatched ? 1 : -1;
   }
 
-  /** Runs what may be run now, writes what can be written, and sees to what comes next. */
+  /** Runs the commands that may run now, writes what can be written, and schedules the rest. */
   #work(): void {
     if (this.#turn !== null) clearImmediate(this.#turn);
     this.#turn = null;
@@ -166,7 +166,7 @@ class Client {
     else if (this.#waiting < ANSWERS_MAX) this.#turn = setImmediate(() => this.#work());
   }
 
-  /** Nothing whole is left to run. */
+  /** No complete command is left. */
   #readOn(): void {
     if (this.#isOver) {
       this.#isEnding = true;
@@ -179,7 +179,7 @@ class Client {
     this.#loop.add(this.#stream);
   }
 
-  /** Bytes of the first command, which is whole; -1: there is none. */
+  /** Bytes of the first complete command; -1: there is none. */
   #commandLength(): number {
     const bytes = this.#room.subarray(0, this.#line);
     if (this.#line === 0) return -1;
@@ -227,7 +227,7 @@ class Client {
     }
   }
 
-  /** Counts the time in which nothing is taken, or no longer. */
+  /** Starts or stops the timer of unread answers. */
   #setUnread(on: boolean): void {
     if (this.#unread !== null) clearTimeout(this.#unread);
     this.#unread = on ? setTimeout(() => this.close(), this.#answerers.unreadMs) : null;

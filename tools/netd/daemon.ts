@@ -27,19 +27,19 @@ import { type ResolvConf, usableServers } from "./resolv_conf.ts";
 import { followResolvConf, type ResolvFiles } from "./resolv_files.ts";
 import { Machine } from "./machine.ts";
 import { type Finding, StartError } from "./start_checks.ts";
-import { addIpv6, openUplink, withoutLoopback } from "./uplink.ts";
+import { openUplink, withoutLoopback } from "./uplink.ts";
 
 /**
- * Nothing of netd lives beside the loop, so its looks may wait: no spinning unless asked for, which would take a core
- * from those who make the packets, and after this long without traffic a sleep that costs nothing.
+ * netd uses nothing but the loop, so its polls may wait: no spinning by default, which would take a core from the
+ * packets' senders, and after this long without traffic a sleep that costs nothing.
  */
 const NAP_MS = 2000;
-/** Frames of the guest in one look: taking one costs about a microsecond, and most of a flood goes no further. */
+/** Frames of the guest in one poll: taking one costs about a microsecond, and most of a flood is dropped after that. */
 const GUEST_DRAIN_MAX = 1024;
 
 /** A running netd. */
 export class Daemon implements AsyncDisposable {
-  /** Settles when the guest is gone or the parent wants it to end, and says which; rejects if the uplink is gone. */
+  /** Settles with the reason when the guest is gone or the parent ends it; rejects if the uplink is gone. */
   readonly ended: Promise<string>;
   readonly host: Host;
   readonly guest: Guest;
@@ -56,7 +56,7 @@ export class Daemon implements AsyncDisposable {
     const { guest, nat, kept, watch: watchGuest } = opened;
     const { promise, resolve, reject } = Promise.withResolvers<string>();
     this.ended = promise;
-    // Whoever does not look at it, looks at nothing else either.
+    // A caller that ignores `ended` must not get an unhandled rejection.
     promise.catch(() => {});
     this.host = host;
     this.#options = options;
@@ -86,7 +86,7 @@ export class Daemon implements AsyncDisposable {
       });
       opened.onLeft(() => this.program.nat.guestsLeft());
       guest.port.receive = (frame) => this.#fair.put(frame);
-      // Of a flood more is taken than goes on, so that Linux does not choose what is lost.
+      // More of a flood is taken than is passed on, so that the fair queue and not Linux chooses what is dropped.
       if (guest.port instanceof TapPort) guest.port.drainMax = GUEST_DRAIN_MAX;
       if (options.apiSocket !== null) {
         const command = (text: string) => this.program.command(text);
@@ -109,8 +109,8 @@ export class Daemon implements AsyncDisposable {
   }
 
   /**
-   * Starts it; `warn` takes a line for each thing that is likely not meant. Throws HostError, KernelError or
-   * StartError, with nothing left behind.
+   * Starts it; `warn` takes a line for each warning. Throws HostError, KernelError or StartError, with nothing left
+   * behind.
    */
   static async start(options: NetdOptions, warn: (line: string) => void = () => {}): Promise<Daemon> {
     const { offload, nat } = options;
@@ -121,12 +121,12 @@ export class Daemon implements AsyncDisposable {
     let host: Host | null = null;
     let opened: OpenedGuest | null = null;
     try {
-      const { address, gateway, kind } = options.uplink;
+      const { address, gateway, kind, v6 } = options.uplink;
       const localnet = wantsLoopback && uplink.localnet === "";
       const loop = { spinMs: options.busyPollMs, napMs: NAP_MS };
-      host = await boot({ wire: kind, port: uplink, address, gateway, localnet, name: "netd", loop });
+      const ipv6 = v6 === null ? {} : { address6: v6.address, gateway6: v6.gateway };
+      host = await boot({ wire: kind, port: uplink, address, gateway, ...ipv6, localnet, name: "netd", loop });
       host.reactor!.add(uplink);
-      if (options.uplink.v6 !== null) await addIpv6(host, options.uplink.v6);
       const chosen = localnet ? options : { ...options, nat: withoutLoopback(nat, gateway) };
       const checking = machine.checkMachine(uplink.name);
       checking.catch(() => {});
@@ -141,7 +141,7 @@ export class Daemon implements AsyncDisposable {
     }
   }
 
-  /** What it is connected to and what is open, a line each. */
+  /** Its connections and open services, a line each. */
   describe(): string[] {
     const { uplink, apiSocket, disableHostLoopback } = this.#options;
     const { subnet, prefix, router, dns, guest, firstLease, mtu, nameServers } = this.program.nat.config;
@@ -164,7 +164,7 @@ export class Daemon implements AsyncDisposable {
     ];
   }
 
-  /** Has the relay ask whom the machine's resolv.conf names, whenever that changes; `say` hears of it. */
+  /** Updates the relay's servers whenever the machine's resolv.conf changes, and reports that to `say`. */
   followNames(files: ResolvFiles, say: (line: string) => void): void {
     const { names } = this.#options;
     if (names.isFixed) return;
@@ -195,21 +195,21 @@ export class Daemon implements AsyncDisposable {
   }
 }
 
-/** Tells of the warnings; throws the first that is an error. */
+/** Passes on the warnings; throws the first error. */
 function report(findings: readonly Finding[], warn: (line: string) => void): void {
   const wrong = findings.find(({ isError }) => isError);
   if (wrong !== undefined) throw new StartError(wrong.text);
   for (const { text } of findings) warn(text);
 }
 
-/** What was set on the uplink; null: it was set up by others. */
+/** Settings of the uplink; null: it was set up by others. */
 function keptUplink({ uplink }: NetdOptions, { device, netns }: TapPort | TunPort): KeptLink | null {
   if (uplink.attach) return null;
   const addresses = [uplink.peer, uplink.v6?.peer ?? null].filter((address) => address !== null);
   return { what: "uplink", device, netns, addresses };
 }
 
-/** For {@link describe} callers: errors that are the machine's, not ours. */
+/** For {@link describe} callers: errors of the machine, not ours. */
 export function isHostError(error: unknown): error is Error {
   return error instanceof HostError || error instanceof StartError || error instanceof Deno.errors.NotCapable;
 }

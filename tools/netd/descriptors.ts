@@ -1,6 +1,6 @@
 /**
- * The descriptors of netd's caller, looked at before anything else: a wrong number may be one of Deno's own, whose
- * reader would be confused by what is written there.
+ * Checks the descriptors of netd's caller, before anything else: a wrong number may be one of Deno's own descriptors,
+ * and a write would disturb its reader.
  *
  * Path: netd → descriptors → devices/host/descriptor.
  *
@@ -11,11 +11,11 @@ import { describeDescriptor, type Descriptor } from "../../devices/host/descript
 import { bad } from "../options/given.ts";
 import type { NetdOptions } from "./options.ts";
 
-/** What can be written, and what tells by poll(2) that its other end is closed. */
+/** File kinds that can be written, and those whose closed end poll(2) reports. */
 const WRITABLE: readonly Descriptor["kind"][] = ["pipe", "socket", "file", "character device"];
 const WATCHABLE: readonly Descriptor["kind"][] = ["pipe", "socket", "anonymous"];
 
-/** Throws HostError or UsageError, which name the option, unless its descriptors can be what they are given for. */
+/** Throws HostError or UsageError, which name the option, unless the descriptors fit their use. */
 export function checkDescriptors({ readyFd, exitFd }: Pick<NetdOptions, "readyFd" | "exitFd">): void {
   if (readyFd !== null) {
     const { kind, canWrite } = look("ready-fd", readyFd);

@@ -1,12 +1,12 @@
 /**
- * What the rules of nftables do with a new connection of the guest, as far as they can be judged without a packet:
- * from the answer of `nft -j list ruleset`, in which the rules of iptables-nft stand as well.
+ * Judges what nftables' rules do with a new connection of the guest, as far as that is possible without a packet: from
+ * the output of `nft -j list ruleset`, which includes the rules of iptables-nft.
  *
  * Path: start_checks → firewall → ip_addr.
  *
  * A rule matches, does not match, or may match. A rule for some ports, some destinations or established connections
- * only is no way for a guest in general: it counts as one that does not match. One that may match stops the judgement:
- * a warning that is wrong is worse than none.
+ * only does not serve a guest in general: it counts as one that does not match. One that may match ends the judgement:
+ * a wrong warning is worse than none.
  *
  * @module
  */
@@ -18,12 +18,12 @@ export interface GuestPacket {
   readonly from: IpAddr;
   /** The uplink. */
   readonly inDevice: string;
-  /** Where it leaves the machine; null: it is for the machine itself. */
+  /** The interface by which it leaves the machine; null: it is for the machine itself. */
   readonly outDevice: string | null;
 }
 
-/** Where in Linux' way a chain stands. */
-export type Hook = "input" | "forward" | "postrouting";
+/** Hook of a chain. */
+type Hook = "input" | "forward" | "postrouting";
 
 type Fields = Readonly<Record<string, unknown>>;
 /** null: it may be. */
@@ -40,7 +40,7 @@ interface Chain {
 /** Jumps that are followed: Linux allows 16. */
 const DEPTH_MAX = 16;
 const TRANSLATIONS = ["masquerade", "snat"];
-/** iptables' matches that any packet passes, and those that a new connection does not pass in general. */
+/** iptables' matches that accept any packet, and those that a new connection does not pass in general. */
 const XT_ALWAYS = ["comment"];
 const XT_SPECIAL = ["conntrack", "state", "tcp", "udp", "icmp", "icmp6", "multiport", "sctp", "limit", "set", "rt"];
 
@@ -48,7 +48,7 @@ const XT_SPECIAL = ["conntrack", "state", "tcp", "udp", "icmp", "icmp6", "multip
 export class Firewall {
   readonly #chains = new Map<string, Chain>();
 
-  /** `text`: what `nft -j list ruleset` prints. What is not understood is left out. */
+  /** `text`: the output of `nft -j list ruleset`. Unknown parts are left out. */
   constructor(text: string) {
     const { nftables } = JSON.parse(text) as { nftables?: unknown };
     for (const item of Array.isArray(nftables) ? nftables.filter(isFields) : []) {
@@ -57,7 +57,7 @@ export class Firewall {
     }
   }
 
-  /** The chain that drops the packet, as `ip filter FORWARD`; null: none surely does. */
+  /** The chain that drops the packet, as `ip filter FORWARD`; null: none does for certain. */
   droppedBy(hook: Hook, packet: GuestPacket): string | null {
     for (const chain of this.#base(hook, packet, "filter")) {
       const end = this.#walk(chain, packet, 0);
@@ -78,7 +78,7 @@ export class Firewall {
     );
   }
 
-  /** `on`: the chain's end was reached; `maybe`: it cannot be told. */
+  /** `on`: the chain's end was reached; `maybe`: undecided. */
   #walk(chain: Chain, packet: GuestPacket, depth: number): "accept" | "drop" | "on" | "maybe" {
     for (const rule of chain.rules) {
       const truth = matches(rule, packet);
@@ -90,7 +90,7 @@ export class Firewall {
         return "on";
       }
       if (truth === true) return end;
-      // That it may be dropped here is nothing to go by: the next rule is asked.
+      // A possible drop decides nothing: the next rule is examined.
       if (end !== "drop") return "maybe";
     }
     return "on";
@@ -147,7 +147,7 @@ function matches(rule: readonly Fields[], packet: GuestPacket, anyPort = false):
   return all;
 }
 
-/** `special`: the truth of what holds for some packets of the guest only. */
+/** `special`: the result for a match that holds for some packets of the guest only. */
 function truthOf(part: Fields, packet: GuestPacket, special: Truth): Truth {
   const name = xtName(part, "match");
   if (name !== "") return XT_ALWAYS.includes(name) ? true : XT_SPECIAL.includes(name) ? special : null;
@@ -179,7 +179,7 @@ function listOf(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : isFields(value) && Array.isArray(value.set) ? value.set : [value];
 }
 
-/** Whether one of the values of a set is it. */
+/** Whether a set contains the value. */
 function anyOf(right: unknown, isIt: (value: unknown) => Truth): Truth {
   const all = listOf(right).map((value) => typeof value === "string" && value.startsWith("@") ? null : isIt(value));
   return all.includes(true) ? true : all.includes(null) ? null : false;
@@ -190,7 +190,7 @@ function isDevice(value: unknown, name: string): Truth {
   return value.endsWith("*") ? name.startsWith(value.slice(0, -1)) : value === name;
 }
 
-/** Whether `addr` is the address, or in the network, that a rule names. */
+/** Whether `addr` is the address, or in the network, of a rule. */
 function isIn(value: unknown, addr: IpAddr): Truth {
   const prefix = isFields(value) && isFields(value.prefix) ? value.prefix : null;
   if (prefix === null && typeof value !== "string") return null;

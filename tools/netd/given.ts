@@ -1,5 +1,5 @@
 /**
- * What was given on netd's command line: its kinds of values beside those that every tool has.
+ * netd's command line: its kinds of values beside those of every tool.
  *
  * Path: netd/options, netd → netd/given → netd/option_table, options/given, ip_addr, mac_addr.
  *

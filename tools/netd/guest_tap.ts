@@ -1,6 +1,6 @@
 /**
- * The guest's interface where netd itself may not enter its namespace: one below a user namespace (`unshare -Urn`) that
- * belongs to the user who runs netd.
+ * The guest's interface in a namespace that netd itself may not enter: one below a user namespace (`unshare -Urn`) of
+ * the user that runs netd.
  *
  * Path: open_guest → guest_tap → tap_opener, tun_taken, libc, netns.
  *
@@ -16,10 +16,10 @@ import type { OpenerAnswer, OpenerRequest } from "./tap_opener.ts";
 
 const OPENER = new URL("tap_opener.ts", import.meta.url).pathname;
 
-/** Where a guest's interface is to be. */
-export interface GuestPlace {
+/** Place of a guest's interface. */
+interface GuestPlace {
   readonly netns: string;
-  /** File of the user namespace that it is below; null: that of the process, if it is named by one. */
+  /** File of its user namespace; null: that of the process, if one was named. */
   readonly userns: string | null;
 }
 
@@ -36,13 +36,16 @@ export function usernsToEnter({ netns, userns }: GuestPlace): string | null {
   }
 }
 
-/** Opens the interface from within the user namespace at `userns`, sets up the rest there, and takes it over. */
+/**
+ * Opens the interface from within the user namespace at `userns`, sets up the rest there, and takes over the interface.
+ */
 export async function openBelow(userns: string, request: TapRequest, gateway?: string): Promise<TapPort> {
   const { name, netns, mtu, address, offload, take, mac } = request;
   const { path } = openNetns(netns);
   const asked: OpenerRequest = {
     tap: {
-      ...{ name, mtu },
+      name,
+      mtu,
       ...(address === undefined ? {} : { address }),
       ...(offload === undefined ? {} : { offload }),
       ...(take === undefined ? {} : { take }),
@@ -75,7 +78,7 @@ export async function openBelow(userns: string, request: TapRequest, gateway?: s
   }
 }
 
-/** The first line that comes; empty if none does. The rest is read away. */
+/** The first line; empty if there is none. The rest is discarded. */
 async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string> {
   let text = "";
   const reader = stream.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>).getReader();

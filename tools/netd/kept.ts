@@ -1,6 +1,6 @@
 /**
- * What netd has set on an interface, and Linux forgets when it goes down: IPv6 addresses, which go as well while the
- * MTU is below that of IPv6, and routes. It is set again when the interface is back.
+ * Settings of an interface that Linux drops when it goes down: IPv6 addresses, which are also dropped while the MTU is
+ * below that of IPv6, and routes. netd sets them again when the interface is back.
  *
  * Path: daemon, open_guest → kept → link_watch, netdev, netns_setup.
  *
@@ -15,9 +15,9 @@ import { addDefaultRoute } from "../../devices/host/netns_setup.ts";
 import type { Loop } from "../vmm/guests/guest.ts";
 import { IPV6_MTU_MIN } from "../../kernel/wire/ipv6.ts";
 
-/** An interface with what was set on it. */
+/** An interface with its settings. */
 export interface KeptLink {
-  /** What it is to the user: `uplink`, `guest's interface`. */
+  /** Its role, for messages: `uplink`, `guest's interface`. */
   readonly what: string;
   readonly device: NetDevice;
   readonly netns: Netns | null;
@@ -26,7 +26,7 @@ export interface KeptLink {
   readonly gateway?: string;
 }
 
-/** Has `loop` look after it; what happens to it is told to `say`. Answers how to stop. Throws HostError. */
+/** Lets `loop` poll it; `say` gets a line for each event. Returns a function that stops that. Throws HostError. */
 export function keepLink(link: KeptLink, loop: Loop, say: (line: string) => void): () => void {
   const { what, device } = link;
   const six = link.addresses.filter((address) => address.includes(":"));
@@ -49,12 +49,12 @@ function tellBack(link: KeptLink, six: readonly string[], say: (line: string) =>
     say(`${name} is back${set.length === 0 ? "" : `: set again ${set.join(", ")}`}`);
   } catch (error) {
     if (!(error instanceof HostError)) throw error;
-    // It may have gone down once more: then it will be back again.
+    // It may have gone down again: then another event follows.
     say(`${name} is back, but not whole: ${error.message}`);
   }
 }
 
-/** Sets what is missing; answers what that was. Throws HostError. */
+/** Sets the missing ones; returns which. Throws HostError. */
 function setAgain({ device, netns, gateway }: KeptLink, six: readonly string[]): string[] {
   const work = () => [
     ...six.filter((address) => isNew(() => device.addAddress(address))),
@@ -63,7 +63,7 @@ function setAgain({ device, netns, gateway }: KeptLink, six: readonly string[]):
   return netns === null ? work() : netns.run(work);
 }
 
-/** Does it; false: it was there. Throws HostError for any other refusal. */
+/** Runs the setting; false: it existed. Throws HostError for any other refusal. */
 function isNew(set: () => void): boolean {
   try {
     set();

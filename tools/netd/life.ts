@@ -1,5 +1,5 @@
 /**
- * What ends netd besides a signal, and whom it tells that it has begun: descriptors of its parent, the guest's end.
+ * The ends of netd besides a signal, and its ready notification: descriptors of its parent, the end of the guest.
  *
  * Path: daemon → life → libc.
  *
@@ -10,7 +10,7 @@ import { call, cString, ENOENT, ENOTDIR, ESRCH, lastErrno, libc, withLibc } from
 import type { Pollable } from "../../devices/host/reactor.ts";
 
 const O_RDONLY_CLOEXEC = 0x8_0000;
-/** How often it is looked whether a namespace's file, or a device, is still there. */
+/** How often the existence of a namespace's file, or a device, is checked. */
 const WATCH_MS = 250;
 
 /** Writes "1" to a descriptor of the parent, and closes it. Throws HostError: EBADF. */
@@ -23,8 +23,8 @@ export function tellReady(fd: number): void {
 }
 
 /**
- * A pipe of the parent: when it has anything to read, such as its end, `ended` is called by the reactor (slirp4netns:
- * "when a poll(2) event happens").
+ * A pipe of the parent: when it is readable, such as at its end, the reactor calls `ended` (slirp4netns: "when a
+ * poll(2) event happens").
  */
 export class ExitPipe implements Pollable {
   onClose: (() => void) | null = null;
@@ -40,7 +40,7 @@ export class ExitPipe implements Pollable {
   }
 }
 
-/** Calls `ended` once `isThere` says no. Answers how to stop. */
+/** Calls `ended` once `isThere` returns false. Returns a function that stops that. */
 export function watch(isThere: () => boolean, ended: () => void): () => void {
   const timer = setInterval(() => {
     if (isThere()) return;
@@ -50,12 +50,12 @@ export function watch(isThere: () => boolean, ended: () => void): () => void {
   return () => clearInterval(timer);
 }
 
-/** What an open(2) of something that is gone fails with. Any other error (no descriptor left) says nothing of it. */
+/** Errors of open(2) for a missing file. Any other error (no descriptor left) decides nothing. */
 const ABSENT: ReadonlySet<number> = new Set([ENOENT, ENOTDIR, ESRCH]);
 
 /**
- * Whether the file is there: it can be opened, or is refused for another reason than its absence. A process that has
- * ended has no namespace, also before its parent has noticed.
+ * Whether the file exists: it can be opened, or fails for another reason than its absence. A process that has ended has
+ * no namespace, even before its parent has waited for it.
  */
 export function isThere(path: string): boolean {
   return withLibc(() => {

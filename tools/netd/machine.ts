@@ -3,44 +3,44 @@
  *
  * Path: daemon → netd/machine → start_checks, rtnetlink, sysctl, netd/options.
  *
- * All but the rules is asked by system calls, in well under a millisecond. The rules take a program, which runs beside
- * the rest of the start; without it, or the right to ask, nothing is said of them.
+ * Everything but the rules comes from system calls, in well under a millisecond. The rules need a program, which runs
+ * in parallel with the rest of the start; without it, or the permission to run it, they are not judged.
  *
  * @module
  */
 
 import { openNetns } from "../../devices/host/netns.ts";
-import { type HostInterface, hostInterfaces, hostRoute } from "../../devices/host/rtnetlink.ts";
+import { hasFirewallChains, type HostInterface, hostInterfaces, hostRoute } from "../../devices/host/rtnetlink.ts";
 import { readSysctl } from "../../devices/host/sysctl.ts";
 import { type IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { netnsOf } from "../vmm/guests/netns_guest.ts";
 import type { NetdOptions, UplinkChoice } from "./options.ts";
 import { checkMachine, checkNetworks, type FamilyFacts, type Finding, type MachineFacts } from "./start_checks.ts";
 
-/** Longest that the rules are waited for. */
+/** Longest wait for the rules. */
 const RULES_LIMIT_MS = 1000;
-/** Addresses of the world (RFC 5737, RFC 3849) to ask the default route by; nothing is sent there. */
+/** Addresses of the world (RFC 5737, RFC 3849) to look up the default route; nothing is sent there. */
 const WORLD = { 4: parseIpAddr("203.0.113.1")!, 6: parseIpAddr("2001:db8::1")! };
 
-/** Looks at the machine while netd starts. */
+/** Examines the machine while netd starts. */
 export class Machine {
   readonly #options: NetdOptions;
   readonly #rules: Promise<string | null>;
 
-  /** Begins to look. */
+  /** Starts the examination. */
   constructor(options: NetdOptions) {
     this.#options = options;
     this.#rules = readRules(options.uplink);
   }
 
-  /** Before the uplink is made: whether its networks are free. Throws HostError. */
+  /** Checks, before the uplink is made, that its networks are free. Throws HostError. */
   checkNetworks(): Finding[] {
     const { uplink, nat } = this.#options;
     const cidr6 = uplink.v6 === null ? null : nat.v6?.subnet ?? null;
     return checkNetworks({ uplink, cidr: nat.subnet ?? "10.0.2.0/24", cidr6 }, inside(uplink, hostInterfaces));
   }
 
-  /** When the uplink `name` is there: whether packets come and go. Throws HostError. */
+  /** Checks, with the uplink `name` in place, that packets pass both ways. Throws HostError. */
   async checkMachine(name: string): Promise<Finding[]> {
     const { uplink, nat } = this.#options;
     const rules = await this.#rules;
@@ -51,7 +51,9 @@ export class Machine {
       const family = (version: 4 | 6, address: string, servers: readonly string[]) =>
         familyFacts(version, { address, servers, device: device ?? null });
       return {
-        ...{ interfaces, uplink: name, rules },
+        interfaces,
+        uplink: name,
+        rules,
         v4: family(4, uplink.address, servers.filter((text) => !text.includes(":"))),
         v6: uplink.v6 === null ? null : family(6, uplink.v6.address, servers.filter((text) => text.includes(":"))),
       };
@@ -82,15 +84,17 @@ function familyFacts(version: 4 | 6, { address, servers, device }: Asked): Famil
   };
 }
 
-/** Runs `work`, which must not await, where Linux' side of the uplink is. */
+/** Runs `work`, which must not await, in the namespace of Linux' side of the uplink. */
 function inside<T>({ netns }: UplinkChoice, work: () => T): T {
   return netns === null ? work() : openNetns(netnsOf(netns)).run(work);
 }
 
-/** The rules where Linux' side of the uplink is; null: they cannot be had. */
-async function readRules({ netns }: UplinkChoice): Promise<string | null> {
+/** The rules in the namespace of Linux' side of the uplink; null: not available. */
+async function readRules(uplink: UplinkChoice): Promise<string | null> {
+  const { netns } = uplink;
   const { state } = Deno.permissions.querySync({ name: "run", command: "nsenter" });
-  if (state !== "granted") return null;
+  // Most machines have no rules, and a program takes longer to start than all else that is looked at.
+  if (state !== "granted" || !inside(uplink, hasFirewallChains)) return null;
   const place = netns === null ? [] : [`--net=${openNetns(netnsOf(netns)).path}`];
   try {
     const { success, stdout } = await new Deno.Command("nsenter", {
@@ -101,7 +105,7 @@ async function readRules({ netns }: UplinkChoice): Promise<string | null> {
     }).output();
     return success ? new TextDecoder().decode(stdout) : null;
   } catch (error) {
-    // Without the programs nothing can be said.
+    // Without the programs there is no judgement.
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotCapable) return null;
     throw error;
   }

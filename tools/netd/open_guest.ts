@@ -1,5 +1,5 @@
 /**
- * The guest that the user named: QEMU at a socket, or an interface in a network namespace.
+ * Opens the guest that the user named: QEMU at a socket, or an interface in a network namespace.
  *
  * Path: daemon, netd → open_guest → guest_tap, netns_guest, kept, netd/life.
  *
@@ -25,27 +25,27 @@ import type { GuestChoice, NetdOptions } from "./options.ts";
 /** Last word of the IPv6 address that `--configure` gives: ::f. */
 const GIVEN_GUEST6 = 0xf;
 
-/** A guest, and what follows from it. */
+/** A guest, and the facts that depend on it. */
 export interface OpenedGuest {
   readonly guest: Guest;
-  /** What the NAT is told: its hardware address, if that is known. */
+  /** Its hardware address for the NAT, if that is known. */
   readonly nat: NatOptions;
-  /** Has `left` called whenever the guest goes and another may come. */
+  /** Calls `left` whenever the guest disconnects and another may connect. */
   readonly onLeft: (left: () => void) => void;
-  /** What Linux forgets when its interface goes down; null: nothing was set, or it is not ours. */
+  /** Settings that Linux drops when its interface goes down; null: nothing was set, or it is not ours. */
   readonly kept: KeptLink | null;
-  /** Has `ended` called with a reason when the guest is gone. Answers how to stop that. */
+  /** Calls `ended` with a reason when the guest is gone. Returns a function that stops that. */
   readonly watch: (ended: (why: string) => void) => () => void;
 }
 
-/** Throws HostError unless the namespace is there that the guest is to be in: before anything is made for it. */
+/** Throws HostError unless the guest's namespace exists; called before anything is made for it. */
 export function requireGuest(choice: GuestChoice): void {
   if (choice.kind === "qemu") return;
   const { path } = openNetns(netnsOf(choice.netns));
   requireFile(`Cannot open network namespace "${choice.netns}"`, path, "there is no such namespace or process");
 }
 
-/** Opens it, and has `loop` look after it. Throws HostError, with nothing left behind. */
+/** Opens it, and lets `loop` poll it. Throws HostError, with nothing left behind. */
 export async function openGuest(options: NetdOptions, loop: Loop): Promise<OpenedGuest> {
   const { guest: choice } = options;
   return choice.kind === "qemu" ? openQemu(choice.path, options, loop) : await openNetnsGuest(choice, options, loop);
@@ -72,14 +72,18 @@ async function openNetnsGuest(choice: NetnsChoice, options: NetdOptions, loop: L
   const { nat, offload } = options;
   const { device, configure, mac } = choice;
   const wanted: NetnsGuestOptions = {
-    ...{ netns: choice.netns, device, mtu: nat.mtu ?? 1500, offload, take: true },
+    netns: choice.netns,
+    device,
+    mtu: nat.mtu ?? 1500,
+    offload,
+    take: true,
     ...(mac === null ? {} : { mac: bytesOf(mac) }),
     ...(configure ? addressesOf(nat) : {}),
   };
   const userns = usernsToEnter(choice);
   const guest = netnsGuest(userns === null ? { openTap, setUpNetns } : await below(userns, wanted), loop, wanted);
   try {
-    // Without an address of ours the guest is the first station that is heard.
+    // Without an address of ours the guest is the first station that sends.
     const guestMac = configure ? MacAddr.at(guest.port.device.mac, 0) : null;
     const { port, path } = guest;
     const isWhole = () => !port.gone && isThere(path);
@@ -93,21 +97,21 @@ async function openNetnsGuest(choice: NetnsChoice, options: NetdOptions, loop: L
   }
 }
 
-/** What was set on the guest's interface. Below a user namespace it cannot be set from here. */
+/** Settings of the guest's interface. Below a user namespace they cannot be made from here. */
 function keptOf({ device, netns }: TapPort, { address = [], gateway }: NetnsGuestOptions): KeptLink | null {
   if (address.length === 0) return null;
   const addresses = typeof address === "string" ? [address] : address;
   return { what: "guest's interface", device, netns, addresses, ...(gateway === undefined ? {} : { gateway }) };
 }
 
-/** An operating system that has the interface already, and all that belongs to it. */
+/** Stands for the operating system where the interface is already set up. */
 async function below(userns: string, wanted: NetnsGuestOptions): Promise<NetnsHost<TapPort>> {
   const request = tapRequest({ ...wanted, netns: netnsOf(wanted.netns!) }, wanted.device);
   const port = await openBelow(userns, request, wanted.gateway);
   return { openTap: () => port, setUpNetns: () => {} };
 }
 
-/** Address and router that the guest is given at once: those that the NAT has. */
+/** Address and router that the guest gets at once: those of the NAT. */
 function addressesOf(nat: NatOptions): { address: string | string[]; gateway: string } {
   const { guest, prefix, router, v6 } = natConfig(nat);
   const address = `${guest}/${prefix}`;

@@ -13,7 +13,7 @@ export const NETD: ToolTable = {
   name: "netd",
   command: "deno task netd",
   synopsis: "(--qemu SOCKET | --netns NAME|PID|PATH) [options]",
-  about: "User-mode networking for a guest, by rewriting packets: no connection ends here.",
+  about: "User-mode networking for a guest. It rewrites packets and does not terminate connections.",
   groups: [
     [
       {
@@ -24,32 +24,38 @@ export const NETD: ToolTable = {
       {
         name: "netns",
         value: "NAME|PID|PATH",
-        help: "make an interface in that network namespace, or take a persistent TAP that is there",
+        help: "make a TAP in that network namespace, or take an existing persistent one",
       },
       { name: "device", value: "NAME", usual: "tap0", help: "its name", under: true },
       { name: "macaddress", value: "MAC", help: "its hardware address (default: Linux chooses)", under: true },
       {
         name: "configure",
         short: "c",
-        help: "give it address .100 and a default route at once; else a DHCP client inside asks",
+        help: "give it address .100 and a default route at once (default: a DHCP client inside does)",
         under: true,
       },
       {
         name: "userns-path",
         value: "PATH",
-        help: "user namespace it is below, if only its owner may enter (default: that of PID)",
+        help: "user namespace that owns it, if only its owner may enter (default: that of PID)",
         under: true,
       },
     ],
     [
-      { name: "uplink", value: "tap|tun", usual: "tap", help: "device that leads to the world" },
+      { name: "uplink", value: "tap|tun", usual: "tap", help: "device towards the world" },
       { name: "uplink-device", value: "NAME", help: "its name (default: Linux chooses)", under: true },
       {
         name: "uplink-attach",
-        help: "use the device NAME, which is there and set up; needs no root if it is yours",
+        help: "use the existing device NAME as it is; its owner needs no root",
         under: true,
       },
-      { name: "uplink-address", value: "A/L", usual: "10.99.0.2/24", help: "our address on it", under: true },
+      {
+        name: "uplink-address",
+        value: "A/L",
+        usual: "10.99.0.2/24",
+        help: "address of the host kernel on it",
+        under: true,
+      },
       {
         name: "uplink-peer",
         value: "A/L",
@@ -59,7 +65,7 @@ export const NETD: ToolTable = {
       {
         name: "uplink-gateway",
         value: "A",
-        help: "where packets for the world go (default: the peer)",
+        help: "next hop for the world (default: the peer)",
         under: true,
       },
       {
@@ -75,13 +81,13 @@ export const NETD: ToolTable = {
         name: "ipv6",
         short: "6",
         aliases: ["enable-ipv6"],
-        help: "the guest has IPv6: addresses that it makes itself, a router and a name server",
+        help: "IPv6 for the guest: addresses by router advertisement, a router and a name server",
       },
       {
         name: "uplink-address6",
         value: "A/L",
         usual: "fd99::2/64",
-        help: "our address on the uplink",
+        help: "IPv6 address of the host kernel on the uplink",
         under: true,
       },
       {
@@ -93,7 +99,7 @@ export const NETD: ToolTable = {
       {
         name: "uplink-gateway6",
         value: "A",
-        help: "where packets for the IPv6 world go (default: the peer)",
+        help: "next hop for the IPv6 world (default: the peer)",
         under: true,
       },
       {
@@ -110,24 +116,23 @@ export const NETD: ToolTable = {
         help:
           "the guest's network (default 10.0.2.0/24: router .2, name server .3, DHCP from .15 on, --configure .100)",
       },
-      { name: "mtu", short: "m", value: "N", help: "MTU of the guest's link; DHCP tells it (default 1500)" },
+      { name: "mtu", short: "m", value: "N", help: "MTU of the guest's link, also sent by DHCP (default 1500)" },
       {
         name: "dns",
         value: "A",
         repeatable: true,
-        help:
-          "name server that the relay asks, in this order; repeatable (default: those of /etc/resolv.conf, which is " +
-          "followed while netd runs, else the peer)",
+        help: "name server that the relay asks, in order; repeatable (default: those of /etc/resolv.conf, which netd " +
+          "reads again when it changes, else the peer)",
       },
       {
         name: "disable-dns",
-        help: "no name server of netd's: DHCP tells those that the relay would ask",
+        help: "no relay: DHCP gives the guest the servers that the relay would ask",
       },
       {
         name: "search",
         value: "DOMAIN",
         repeatable: true,
-        help: "search domain that guests get; repeatable (default: those of /etc/resolv.conf)",
+        help: "search domain for guests; repeatable (default: those of /etc/resolv.conf)",
       },
       {
         name: "forward",
@@ -135,23 +140,27 @@ export const NETD: ToolTable = {
         repeatable: true,
         help: "tcp|udp:[addr:]hostport[-hostport]:guestport, or QEMU's hostfwd=; repeatable",
       },
-      { name: "restrict", help: "the guest reaches nothing but what --allow names" },
+      { name: "restrict", help: "the guest reaches only the destinations of --allow" },
       {
         name: "allow",
         value: "RULE",
         repeatable: true,
-        help: "what the guest may reach: [proto:]network[:port[-port]]; repeatable",
+        help: "a destination that the guest may reach: [proto:]network[:port[-port]]; repeatable",
       },
-      { name: "deny", value: "RULE", repeatable: true, help: "what it may not reach, in the same form; repeatable" },
+      {
+        name: "deny",
+        value: "RULE",
+        repeatable: true,
+        help: "a destination that it may not reach, in the same form; repeatable",
+      },
       {
         name: "disable-host-loopback",
-        help:
-          "the guest does not reach the machine that netd runs on: neither its 127.0.0.1 by the router's address, " +
-          "nor the peer's address",
+        help: "the guest does not reach the machine of netd: neither its 127.0.0.1 by the router's address, nor the " +
+          "peer's address",
       },
     ],
     [
-      { name: "api-socket", short: "a", value: "PATH", help: "commands of natctl come here" },
+      { name: "api-socket", short: "a", value: "PATH", help: "socket for the commands of natctl" },
       {
         name: "socket-mode",
         value: "MODE",
@@ -161,26 +170,27 @@ export const NETD: ToolTable = {
         name: "ready-fd",
         short: "r",
         value: "N",
-        help: 'descriptor of the caller: "1" is written there when all is set up',
+        help: 'descriptor of the caller: netd writes "1" there when it is ready',
       },
       {
         name: "exit-fd",
         short: "e",
         value: "N",
-        help: "descriptor of the caller: netd ends when it can be read, as a pipe whose other end is closed",
+        help:
+          "descriptor of the caller: netd ends when it becomes readable, as a pipe does when its other end is closed",
       },
       { name: "one-off", help: "netd ends when QEMU disconnects" },
-      { name: "no-offload", help: "no unfinished checksums and uncut segments between guest and uplink" },
+      { name: "no-offload", help: "compute every checksum and cut every segment in netd" },
       {
         name: "busy-poll",
         value: "MS",
         usual: "0",
-        help: "look for packets so long after the last one without sleeping: takes a core while packets come, and " +
+        help: "poll without sleeping for this long after the last packet: uses a core while packets arrive, and " +
           "answers a ping in two thirds of the time",
       },
-      { name: "quiet", help: "print nothing but errors: no warnings either" },
+      { name: "quiet", help: "print only errors, and no warnings" },
     ],
   ],
-  after: "A flag may have a value: --quiet=no is as without it.\n\n" +
-    "Exit status: 0 after SIGINT, SIGTERM, or the guest's end; 1 if something cannot be had; 2 for a bad option.",
+  after: "A flag may have a value: --quiet=no is the default.\n\n" +
+    "Exit status: 0 after SIGINT, SIGTERM, or the guest's end; 1 if a resource is not available; 2 for a bad option.",
 };

@@ -12,7 +12,7 @@ import { IpAddr, parseIpAddr, parseIpMask } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { IPV6_MTU_MIN } from "../../kernel/wire/ipv6.ts";
 import { natConfig, type NatOptions, QEMU_GUEST, QEMU_SUBNET } from "../nat/config.ts";
-import type { V6Options } from "../nat/v6/config6.ts";
+import type { V6Options } from "../nat/config6.ts";
 import type { DnsPatience } from "../nat/services/dns_servers.ts";
 import { parseForward } from "../nat/forward.ts";
 import { NatPolicy, type PolicyOptions } from "../nat/policy.ts";
@@ -22,17 +22,19 @@ import { checkEnds, checkGuestNetwork, checkServer, firstOf } from "./address_ch
 import { checkAddr, type NetdGiven } from "./given.ts";
 
 const FD_MAX = 1 << 20;
-/** Host number of a guest that is given its address, as slirp4netns has it, and the longest prefix with room for it. */
+/**
+ * Host number of a guest that gets its address from netd, as with slirp4netns, and the longest prefix with room for it.
+ */
 const GIVEN_GUEST = 100;
 const GIVEN_GUEST_PREFIX_MAX = 25;
 
-/** Whom the network is for. */
+/** The guest of the network. */
 export type GuestChoice =
   | { readonly kind: "qemu"; readonly path: string }
   | {
     readonly kind: "netns";
     readonly netns: string;
-    /** File of the user namespace it is below; null: that of the process, if that is how it is named. */
+    /** File of its user namespace; null: that of the process, if one was named. */
     readonly userns: string | null;
     readonly device: string;
     /** Hardware address of the interface; null: Linux chooses. */
@@ -40,16 +42,16 @@ export type GuestChoice =
     readonly configure: boolean;
   };
 
-/** How the host kernel reaches the world. */
+/** The uplink of the host kernel. */
 export interface UplinkChoice {
   readonly kind: "tap" | "tun";
   /** Name of the device; null: Linux chooses. */
   readonly device: string | null;
-  /** Take a device that is there and set up. */
+  /** Take an existing device that is set up. */
   readonly attach: boolean;
   /** Our address, with its prefix length. */
   readonly address: string;
-  /** Linux' address on the device, likewise; null: it is not ours to set. */
+  /** Linux' address on the device, likewise; null: it is set up by others. */
   readonly peer: string | null;
   readonly gateway: string;
   /** The same of IPv6; null: there is none. */
@@ -59,15 +61,15 @@ export interface UplinkChoice {
   readonly mtu: number;
 }
 
-/** How the host kernel reaches the world of IPv6. */
+/** The IPv6 uplink of the host kernel. */
 export type Uplink6Choice = Pick<UplinkChoice, "address" | "peer" | "gateway">;
 
-/** Whom the relay asks, and which domains the guest searches. */
-export interface NameChoice {
+/** Servers of the relay, and search domains of the guest. */
+interface NameChoice {
   readonly nameServers: readonly string[];
   readonly search: readonly string[];
   readonly patience: DnsPatience;
-  /** Servers and domains that are passed over, and why. */
+  /** Servers and domains that are skipped, and why. */
   readonly notes: readonly string[];
   readonly rules: NameRules;
   /** Given by --dns, by --search: the machine's resolv.conf does not change them. */
@@ -75,13 +77,13 @@ export interface NameChoice {
   readonly isSearchFixed: boolean;
 }
 
-/** What the user asked for. */
+/** The options of a run. */
 export interface NetdOptions {
   readonly names: NameChoice;
   readonly guest: GuestChoice;
   readonly uplink: UplinkChoice;
   readonly nat: NatOptions;
-  /** The guest is not to reach the machine that netd runs on. */
+  /** The guest must not reach the machine that netd runs on. */
   readonly disableHostLoopback: boolean;
   readonly forwards: readonly string[];
   readonly apiSocket: string | null;
@@ -91,15 +93,15 @@ export interface NetdOptions {
   readonly exitFd: number | null;
   readonly oneOff: boolean;
   readonly offload: boolean;
-  /** How long after a packet the loop looks for the next without sleeping, in milliseconds. */
+  /** How long after a packet the loop polls for the next without sleeping, in milliseconds. */
   readonly busyPollMs: number;
   readonly quiet: boolean;
 }
 
-/** More than a second without sleep is for nobody. */
+/** More than a second without sleep is of no use. */
 const BUSY_POLL_MAX_MS = 1000;
 
-/** Makes sense of the command line. Throws UsageError, which names what is wrong. */
+/** Parses the command line. Throws UsageError, which names the fault. */
 export function netdOptions(given: NetdGiven, resolvConf: () => ResolvConf): NetdOptions {
   const guest = guestOf(given);
   const uplink = uplinkOf(given);
@@ -134,7 +136,9 @@ function guestOf(given: NetdGiven): GuestChoice {
   }
   if (given.flag("one-off")) throw new UsageError("--one-off is for --qemu");
   return {
-    ...{ kind: "netns", netns: netns!, configure: given.flag("configure") },
+    kind: "netns",
+    netns: netns!,
+    configure: given.flag("configure"),
     device: given.text("device")!,
     userns: given.text("userns-path"),
     mac: given.mac("macaddress"),
@@ -161,7 +165,10 @@ function uplinkOf(given: NetdGiven): UplinkChoice {
   const ends = { address, gateway, peer: attach ? null : peer ?? first };
   checkEnds("", ends, kind === "tun");
   return {
-    ...{ kind, device, attach, v6 },
+    kind,
+    device,
+    attach,
+    v6,
     ...ends,
     netns: given.text("uplink-netns"),
     mtu: given.number("uplink-mtu", 576, 65521)!,
@@ -242,14 +249,19 @@ function namesOf(given: NetdGiven, uplink: UplinkChoice, resolvConf: () => Resol
   const conf = isFixed ? NO_RESOLV_CONF : resolvConf();
   const { nameServers, notes } = isFixed ? { nameServers: asked, notes: [] } : usableServers(conf, rules);
   return {
-    ...{ nameServers, notes, rules, patience: conf.patience },
-    ...{ search: search.length > 0 ? search : conf.search, isFixed, isSearchFixed: search.length > 0 },
+    nameServers,
+    notes,
+    rules,
+    patience: conf.patience,
+    search: search.length > 0 ? search : conf.search,
+    isFixed,
+    isSearchFixed: search.length > 0,
   };
 }
 
 /**
- * Where users of slirp4netns expect the guest of a namespace, while DHCP gives addresses from .15 on: .100, if the
- * network has it.
+ * The address at which users of slirp4netns expect the guest of a namespace, while DHCP gives addresses from .15 on:
+ * .100, if the network has it.
  */
 function givenGuestOf(cidr: string): Pick<NatOptions, "guest" | "firstLease"> {
   const [text = "", length = ""] = cidr.split("/");
@@ -271,7 +283,7 @@ function v6Of(given: NetdGiven, uplink: UplinkChoice, nat: NatOptions): V6Option
   return v6;
 }
 
-/** A forward that can be: one at the uplink's address, which is all that others reach of the host kernel. */
+/** A possible forward: one at the uplink's address, the only one of the host kernel that others reach. */
 function forwardOf(spec: string, { address, v6 }: UplinkChoice): string {
   const { bound } = checked("forward", spec, () => parseForward(spec));
   const own = address.split("/")[0]!;
@@ -280,7 +292,7 @@ function forwardOf(spec: string, { address, v6 }: UplinkChoice): string {
   throw bad("forward", spec, `${bound} is no address of the host kernel, forwards are at ${at}`);
 }
 
-/** What `read` makes of an option; what it refuses is a bad option. */
+/** The value that `read` converts an option to; an error of `read` is a bad option. */
 function checked<T>(name: string, value: string, read: () => T): T {
   try {
     return read();

@@ -1,11 +1,11 @@
 /**
- * What a resolv.conf says (resolv.conf(5)), and what of it the relay can use. Pure: the files are resolv_files'.
+ * Parses a resolv.conf (resolv.conf(5)), and selects what the relay can use. Pure: resolv_files reads the files.
  *
  * Path: resolv_files, options, daemon → resolv_conf.
  *
  * Read as glibc reads it: a keyword at the start of a line, blanks, values; the last `search` or `domain` counts. A
- * line that starts with `#` or `;` is a comment, and so is what follows either after a blank. Beyond glibc, blanks
- * before a keyword are forgiven.
+ * line that starts with `#` or `;` is a comment, and so is the text after either that follows a blank. Beyond glibc,
+ * blanks before a keyword are accepted.
  *
  * @module
  */
@@ -17,28 +17,28 @@ import { DNS_PATIENCE, type DnsPatience } from "../nat/services/dns_servers.ts";
 /** Bounds of glibc (RES_MAXRETRANS, RES_MAXRETRY). */
 const TIMEOUT_MAX_S = 30;
 const ATTEMPTS_MAX = 5;
-/** Most domains: what a DHCP message of 576 bytes could not tell. */
+/** Most domains: more do not fit a DHCP message of 576 bytes. */
 const SEARCH_MAX = 32;
 
-/** What a file says. */
+/** The contents of a file. */
 export interface ResolvConf {
   /** Addresses, in the file's order. */
   readonly nameServers: readonly string[];
   readonly search: readonly string[];
   readonly patience: DnsPatience;
-  /** What was passed over, a line each. */
+  /** Skipped entries, a line each. */
   readonly notes: readonly string[];
 }
 
-/** What a machine without a file has. */
+/** The configuration of a machine without a file. */
 export const NO_RESOLV_CONF: ResolvConf = { nameServers: [], search: [], patience: DNS_PATIENCE, notes: [] };
 
-/** Which of the machine's name servers can be asked. */
+/** Which of the machine's name servers can be used. */
 export interface NameRules {
   readonly hasIpv6: boolean;
   /** Whether the machine's loopback is open: 127/8, never ::1. */
   readonly hasLoopback: boolean;
-  /** Who is asked if there is none. */
+  /** The server to use if there is none. */
   readonly peer: string;
 }
 
@@ -76,7 +76,7 @@ function addressFault(text: string): string {
   const addr = parseIpAddr(text);
   if (addr === null) return "it is no IP address";
   if (addr.isLinkLocal && !addr.isV4) return "an address of one link, which the uplink is not on";
-  return addr.isMulticast || addr.isUnspecified ? "it is nobody's address" : "";
+  return addr.isMulticast || addr.isUnspecified ? "it is no address of a station" : "";
 }
 
 function withOption(patience: DnsPatience, option: string): DnsPatience {
@@ -89,8 +89,8 @@ function withOption(patience: DnsPatience, option: string): DnsPatience {
 }
 
 /**
- * What of several files counts: the first that names a server that is not the machine's own, or of none all servers.
- * (systemd-resolved's file names 127.0.0.53, which only this machine reaches; its other one those that it asks.)
+ * Combines several files: the first with a server that is not the machine's own counts, or else the servers of all.
+ * (systemd-resolved's file names 127.0.0.53, which only this machine reaches; its other one the servers that it uses.)
  */
 export function mergeResolvConfs(confs: readonly ResolvConf[]): ResolvConf {
   const outside = confs.find(({ nameServers }) => nameServers.some((addr) => !isLoopback(addr)));
@@ -100,7 +100,7 @@ export function mergeResolvConfs(confs: readonly ResolvConf[]): ResolvConf {
   return { ...first, search, notes: confs.flatMap(({ notes }) => notes) };
 }
 
-/** The servers that can be asked, those on the machine's loopback only if there is no other. */
+/** The usable servers; those on the machine's loopback only if there is no other. */
 export function usableServers(conf: ResolvConf, rules: NameRules): { nameServers: string[]; notes: string[] } {
   const notes = [...conf.notes];
   const reached = conf.nameServers.filter((addr) => {
@@ -108,7 +108,7 @@ export function usableServers(conf: ResolvConf, rules: NameRules): { nameServers
     const why = isOf6 && !rules.hasIpv6
       ? "it wants --ipv6"
       : isOf6 && isLoopback(addr)
-      ? "nobody but this machine reaches its ::1"
+      ? "only this machine reaches its ::1"
       : isLoopback(addr) && !rules.hasLoopback
       ? "the machine's loopback is closed"
       : "";

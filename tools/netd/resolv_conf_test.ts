@@ -22,7 +22,7 @@ Deno.test("parseResolvConf() takes what resolv.conf(5) allows: both versions, bl
   assertEquals(conf(""), NO_RESOLV_CONF);
 });
 
-Deno.test("parseResolvConf() passes over what the uplink cannot reach, and says so", () => {
+Deno.test("parseResolvConf() passes over what the uplink cannot reach, and reports that", () => {
   for (const addr of ["fe80::1%eth0", "fe80::1", "2001:db8::1%3", "ns.example", "1.2.3", "0.0.0.0", "ff02::1"]) {
     const { nameServers, notes } = conf(`nameserver ${addr}`, "nameserver 192.0.2.53");
     assertEquals(nameServers, ["192.0.2.53"]);
@@ -55,7 +55,7 @@ Deno.test("mergeResolvConfs() takes the first file with a server that is not the
   assertEquals(mergeResolvConfs([NO_RESOLV_CONF, NO_RESOLV_CONF]), NO_RESOLV_CONF);
 });
 
-Deno.test("usableServers() leaves out what cannot be asked, and says why; loopback is for want of others", () => {
+Deno.test("usableServers() leaves out what cannot be asked, and reports why; loopback is for lack of others", () => {
   const rules = { hasIpv6: true, hasLoopback: true, peer: "10.99.0.1" };
   const rows = [
     { addrs: ["127.0.0.53", "192.0.2.53", "2001:db8::53"], change: {}, asks: ["192.0.2.53", "2001:db8::53"], notes: 0 },

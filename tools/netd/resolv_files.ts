@@ -3,9 +3,9 @@
  *
  * Path: netd (start), daemon (while it runs) → resolv_files → resolv_conf.
  *
- * Followed by a look at each file's device, inode, time and size once a second (6 µs), through symbolic links: a file
- * that is written again, renamed into place, or behind another link is noticed. While a file is missing, or names no
- * server, what it contained before counts: it is being written.
+ * Once a second each file's device, inode, time and size are checked (6 µs), through symbolic links: this detects a
+ * file that is rewritten, renamed into place, or behind another link. While a file is missing, or names no server, its
+ * former contents count: it is being written.
  *
  * @module
  */
@@ -13,14 +13,14 @@
 import { KernelError } from "../../kernel/error.ts";
 import { mergeResolvConfs, NO_RESOLV_CONF, parseResolvConf, type ResolvConf } from "./resolv_conf.ts";
 
-/** The second names the servers that systemd-resolved asks, which itself listens on the machine's loopback only. */
-export const RESOLV_CONFS = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"] as const;
-/** How often they are looked at. */
-export const LOOK_MS = 1000;
-/** Longest file: glibc takes three servers, and a line has no more than 256 characters that it minds. */
+/** The second names the servers of systemd-resolved, which itself listens on the machine's loopback only. */
+const RESOLV_CONFS = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"] as const;
+/** How often they are checked. */
+const LOOK_MS = 1000;
+/** Longest file: glibc takes three servers, and reads 256 characters of a line at most. */
 const SIZE_MAX = 64 * 1024;
 
-/** The files, and what they said when they were last read. */
+/** The files, and their contents when they were last read. */
 export class ResolvFiles {
   readonly #paths: readonly string[];
   readonly #said = new Map<string, { stamp: string; conf: ResolvConf }>();
@@ -29,7 +29,7 @@ export class ResolvFiles {
     this.#paths = paths;
   }
 
-  /** What the machine says. Throws KernelError: a file is there, and cannot be read. */
+  /** The machine's configuration. Throws KernelError: a file exists, and cannot be read. */
   read(): ResolvConf {
     for (const path of this.#paths) {
       const stamp = stampOf(path);
@@ -38,7 +38,7 @@ export class ResolvFiles {
     return this.#merged();
   }
 
-  /** What it says now, if that is something else than before; null: nothing has changed, or it cannot be read now. */
+  /** The new configuration, if it has changed; null: it has not, or it cannot be read now. */
   changed(): ResolvConf | null {
     let isNew = false;
     for (const path of this.#paths) {
@@ -47,12 +47,12 @@ export class ResolvFiles {
         const old = this.#said.get(path);
         if (stamp === "" || stamp === old?.stamp) continue;
         const conf = readConf(path);
-        // It may still be written: a look later there is more.
+        // It may still be being written: the next check reads more.
         if (conf.nameServers.length === 0) continue;
         this.#said.set(path, { stamp, conf });
         isNew = true;
       } catch (error) {
-        // What was a file may be anything for a moment. At start it is an error; now the old servers are kept.
+        // The file may be in any state for a moment. At start that is an error; now the old servers are kept.
         if (!(error instanceof KernelError)) throw error;
       }
     }
@@ -64,7 +64,7 @@ export class ResolvFiles {
   }
 }
 
-/** Calls `heard` when the files say something new. Answers how to stop. */
+/** Calls `heard` when the configuration changes. Returns a function that stops that. */
 export function followResolvConf(files: ResolvFiles, heard: (conf: ResolvConf) => void): () => void {
   const timer = setInterval(() => {
     const conf = files.changed();
@@ -73,7 +73,7 @@ export function followResolvConf(files: ResolvFiles, heard: (conf: ResolvConf) =
   return () => clearInterval(timer);
 }
 
-/** Tells one state of a file from another; empty: there is no file, or no permission to look. */
+/** Identifies a state of a file; empty: there is no file, or no permission to look. */
 function stampOf(path: string): string {
   const stat = guarded(path, () => Deno.statSync(path));
   if (stat === null) return "";
@@ -91,7 +91,7 @@ function guarded<T>(path: string, look: () => T): T | null {
   try {
     return look();
   } catch (error) {
-    // Without the file, or the permission to read it, others are asked.
+    // Without the file, or the permission to read it, other servers are used.
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotCapable) return null;
     throw unreadable(path, error instanceof Error ? error.message : `${error}`);
   }

@@ -1,11 +1,11 @@
 /**
  * SlirpApi: slirp4netns' API (`add_hostfwd`, `list_hostfwd`, `remove_hostfwd`) on top of the NAT's own commands, for
- * programs that know slirp4netns (rootless containers).
+ * programs that use slirp4netns (rootless containers).
  *
  * Path: api_socket → slirp_api → map, nat/forward.
  *
- * Answers have the fields and the words of slirp4netns 1.2, where it has words. Its manual has the list of forwards
- * below `return`, the program beside it: here they are at both places.
+ * Answers have the fields and texts of slirp4netns 1.2, as far as it has them. Its manual shows the list of forwards
+ * below `return`, the program puts it beside that: here it is in both places.
  *
  * @module
  */
@@ -21,7 +21,7 @@ interface Entry {
   readonly host_port: number;
   readonly guest_addr: string;
   readonly guest_port: number;
-  /** How many ports it is of, from these on; left out: one. slirp4netns has no such forwards. */
+  /** Number of ports, from these on; default one. slirp4netns has no ranges. */
   readonly count?: number;
 }
 
@@ -29,12 +29,12 @@ class RequestError extends Error {}
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** See above. */
+/** Handler of the API's requests. */
 export class SlirpApi {
   readonly #command: (text: string) => string;
   readonly #guestAddr: string;
   readonly #forwards: () => readonly Forward[];
-  /** The numbers of forwards that were added or listed here. What is in force is the NAT's to say. */
+  /** The ids of forwards that were added or listed here. The NAT decides which are in force. */
   readonly #ids = new WeakMap<Forward, number>();
   #lastId = 0;
 
@@ -75,7 +75,7 @@ export class SlirpApi {
 
   #add(args: Fields): { id: number } {
     const { proto, host_port, guest_port } = args;
-    // slirp4netns takes an empty address for none. The guest without one may have another by the time of a connection.
+    // slirp4netns takes an empty address for none. A forward without a guest address follows the guest's current one.
     const isGiven = args.guest_addr !== undefined && args.guest_addr !== "";
     const host_addr = args.host_addr === "" ? "0.0.0.0" : args.host_addr ?? "0.0.0.0";
     const guest_addr = isGiven ? args.guest_addr : this.#guestAddr;

@@ -1,9 +1,10 @@
 /**
- * What the facts of the machine say of netd's options at start: what cannot work, and what is likely not meant.
+ * Checks netd's options against the facts of the machine at start: errors for what cannot work, warnings for what is
+ * probably not meant.
  *
  * Path: daemon, netd/machine → start_checks → firewall, netd/options, rtnetlink, ip_addr.
  *
- * Everything here is judgement: no file is read and no system call made.
+ * Pure: no file is read and no system call made.
  *
  * @module
  */
@@ -15,23 +16,24 @@ import type { Uplink6Choice, UplinkChoice } from "./options.ts";
 
 /** netd cannot work on this machine as it is. */
 export class StartError extends Error {
+  /** The class, for programs that look at the name. */
   override readonly name = "StartError";
 }
 
-/** What was found: a line for the user, with its way out. */
+/** A finding: a line for the user, with a remedy. */
 export interface Finding {
-  /** It certainly cannot work. */
+  /** It cannot work for certain. */
   readonly isError: boolean;
   readonly text: string;
 }
 
-/** What one version of IP of the machine looks like, with the uplink there. */
+/** The state of one version of IP on the machine, with the uplink in place. */
 export interface FamilyFacts {
   /** Linux' route to the host kernel's address; a number: there is none. */
   readonly toHost: HostRoute | number;
-  /** Its route to the world. */
+  /** Its default route. */
   readonly toWorld: HostRoute | number;
-  /** Whether it takes packets of the host kernel for the world; null: there is no world. */
+  /** Whether it accepts packets of the host kernel for the Internet; null: it has no default route. */
   readonly fromHost: HostRoute | number | null;
   /** Whether it forwards packets; null: that cannot be read. */
   readonly forwards: boolean | null;
@@ -39,21 +41,21 @@ export interface FamilyFacts {
   readonly lostServers: readonly string[];
 }
 
-/** The machine, as far as it matters, when the uplink is there. */
+/** The facts of the machine, with the uplink in place. */
 export interface MachineFacts {
   readonly interfaces: readonly HostInterface[];
   /** The uplink's name. */
   readonly uplink: string;
   readonly v4: FamilyFacts;
   readonly v6: FamilyFacts | null;
-  /** What `nft -j list ruleset` prints; null: it may not be asked, or is not there. */
+  /** What `nft -j list ruleset` prints; null: not permitted, or not installed. */
   readonly rules: string | null;
 }
 
 /** Numbers of networks to suggest instead of one that is taken. */
 const SUGGESTIONS = [98, 97, 96, 95, 94, 93, 92, 91];
 
-/** Before the uplink is made: whether its networks, and the guest's, are free on this machine. */
+/** Checks, before the uplink is made, that its networks and the guest's are free on this machine. */
 export function checkNetworks(
   { uplink, cidr, cidr6 }: { uplink: UplinkChoice; cidr: string; cidr6: string | null },
   interfaces: readonly HostInterface[],
@@ -78,7 +80,7 @@ export function checkNetworks(
 }
 
 function checkNetwork(name: string, address: string, others: readonly HostInterface[]): Finding[] {
-  // A smaller network of another interface that does not hold our address goes on as before.
+  // A smaller network of another interface that does not hold our address keeps working.
   const taken = others.flatMap(networksOf).find(({ text }) => overlap(text, address) && isIn(address, text));
   if (taken === undefined) return [];
   if (lengthOf(taken.text) < lengthOf(address)) {
@@ -97,7 +99,7 @@ function checkNetwork(name: string, address: string, others: readonly HostInterf
   )];
 }
 
-/** When the uplink is there: whether packets of the guest can come and go. */
+/** Checks, with the uplink in place, that packets of the guest can pass both ways. */
 export function checkMachine(uplink: UplinkChoice, facts: MachineFacts): Finding[] {
   const findings = checkDevice(uplink, facts);
   findings.push(...checkFamily(4, uplink, facts, facts.v4));
@@ -120,16 +122,16 @@ function checkFamily(version: 4 | 6, ends: Ends, facts: MachineFacts, family: Fa
   if (way.length > 0) return [...way, ...lost];
   const gateway = parseIpAddr(ends.gateway)!;
   const isOurs = facts.interfaces.some(({ addresses }) => addresses.some(({ addr }) => addr.equals(gateway)));
-  // The gateway is another machine, behind a bridge: this one's rules are not on the way.
+  // The gateway is another machine, behind a bridge: this machine's rules do not apply.
   if (!isOurs) return lost;
   return [...checkForwarding(version, ends, facts, family), ...checkRules(version, ends, facts, family), ...lost];
 }
 
-/** Whether Linux' packets for the host kernel go by the uplink. */
+/** Whether Linux' packets for the host kernel take the uplink. */
 function checkWay({ address }: Ends, { interfaces, uplink }: MachineFacts, { toHost }: FamilyFacts): Finding[] {
   const device = interfaces.find(({ name }) => name === uplink);
   const addr = parseIpAddr(address.split("/")[0]!)!;
-  // A device that is down has no routes: that it is down has been said.
+  // A device that is down has no routes, and was reported above.
   if (device === undefined || !device.up) return [];
   const route = typeof toHost === "number" ? null : toHost;
   if (route?.kind === "local") {
@@ -219,7 +221,7 @@ function nameOf(interfaces: readonly HostInterface[], index: number): string {
   return interfaces.find((one) => one.index === index)?.name ?? `${index}`;
 }
 
-/** The networks of an interface that others could be mistaken for: no loopback and no link-local ones. */
+/** The networks of an interface that could conflict with others: no loopback and no link-local ones. */
 function networksOf({ name, addresses }: HostInterface): { device: string; text: string }[] {
   return addresses.filter(({ addr }) => !addr.isLoopback && !addr.isLinkLocal)
     .map(({ addr, prefix }) => ({ device: name, text: `${addr}/${prefix}` }));

@@ -9,7 +9,10 @@ import { netdOptions } from "./options.ts";
 import { checkMachine, checkNetworks, type FamilyFacts, type MachineFacts } from "./start_checks.ts";
 
 const device = (index: number, name: string, ...addresses: string[]): HostInterface => ({
-  ...{ index, name, up: true, master: 0 },
+  index,
+  name,
+  up: true,
+  master: 0,
   addresses: addresses.map((text) => ({ addr: ip(text.split("/")[0]!), prefix: Number(text.split("/")[1]) })),
 });
 const LO = device(1, "lo", "127.0.0.1/8", "::1/128");
@@ -30,7 +33,9 @@ function machine(change: Partial<MachineFacts> & { four?: Partial<FamilyFacts>; 
   const { four, six, ...rest } = change;
   const good = { toHost: by(3), toWorld: by(2), fromHost: by(2), forwards: true, lostServers: [] };
   return {
-    ...{ interfaces: [LO, ETH, AKA], uplink: "aka0", rules: null },
+    interfaces: [LO, ETH, AKA],
+    uplink: "aka0",
+    rules: null,
     v4: { ...good, ...four },
     v6: { ...good, ...six },
     ...rest,

@@ -1,6 +1,6 @@
 /**
- * A program that netd starts inside a user and a network namespace, to open the guest's device there: netd takes it
- * over (devices/host/tun_taken) and closes this program's standard input, which ends it.
+ * A program that netd starts inside a user and a network namespace, to open the guest's device there. netd takes the
+ * device over (devices/host/tun_taken) and closes this program's standard input, which ends it.
  *
  * Path: guest_tap → tap_opener → tun_taken, libc, netns_setup, netns_guest.
  *
@@ -14,7 +14,7 @@ import { setUpNetns } from "../../devices/host/netns_setup.ts";
 import { type HeldTap, holdTap } from "../../devices/host/tun_taken.ts";
 import type { TapRequest } from "../vmm/guests/netns_guest.ts";
 
-/** What is to be opened. */
+/** A request to open the device. */
 export interface OpenerRequest {
   readonly tap: Pick<TapRequest, "name" | "mtu" | "address" | "offload" | "take"> & {
     readonly mac?: readonly number[];
@@ -22,7 +22,7 @@ export interface OpenerRequest {
   readonly gateway?: string;
 }
 
-/** What came of it. */
+/** The result. */
 export type OpenerAnswer = { readonly held: HeldTap } | { readonly error: string; readonly errno: number };
 
 const OWN_NETNS = "/proc/thread-self/ns/net";

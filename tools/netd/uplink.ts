@@ -1,6 +1,6 @@
 /**
- * The uplink: the device by which the host kernel is a neighbour of Linux, and what the guest may have of the machine
- * behind it.
+ * The uplink: the device by which the host kernel is a neighbour of Linux, and the guest's access to the machine behind
+ * it.
  *
  * Path: daemon → uplink → netd/options, libc, tun, config.
  *
@@ -12,13 +12,12 @@ import { openTap, openTun, type TapOptions, type TapPort, type TunPort } from ".
 import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { NatOptions } from "../nat/config.ts";
 import { netnsOf } from "../vmm/guests/netns_guest.ts";
-import type { Host } from "../boot/boot.ts";
-import type { Uplink6Choice, UplinkChoice } from "./options.ts";
+import type { UplinkChoice } from "./options.ts";
 
-/** How it is opened, besides what the user chose. */
-export interface UplinkNeeds {
+/** Facts for opening it, besides the user's options. */
+interface UplinkNeeds {
   readonly offload: boolean;
-  /** Whether the machine's loopback is to be reached by it. */
+  /** Whether the machine's loopback must be reachable by it. */
   readonly localnet: boolean;
 }
 
@@ -29,7 +28,7 @@ export function openUplink(choice: UplinkChoice, { offload, localnet }: UplinkNe
   if (device !== null) options.name = device;
   if (netns !== null) options.netns = netnsOf(netns);
   if (attach) {
-    // As it was set up by who owns it: nothing here needs a right of root.
+    // As its owner set it up: nothing here needs root.
     options.attach = true;
     options.up = false;
   } else {
@@ -49,7 +48,7 @@ export function openUplink(choice: UplinkChoice, { offload, localnet }: UplinkNe
   }
 }
 
-/** What the NAT is told where the machine's loopback cannot be reached: no way there, and no name server there. */
+/** Options of the NAT where the machine's loopback cannot be reached: no route to it, and no name server on it. */
 export function withoutLoopback(nat: NatOptions, gateway: string): NatOptions {
   const outside = (nat.nameServers ?? []).filter((addr) => parseIpAddr(addr)?.isLoopback !== true);
   return {
@@ -58,14 +57,4 @@ export function withoutLoopback(nat: NatOptions, gateway: string): NatOptions {
     nameServers: outside.length > 0 ? outside : [gateway],
     policy: { ...nat.policy, loopback: false },
   };
-}
-
-/** Gives the host kernel its IPv6 addresses, ::1 among them, and the way to the world. */
-export async function addIpv6(host: Host, { address, gateway }: Uplink6Choice): Promise<void> {
-  const proc = host.spawn("ipv6");
-  const [addr = "", length = ""] = address.split("/");
-  await proc.writeText("/net/ipifc/0/ctl", "add ::1 /128");
-  await proc.writeText("/net/ipifc/1/ctl", `add ${addr} /${length}`);
-  await proc.writeText("/net/iproute", `add :: /0 ${gateway}`);
-  proc.exit();
 }

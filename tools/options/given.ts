@@ -1,5 +1,5 @@
 /**
- * What was given on a tool's command line, read by its table of options.
+ * A tool's command line, parsed by its table of options.
  *
  * Path: tools → given → option_table, print.
  *
@@ -13,8 +13,9 @@ import { parseArgs } from "@std/cli/parse-args";
 import { print, PrintError } from "../print.ts";
 import { helpText, type OptionRow, rowsOf, type ToolTable, versionText } from "./option_table.ts";
 
-/** A command line that cannot be understood: exit 2. */
+/** An invalid command line: exit 2. */
 export class UsageError extends Error {
+  /** The class, for programs that look at the name. */
   override readonly name = "UsageError";
 }
 
@@ -31,7 +32,7 @@ const TRUTH: ReadonlyMap<string, boolean> = new Map([
 /** Before a flag's name for the parser, which would take `--no-offload=true` for an option `offload`. */
 const FLAG = "flag:";
 
-/** The options and words that were given. */
+/** The parsed options and words. */
 export class Given {
   /** Words that are no options. */
   readonly words: readonly string[];
@@ -62,7 +63,7 @@ export class Given {
     this.#values = values;
   }
 
-  /** What `--help` or `--version` prints; null if neither was given. */
+  /** The text of `--help` or `--version`; null if neither was given. */
   get information(): string | null {
     if (this.flag("help")) return helpText(this.#tool).trimEnd();
     return this.flag("version") ? versionText(this.#tool) : null;
@@ -75,7 +76,7 @@ export class Given {
     return Array.isArray(value) ? value.length > 0 : value !== undefined;
   }
 
-  /** Whether the flag was given, and not with a value such as `=no`. */
+  /** Whether the flag is on: given, and not with a value such as `=no`. */
   flag(name: string): boolean {
     return this.#values[FLAG + this.#row(name).name] === true;
   }
@@ -122,14 +123,14 @@ export class Given {
     throw bad(name, `${text}`, `one of ${choices.join(", ")}`);
   }
 
-  /** The row of an option: a name that the table does not have is our own mistake. */
+  /** The row of an option: a name that is not in the table is a bug. */
   #row(name: string): OptionRow {
     const row = this.#rows.get(name);
     if (row === undefined) throw new TypeError(`${this.#tool.name} has no option --${name}`);
     return row;
   }
 
-  /** The arguments as the parser knows them: each flag alone, with the word true or false. */
+  /** The arguments in the form of the parser: each flag with the word true or false. */
   #plain(args: readonly string[]): string[] {
     const end = args.indexOf("--");
     return args.flatMap((arg, at) =>
@@ -165,8 +166,8 @@ export class Given {
 }
 
 /**
- * Runs a tool: prints what `--help` and `--version` ask for, and tells of a bad option. Answers the exit status; what
- * else `run` throws is the caller's.
+ * Runs a tool: prints the text of `--help` and `--version`, and reports a bad option. Returns the exit status; other
+ * errors of `run` reach the caller.
  */
 export async function runTool<G extends Given>(
   tool: ToolTable,

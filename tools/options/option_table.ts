@@ -22,7 +22,7 @@ export interface OptionRow {
   readonly repeatable?: boolean;
   /** Its value if it is not given. */
   readonly usual?: string;
-  /** What the help says of it. The default value is added. */
+  /** Its text in the help. The default value is added. */
   readonly help: string;
   /** It belongs to the option above it: the help text indents it. */
   readonly under?: boolean;
@@ -32,13 +32,13 @@ export interface OptionRow {
 export interface ToolTable {
   /** Its name, for messages. */
   readonly name: string;
-  /** What is typed to start it. */
+  /** The command that starts it. */
   readonly command: string;
-  /** What follows the command in the usage line. */
+  /** The rest of the usage line. */
   readonly synopsis: string;
-  /** What it does: the text above the options. */
+  /** Its purpose: the text above the options. */
   readonly about: string;
-  /** Its options, in groups that the help text sets apart. `--version` and `--help` are added to the last. */
+  /** Its options, in groups that the help text separates. `--version` and `--help` are added to the last. */
   readonly groups: readonly (readonly OptionRow[])[];
   /** Whether it takes words that are no options. */
   readonly takesWords?: boolean;
@@ -81,7 +81,7 @@ function optionText({ name, short, value, under }: OptionRow): string {
   return `${under === true ? "    " : "  "}${names}${value === undefined ? "" : ` ${value}`}`;
 }
 
-/** An option and its text beside it, cut into lines. */
+/** An option and its text beside it, broken into lines. */
 function rowText(row: OptionRow, width: number): string {
   const option = optionText(row);
   const text = row.help + (row.usual === undefined ? "" : ` (default ${row.usual})`);

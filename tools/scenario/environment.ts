@@ -31,14 +31,6 @@ export const ANSWER_MS = 3000;
 /** Prefix length of an IPv6 network. */
 export const PREFIX6 = 64;
 
-/** Gives a host its IPv6 address on the wire, and ::1. */
-export async function addIpv6(host: Host, address: string): Promise<void> {
-  const proc = host.spawn("ipv6");
-  await proc.writeText("/net/ipifc/0/ctl", "add ::1 /128");
-  await proc.writeText("/net/ipifc/1/ctl", `add ${address} /${PREFIX6}`);
-  proc.exit();
-}
-
 /** Something did not come in time. */
 export class TimedOut extends Error {
   override readonly name = "TimedOut";

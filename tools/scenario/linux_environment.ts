@@ -13,7 +13,7 @@ import type { TapPort, TunPort } from "../../devices/host/tun.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { boot } from "../boot/boot.ts";
 import type { PortObserver } from "../boot/observe_port.ts";
-import { addIpv6, type Environment, PREFIX6 } from "./environment.ts";
+import { type Environment, PREFIX6 } from "./environment.ts";
 import { LinuxSockets } from "./linux_sockets.ts";
 import { PacketLog } from "./packet_log.ts";
 import { SocketEndpoint } from "./socket_endpoint.ts";
@@ -38,22 +38,20 @@ export async function linuxEnvironment({ wire, ipv6, observe }: LinuxEnvironment
     observe?.(direction, block, wallMs);
   };
   const linux = { netns: "new", address: `${LINUX[4]}/${PREFIX4}`, name: `aka${wire}0` };
-  const host = await boot({ wire, address: `${HOST[4]}/${PREFIX4}`, linux, observe: see });
+  const address6 = ipv6 ? `${HOST[6]}/${PREFIX6}` : null;
+  const host = await boot({ wire, address: `${HOST[4]}/${PREFIX4}`, address6, linux, observe: see });
   try {
     const { netns, name } = host.port as TapPort | TunPort;
-    if (ipv6) {
-      addLinuxIpv6(netns!, name);
-      await addIpv6(host, HOST[6]);
-    }
+    if (ipv6) addLinuxIpv6(netns!, name);
     const sockets = new LinuxSockets({ reactor: host.reactor!, clock: host.clock }, netns!);
     const remote = new SocketEndpoint("Linux", sockets, { ...LINUX });
     const close = async () => {
       remote.close();
-      await host.close();
+      await host.world.close();
     };
     return { wire, host, addresses: HOST, remote, log, close };
   } catch (error) {
-    await host.close();
+    await host.world.close();
     throw error;
   }
 }

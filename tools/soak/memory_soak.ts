@@ -1,5 +1,6 @@
 /**
- * The soak where no namespace may be made: the same NAT in this process, between model kernels, in virtual time.
+ * The soak where network namespaces are not permitted: the same NAT in this process, between model kernels, in virtual
+ * time.
  *
  * Path: soak → memory_soak → boot, real_soak, dial, programs.
  *
@@ -70,7 +71,7 @@ class MemorySoak implements SoakSide {
 
   async close(): Promise<void> {
     this.#guest.close();
-    await this.#host.close();
+    await this.#host.world.close();
   }
 }
 

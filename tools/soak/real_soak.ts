@@ -1,5 +1,5 @@
 /**
- * The soak's real side: netd as its task starts it, between a guest and a world that are network namespaces.
+ * The soak's real side: netd as its task starts it, between two network namespaces: a guest and a remote network.
  *
  * Path: soak, memory_soak → real_soak → linux_socket, linux_tcp, clock, libc.
  *
@@ -24,7 +24,7 @@ export interface SoakSide {
   close(): Promise<void>;
 }
 
-/** What a soak looks at. */
+/** The figures that a soak reads. */
 export interface SoakFigures {
   readonly memoryMib: number;
   readonly descriptors: number;
@@ -66,7 +66,7 @@ export async function realSoak(): Promise<SoakSide> {
   }
 }
 
-/** What a real soak runs between. */
+/** The two ends of a real soak. */
 interface Places {
   readonly world: Netns;
   readonly guest: Netns;
@@ -137,12 +137,12 @@ class RealSoak implements SoakSide {
   }
 }
 
-/** The world's end of a connection: what comes goes back. */
+/** The remote end of a connection: it echoes. */
 async function serve(conn: LinuxConn): Promise<void> {
   try {
     for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) await conn.write(bytes);
   } catch {
-    // The other end has gone: it counts that by itself.
+    // The other end is gone, and counts that itself.
   } finally {
     conn.close();
   }
@@ -158,7 +158,7 @@ async function inside(netns: Netns, line: string): Promise<void> {
   if (!success) throw new HostError(new TextDecoder().decode(stderr).trim(), 5);
 }
 
-/** What a program says of a file below /proc: Deno looks there only with every permission. */
+/** Reads a file below /proc by a program: Deno needs every permission for that. */
 async function look(program: "cat" | "ls", path: string): Promise<string> {
   return new TextDecoder().decode((await new Deno.Command(program, { args: [path] }).output()).stdout);
 }
@@ -186,7 +186,7 @@ async function startNetd(world: Netns, guest: Netns, api: string): Promise<Deno.
     text += value;
   }
   clearTimeout(timer);
-  // The rest is of no interest, and must not fill the pipe.
+  // The rest is discarded, so that it does not fill the pipe.
   (async () => {
     while (!(await reader.read()).done);
   })();

@@ -8,7 +8,7 @@ import * as std from "npm:deno-std@1.4.0/bytes/mod.js";
 /** A new array holding all of `buffers`, one after the other. */
 export const concat: (buffers: readonly Uint8Array[]) => Uint8Array<ArrayBuffer> = std.concat;
 
-/** Copies `src` into `dst` at `offset`, as much as fits; answers how many bytes. */
+/** Copies `src` into `dst` at `offset`, as much as fits; returns how many bytes. */
 export const copy: (src: Uint8Array, dst: Uint8Array, offset?: number) => number = std.copy;
 
 /** The same bytes. */

@@ -2,13 +2,13 @@
  * `@std/cli/parse-args`, typed: the command line parser of every tool.
  *
  * Re-exports the npm package `deno-std`, which carries Deno's standard library as JavaScript without types, under types
- * that accept and answer what those of `jsr:@std/cli@1/parse-args` do (without dotted names). Only this one file of it
- * is imported: the package's cli/mod.js is broken. Where JSR can be reached, point the name in deno.json at it: one
- * edit, and this file goes.
+ * equal to those of `jsr:@std/cli@1/parse-args` (without dotted names). Only this one file of it is imported: the
+ * package's cli/mod.js is broken. Where JSR can be reached, point the name in deno.json at it: one edit, and this file
+ * goes.
  */
 import * as std from "npm:deno-std@1.4.0/cli/parse_args.js";
 
-/** What `parseArgs` is told: the names of the options, by kind. */
+/** Options of `parseArgs`: the names of the options, by kind. */
 export interface ParseOptions<
   B extends string = string,
   S extends string = string,
@@ -38,7 +38,7 @@ export interface ParseOptions<
   unknown?: (arg: string, key?: string, value?: unknown) => unknown;
 }
 
-/** The value of option `K`: what its kind says, made certain by a default. */
+/** The value of option `K`, by its kind; a default makes it certain. */
 type Value<K, B extends string, C extends string, N extends string, D> =
   | (K extends C ? (K extends B ? boolean[] : string[]) : K extends B ? boolean : string)
   | (K extends N ? false : never)
@@ -47,7 +47,7 @@ type Value<K, B extends string, C extends string, N extends string, D> =
 /** Options that always have a value: booleans, collected ones, and those with a default. */
 type Certain<B extends string, S extends string, C extends string, D> = B | Extract<S, C | keyof D>;
 
-/** What `parseArgs` answers: one property an option, and the remaining words in `_`. */
+/** Result of `parseArgs`: one property for each option, and the remaining words in `_`. */
 export type Args<
   B extends string = never,
   S extends string = never,

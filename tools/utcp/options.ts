@@ -30,8 +30,8 @@ export const UTCP: ToolTable = {
   command: "deno task utcp",
   synopsis: "[options]",
   about: `A TCP in a user program: a host kernel on a TAP or TUN device gives one tcp port to a program, by
-bypass; the program runs a stack of its own on it and echoes what callers send. It runs until SIGINT
-or SIGTERM.`,
+bypass. The program runs its own stack on it and echoes the data of callers. It runs until SIGINT or
+SIGTERM.`,
   groups: [[
     { name: "port", value: "N", usual: "7", help: "tcp port to serve" },
     { name: "wire", value: "tap|tun", usual: "tap", help: "the device" },
@@ -39,12 +39,12 @@ or SIGTERM.`,
     { name: "address", value: "A/LEN", usual: "10.99.0.2/24", help: "the host's address" },
     { name: "peer", value: "A/LEN", usual: "10.99.0.1/24", help: "Linux' address on the device" },
     { name: "netns", value: "new|NAME", help: "network namespace of Linux' side (default: this one)" },
-    { name: "no-offload", help: "cross the device in packets of the link's size, with finished checksums" },
-    { name: "quiet", help: "print nothing but errors" },
+    { name: "no-offload", help: "packets of the link's size, with finished checksums" },
+    { name: "quiet", help: "print only errors" },
   ]],
   after: `Try it: deno task utcp & echo hello | nc -N 10.99.0.2 7
 
-Exit status: 0 after a signal, 1 if the device or the port cannot be had, 2 for a bad option.`,
+Exit status: 0 after a signal, 1 if the device or the port is not available, 2 for a bad option.`,
 };
 
 const WIRES = ["tap", "tun"] as const;

@@ -31,8 +31,19 @@ function lease({ frame }: NatKit, mac: MacAddr, wish?: string): string {
     if (addr !== undefined) options.set(DHCP_OPTION_REQUESTED_ADDR, encodeDhcpAddrs([ip(addr)]));
     const none = IPV4_UNSPECIFIED;
     const message = {
-      ...{ op: DHCP_BOOT_REQUEST, hops: 0, xid: 7, secs: 0, broadcast: false, sname: "", file: "", options },
-      ...{ ciaddr: none, yiaddr: none, siaddr: none, giaddr: none, chaddr: mac },
+      op: DHCP_BOOT_REQUEST,
+      hops: 0,
+      xid: 7,
+      secs: 0,
+      broadcast: false,
+      sname: "",
+      file: "",
+      options,
+      ciaddr: none,
+      yiaddr: none,
+      siaddr: none,
+      giaddr: none,
+      chaddr: mac,
     };
     const payload = new Uint8Array(dhcpLen(message));
     emitDhcp(message, payload, 0);

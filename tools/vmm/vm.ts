@@ -3,9 +3,9 @@
  *
  * Path: boot/guest, guest_benches, guest_network → vm → host, proc, guest_memory, driver.
  *
- * Two pieces, that a caller puts together with a host of its own (tools/boot):
+ * Two parts, which a caller combines with a host of its own (tools/boot):
  * - {@link modelCard}: a memory, a virtio card on it, and the driver for the model guest's kernel. The two ends share
- *   that memory and the page of registers, and nothing else.
+ *   nothing but that memory and the register page.
  * - {@link startGuestNetwork}: the NAT, and frames of any card to and from it.
  *
  * Limits: one guest card; several networks may be started on one host, each with a control channel of its own name.
@@ -15,6 +15,7 @@
 
 import { type Block, BlockPool } from "../../kernel/block.ts";
 import type { FramePort, PortOffloads } from "../../kernel/host.ts";
+import { cutFrame, finishFrame, isUnfinished } from "../../kernel/inet/frame.ts";
 import type { JobQueue } from "../../kernel/job.ts";
 import type { Proc } from "../../kernel/proc.ts";
 import type { Random } from "../../kernel/random.ts";
@@ -26,51 +27,62 @@ import type { NatObserver } from "../nat/observer.ts";
 import { NatProgram } from "../nat/program.ts";
 import { Reg } from "./virtio/ids.ts";
 import { VirtioNet } from "./virtio/net.ts";
-import { cutFrame, finishFrame, isUnfinished } from "./virtio/net_finish.ts";
 
 /** Where the model guest's memory begins: as on QEMU's `virt` machines; and the driver's part of it. */
 const RAM_BASE = 0x4000_0000;
 const DRIVER_AT = 0x1000;
 const QUEUES = 3;
 
-/** What a network is started with. */
+/** Options of a guest's network. */
 export interface GuestNetworkOptions {
   /** Process of the host that the NAT runs as. */
   readonly proc: Proc;
+  /** The clock that the host runs by. */
   readonly clock: Clock;
+  /** For ports and identifiers. */
   readonly random: Random;
   /** Our end of the guest's card: `receive` gets what the guest sends. */
   readonly card: FramePort;
+  /** How the NAT is made, see nat(4). */
   readonly nat: NatOptions;
+  /** Forwards from the start. */
   readonly forwards?: readonly string[];
   /** Whether frames may be left unfinished between guest and host. Default: if the card can finish them. */
   readonly offload?: boolean;
   /** Name of the control channel in `#srv`; null: none. Default `nat`. */
   readonly name?: string | null;
-  /** Sees every frame of the guest's link, every packet of the bypassed conversations, and what was decided. */
+  /** Sees every frame of the guest's link, every packet of the bypassed conversations, and every decision. */
   readonly observe?: NatObserver;
 }
 
 /** A running network of a guest. */
 export interface GuestNetwork {
+  /** The NAT. */
   readonly program: NatProgram;
+  /** The guest's card, as it was given. */
   readonly card: FramePort;
   /** Ends the NAT; the card is the caller's. */
   close(): void;
 }
 
-/** Starts the NAT and connects the card. Throws KernelError for options and forwards that make no sense. */
+/** Starts the NAT and connects the card. Throws KernelError for invalid options and forwards. */
 export function startGuestNetwork(options: GuestNetworkOptions): GuestNetwork {
   const { card, observe, proc, clock, random, nat, forwards = [], name = "nat" } = options;
   const { offload = card.offloads.checksum && card.offloads.tcpSegment } = options;
   const program = new NatProgram({
-    ...{ proc, clock, random, nat, forwards, offload, name },
+    proc,
+    clock,
+    random,
+    nat,
+    forwards,
+    offload,
+    name,
     toGuest: (frame) => void card.transmit(frame),
     ...(observe === undefined ? {} : { observe }),
   });
   card.receive = (frame) => {
     if (offload || !isUnfinished(frame)) return program.fromGuest(frame);
-    // What the guest's driver leaves to its card does not hang on what is left to the guest.
+    // The guest's driver may leave work to its card even if nothing may be left to the guest.
     for (const whole of finishFrame(frame, proc.kernel.blocks)) program.fromGuest(whole);
   };
   return {
@@ -83,11 +95,13 @@ export function startGuestNetwork(options: GuestNetworkOptions): GuestNetwork {
   };
 }
 
-/** How a model guest's card is made. */
+/** Options of a model guest's card. */
 export interface ModelCardOptions {
   /** Of the clock that both sides run by. */
   readonly jobs: JobQueue;
+  /** The card's address, 6 bytes. */
   readonly mac: Uint8Array;
+  /** Bytes of IP packet in a frame. Default 1500. */
   readonly mtu?: number;
   /** Of the host's side; the guest's driver has a pool of its own. */
   readonly blocks?: BlockPool;
@@ -97,6 +111,7 @@ export interface ModelCardOptions {
 export class ModelCard {
   /** The guest's memory. */
   readonly ram: Uint8Array<ArrayBuffer>;
+  /** The card, on the host's side. */
   readonly device: VirtioNet;
   /** For the guest's kernel. */
   readonly driver: ModelDriver;
@@ -109,7 +124,10 @@ export class ModelCard {
     const bytes = this.ram = new Uint8Array(DRIVER_AT + driverBytes());
     const device = this.device = new VirtioNet({
       memory: new GuestMemory([{ base: RAM_BASE, bytes }]),
-      ...{ mac, mtu, jobs, blocks },
+      mac,
+      mtu,
+      jobs,
+      blocks,
       onFrame: (frame) => this.#fromGuest(frame),
       onInterrupt: () => this.driver.interrupt(),
     });
@@ -123,7 +141,7 @@ export class ModelCard {
     else this.port.receive(frame);
   }
 
-  /** Writes `garbage` over the driver's rings, again and again, and tells the device of all queues. */
+  /** Writes `garbage` over the driver's rings, again and again, and notifies the device of all queues. */
   spoil(garbage: Uint8Array): void {
     const end = this.ram.length;
     for (let at = DRIVER_AT; at < end; at += garbage.length) this.ram.set(garbage.subarray(0, end - at), at);
@@ -131,7 +149,7 @@ export class ModelCard {
   }
 }
 
-/** The host's end of a virtio card, whoever drives it; `blocks` is for what must be cut. */
+/** The host's end of a virtio card, with any driver; `blocks` is for the pieces of cut segments. */
 export class CardPort implements FramePort {
   readonly kind = "frame";
   readonly name = "virtio";
@@ -140,6 +158,7 @@ export class CardPort implements FramePort {
 
   #blocks: BlockPool;
 
+  /** The host side of `device`. */
   constructor(readonly device: VirtioNet, readonly mac: Uint8Array, blocks: BlockPool) {
     this.#blocks = blocks;
   }
@@ -158,9 +177,9 @@ export class CardPort implements FramePort {
 
   transmit(block: Block): boolean {
     if (this.device.receive(block)) return true;
-    // A driver that was set up anew may take less undone than the one the network was started with.
+    // A driver that was set up again may take fewer offloads than the one at the start.
     const sent = this.device.refusal === "must-cut" && this.#transmitPieces(block);
-    // What the guest has no buffers for is dropped, and counted by the card.
+    // A frame without guest buffers is dropped, and counted by the card.
     block.free();
     return sent;
   }

@@ -4,8 +4,8 @@
  * Path: icmp (reads the error) → proto.advise → advice → conv.eq (err file), conv.rq (hang-up).
  *
  * The whole ICMP packet becomes a block on the `err` file, whatever the conversation's state. A connected conversation
- * is hung up besides when the error says that its peer cannot be had, unless it said `ignoreadvice`; what only concerns
- * one packet ("too big", "time exceeded") hangs nobody up.
+ * is hung up besides when the error says that its peer cannot be reached, unless it has `ignoreadvice`; what only
+ * concerns one packet ("too big", "time exceeded") leaves the conversation open.
  *
  * @module
  */

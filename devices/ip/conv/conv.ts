@@ -24,10 +24,10 @@ import { type Advice, type BypassRules, ConvState } from "./proto.ts";
 export const TTL_DEFAULT = 255;
 /** Bytes in the `err` queue, and ICMP errors: a short one takes as much memory as a long one. */
 export const ERR_QUEUE_LIMIT = 16384;
-export const ERR_QUEUE_BLOCKS = 32;
-/** Owner of a conversation that nobody has open. */
+const ERR_QUEUE_BLOCKS = 32;
+/** Owner of a conversation that is not open. */
 export const NETWORK_USER = "network";
-/** Permission bits of a conversation's files until someone changes them: its owner, and eve. */
+/** Permission bits of a conversation's files until they are changed: its owner, and eve. */
 export const CONV_PERM = 0o660;
 
 /** Membership of a conversation in a multicast group. */
@@ -38,7 +38,7 @@ export interface Membership {
   readonly group: IpAddr;
 }
 
-/** What a conversation asks of the space it is in: {@link ConvSpace} is one. */
+/** What a conversation needs of the space it is in: {@link ConvSpace} is one. */
 export interface ConvHome {
   readonly blocks: BlockPool;
   /** The stack's account of messages that wait for readers. */
@@ -89,11 +89,11 @@ export class Conv {
   bypassVersion: 0 | 4 | 6 = 0;
   /** Multicast groups it joined. */
   groups: Membership[] = [];
-  /** How many chans of ctl, data, err and listen are open; a call that nobody took yet counts as one. */
+  /** How many chans of ctl, data, err and listen are open; a call that was not taken yet counts as one. */
   inUse = 0;
   /** How many chans of snoop are open: copies go to `sq` only then. */
   snoopers = 0;
-  /** Why connecting failed, until someone was told. */
+  /** Why connecting failed, until a system call has reported it. */
   failure: KernelError | null = null;
   /** Received data: what the data file reads. */
   rq: Queue;
@@ -115,7 +115,7 @@ export class Conv {
   entries: readonly TableEntry<Conv>[] = [];
   /** For {@link PortSpace}: whether its local ports are counted as used. */
   holdsPort = false;
-  /** The protocol's own. */
+  /** The private part of the protocol, which alone knows its type: see `tcbOf` of TCP. */
   priv: unknown = null;
   #eq: Queue | null = null;
 
@@ -165,7 +165,7 @@ export class Conv {
     return level;
   }
 
-  /** The connection stands: whoever waits for it goes on. */
+  /** The connection stands: callers that wait for it go on. */
   connected(): void {
     this.state = ConvState.Connected;
     this.changed.wakeup();
@@ -179,7 +179,7 @@ export class Conv {
     this.dataTaps.fire(TapEvent.Writable);
   }
 
-  /** Connecting came to nothing, for `reason`: the conversation is idle again and whoever waits is told. */
+  /** Connecting failed for `reason`: the conversation is idle again, and callers that wait get the reason. */
   failed(reason: KernelError): void {
     this.state = ConvState.Idle;
     this.space.backToBound(this);
@@ -214,7 +214,7 @@ export class Conv {
 }
 
 /**
- * A protocol of one stack, as a table of functions. What all protocols share (numbered conversations, ports, which of
+ * A protocol of one stack, as a table of functions. What protocols share (numbered conversations, ports, which of
  * them gets a packet) is in `stack.space(proto)`, a {@link ConvSpace}: a protocol asks it and keeps no list of its own.
  */
 export interface Proto {
@@ -257,17 +257,17 @@ export interface Proto {
   /** The last descriptor is gone. Demux entries and ports are dropped by the caller, unless `busy` says otherwise. */
   close(conv: Conv): void;
   /**
-   * Whether the slot is still needed though nobody has it open (TCP lingers); the protocol calls
+   * Whether the slot is still needed though no descriptor is open (TCP lingers); the protocol calls
    * `stack.space(proto).release(conv)` when that ends.
    */
   busy?(conv: Conv): boolean;
   /** Frees slots that could be freed when none is left. */
   collect?(): void;
 
-  /** A packet for this protocol (given away). */
+  /** A packet for this protocol (consumed). */
   input?(packet: InputPacket): void;
   /**
-   * One message from the user of a conversation, for protocols without a write queue; the block is given away on a
+   * One message from the user of a conversation, for protocols without a write queue; the block is consumed on a
    * number.
    */
   output?(conv: Conv, block: Block): OrWait<number>;

@@ -30,7 +30,7 @@ export interface LocalArg {
 }
 
 /** A remote end, as it was asked for. */
-export interface RemoteArg {
+interface RemoteArg {
   readonly addr: IpAddr;
   readonly port: number;
   readonly restricted: boolean;
@@ -66,7 +66,7 @@ export function parseRemote(text: string, options: { anyPort?: boolean } = {}): 
   const addr = parseAddr(parts[0]!);
   if (options.anyPort === true) return { addr, port: 0, restricted };
   const port = parsePort(parts[1]!);
-  if (port === 0) throw new KernelError("EINVAL", `Cannot connect to ${shown(text)}: nobody has port 0`);
+  if (port === 0) throw new KernelError("EINVAL", `Cannot connect to ${shown(text)}: port 0 is reserved`);
   return { addr, port, restricted };
 }
 

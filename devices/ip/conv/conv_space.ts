@@ -4,8 +4,8 @@
  *
  * Path: echo_convs, raw, ip_stack → conv_space → proto, conv_bypass, conv, conv_groups.
  *
- * A slot is free when nobody has it open and its protocol does not linger on it. Free slots are used again, lowest
- * first, and never given back; a conversation that lingers keeps its ports and entries until `release`.
+ * A slot is free when no descriptor of it is open and its protocol does not linger on it. Free slots are used again,
+ * lowest first, and never freed; a conversation that lingers keeps its ports and entries until `release`.
  *
  * @module
  */
@@ -102,7 +102,7 @@ export class ConvSpace implements ConvHome {
     conv.owner = user;
   }
 
-  /** Whether nobody has `conv` open and its protocol does not need it. */
+  /** Whether no descriptor of `conv` is open and its protocol does not need it. */
   isFree(conv: Conv): boolean {
     return conv.inUse === 0 && !this.#isBusy(conv);
   }

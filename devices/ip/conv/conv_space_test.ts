@@ -4,10 +4,9 @@ import { assertEquals, assertStrictEquals } from "@std/assert";
 import { EVE } from "../../../kernel/qid.ts";
 import { IP_UNSPECIFIED, parseIpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { refusalCode, testEnv } from "../../../tests/kit/host/dev.ts";
-import type { Conv } from "./conv.ts";
+import type { Conv, Proto } from "./conv.ts";
 import { BACKLOG_MAX, type ConvSpace } from "./conv_space.ts";
 import { IpStack } from "../ip_stack.ts";
-import type { Proto } from "./conv.ts";
 
 /** A protocol that lingers on conversations until told otherwise. */
 class Lingerer implements Proto {

@@ -1,5 +1,5 @@
 /**
- * ConvTable: which conversation of a protocol gets a packet; and who stands in the way of a new claim.
+ * ConvTable: which conversation of a protocol gets a packet, and which one conflicts with a new claim.
  *
  * Path: conv, conv_ctl, conv_space → conv_table → assert, ip_addr.
  *
@@ -37,7 +37,7 @@ export interface Ends {
 }
 
 /** A conversation, as the table knows it: it keeps its entries. */
-export interface TableOwner<C> {
+interface TableOwner<C> {
   entries: readonly TableEntry<C>[];
 }
 
@@ -46,14 +46,19 @@ export class TableEntry<C> {
   /** The next older one of its bucket or port. */
   next: TableEntry<C> | null = null;
 
-  constructor(
-    readonly conv: C,
-    readonly raddr: IpAddr,
-    readonly rport: number,
-    readonly laddr: IpAddr,
-    readonly lport: number,
-    readonly lportEnd: number,
-  ) {}
+  readonly raddr: IpAddr;
+  readonly rport: number;
+  readonly laddr: IpAddr;
+  readonly lport: number;
+  readonly lportEnd: number;
+
+  constructor(readonly conv: C, ends: Ends) {
+    this.raddr = ends.raddr;
+    this.rport = ends.rport;
+    this.laddr = ends.laddr;
+    this.lport = ends.lport;
+    this.lportEnd = ends.lportEnd ?? ends.lport;
+  }
 
   /** Whether its remote end is one host's. */
   get isExact(): boolean {
@@ -71,7 +76,7 @@ interface RangeGroup<C> {
   readonly ranges: TableEntry<C>[];
 }
 
-/** Who gets what, in one protocol of one stack. */
+/** The claims of the conversations of one protocol of one stack. */
 export class ConvTable<C extends TableOwner<C>> {
   #buckets: (TableEntry<C> | null)[] = [];
   #exact = 0;
@@ -85,7 +90,7 @@ export class ConvTable<C extends TableOwner<C>> {
     return this.#length;
   }
 
-  /** Who gets a packet from (raddr, rport) to (laddr, lport); null: nobody. */
+  /** The conversation that gets packets from (raddr, rport) to (laddr, lport); null: none. */
   find(raddr: IpAddr, rport: number, laddr: IpAddr, lport: number): C | null {
     if (this.#exact > 0) {
       const exact = this.#findExact(raddr, rport, laddr, lport);
@@ -94,7 +99,7 @@ export class ConvTable<C extends TableOwner<C>> {
     return this.findLocal(laddr, lport);
   }
 
-  /** Who gets packets to (laddr, lport) that belong to no connection; null: nobody. */
+  /** The conversation that gets packets to (laddr, lport) that belong to no connection; null: none. */
   findLocal(laddr: IpAddr, lport: number): C | null {
     const chain = this.#byPort.get(lport);
     const own = chain === undefined ? null : inChain(chain, laddr);
@@ -139,16 +144,15 @@ export class ConvTable<C extends TableOwner<C>> {
   /** Gives `conv` what comes to these ends. */
   add(conv: C, ends: Ends): void {
     assert(conv.entries.length < ENTRIES_PER_CONV, "a conversation has few entries");
-    const { raddr, rport, laddr, lport } = ends;
-    const entry = new TableEntry(conv, raddr, rport, laddr, lport, ends.lportEnd ?? lport);
+    const entry = new TableEntry(conv, ends);
     // An array that is pushed to has room for sixteen more.
     conv.entries = conv.entries.length === 0 ? [entry] : [...conv.entries, entry];
     this.#length++;
     if (entry.isExact) this.#addExact(entry);
     else if (entry.isRange) this.#addRange(entry);
     else {
-      entry.next = this.#byPort.get(lport) ?? null;
-      this.#byPort.set(lport, entry);
+      entry.next = this.#byPort.get(entry.lport) ?? null;
+      this.#byPort.set(entry.lport, entry);
     }
   }
 

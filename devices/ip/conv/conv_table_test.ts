@@ -86,7 +86,7 @@ Deno.test("ConvTable.conflict() sees the same ends, a port inside a range, and a
   assertStrictEquals(at(200, 300), range);
   assertStrictEquals(at(50, 300), range);
   assertEquals(at(8, 99), null);
-  // Another address is another claim: it takes precedence, it robs nobody of everything.
+  // Another address is another claim: it takes precedence, and leaves the other the rest.
   assertEquals(at(7, 7, US), null);
   assertEquals(at(100, 200, US), null);
 });

@@ -3,9 +3,9 @@
  *
  * Path: conv_space, conv, conv_address → ports → error, random.
  *
- * A picked port is one that no conversation has, in whatever state; a given port is refused by {@link
- * ConvTable.conflict} only if somebody really gets its packets. Picking starts at a random port (RFC 6056 3.3.1): who
- * cannot see our packets cannot guess it.
+ * A picked port is one that no conversation has, in any state; a given port is refused by {@link
+ * ConvTable.conflict} only if another conversation gets its packets. Picking starts at a random port (RFC 6056 3.3.1):
+ * a host that cannot see our packets cannot guess it.
  *
  * @module
  */
@@ -16,12 +16,12 @@ import type { Random } from "../../../kernel/random.ts";
 /** Ports that are picked (Akaros). */
 export const PORT_AUTO_MIN = 5000;
 export const PORT_MAX = 65535;
-/** Ports that are picked for who asks for a restricted one (`!r`). */
+/** Ports that are picked if a restricted one is asked for (`!r`). */
 export const PORT_RESTRICTED_MIN = 600;
 export const PORT_RESTRICTED_MAX = 1023;
 
 /** A conversation, as its ports are counted. */
-export interface PortHolder {
+interface PortHolder {
   readonly lport: number;
   /** Last port of a range; equal to `lport` otherwise. */
   readonly lportEnd: number;
@@ -30,7 +30,7 @@ export interface PortHolder {
 }
 
 /** The ranges of ports that are in use. */
-export interface PortRanges {
+interface PortRanges {
   /** Whether some range, whatever its address, has `port` in it. */
   isRanged(port: number): boolean;
 }
@@ -68,7 +68,7 @@ export class PortSpace {
     return this.#uses.has(port) || this.ranges.isRanged(port);
   }
 
-  /** A port that nobody has. EFAIL: there is none. */
+  /** A free port. EFAIL: there is none. */
   pick(restricted = false): number {
     const min = restricted ? PORT_RESTRICTED_MIN : PORT_AUTO_MIN;
     const count = (restricted ? PORT_RESTRICTED_MAX : PORT_MAX) - min + 1;

@@ -14,7 +14,7 @@ import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 export const ConvState = { Idle: 0, Announcing: 1, Announced: 2, Connecting: 3, Connected: 4, Bypass: 5 } as const;
 export type ConvState = typeof ConvState[keyof typeof ConvState];
 
-/** An ICMP error about a packet that we sent, as its protocol is told. */
+/** An ICMP error about a packet that we sent, as its protocol gets it. */
 export interface Advice {
   /** What happened, in words: `Port unreachable`. */
   readonly text: string;
@@ -28,7 +28,7 @@ export interface Advice {
   readonly unreachable: boolean;
   /** Whether there is no use in sending again: protocol or port unreachable, prohibited. */
   readonly hard: boolean;
-  /** Whether the host is there, and nobody has the port. */
+  /** Whether the host is there, and the port is not in use. */
   readonly refused: boolean;
   /** The protocol number of the quoted packet. */
   readonly protocol: number;
@@ -47,7 +47,7 @@ export interface Advice {
   readonly transportAt: number;
 }
 
-/** What a protocol must tell so that its packets can be checked against a bypassed conversation's claim. */
+/** How the packets of a protocol can be checked against a bypassed conversation's claim. */
 export interface BypassRules {
   /**
    * The port that the transport header from `at` to `end` comes from; below 0: none, or not one to be sent by a user.

@@ -6,5 +6,5 @@
  * @module
  */
 
-/** To whom a packet is addressed: one host, all of a net, or a group. */
+/** How a packet is addressed: to one host, all of a net, or a group. */
 export type Cast = "unicast" | "broadcast" | "multicast";

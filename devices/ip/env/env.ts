@@ -1,5 +1,5 @@
 /**
- * IpEnv: what every part of a stack has from whoever composes it: clock, buffers, randomness, counters, the log.
+ * IpEnv: what every part of a stack gets when the stack is made: clock, buffers, randomness, counters, the log.
  *
  * Path: conv_space, dad, neighbor/mld → env → icmp_counts, netlog, env/stats, dev.
  *
@@ -11,7 +11,7 @@ import type { IcmpCounts } from "./icmp_counts.ts";
 import type { NetLog } from "./netlog.ts";
 import type { IpStats } from "./stats.ts";
 
-/** What all parts of one stack share. */
+/** Shared by all parts of one stack. */
 export interface IpEnv {
   /** The clock, the randomness and the buffers of the kernel. */
   readonly env: DevEnv;

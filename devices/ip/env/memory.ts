@@ -8,15 +8,16 @@
  *   |------ free use ---------|----- pressure --------|--- one buffer each ---|
  * ```
  *
- * Most of it is `shared`. What is above that is a reserve: one small buffer for every queue that there may be. So a
- * queue that is empty can always take something, whatever the others hold, and a new connection is served, if slowly.
+ * Most of it is `shared`. The rest is a reserve: one small buffer for every queue that there may be. So a
+ * queue that is empty can always take something, independent of what others hold, and a new connection is served, if
+ * slowly.
  *
  * @module
  */
 
 import { QUEUE_BLOCK_COST, type QueueAccount } from "../../../kernel/queue.ts";
 
-/** What every queue may hold, whatever the others do: one block in the smallest pooled buffer. */
+/** What every queue may hold, independent of the others: one block in the smallest pooled buffer. */
 export const QUEUE_SHARE = 2048 + QUEUE_BLOCK_COST;
 
 /** Memory of one kind of queues. */

@@ -3,7 +3,7 @@
  *
  * Path: icmp_base, ip_stack, neighbor/arp → netlog → kernel/ctl, error, rendez, ip_addr.
  *
- * Live only while somebody has the file open; the oldest bytes give way to the newest. Text is built only if it is
+ * Live only while the file is open; the oldest bytes give way to the newest. Text is built only if it is
  * wanted, so callers write `if (log.wants(LogFlag.Udp)) log.line(LogFlag.Udp, …)`.
  *
  * Limits: {@link LOG_BYTES_MAX} bytes wait; readers share them, each byte goes to one (as in Plan 9).
@@ -62,7 +62,7 @@ const encoder = new TextEncoder();
 
 /** The log of one stack. */
 export class NetLog {
-  /** Bytes that gave way before anybody read them. */
+  /** Bytes that were dropped before they were read. */
   lost = 0;
   #openers = 0;
   #flags = 0;

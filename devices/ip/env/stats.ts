@@ -1,5 +1,5 @@
 /**
- * IpStats: what IP of one stack has done and refused, as the `stats` file of ipifc tells it.
+ * IpStats: what IP of one stack has done and refused, as the `stats` file of ipifc shows it.
  *
  * Path: reassembly, ip_stack, env → env/stats.
  *
@@ -33,13 +33,13 @@ const HEADER_ERRORS = [
 
 /** Reasons to drop a received packet that are its addresses' fault. */
 const ADDR_ERRORS = [
-  /** From an address that nobody has: broadcast, multicast, loopback, our own. Or to loopback from outside. */
+  /** From an address that no host has: broadcast, multicast, loopback, our own. Or to loopback from outside. */
   "inMartian",
   /** Not for us, and we do not forward. */
   "inNotForUs",
   /** For one host, in a frame for many (RFC 1122 3.3.6). */
   "inLinkBroadcast",
-  /** Not for us, and never to be forwarded: broadcast, multicast, link-local, nobody's. */
+  /** Not for us, and never to be forwarded: broadcast, multicast, link-local, of no host. */
   "forwRefused",
 ] as const;
 
@@ -49,11 +49,11 @@ const IN_DISCARDS = [
   "inBadOffload",
   /** Its route leads out where it came in. */
   "forwSameIfc",
-  /** It wants to choose its own way (RFC 7126 4.3, 4.4). */
+  /** It has a source route (RFC 7126 4.3, 4.4). */
   "forwSourceRoute",
 ] as const;
 
-/** Reasons to drop a packet on its way out. */
+/** Reasons to drop a packet in output. */
 const OUT_DISCARDS = [
   /** Longer than IP can say. */
   "outTooLong",
@@ -74,7 +74,7 @@ const OUT_DISCARDS = [
   "ndUnresolved",
 ] as const;
 
-/** Datagrams whose reassembly was given up. */
+/** Datagrams whose reassembly was abandoned. */
 const REASSEMBLY_FAILURES = [
   "reasmTimedOut",
   /** Two fragments claimed the same bytes and were not the same (RFC 5722 4). */
@@ -90,27 +90,27 @@ const REASSEMBLY_FAILURES = [
 /** ARP packets that taught us nothing. */
 const ARP_REFUSALS = [
   "arpMalformed",
-  /** A reply that nobody asked for. */
+  /** An unsolicited reply. */
   "arpUnsolicited",
   /** Somebody claims an address of ours. */
   "arpConflict",
   /** From a group or zero hardware address. */
   "arpBadSender",
-  /** It says otherwise than we know: we ask again instead of believing it. */
+  /** It contradicts a known entry: the neighbour is asked again. */
   "arpContradiction",
 ] as const;
 
 /** Messages of neighbour discovery that taught us nothing. */
 const ND_REFUSALS = [
-  /** An advertisement that nobody asked for. */
+  /** An unsolicited advertisement. */
   "ndUnsolicited",
   /** Somebody claims an address of ours. */
   "ndConflict",
-  /** An address that was tried was somebody else's already (RFC 4862 5.4). */
+  /** An address that was tried was in use already (RFC 4862 5.4). */
   "ndDuplicate",
   /** From a group or zero hardware address, or without one where there must be one. */
   "ndBadSender",
-  /** It says otherwise than we know: we ask again instead of believing it. */
+  /** It contradicts a known entry: the neighbour is asked again. */
   "ndContradiction",
 ] as const;
 

@@ -23,17 +23,17 @@ import type { NetContext } from "../network/context.ts";
 import { ConvState } from "../conv/proto.ts";
 import { sourceFor } from "../route/egress.ts";
 
-/** A ctl file that somebody has open. */
-export interface CtlTarget {
+/** An open ctl file. */
+interface CtlTarget {
   readonly stack: NetContext;
   readonly conv: Conv;
-  /** Who opened it. */
+  /** The user that opened it. */
   readonly user: string;
 }
 
 const STATE_WORDS = ["idle", "announcing", "announced", "connecting", "connected", "bypassed"] as const;
 
-/** Runs one command; answers how many bytes it had. */
+/** Runs one command; returns how many bytes it had. */
 export function runConvCtl(target: CtlTarget, bytes: Uint8Array): number {
   const { conv } = target;
   const words = splitWords(ctlText(bytes));
@@ -142,7 +142,7 @@ function remMulti({ conv }: CtlTarget, [ifcText, groupText]: readonly string[]):
   leaveGroup(conv, parseAddr(ifcText!), groupText === undefined ? conv.raddr : parseAddr(groupText));
 }
 
-/** Gives `conv` `ends` and runs `start`; whatever it throws, the conversation is as before. */
+/** Gives `conv` `ends` and runs `start`; if it throws, the conversation is as before. */
 function attempt(conv: Conv, ends: Ends, start: () => void): void {
   const { bound } = conv;
   conv.space.claim(conv, ends);
@@ -164,7 +164,7 @@ function claimable(target: CtlTarget, local: LocalArg): Ends {
   return localEnds(target, local);
 }
 
-/** A local end without a remote one: its address is ours, and nobody has the port. */
+/** A local end without a remote one: its address is ours, and the port is free. */
 function localEnds({ stack, conv }: CtlTarget, local: LocalArg): Ends {
   requireOurs(stack, local.addr);
   const picked = local.port === 0;
@@ -192,7 +192,7 @@ function requireFree(conv: Conv, ends: Ends): void {
   throw new KernelError("EFAIL", `Cannot use port ${ports}: ${holder} has ${STATE_WORDS[holder.state]} it`);
 }
 
-/** Connecting to nobody's address means connecting to ourselves. */
+/** Connecting to the unspecified address means connecting to ourselves. */
 function somebody(addr: IpAddr): IpAddr {
   if (!addr.isUnspecified) return addr;
   return addr.isV4 ? IPV4_LOOPBACK : IPV6_LOOPBACK;

@@ -90,7 +90,7 @@ Deno.test("A restricted port is picked below 1024", () => {
   assert(port >= 600 && port <= 1023);
 });
 
-Deno.test("bypass lo-hi claims a range, which nobody else gets a port of, and picking leaves it out", () => {
+Deno.test("bypass lo-hi claims a range, from which no other conversation gets a port, given or picked", () => {
   const ip = ipFixture();
   const range = ip.conv("udp", "bypass 5000-60000");
   assertEquals(range.text("local"), "::!5000-60000\n");

@@ -31,8 +31,8 @@ import { convAt, Kind, kindOf, levelOf, listDir, lookupName, pathOf, protoAt, st
 import { IpifcProto } from "./ipifc_proto.ts";
 import { ConvState } from "../conv/proto.ts";
 import { RawProto } from "../icmp/raw.ts";
-import { ROUTE_TAG_NONE } from "../route/route.ts";
-import { tcpProto } from "../tcp/tcp.ts";
+import { ROUTE_TAG_NONE } from "../route/route_table.ts";
+import { TcpProto } from "../tcp/tcp.ts";
 import { UdpProto } from "../udp/udp.ts";
 import { UDP_RECORD_MAX } from "../udp/udp_headers.ts";
 
@@ -45,8 +45,8 @@ const DATA_EVENTS = TapEvent.Readable | TapEvent.Writable | TapEvent.Hangup | Ta
   TapEvent.Error;
 const READ_EVENTS = TapEvent.Readable | TapEvent.Hangup;
 
-/** What the stacks of a device are made of. */
-export interface IpOptions {
+/** Options of the stacks of a device. */
+interface IpOptions {
   /** Ports of the host that `bind tun NAME` on an interface may name; more may be added later. */
   readonly packetPorts?: Map<string, PacketPort>;
   /** Protocols besides those that are always there. */
@@ -78,7 +78,7 @@ export class IpDev extends Dev {
     this.#env = env;
     const packetPorts = this.packetPorts = options.packetPorts ?? new Map<string, PacketPort>();
     this.#protos = [
-      tcpProto,
+      (stack) => new TcpProto(stack),
       (stack) => new UdpProto(stack),
       (stack) => new IpifcProto(stack, { packetPorts }),
       (stack) => new IcmpProto(stack),

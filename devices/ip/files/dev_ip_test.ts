@@ -174,7 +174,7 @@ Deno.test("listen gives calls in order, sleeps without one, and is refused unles
   assertEquals(readText(ip.open("udp/0/listen")), "2");
 });
 
-Deno.test("Closing a listener closes the calls that nobody took", () => {
+Deno.test("Closing a listener closes the calls that were not taken", () => {
   const ip = ipFixture();
   const udp = ip.conv("udp", "announce 7");
   ip.inject(udpPacket({ dstPort: 7 }));

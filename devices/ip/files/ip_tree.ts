@@ -16,9 +16,8 @@
 import { makeDir } from "../../../kernel/dev.ts";
 import { TapEvent } from "../../../kernel/fd_tap.ts";
 import { type Dir, DirMode, EVE, QidType } from "../../../kernel/qid.ts";
-import { type Conv, NETWORK_USER } from "../conv/conv.ts";
+import { type Conv, NETWORK_USER, type Proto } from "../conv/conv.ts";
 import type { IpStack } from "../ip_stack.ts";
-import type { Proto } from "../conv/conv.ts";
 
 /** Kinds of file, Akaros' numbers. */
 export const Kind = {
@@ -49,7 +48,7 @@ interface File {
   readonly mode: number;
 }
 
-/** Everybody may look; what changes the whole stack is eve's. (Akaros lets anybody write arp and iproute.) */
+/** Every user may read; what changes the whole stack is eve's. (Akaros lets every user write arp and iproute.) */
 const ROOT_FILES: readonly File[] = [
   { name: "arp", kind: Kind.Arp, mode: 0o664 },
   { name: "ndb", kind: Kind.Ndb, mode: 0o664 },
@@ -78,11 +77,11 @@ export function kindOf(path: number): number {
   return path & 0x1f;
 }
 
-export function convOf(path: number): number {
+function convOf(path: number): number {
   return (path >>> 5) & 0xfff | (path >>> 25) << 12;
 }
 
-export function protoOf(path: number): number {
+function protoOf(path: number): number {
   return (path >>> 17) & 0xff;
 }
 
@@ -190,7 +189,7 @@ function filesOf(conv: Conv): readonly File[] {
   return conv.sq === null ? CONV_FILES.slice(0, -1) : CONV_FILES;
 }
 
-/** Readiness is told in every state of the conversation (Akaros forgot Bypass and headers mode). */
+/** Readiness is reported in every state of the conversation (Akaros forgot Bypass and headers mode). */
 function convFile(conv: Conv, { name, kind, mode }: File): Dir {
   const perm = mode === 0 ? conv.perm : mode;
   const { length, level } = readiness(conv, kind);

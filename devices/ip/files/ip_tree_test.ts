@@ -1,10 +1,10 @@
 /** Which files there are, their qids and records. */
 
 import { assertEquals } from "@std/assert";
-import { Open } from "../../../kernel/qid.ts";
+import { EVE, Open } from "../../../kernel/qid.ts";
 import { namesIn, openAt, walkTo } from "../../../tests/kit/host/dev.ts";
 import { ipFixture } from "../../../tests/kit/ip/ip_fixture.ts";
-import { convOf, Kind, kindOf, listDir, lookupName, pathOf, protoOf, statPath } from "./ip_tree.ts";
+import { convAt, Kind, kindOf, listDir, lookupName, pathOf, protoAt, statPath } from "./ip_tree.ts";
 
 Deno.test("#ip lists Akaros' files in Akaros' order, and raw", () => {
   const { root } = ipFixture();
@@ -42,11 +42,21 @@ Deno.test("#ip walks .. from a conversation to its protocol, to the root, and st
   assertEquals(walkTo(root, "udp/../..").qid.path, root.qid.path);
 });
 
-Deno.test("pathOf() is taken apart by kindOf(), convOf() and protoOf()", () => {
-  for (const conv of [0, 4095, 4096, 8191, 65535]) {
-    const path = pathOf(Kind.Snoop, 4, conv);
-    assertEquals([kindOf(path), convOf(path), protoOf(path)], [Kind.Snoop, conv, 4]);
+Deno.test("pathOf() is taken apart by kindOf(), protoAt() and convAt(), also beyond 12 bits of conversations", () => {
+  const { stack } = ipFixture();
+  const udp = stack.protoNamed("udp")!;
+  const { convs } = stack.space(udp);
+  for (let i = 0; i <= 4097; i++) stack.space(udp).take(EVE);
+  for (const number of [0, 4095, 4096, 4097]) {
+    const path = pathOf(Kind.Snoop, udp.index, number);
+    assertEquals({ kind: kindOf(path), proto: protoAt(stack, path)?.name, conv: convAt(stack, path)?.number }, {
+      kind: Kind.Snoop,
+      proto: "udp",
+      conv: convs[number]?.number,
+    });
   }
+  assertEquals(convs[4097]?.number, 4097);
+  assertEquals(kindOf(pathOf(Kind.Snoop, 4, 65535)), Kind.Snoop);
 });
 
 Deno.test("Every entry that is listed can be looked up and has the record that stat gives", () => {

@@ -23,7 +23,7 @@ import type { Medium } from "../ifc/medium.ts";
 export interface IpifcTarget {
   readonly ifc: Ipifc;
   readonly media: readonly Medium[];
-  /** One more, or one fewer, reason to keep the interface when nobody has it open. */
+  /** One more, or one fewer, reason to keep the interface when it is not open. */
   keep(): void;
   unkeep(): void;
 }
@@ -73,7 +73,7 @@ function add6({ ifc }: IpifcTarget): void {
 }
 
 /** Gives an interface with a hardware address its link-local address, if it has none of any making. */
-export function addLinkLocal(ifc: Ipifc): void {
+function addLinkLocal(ifc: Ipifc): void {
   const mac = ifc.link?.ndLink?.mac;
   if (mac === undefined || ifc.lifcs.some(({ local }) => !local.isV4 && local.isLinkLocal)) return;
   const local = eui64(LINK_LOCAL_PREFIX, mac);
@@ -121,7 +121,7 @@ function parseAdd(args: readonly string[]): AddArgs {
     throw new KernelError("EINVAL", `Cannot use ${shown(proxyText)}: want proxy or nothing`);
   }
   if (proxyText !== undefined && !local.isV4) {
-    throw new KernelError("EPROTONOSUPPORT", `Cannot add ${local}: nobody answers for other IPv6 hosts`);
+    throw new KernelError("EPROTONOSUPPORT", `Cannot add ${local}: there is no proxy for neighbour discovery`);
   }
   const maxtu = mtuText === undefined ? null : parseNumber(mtuText);
   return { local, mask, remote, maxtu, proxy: proxyText !== undefined };

@@ -4,7 +4,7 @@
  * Path: dev_ip → ipifc_proto → ipifc_ctl, ipifc, conv, ether_medium.
  *
  * An interface bound to a medium that keeps (all but pkt) counts as one more user of its conversation, so it lives on
- * when nobody has its files open, until `unbind`.
+ * when none of its files is open, until `unbind`.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { KernelError } from "../../../kernel/error.ts";
 import type { PacketPort } from "../../../kernel/host.ts";
 import { Queue } from "../../../kernel/queue.ts";
 import type { OrWait } from "../../../kernel/rendez.ts";
-import { type Conv, TTL_DEFAULT } from "../conv/conv.ts";
+import { type Conv, type Proto, TTL_DEFAULT } from "../conv/conv.ts";
 import { etherMedium } from "../ifc/ether_medium.ts";
 import { ifcLocal, ifcStatus } from "../ifc/ifc_status.ts";
 import type { IpStack } from "../ip_stack.ts";
@@ -23,10 +23,9 @@ import { IPIFC_VERBS, type IpifcTarget } from "./ipifc_ctl.ts";
 import { loopbackMedium } from "../ifc/loopback_medium.ts";
 import type { Medium } from "../ifc/medium.ts";
 import { PKT_QUEUE_LIMIT, pktMedium, tunMedium } from "../ifc/packet_medium.ts";
-import type { Proto } from "../conv/conv.ts";
 
 /** Interfaces of one stack (Akaros). */
-export const IPIFCS_MAX = 32;
+const IPIFCS_MAX = 32;
 /** Bytes of copies that wait for a snooper (Akaros). */
 export const SNOOP_QUEUE_LIMIT = 131070;
 

@@ -4,7 +4,7 @@
  * Path: icmp_base → echo_convs → conv, ip_output, conv/advice, bypass.
  *
  * `connect host!x [id]` (x means nothing) or `announce id`. What is written has room for an IP header, not looked at,
- * and then the message; the kernel fills in identifier and checksum. What is read is the whole packet.
+ * and then the message; the kernel fills in identifier and checksum. A read returns the whole packet.
  *
  * @module
  */
@@ -13,28 +13,25 @@ import type { Block } from "../../../kernel/block.ts";
 import { shown } from "../../../kernel/ctl.ts";
 import { KernelError } from "../../../kernel/error.ts";
 import type { OrWait } from "../../../kernel/rendez.ts";
-import { get16, put16 } from "../../../kernel/wire/bytes.ts";
+import { ICMP_HEADER_LEN, icmpEchoId, setIcmpEchoId } from "../../../kernel/wire/icmp.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { ipv6Dst, ipv6Src } from "../../../kernel/wire/ipv6.ts";
 import { adviseConv } from "../conv/advice.ts";
 import { deliverBypass } from "../network/bypass.ts";
-import type { Conv } from "../conv/conv.ts";
+import type { Conv, Proto } from "../conv/conv.ts";
 import type { ConvSpace } from "../conv/conv_space.ts";
 import { sendPacket } from "../network/ip_output.ts";
 import type { ProtoContext } from "../network/context.ts";
 import type { InputPacket } from "../packet/packet.ts";
 import type { Advice, BypassRules } from "../conv/proto.ts";
-import type { Proto } from "../conv/conv.ts";
 import { sourceFor } from "../route/egress.ts";
 
 /** Bytes that wait for a reader of one conversation (Akaros). */
 export const ICMP_QUEUE_LIMIT = 64 << 10;
 /** Bytes of the header that every message starts with, in both versions. */
-const MESSAGE_MIN = 8;
-const CHECKSUM = 2;
-const ECHO_ID = 4;
+const MESSAGE_MIN = ICMP_HEADER_LEN;
 
-/** What a version's ICMP is to its conversations. */
+/** How the ICMP of a version differs for its conversations. */
 export interface EchoForm {
   /** Bytes of room for an IP header before a message that is written. */
   readonly room: number;
@@ -70,7 +67,7 @@ export abstract class EchoConvs<S extends ProtoContext = ProtoContext> implement
     destPort: (buf, at, end) => this.idOf(buf, at, end),
   };
   queueFull = 0;
-  /** Replies that nobody waits for. */
+  /** Replies without a conversation. */
   noConv = 0;
   #space: ConvSpace | null = null;
 
@@ -87,7 +84,7 @@ export abstract class EchoConvs<S extends ProtoContext = ProtoContext> implement
 
   /** Identifier of a message that has one and that a user may send; -1: none. */
   protected idOf(buf: Uint8Array, at: number, end: number): number {
-    return end - at >= MESSAGE_MIN && this.form.hasId(buf[at]!) ? get16(buf, at + ECHO_ID) : -1;
+    return end - at >= MESSAGE_MIN && this.form.hasId(buf[at]!) ? icmpEchoId(buf, at) : -1;
   }
 
   create(conv: Conv): void {
@@ -108,13 +105,13 @@ export abstract class EchoConvs<S extends ProtoContext = ProtoContext> implement
     if (words.length !== 2 || (words[1] !== "all" && words[1] !== "replies")) {
       throw new KernelError("EINVAL", `Cannot run ${shown(words.join(" "))}: want bypass-echo all|replies`);
     }
-    (conv.priv as EchoPriv).repliesOnly = words[1] === "replies";
+    echoOf(conv).repliesOnly = words[1] === "replies";
     return true;
   }
 
   /** From now on the room before a message names its ends, where an IPv6 header has them (Akaros). */
   protected useHeaders(conv: Conv): void {
-    (conv.priv as EchoPriv).headers = true;
+    echoOf(conv).headers = true;
   }
 
   close(_conv: Conv): void {}
@@ -132,7 +129,7 @@ export abstract class EchoConvs<S extends ProtoContext = ProtoContext> implement
     if (length > max) {
       throw new KernelError("EMSGSIZE", `Cannot send ${length} bytes: the limit is ${max}`, { length: max });
     }
-    const asked = (conv.priv as EchoPriv).headers ? endsIn(block) : null;
+    const asked = echoOf(conv).headers ? endsIn(block) : null;
     const raddr = asked?.raddr ?? conv.raddr;
     if (raddr.isUnspecified) throw new KernelError("ENOTCONN", `Cannot write ${conv}: it has no peer`);
     const type = block.buf[block.rp + room]!;
@@ -150,14 +147,13 @@ export abstract class EchoConvs<S extends ProtoContext = ProtoContext> implement
     block.pull(room);
     block.clearOffload();
     const { buf, rp } = block;
-    const [keptSum, keptId] = [get16(buf, rp + CHECKSUM), get16(buf, rp + ECHO_ID)];
-    put16(buf, rp + ECHO_ID, conv.lport);
+    const written = buf.slice(rp, rp + MESSAGE_MIN);
+    setIcmpEchoId(buf, rp, conv.lport);
     this.form.setChecksum(buf, rp, block.wp, src, raddr);
     const { ttl, tos } = conv;
     const result = sendPacket(this.stack, block, { src, dst: raddr, protocol, ttl, tos });
     if (result === "sent" || result === "dropped") return this.countOut(type);
-    put16(buf, rp + CHECKSUM, keptSum);
-    put16(buf, rp + ECHO_ID, keptId);
+    buf.set(written, rp);
     block.push(room);
     if (result === "noRoute") throw noRoute(raddr);
     throw new KernelError("EMSGSIZE", `Cannot send to ${raddr}: too big`);
@@ -166,16 +162,16 @@ export abstract class EchoConvs<S extends ProtoContext = ProtoContext> implement
   /** Whether a bypassed identifier takes this echo request. */
   protected bypassedRequest(packet: InputPacket, at: number): boolean {
     const { block, dst } = packet;
-    const holder = this.space.table.findLocal(dst, get16(block.buf, at + ECHO_ID));
-    if (holder === null || holder.bypass === null || (holder.priv as EchoPriv).repliesOnly) return false;
+    const holder = this.space.table.findLocal(dst, icmpEchoId(block.buf, at));
+    if (holder === null || holder.bypass === null || echoOf(holder).repliesOnly) return false;
     deliverBypass(holder, block);
     return true;
   }
 
-  /** A message with an identifier goes to whoever has it. */
+  /** A message with an identifier goes to the conversation that has it. */
   protected toConv(packet: InputPacket, at: number): void {
     const { block, src, dst } = packet;
-    const conv = this.space.table.find(src, 0, dst, get16(block.buf, at + ECHO_ID));
+    const conv = this.space.table.find(src, 0, dst, icmpEchoId(block.buf, at));
     if (conv === null) {
       this.noConv++;
       return block.free();
@@ -203,4 +199,8 @@ function endsIn({ buf, rp }: Block): { laddr: IpAddr; raddr: IpAddr } {
 
 function noRoute(raddr: IpAddr): KernelError {
   return new KernelError("EHOSTUNREACH", `Cannot send to ${raddr}: no route`);
+}
+
+function echoOf(conv: Conv): EchoPriv {
+  return conv.priv as EchoPriv;
 }

@@ -8,7 +8,7 @@
  * lets us be silent, and amplifiers are worse than silence).
  *
  * A bypassed identifier takes requests and replies that carry it. `bypass-echo replies` leaves the requests to the
- * kernel: what a NAT wants, since anybody may ping us with an identifier that is its by chance.
+ * kernel: a NAT needs that, since any host may ping us with an identifier that is its by chance.
  *
  * Redirects are counted and ignored: routes are set by people and programs, not by the network (RFC 1812 5.2.7.2 is for
  * hosts that trust their link).
@@ -28,6 +28,7 @@ import {
   ICMP_UNREACHABLE_PORT,
   ICMP_UNREACHABLE_TOO_BIG,
   icmpChecksumOk,
+  icmpCode,
   icmpNextHopMtu,
   icmpType,
   parseIcmpQuote,
@@ -107,7 +108,7 @@ export class IcmpProto extends IcmpBase {
 
   protected override meaningOf(buf: Uint8Array, at: number): Meaning {
     const type = icmpType(buf, at);
-    const code = buf[at + 1]!;
+    const code = icmpCode(buf, at);
     const unreachable = type === ICMP_UNREACHABLE;
     const tooBig = unreachable && code === ICMP_UNREACHABLE_TOO_BIG;
     return {

@@ -14,6 +14,7 @@
  */
 
 import { KernelError } from "../../../kernel/error.ts";
+import { icmpCode } from "../../../kernel/wire/icmp.ts";
 import {
   ICMP6_ECHO_REPLY,
   ICMP6_ECHO_REQUEST,
@@ -37,7 +38,7 @@ import {
 } from "../../../kernel/wire/icmp6.ts";
 import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_ICMP6 } from "../../../kernel/wire/ip_proto.ts";
-import { IPV6_HEADER_LEN, ipv6HopLimit, ipv6TrafficClass } from "../../../kernel/wire/ipv6.ts";
+import { IPV6_HEADER_LEN, IPV6_TOTAL_MAX, ipv6HopLimit, ipv6TrafficClass } from "../../../kernel/wire/ipv6.ts";
 import { ICMP6_MLD_QUERY, MLD_HOP_LIMIT, mldQueryDelayMs } from "../../../kernel/wire/mld.ts";
 import { ND_HOP_LIMIT, type NdMessage, parseNd } from "../../../kernel/wire/nd.ts";
 import { solicitedNode } from "../../../kernel/inet/addr6.ts";
@@ -50,7 +51,6 @@ import type { NdTable } from "../neighbor/nd.ts";
 import type { ProtoContext } from "../network/context.ts";
 import type { RouterAdverts } from "../neighbor/ra6.ts";
 import type { InputPacket } from "../packet/packet.ts";
-import { IPV6_TOTAL_MAX } from "../packet/packet6.ts";
 import type { Advice } from "../conv/proto.ts";
 
 const TYPE_NAMES: Readonly<Record<number, string>> = {
@@ -96,7 +96,7 @@ const FORM: IcmpForm = {
 };
 
 /** What ICMPv6 needs of its stack: it brings neighbour discovery its messages. */
-export interface Icmp6Context extends ProtoContext {
+interface Icmp6Context extends ProtoContext {
   readonly nd: NdTable;
   readonly mld: Mld;
   readonly adverts: RouterAdverts;
@@ -173,7 +173,6 @@ export class Icmp6Proto extends IcmpBase<Icmp6Context> {
   }
 
   // --- neighbour discovery
-  // --------------------------------------------------------------------------------------------
 
   /** A message of neighbour discovery: from the link, and in the form that RFC 4861 6.1 and 7.1 demand. */
   #discovery(packet: InputPacket, at: number): void {
@@ -190,7 +189,7 @@ export class Icmp6Proto extends IcmpBase<Icmp6Context> {
       this.hoplimErrs++;
       return null;
     }
-    if (buf[at + 1] !== 0) {
+    if (icmpCode(buf, at) !== 0) {
       this.icmpCodeErrs++;
       return null;
     }

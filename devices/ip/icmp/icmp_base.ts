@@ -7,7 +7,7 @@
  */
 
 import { Checksum } from "../../../kernel/block.ts";
-import { get16 } from "../../../kernel/wire/bytes.ts";
+import { udpDstPort, udpSrcPort } from "../../../kernel/wire/udp.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { TTL_DEFAULT } from "../conv/conv.ts";
 import { EchoConvs, type EchoForm } from "./echo_convs.ts";
@@ -153,8 +153,9 @@ export abstract class IcmpBase<S extends ProtoContext = ProtoContext> extends Ec
       protocol,
       laddr: quote.src,
       raddr: quote.dst,
-      lport: isIcmp ? Math.max(0, this.idOf(buf, transportAt, quote.end)) : get16(buf, transportAt),
-      rport: isIcmp ? 0 : get16(buf, transportAt + 2),
+      // TCP begins with the same two ports as UDP.
+      lport: isIcmp ? Math.max(0, this.idOf(buf, transportAt, quote.end)) : udpSrcPort(buf, transportAt),
+      rport: isIcmp ? 0 : udpDstPort(buf, transportAt),
       block,
       quotedAt: quote.ipAt,
       transportAt,

@@ -14,13 +14,12 @@
 import { KernelError } from "../../../kernel/error.ts";
 import { adviseConv } from "../conv/advice.ts";
 import { deliverBypass, takesVersion } from "../network/bypass.ts";
-import type { Conv } from "../conv/conv.ts";
+import type { Conv, Proto } from "../conv/conv.ts";
 import type { ConvSpace } from "../conv/conv_space.ts";
 import { IcmpFault } from "../packet/icmp_fault.ts";
 import type { ProtoContext } from "../network/context.ts";
 import type { InputPacket } from "../packet/packet.ts";
 import type { Advice, BypassRules } from "../conv/proto.ts";
-import type { Proto } from "../conv/conv.ts";
 
 /** Highest IP protocol number. */
 const PROTOCOL_MAX = 255;
@@ -41,7 +40,7 @@ export class RawProto implements Proto {
   readonly bypass: BypassRules = RULES;
   readonly adminOnly = true;
   inPackets = 0;
-  /** Packets to an address for which nobody claims their protocol. */
+  /** Packets to an address for which their protocol is not claimed. */
   noConv = 0;
   #space: ConvSpace | null = null;
 
@@ -65,7 +64,7 @@ export class RawProto implements Proto {
     for (let number = conv.lport; number <= conv.lportEnd; number++) this.stack.setReceiver(number, this);
   }
 
-  /** A protocol that nobody claims any more is unknown again. */
+  /** A protocol that is not claimed any more is unknown again. */
   close(conv: Conv): void {
     this.space.unclaim(conv);
     for (let number = conv.lport; number <= Math.min(conv.lportEnd, PROTOCOL_MAX); number++) {

@@ -38,7 +38,7 @@ Deno.test("raw refuses protocols that have a directory, and numbers that are non
   assertEquals(refusalCode(() => ip.conv("raw", "bypass 205")), "EFAIL");
 });
 
-Deno.test("raw keeps a protocol while any of its claims lives, and answers for addresses nobody claims", () => {
+Deno.test("raw keeps a protocol while any of its claims lives, and answers for addresses that are not claimed", () => {
   const ip = ipFixture();
   const all = ip.conv("raw", `bypass ${SCTP}`);
   const own = ip.conv("raw", `bypass ${US}!${SCTP}`);

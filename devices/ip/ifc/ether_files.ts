@@ -4,7 +4,7 @@
  * Path: ether_medium → ether_files → chan, block, dev, error.
  *
  * A file that would have to wait says "busy" or "empty"; one that refuses says "error": nothing here throws once the
- * files are open, because below there is nobody who did something wrong.
+ * files are open, because below them there is no caller to report an error to.
  *
  * @module
  */
@@ -25,7 +25,7 @@ const STATS_MAX = 4096;
 const encoder = new TextEncoder();
 
 /** What an interface says of itself. */
-export interface EtherFacts {
+interface EtherFacts {
   readonly mac: MacAddr;
   readonly offloads: PortOffloads;
   /** Most bytes of payload in a frame, or null if it does not say. */

@@ -3,7 +3,9 @@ import type { DevEnv } from "../../../kernel/dev.ts";
 import { refusalCode } from "../../../tests/kit/host/dev.ts";
 import { Block } from "../../../kernel/block.ts";
 import { openEtherFiles, readEtherFacts } from "./ether_files.ts";
-import { FakeEther, OUR_MAC, TestHost } from "../../../tests/kit/ip/link.ts";
+import { FakeEther } from "../../../tests/kit/ip/fake_ether.ts";
+import { OUR_MAC } from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
 
 /** An environment in which the first Ethernet says `stats` of itself. */
 function env(stats: string): DevEnv {
@@ -12,7 +14,7 @@ function env(stats: string): DevEnv {
   return at.stack.env;
 }
 
-Deno.test("readEtherFacts() reads address, features and, where it is told, the MTU", () => {
+Deno.test("readEtherFacts() reads address, features and, where the file has it, the MTU", () => {
   const facts = readEtherFacts(env("in: 1\naddr: 020000000001 \nfeat: udpck tcpck uso\nmtu: 9000\n"), "/net/ether0");
   assertEquals([facts.mac.equals(OUR_MAC), facts.mtu], [true, 9000]);
   assertEquals(facts.offloads, { checksum: true, tcpSegment: false, udpSegment: true });

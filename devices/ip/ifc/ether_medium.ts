@@ -3,7 +3,7 @@
  *
  * Path: ipifc_proto → ether_medium → neighbor/arp, ip_input, job, wire/arp.
  *
- * `bind ether /net/ether0` opens that directory's `clone` thrice, for the types of IPv4, ARP and IPv6, and knows of the
+ * `bind ether /net/ether0` opens that directory's `clone` thrice, for the types of IPv4, ARP and IPv6, and sees of the
  * interface only what its files say. The data files are tapped: an edge wakes one job, which reads until it would have
  * to wait.
  *
@@ -18,10 +18,18 @@ import { type EventSink, FdTap, TapEvent } from "../../../kernel/fd_tap.ts";
 import type { PortOffloads } from "../../../kernel/host.ts";
 import { Job } from "../../../kernel/job.ts";
 import { ARP_LEN, type ArpPacket, emitArp, parseArp } from "../../../kernel/wire/arp.ts";
-import { put16 } from "../../../kernel/wire/bytes.ts";
-import { ETHER_HEADER_LEN, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from "../../../kernel/wire/ethernet.ts";
+import {
+  ETHER_HEADER_LEN,
+  etherSrcIs,
+  ETHERTYPE_ARP,
+  ETHERTYPE_IPV4,
+  ETHERTYPE_IPV6,
+  setEtherDst,
+  setEtherSrc,
+  setEtherType,
+} from "../../../kernel/wire/ethernet.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
-import { MAC_BROADCAST, MacAddr, multicastMacV4, multicastMacV6 } from "../../../kernel/wire/mac_addr.ts";
+import { MAC_BROADCAST, type MacAddr, multicastMacV4, multicastMacV6 } from "../../../kernel/wire/mac_addr.ts";
 import { Arrival } from "../packet/arrival.ts";
 import type { ArpTable } from "../neighbor/arp.ts";
 import type { ArpLink, Link, NdLink } from "../link/ifc.ts";
@@ -32,8 +40,6 @@ import type { Medium, MediumIfc } from "./medium.ts";
 /** Frames read in one run of the job: others have their turn between, and a flood cannot keep us for ever. */
 export const RX_BATCH = 256;
 
-const SRC = 6;
-const TYPE = 12;
 /** What makes 6 of 4, and 4 of 6. */
 const VERSIONS = 4 ^ 6;
 const RX_EVENTS = TapEvent.Readable | TapEvent.Hangup;
@@ -151,9 +157,9 @@ class EtherLink implements Link, EventSink {
 
   #transmit(files: EtherFiles, block: Block, dst: MacAddr): void {
     const at = block.push(ETHER_HEADER_LEN);
-    dst.put(block.buf, at);
-    this.mac.put(block.buf, at + SRC);
-    put16(block.buf, at + TYPE, files.type);
+    setEtherDst(block.buf, at, dst);
+    setEtherSrc(block.buf, at, this.mac);
+    setEtherType(block.buf, at, files.type);
     const { stats } = this.ifc.stack;
     const result = files.write(block);
     if (result === "sent") return;
@@ -164,7 +170,7 @@ class EtherLink implements Link, EventSink {
   }
 
   #tap(files: EtherFiles, id: number): FdTap {
-    const tap = new FdTap(-1, RX_EVENTS, id, this, null);
+    const tap = new FdTap({ fd: -1, filter: RX_EVENTS, id, queue: this });
     if ((files.data.dev.tapfd(files.data, tap, "add") & RX_EVENTS) !== 0) this.send(id, 0);
     return tap;
   }
@@ -205,10 +211,12 @@ class EtherLink implements Link, EventSink {
     ipInput(this.ifc.stack, block, this.ifc, arrival);
   }
 
-  /** Our own groups come back from #ether while it is promiscuous: whom we try to find must not hear ourselves. */
+  /**
+   * Our own groups come back from #ether while it is promiscuous: a search for a neighbour must not be answered by us.
+   */
   #inputIp6(block: Block): void {
     const { buf, rp, wp } = block;
-    if (wp - rp >= ETHER_HEADER_LEN && MacAddr.at(buf, rp + SRC).equals(this.mac)) return block.free();
+    if (wp - rp >= ETHER_HEADER_LEN && etherSrcIs(buf, rp, this.mac)) return block.free();
     this.#inputIp(block, 6);
   }
 

@@ -6,16 +6,8 @@ import { etherDst, etherSrc } from "../../../kernel/wire/ethernet.ts";
 import { refusalCode } from "../../../tests/kit/host/dev.ts";
 import { RX_BATCH } from "./ether_medium.ts";
 import { sendPacket } from "../network/ip_output.ts";
-import {
-  etherFrame,
-  ip,
-  ip6Packet,
-  ipPacket,
-  OUR_MAC,
-  pattern,
-  PEER_MAC,
-  TestHost,
-} from "../../../tests/kit/ip/link.ts";
+import { etherFrame, ip, ip6Packet, ipPacket, OUR_MAC, pattern, PEER_MAC } from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
 
 const OPTIONS = { src: ip("10.0.0.1"), dst: ip("10.0.0.2"), protocol: 17, ttl: 64, tos: 0 };
 

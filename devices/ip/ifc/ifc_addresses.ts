@@ -33,7 +33,7 @@ const KIND_OF_CAST: Readonly<Record<Cast, RouteKind>> = {
   multicast: RouteKind.Multicast,
 };
 
-/** The part of an interface that knows its addresses. */
+/** The addresses of an interface. */
 export abstract class IfcAddresses {
   /** Its addresses, in the order in which they were added. */
   readonly lifcs: Iplifc[] = [];
@@ -55,7 +55,7 @@ export abstract class IfcAddresses {
     return this.#addresses6 > 0;
   }
 
-  /** Whether it has the address 0.0.0.0: every packet that arrives is for us, who do not know our address yet. */
+  /** Whether it has the address 0.0.0.0: every packet that arrives is for us, since our address is not known yet. */
   get acceptsAny(): boolean {
     return this.#unspecified > 0;
   }
@@ -188,7 +188,7 @@ export abstract class IfcAddresses {
     }
   }
 
-  /** `lifc` is ours: its net is on the link, and the neighbours are told. */
+  /** `lifc` is ours: its net is on the link, and the neighbours are notified. */
   #settle(lifc: Iplifc): void {
     this.#changeOnLink(lifc, "add");
     if (lifc.local.isUnspecified) this.#unspecified++;

@@ -110,7 +110,7 @@ export class Ipifc extends IfcAddresses implements Ifc {
     this.maxtu = maxtu;
   }
 
-  /** Sends an IP packet (given away) to the neighbour `gateway`. */
+  /** Sends an IP packet (consumed) to the neighbour `gateway`. */
   send(block: Block, gateway: IpAddr): void {
     const { link } = this;
     if (link === null) return this.#refuse(block, "outNoLink");
@@ -126,7 +126,7 @@ export class Ipifc extends IfcAddresses implements Ifc {
   }
 
   /**
-   * Brings a packet (given away) to ourselves, without any link: it is for an address of ours, or a group we are in.
+   * Brings a packet (consumed) to ourselves, without any link: it is for an address of ours, or a group we are in.
    */
   sendLocal(block: Block): void {
     this.packetsOut++;
@@ -138,7 +138,7 @@ export class Ipifc extends IfcAddresses implements Ifc {
     return this.conv.snoopers > 0;
   }
 
-  /** Copies a packet that crosses the interface for whoever snoops. */
+  /** Copies a packet that crosses the interface for its snoopers. */
   record(block: Block): void {
     const copy = block.clone();
     // Padding of the link is not the packet's; one that is wrong is shown as it came.

@@ -7,7 +7,8 @@ import { fuzz } from "../../../tests/kit/check/fuzz.ts";
 import { IPIFC_VERBS } from "../files/ipifc_ctl.ts";
 import { IFC_GROUPS_MAX, IPLIFCS_MAX } from "./ifc_addresses.ts";
 import { sendPacket } from "../network/ip_output.ts";
-import { ip, ipPacket, pattern, TestHost } from "../../../tests/kit/ip/link.ts";
+import { ip, ipPacket, pattern } from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
 import { SNOOP_QUEUE_LIMIT } from "../files/ipifc_proto.ts";
 
 const ROUTER =
@@ -120,7 +121,7 @@ Deno.test("unbind of loopback works, and drops what was on its way (defect 14)",
   assertEquals([at.received.length, at.stack.self.size], [0, 0]);
 });
 
-Deno.test("a bound interface lives on when nobody has it open; one bound to pkt does not", () => {
+Deno.test("a bound interface lives on when it is closed; one bound to pkt does not", () => {
   const at = new TestHost();
   const ether = at.etherIfc();
   const pkt = at.ifc("bind pkt", "add 10.9.0.1 /24");
@@ -212,7 +213,7 @@ Deno.test("a snooper sees each packet once, in and out, also one that was held f
   const { conv } = at.etherIfc();
   const options = { src: ip("10.0.0.1"), dst: ip("10.0.0.2"), protocol: 17, ttl: 1, tos: 0 };
   sendPacket(at.stack, Block.from(pattern(5)), options);
-  assertEquals(conv.sq!.blocks, 0, "Nobody snoops");
+  assertEquals(conv.sq!.blocks, 0, "No snooper");
   conv.snoopers = 1;
   sendPacket(at.stack, Block.from(pattern(6)), options);
   at.receiveArp({});

@@ -34,7 +34,7 @@ export class LoopbackQueue {
     this.#job = new Job(ifc.stack.env.clock.jobs, () => this.#deliver());
   }
 
-  /** Takes a packet (given away); it is dropped if too much waits. */
+  /** Takes a packet (consumed); it is dropped if too much waits. */
   push(block: Block): void {
     if (this.#queue.pass(block) === "ok") this.#job.wake();
     else this.#ifc.stack.stats.outLinkBusy++;

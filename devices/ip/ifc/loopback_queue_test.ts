@@ -1,7 +1,8 @@
 import { assertEquals } from "@std/assert";
 import { Block, Checksum, Segment } from "../../../kernel/block.ts";
 import { sendPacket } from "../network/ip_output.ts";
-import { ip, pattern, TestHost } from "../../../tests/kit/ip/link.ts";
+import { ip, pattern } from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
 import { loopbackMedium } from "./loopback_medium.ts";
 import { LOOPBACK_QUEUE_LIMIT } from "./loopback_queue.ts";
 

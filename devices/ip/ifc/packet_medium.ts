@@ -20,7 +20,7 @@ export const PKT_QUEUE_LIMIT = 65535;
 /** Least MTU of a link that IP may use (RFC 791 3.2). */
 const MTU_MIN = 68;
 
-/** `bind pkt`: the data file carries the packets; it lets go when nobody has the interface open. */
+/** `bind pkt`: the data file carries the packets; it is unbound when the interface is closed. */
 export const pktMedium: Medium = {
   name: "pkt",
   // Akaros counts a header that pkt does not have.

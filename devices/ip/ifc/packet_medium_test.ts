@@ -3,7 +3,8 @@ import { Block } from "../../../kernel/block.ts";
 import { NO_OFFLOADS, type PacketPort } from "../../../kernel/host.ts";
 import { refusalCode } from "../../../tests/kit/host/dev.ts";
 import { sendPacket } from "../network/ip_output.ts";
-import { ip, ipPacket, pattern, TestHost } from "../../../tests/kit/ip/link.ts";
+import { ip, ipPacket, pattern } from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
 import { PKT_QUEUE_LIMIT } from "./packet_medium.ts";
 
 const OPTIONS = { src: ip("10.0.0.1"), dst: ip("10.0.0.2"), protocol: 17, ttl: 64, tos: 0 };
@@ -21,7 +22,7 @@ Deno.test("pkt: what a user writes comes in, and what goes out a user reads", ()
   assertEquals((conv.rq.bread() as Block).length, 30);
 });
 
-Deno.test("pkt: what nobody reads is dropped beyond the limit, and counted", () => {
+Deno.test("pkt: packets that are not read are dropped beyond the limit, and counted", () => {
   const at = new TestHost();
   const { conv, ifc } = at.ifc("bind pkt", "add 10.0.0.1 /24");
   for (let i = 0; i < 100; i++) send(at, 980);

@@ -11,9 +11,9 @@ import { ALL_NODES, solicitedNode } from "../../../kernel/inet/addr6.ts";
 import type { Cast } from "../env/cast.ts";
 
 /** A lifetime without end, as the status file prints it (Akaros: all ones of 64 bits). */
-export const LIFETIME_FOREVER = "18446744073709551615";
+const LIFETIME_FOREVER = "18446744073709551615";
 
-/** What an address is added with. */
+/** The fields of a new address. */
 export interface IplifcFields {
   readonly local: IpAddr;
   /** Contiguous; of 128 bits. */
@@ -30,7 +30,7 @@ export class Iplifc {
   readonly mask: IpAddr;
   readonly remote: IpAddr;
   proxy: boolean;
-  /** Not yet known to be nobody else's (IPv6): not ours, may not source packets. */
+  /** Not yet known to be unique on the link (IPv6): not ours, and no source of packets. */
   tentative = false;
   /** Still ours, but not for what is new (RFC 4862 5.5.4). */
   isDeprecated = false;

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { formatMask, parseIpMask } from "../../../kernel/wire/ip_addr.ts";
 import { defaultMask, Iplifc } from "./iplifc.ts";
-import { ip } from "../../../tests/kit/ip/link.ts";
+import { ip } from "../../../tests/kit/ip/packets.ts";
 
 function lifc(local: string, maskText: string, remote = local): Iplifc {
   const addr = ip(local);

@@ -29,13 +29,13 @@ import { NEIGHBOR_TRIES, type NeighborContext, NeighborTable } from "./neighbor_
 import { LogFlag } from "../env/netlog.ts";
 import type { InputPacket } from "../packet/packet.ts";
 import { packet4 } from "../packet/packet4.ts";
-import type { RouteTable } from "../route/route.ts";
+import type { RouteTable } from "../route/route_table.ts";
 
 /** How long a neighbour's answer counts (Akaros), in milliseconds. */
 export const ARP_LIFE_MS = 15 * 60 * 1000;
 
 /** What ARP needs of its stack. */
-export interface ArpContext extends NeighborContext {
+interface ArpContext extends NeighborContext {
   readonly routes: RouteTable;
 }
 

@@ -12,10 +12,10 @@ import { type IpAddr, parseIpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { parseMacAddr } from "../../../kernel/wire/mac_addr.ts";
 import type { ArpTable } from "./arp.ts";
 import type { NdTable } from "./nd.ts";
-import type { RouteTable } from "../route/route.ts";
+import type { RouteTable } from "../route/route_table.ts";
 
 /** The tables that the `arp` file changes. */
-export interface NeighborTables {
+interface NeighborTables {
   readonly arp: ArpTable;
   readonly nd: NdTable;
   readonly routes: RouteTable;

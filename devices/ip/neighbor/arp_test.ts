@@ -3,10 +3,9 @@ import fc from "fast-check";
 import { Block } from "../../../kernel/block.ts";
 import { KernelError } from "../../../kernel/error.ts";
 import { ARP_REPLY, ARP_REQUEST } from "../../../kernel/wire/arp.ts";
-import { ETHERTYPE_ARP } from "../../../kernel/wire/ethernet.ts";
+import { etherDst, ETHERTYPE_ARP } from "../../../kernel/wire/ethernet.ts";
 import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { MAC_BROADCAST, MacAddr } from "../../../kernel/wire/mac_addr.ts";
-import { etherDst } from "../../../kernel/wire/ethernet.ts";
 import { refusal, refusalCode } from "../../../tests/kit/host/dev.ts";
 import { fuzz, fuzzSteps, sequences } from "../../../tests/kit/check/fuzz.ts";
 import { ARP_LIFE_MS } from "./arp.ts";
@@ -14,17 +13,8 @@ import { NEIGHBOR_DEFEND_MS, NEIGHBOR_HOLD_MAX, NEIGHBOR_RETRY_MS } from "./neig
 import { runArpCtl } from "./arp_ctl.ts";
 import { NEIGHBORS_MAX } from "./neighbor_store.ts";
 import { sendRaw } from "../network/ip_output.ts";
-import {
-  etherFrame,
-  headerOf,
-  ip,
-  ipPacket,
-  mac,
-  NO_MAC,
-  OUR_MAC,
-  PEER_MAC,
-  TestHost,
-} from "../../../tests/kit/ip/link.ts";
+import { etherFrame, headerOf, ip, ipPacket, mac, NO_MAC, OUR_MAC, PEER_MAC } from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
 
 function host(): TestHost {
   const made = new TestHost();
@@ -117,7 +107,7 @@ Deno.test("ArpTable asks a neighbour in use again, quietly, when its life is ove
   assertEquals([wire(at), at.stack.arp.size], [[], 1]);
 });
 
-Deno.test("ArpTable forgets a neighbour that nobody used, and one that answers no more (defect 14: expiry)", () => {
+Deno.test("ArpTable forgets a neighbour that was not used, and one that answers no more (defect 14: expiry)", () => {
   const at = host();
   send(at);
   at.receiveArp({});
@@ -133,7 +123,7 @@ Deno.test("ArpTable forgets a neighbour that nobody used, and one that answers n
   assertEquals([at.stack.arp.size, at.clock.timerCount], [0, 0]);
 });
 
-Deno.test("ArpTable learns nothing from a reply that nobody asked for", () => {
+Deno.test("ArpTable learns nothing from an unsolicited reply", () => {
   const at = host();
   at.receiveArp({});
   assertEquals([at.stack.arp.size, at.stack.stats.arpUnsolicited], [0, 1]);
@@ -148,7 +138,7 @@ Deno.test("ArpTable does not believe a reply that contradicts it, but asks again
   assertEquals([at.stack.stats.arpContradiction, wire(at)], [1, [ASK]]);
   send(at, "10.0.0.2", 2);
   assertEquals(wire(at), [`ip 2 to ${PEER_MAC}`]);
-  // Whoever answers now is believed: perhaps the address has moved.
+  // Any answer counts now: the address may have moved.
   at.receiveArp({ senderMac: OTHER_MAC });
   send(at, "10.0.0.2", 3);
   assertEquals(wire(at), [`ip 3 to ${OTHER_MAC}`]);
@@ -176,7 +166,7 @@ Deno.test("ArpTable answers a probe (RFC 5227) for our address and learns nothin
   assertEquals(at.stack.arp.size, 0);
 });
 
-Deno.test("ArpTable answers for nobody but us", () => {
+Deno.test("ArpTable answers for our addresses alone", () => {
   const at = host();
   const second = at.ifc("bind ether /net/ether1", "add 10.1.0.1 /24");
   at.takeFrames(1);
@@ -184,7 +174,7 @@ Deno.test("ArpTable answers for nobody but us", () => {
     at.receiveArp({ op: ARP_REQUEST, targetMac: NO_MAC, targetIp: ip(target) });
   }
   assertEquals(at.takeArp(), []);
-  // But for a net on another interface that it was told to answer for.
+  // But for a net on another interface that it is a proxy for.
   second.ctl("remove 10.1.0.1 /24");
   second.ctl("add 10.1.0.1 /24 10.1.0.0 1514 proxy");
   at.receiveArp({ op: ARP_REQUEST, targetMac: NO_MAC, targetIp: ip("10.1.0.7") });

@@ -1,10 +1,10 @@
 /**
- * Dad: whether an address is somebody else's already (duplicate address detection, RFC 4862 5.4).
+ * Dad: whether an address is in use on the link already (duplicate address detection, RFC 4862 5.4).
  *
  * Path: neighbor/nd, ra6, medium → dad → nd_send, addr6, iplifc, time.
  *
- * A tentative address is asked for once; if nobody answers within {@link DAD_WAIT_MS} it is ours. If somebody does, it
- * is taken away again, counted, and a line of the log says so.
+ * A tentative address is asked for once; without an answer within {@link DAD_WAIT_MS} it is ours. With one, it
+ * is removed again, counted, and logged.
  *
  * Limits: as many as interfaces have addresses; one timer for all.
  *
@@ -47,7 +47,7 @@ export class Dad {
   }
 
   /**
-   * Adds an address to `ifc` as soon as it is known to be nobody else's, and calls `done`; at once where there are no
+   * Adds an address to `ifc` as soon as it is known to be unique, and calls `done`; at once where there are no
    * neighbours to ask. Throws as `addAddress` does.
    */
   start(ifc: Ifc, fields: IplifcFields, done: (() => void) | null = null): Iplifc {
@@ -71,7 +71,7 @@ export class Dad {
     return this.#trials.length > 0 && this.#find(ifc, addr) !== undefined;
   }
 
-  /** Somebody else has or wants `addr`, which is being tried on `ifc`. */
+  /** Another host has or tries `addr`, which is being tried on `ifc`. */
   taken(ifc: Ifc, addr: IpAddr): void {
     const trial = this.#find(ifc, addr);
     if (trial === undefined) return;

@@ -6,7 +6,8 @@ import { ICMP6_NEIGHBOR_ADVERT, ICMP6_NEIGHBOR_SOLICIT } from "../../../kernel/w
 import { ipv6Src } from "../../../kernel/wire/ipv6.ts";
 import { DAD_WAIT_MS } from "./dad.ts";
 import { sendPacket } from "../network/ip_output.ts";
-import { ip, ip6Packet, ndPacket, PEER_MAC, TestHost, type TestIfc } from "../../../tests/kit/ip/link.ts";
+import { ip, ip6Packet, ndPacket, PEER_MAC } from "../../../tests/kit/ip/packets.ts";
+import { TestHost, type TestIfc } from "../../../tests/kit/ip/link.ts";
 import { SELF_ADDRS_MAX } from "../route/self_table.ts";
 import { sourceFor } from "../route/egress.ts";
 
@@ -22,12 +23,12 @@ function trying(): { at: TestHost; made: TestIfc } {
   return { at, made };
 }
 
-Deno.test("try asks for an address from nobody, and it is ours when nobody has answered", () => {
+Deno.test("try asks from the unspecified address, and the address is ours without an answer", () => {
   const { at } = trying();
   // What tells of its group is no question.
   const [question] = at.take6().filter((packet) => packet[40] === ICMP6_NEIGHBOR_SOLICIT);
   assertEquals([`${ipv6Src(question!, 0)}`, at.stack.self.isLocal(ip(TRIED))], ["::", false]);
-  // Meanwhile it is nobody's: nothing comes to it, nothing is sent from it.
+  // Meanwhile it is not ours: nothing comes to it, nothing is sent from it.
   at.receive6(ip6Packet({ dst: TRIED }));
   assertEquals([at.received6.length, `${sourceFor(at.stack, ip("2001:db8::9"))}`], [0, "fe80::1"]);
   at.clock.advance(DAD_WAIT_MS);

@@ -1,11 +1,11 @@
 /**
- * Mld: tells switches and routers which IPv6 groups our interfaces are in (RFC 3810). Without it a switch that asks
- * keeps neighbour discovery from us, which lives on groups (RFC 4861 7.2.1).
+ * Mld: reports to switches and routers which IPv6 groups our interfaces are in (RFC 3810). Without it a switch that
+ * asks keeps neighbour discovery from us, which lives on groups (RFC 4861 7.2.1).
  *
  * Path: icmp/icmp6, medium, ip_stack → neighbor/mld → wire/icmp6, wire/mld, addr6, self_table.
  *
- * A change is told at once, and all groups of the interface once more within a second, since the first may be lost. A
- * query is answered with all groups after a random part of the time that it allows.
+ * A change is reported at once, and all groups of the interface once more within a second, since the first may be lost.
+ * A query is answered with all groups after a random part of the time that it allows.
  *
  * Limits: {@link RECORDS_MAX} groups in one report; one timer for all interfaces. Queriers of version 1 are answered in
  * version 2.
@@ -32,15 +32,15 @@ import type { IpEnv } from "../env/env.ts";
 import type { SelfTable } from "../route/self_table.ts";
 
 /** Groups in one report: it fits 1280 bytes. */
-export const RECORDS_MAX = 60;
-/** Milliseconds after which a change is told again (RFC 3810 9.11). */
+const RECORDS_MAX = 60;
+/** Milliseconds after which a change is reported again (RFC 3810 9.11). */
 export const MLD_AGAIN_MS = 1000;
-/** No answer is put off longer, whatever a query allows. */
+/** No answer is put off longer, even if a query allows more. */
 const DELAY_MAX_MS = 10_000;
 
 /** Multicast listener discovery of one stack. */
 export class Mld {
-  /** When each interface is to tell all its groups. */
+  /** When each interface is to report all its groups. */
   readonly #due: Map<Ifc, number> = new Map();
   readonly #timer: Timer;
 

@@ -1,10 +1,11 @@
-/** What is told of our groups, and when. */
+/** What is reported of our groups, and when. */
 
 import { assertEquals } from "@std/assert";
 import { icmp6ChecksumOk } from "../../../kernel/wire/icmp6.ts";
 import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { parseIpv6 } from "../../../kernel/wire/ipv6.ts";
-import { icmp6Packet, TestHost } from "../../../tests/kit/ip/link.ts";
+import { icmp6Packet } from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
 import { MLD_AGAIN_MS } from "./mld.ts";
 
 const AT = 48;

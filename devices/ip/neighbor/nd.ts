@@ -56,7 +56,7 @@ type NdState = typeof NdState[keyof typeof NdState];
 const STATE_WORDS = ["WAIT", "OK", "STALE", "DELAY", "PROBE"] as const;
 
 /** What neighbour discovery needs of its stack. */
-export interface NdContext extends NeighborContext {
+interface NdContext extends NeighborContext {
   readonly dad: Dad;
 }
 

@@ -3,7 +3,7 @@
  *
  * Path: dad, neighbor/nd, ra6 → nd_send → wire/nd, addr6, block, env.
  *
- * They go out on the link they are about, whatever the routes say, with the hop limit that proves it.
+ * They go out on the link they are about, not by the routes, with the hop limit that proves it.
  *
  * @module
  */

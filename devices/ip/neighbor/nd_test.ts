@@ -18,8 +18,8 @@ import {
   type Packet6Fields,
   pattern,
   PEER_MAC,
-  TestHost,
-} from "../../../tests/kit/ip/link.ts";
+} from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
 import { ND_DELAY_MS, ND_REACHABLE_MS, ND_STALE_MS } from "./nd.ts";
 import { NEIGHBOR_HOLD_MAX, NEIGHBOR_RETRY_MS, NEIGHBOR_TRIES } from "./neighbor_table.ts";
 import { sendRouterSolicit } from "./nd_send.ts";
@@ -114,7 +114,7 @@ Deno.test("nd probes a neighbour that is used after it went stale, and forgets o
   send(at);
   at.clock.advance(ND_DELAY_MS + NEIGHBOR_TRIES * NEIGHBOR_RETRY_MS);
   assertEquals(at.stack.nd.size, 0);
-  // One that nobody wants goes without a question.
+  // One that is not used goes without a question.
   send(at);
   advert(at);
   at.takeFrames();
@@ -135,7 +135,7 @@ Deno.test("nd answers for our addresses only, and says so to everybody when one 
   assertEquals(table(at), `ether DELAY ${PEER} ${PEER_MAC.toHex()}\n`);
 });
 
-Deno.test("nd believes no message that came over a router, is malformed, or is from nobody", () => {
+Deno.test("nd drops messages that came over a router, are malformed, or are from no host", () => {
   const at = host();
   solicit(at, "2001:db8::1", { hopLimit: 254 });
   solicit(at, "ff02::9");
@@ -153,7 +153,7 @@ Deno.test("nd believes no message that came over a router, is malformed, or is f
   assertEquals([at.stack.stats.ndBadSender, at.takeNd(), table(at)], [1, [], ""]);
 });
 
-Deno.test("nd learns from no advertisement that nobody asked for, and asks again when one contradicts", () => {
+Deno.test("nd learns from no unsolicited advertisement, and asks again when one contradicts", () => {
   const at = host();
   advert(at);
   assertEquals([at.stack.stats.ndUnsolicited, at.stack.nd.size], [1, 0]);

@@ -1,7 +1,8 @@
 import { assertEquals } from "@std/assert";
 import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import type { ArpLink } from "../link/ifc.ts";
-import { PEER_MAC, TestHost } from "../../../tests/kit/ip/link.ts";
+import { PEER_MAC } from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
 import { Neighbor, NEIGHBORS_MAX, NeighborStore } from "./neighbor_store.ts";
 
 const at = new TestHost();

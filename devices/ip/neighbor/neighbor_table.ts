@@ -40,7 +40,7 @@ export interface NeighborContext extends IpEnv {
 }
 
 /** The names of a table's counters. */
-export interface NeighborCounts {
+interface NeighborCounts {
   readonly holdFull: "arpHoldFull" | "ndHoldFull";
   readonly unresolved: "arpUnresolved" | "ndUnresolved";
   readonly contradiction: "arpContradiction" | "ndContradiction";
@@ -119,7 +119,7 @@ export abstract class NeighborTable<L extends NeighborLink, E extends Neighbor<L
     if (this.store.size === 0) this.#timer.disarm();
   }
 
-  /** Makes `ip` on `link` resolve to `mac` for good. False: no entry can be given up for it. */
+  /** Makes `ip` on `link` resolve to `mac` for good. False: no entry can be evicted for it. */
   addPermanent(link: L, ip: IpAddr, mac: MacAddr): boolean {
     const entry = this.findOrInsert(link, ip);
     if (entry === null) return false;

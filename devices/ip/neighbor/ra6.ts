@@ -4,7 +4,7 @@
  *
  * Path: icmp/icmp6, medium, ip_stack → ra6 → nd_send, ndb, route, dad.
  *
- * Only interfaces that were told to listen do (`recvra6 on`): on any other link a stranger could take all our packets.
+ * Only interfaces with `recvra6 on` listen: on any other link a stranger could take all our packets.
  * A router does not listen either (RFC 4861 6.2.7). A default route that a person or a program set stays.
  *
  * Limits: {@link ROUTERS_MAX} routers, {@link PREFIXES_MAX} nets and {@link DNS_MAX} servers of one interface; what
@@ -19,21 +19,21 @@ import { IP_UNSPECIFIED, type IpAddr, prefixMask } from "../../../kernel/wire/ip
 import { IPV6_MTU_MIN } from "../../../kernel/wire/ipv6.ts";
 import type { NdPrefix, RouterAdvert } from "../../../kernel/wire/nd.ts";
 import { eui64, LINK_LOCAL_PREFIX, MASK_64 } from "../../../kernel/inet/addr6.ts";
-import type { Ifc } from "../link/ifc.ts";
+import type { Ifc, NdLink } from "../link/ifc.ts";
 import type { Iplifc } from "../link/iplifc.ts";
 import type { Dad } from "./dad.ts";
 import type { IpEnv } from "../env/env.ts";
-import type { NdLink } from "../link/ifc.ts";
 import type { NdTable } from "./nd.ts";
 import type { Ndb } from "../env/ndb.ts";
 import { sendRouterSolicit } from "./nd_send.ts";
-import { RouteKind, type RouteTable } from "../route/route.ts";
+import { RouteKind } from "../route/route.ts";
+import type { RouteTable } from "../route/route_table.ts";
 
 /** Default routers of one interface (Akaros). */
 export const ROUTERS_MAX = 3;
 /** Nets of one interface. */
 export const PREFIXES_MAX = 16;
-/** DNS servers of one interface: more than three are of no use to anybody (RFC 8106 5.3.1), and ndb is small. */
+/** DNS servers of one interface: more than three are of no use (RFC 8106 5.3.1), and ndb is small. */
 export const DNS_MAX = 4;
 /** Solicitations, and milliseconds between them (RFC 4861 10). */
 export const SOLICITS_MAX = 3;
@@ -42,18 +42,18 @@ export const SOLICIT_GAP_MS = 4000;
 const VALID_LEAST_MS = 2 * 60 * 60 * 1000;
 const FOREVER = 0xffffffff;
 /** The tag of default routes that were learnt. */
-export const ROUTE_TAG_RA = "ra";
+const ROUTE_TAG_RA = "ra";
 /** A month: a clock need not take more at once. */
 const TIMER_MAX_MS = 30 * 24 * 60 * 60 * 1000;
-const MASK_ALL = prefixMask(0);
-const MASK_HOST = prefixMask(128);
+const DEFAULT_ROUTE_MASK = prefixMask(0);
+const HOST_MASK = prefixMask(128);
 
 interface Router {
   readonly addr: IpAddr;
   untilMs: number;
 }
 
-/** One net that routers told of: a route to it, an address in it, or both. */
+/** One net that routers advertised: a route to it, an address in it, or both. */
 interface Net {
   readonly prefix: IpAddr;
   readonly length: number;
@@ -78,7 +78,7 @@ interface Listener {
 }
 
 /** What router advertisements need of their stack. */
-export interface AdvertsContext extends IpEnv {
+interface AdvertsContext extends IpEnv {
   readonly routes: RouteTable;
   readonly dad: Dad;
   readonly nd: NdTable;
@@ -99,7 +99,7 @@ export class RouterAdverts {
     return this.#listeners.reduce((sum, one) => sum + one.routers.length + one.nets.length + one.dns.length, 0);
   }
 
-  /** Makes `ifc` listen, and asks who routes there. EFAIL: it has no hardware address to make others of. */
+  /** Makes `ifc` listen, and solicits its routers. EFAIL: it has no hardware address to make others of. */
   start(ifc: Ifc): void {
     if (ifc.receivesAdverts) return;
     const link = ifc.link?.ndLink;
@@ -141,7 +141,7 @@ export class RouterAdverts {
     this.#arm();
   }
 
-  /** A router at `src` on `link` says what there is; the message is valid. */
+  /** An advertisement of a router at `src` on `link`; the message is valid. */
   advertised(link: NdLink, src: IpAddr, advert: RouterAdvert): void {
     const listener = this.#listeners.find((one) => one.link === link);
     if (listener === undefined || this.stack.forwarding) return;
@@ -155,7 +155,6 @@ export class RouterAdverts {
   }
 
   // --- routers
-  // --------------------------------------------------------------------------------------------------------
 
   #learnRouter(listener: Listener, addr: IpAddr, lifetimeS: number): void {
     const { routers } = listener;
@@ -177,18 +176,19 @@ export class RouterAdverts {
   #chooseRouter({ ifc, routers }: Listener): void {
     const { routes } = this.stack;
     const gateway = routers[0]?.addr ?? null;
-    const now = routes.staticTo(IP_UNSPECIFIED, MASK_ALL);
+    const now = routes.staticTo(IP_UNSPECIFIED, DEFAULT_ROUTE_MASK);
     if (now !== null && (now.tag !== ROUTE_TAG_RA || now.via !== ifc)) return;
     if (gateway === null) {
       if (now !== null) routes.removeStatic(now);
     } else if (now === null || !now.gateway!.equals(gateway)) {
       const kind = RouteKind.Static;
-      mayRefuse(() => routes.add({ dest: IP_UNSPECIFIED, mask: MASK_ALL, kind, gateway, tag: ROUTE_TAG_RA, ifc }));
+      mayRefuse(() =>
+        routes.add({ dest: IP_UNSPECIFIED, mask: DEFAULT_ROUTE_MASK, kind, gateway, tag: ROUTE_TAG_RA, ifc })
+      );
     }
   }
 
   // --- nets
-  // -----------------------------------------------------------------------------------------------------------
 
   #learnPrefix(listener: Listener, advertised: NdPrefix): void {
     const { length, onLink, autonomous, validS, preferredS } = advertised;
@@ -215,7 +215,7 @@ export class RouterAdverts {
     this.#expireNets(listener);
   }
 
-  /** An address in it, and the way to it, as far as they are offered and wanted. */
+  /** An address in it, and a route to it, as far as they are offered and wanted. */
   #use({ ifc, link }: Listener, net: Net, { onLink, autonomous }: Pick<NdPrefix, "onLink" | "autonomous">): void {
     const { prefix, length } = net;
     const { routes, dad } = this.stack;
@@ -223,7 +223,7 @@ export class RouterAdverts {
     if (autonomous && length === 64 && net.lifc === null) {
       const local = eui64(prefix, link.mac);
       // RFC 5942 4: an address alone says nothing of what is on the link.
-      const mask = onLink ? MASK_64 : MASK_HOST;
+      const mask = onLink ? MASK_64 : HOST_MASK;
       if (!ifc.lifcs.some((lifc) => lifc.local.equals(local))) {
         const fields = { local, mask, remote: onLink ? prefix : local, proxy: false };
         mayRefuse(() => net.lifc = dad.start(ifc, fields));
@@ -252,7 +252,6 @@ export class RouterAdverts {
   }
 
   // --- DNS servers
-  // ----------------------------------------------------------------------------------------------------
 
   #learnDns(listener: Listener, { dnsServers, dnsLifetimeS }: RouterAdvert): void {
     const untilMs = this.#after(dnsLifetimeS);
@@ -277,7 +276,6 @@ export class RouterAdverts {
   }
 
   // --- time
-  // -----------------------------------------------------------------------------------------------------------
 
   #after(lifetimeS: number): number {
     return lifetimeS === FOREVER ? Infinity : this.stack.env.clock.now() + lifetimeS * 1000;
@@ -317,7 +315,7 @@ export class RouterAdverts {
   }
 }
 
-/** Does what a table may have no room for, or a route of somebody else's in the way: then the network asks in vain. */
+/** Does what a table may refuse, being full or having another route: then the advertisement has no effect. */
 function mayRefuse(work: () => void): void {
   try {
     work();

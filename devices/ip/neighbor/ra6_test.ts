@@ -8,7 +8,8 @@ import { refusalCode } from "../../../tests/kit/host/dev.ts";
 import { DAD_WAIT_MS } from "./dad.ts";
 import { IPLIFCS_MAX } from "../ifc/ifc_addresses.ts";
 import { ifcStatus } from "../ifc/ifc_status.ts";
-import { ip, ndPacket, type Packet6Fields, PEER_MAC, TestHost, type TestIfc } from "../../../tests/kit/ip/link.ts";
+import { ip, ndPacket, type Packet6Fields, PEER_MAC } from "../../../tests/kit/ip/packets.ts";
+import { TestHost, type TestIfc } from "../../../tests/kit/ip/link.ts";
 import { DNS_MAX, PREFIXES_MAX, ROUTERS_MAX, SOLICIT_GAP_MS, SOLICITS_MAX } from "./ra6.ts";
 import { sourceFor } from "../route/egress.ts";
 
@@ -117,7 +118,7 @@ Deno.test("prefixes that are not on the link, not autonomous, or no net of hosts
   assertEquals([addresses(made), at.stack.routes.lookup(ip("2001:db8:8::9"))], [[LINK_LOCAL], null]);
 });
 
-Deno.test("nobody is believed who is no router of the link, or while nobody listens or all is forwarded", () => {
+Deno.test("advertisements count only from a router of the link, while we listen and do not forward", () => {
   const { at, made } = listening();
   advert(at, { prefixes: [prefix()] }, { src: "2001:db8::9" });
   advert(at, { prefixes: [prefix()] }, { hopLimit: 254 });

@@ -5,33 +5,33 @@
  *
  * One way: from `bypass` on ctl until the last close the data file carries packets in wire form, one a block. What the
  * protocol had made for the conversation goes (Akaros keeps it and puts it back: a NAT has thousands of conversations,
- * and TCP's part is the larger); the slot's next user gets new queues like every other. Input is what IP validated,
- * trimmed and reassembled, untouched. Output is trusted in nothing:
+ * and TCP's part is the larger); the slot's next user gets new queues like every other. Input is the packet that IP
+ * validated, trimmed and reassembled, unchanged. Nothing of output is trusted:
  *
  * - a whole packet: version, header length, a total length that is the block's (neither more nor less), a TTL above 0,
  *   no routing or authentication header;
  * - of the conversation's protocol, from the conversation's address or, where it has none, one of ours;
  * - from a port (ICMP: an echo identifier) of the claim. Besides, an ICMP error about a packet that came to the claim:
  *   a NAT must be able to say "port unreachable";
- * - no fragment. The kernel fragments what is too large, so nobody needs to; and only a datagram's first piece shows
+ * - no fragment. The kernel fragments what is too large, so a program need not; and only a datagram's first piece shows
  *   its port. With `bypass-header kernel` a first piece is taken as the whole datagram, as in Akaros. An IPv6 packet
- *   larger than its way takes is refused, as a router would, unless a fragment header says that it is the whole of a
+ *   larger than its path takes is refused, as a router would, unless a fragment header says that it is the whole of a
  *   datagram (RFC 6946): then the kernel may cut it.
  *
- * What does not hold is EINVAL (not a packet) or EPERM (not yours to send), a counter, and nothing sent.
+ * A packet that breaks a rule is EINVAL (not a packet) or EPERM (not yours to send); it is counted and not sent.
  *
  * @module
  */
 
 import { type Block, Checksum, Segment } from "../../../kernel/block.ts";
 import { KernelError } from "../../../kernel/error.ts";
+import { settleOffload } from "../../../kernel/inet/offload.ts";
 import { cutSegments, finishChecksum } from "../../../kernel/inet/segment.ts";
 import { ICMP_HEADER_LEN, ICMP_QUOTE_TRANSPORT_MIN } from "../../../kernel/wire/icmp.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
-import { IP_PROTO_ICMP, IP_PROTO_ICMP6, IP_PROTO_TCP, IP_PROTO_UDP } from "../../../kernel/wire/ip_proto.ts";
 import { type Bypass, Refusal, REFUSAL_NAMES, REFUSALS } from "../conv/bypass_claim.ts";
 import type { Conv } from "../conv/conv.ts";
-import { IP_HEADERS, type IpHeader } from "../packet/ip_header.ts";
+import { IP_HEADERS, type IpHeader } from "../../../kernel/inet/ip_header.ts";
 import { sendRaw } from "./ip_output.ts";
 import type { NetContext } from "./context.ts";
 import { routeMtu } from "../route/egress.ts";
@@ -44,7 +44,9 @@ export function takesVersion(conv: Conv, version: 4 | 6): boolean {
   return conv.bypassVersion === 0 || conv.bypassVersion === version;
 }
 
-/** Gives a packet, IP header first, to the reader of a bypassed conversation; its transport checksum was looked at. */
+/**
+ * Delivers a packet, IP header first, to the reader of a bypassed conversation; its transport checksum was looked at.
+ */
 export function deliverBypass(conv: Conv, block: Block): void {
   if (conv.offload) {
     conv.rq.pass(block);
@@ -72,7 +74,7 @@ function deliverCut(conv: Conv, block: Block): void {
 }
 
 /**
- * Sends what the user of a bypassed conversation wrote; answers its length. On an error the block is still the
+ * Sends what the user of a bypassed conversation wrote, and returns its length. On an error the block is still the
  * caller's.
  */
 export function sendBypass(stack: NetContext, conv: Conv, block: Block): number {
@@ -183,37 +185,6 @@ function quotesClaim(stack: NetContext, conv: Conv, { header: version, block, at
   if (claim.protocol >= 0 && protocol !== claim.protocol) return false;
   if (!mayBeSource(stack, conv, header.dst(buf, quoted))) return false;
   return holds(conv, claim.rules.destPort(buf, transport, end, protocol));
-}
-
-/** Of a transport header: where its checksum is, and how many bytes of it were looked at. */
-const HEADER_OF: ReadonlyMap<number, { readonly field: number; readonly length: number }> = new Map([
-  [IP_PROTO_ICMP, { field: 2, length: ICMP_HEADER_LEN }],
-  [IP_PROTO_ICMP6, { field: 2, length: ICMP_HEADER_LEN }],
-  [IP_PROTO_TCP, { field: 16, length: 20 }],
-  [IP_PROTO_UDP, { field: 6, length: 8 }],
-]);
-
-/**
- * Whether checksum and segment metadata of a writer that knows them fit the packet: they must not move what was
- * checked. A checksum behind the transport header, which a tunnel owes to the packet inside, is finished here.
- */
-function settleOffload(block: Block, transport: number, protocol: number): boolean {
-  const { checksum, checksumStart, checksumField, wp, rp, segment } = block;
-  const header = HEADER_OF.get(protocol);
-  if (checksum === Checksum.Owed) {
-    const isOwn = checksumStart === transport && checksumField - transport === header?.field;
-    if (!isOwn) {
-      const first = transport + (header?.length ?? 0);
-      return segment === Segment.None && checksumField >= first && finishChecksum(block);
-    }
-    if (checksumField + 2 > wp) return false;
-  } else if (segment !== Segment.None) {
-    return false;
-  }
-  if (segment === Segment.None) return true;
-  if (protocol !== (segment === Segment.Udp ? IP_PROTO_UDP : IP_PROTO_TCP)) return false;
-  const { segmentSize, segmentHeaderLen } = block;
-  return segmentSize > 0 && segmentHeaderLen > transport - rp && segmentHeaderLen < wp - rp;
 }
 
 /** The `status` line: what it holds, how its header is treated, what waits, and what was refused. */

@@ -252,7 +252,7 @@ Deno.test("Defect 2: a packet above the MTU is fragmented by the kernel, unless 
   assertEquals([ip.sent(), refusals(conv)], [[], { toobig: 1 }]);
 });
 
-Deno.test("Defect 6: ICMP errors about its packets come whole to the err file, and hang nobody up", () => {
+Deno.test("Defect 6: ICMP errors about its packets come whole to the err file, and leave its conversation open", () => {
   const { ip, conv } = bypassed();
   const err = conv.err();
   const tap = watch(err, TapEvent.Readable);
@@ -322,7 +322,7 @@ Deno.test("A datagram with a bad UDP checksum or length never reaches the reader
   assertEquals([ip.stat("udp", "CsumErrs"), ip.stat("udp", "LenErrs")], [1, 1]);
 });
 
-Deno.test("Nobody answers for a bypassed port but its reader", () => {
+Deno.test("Only its reader answers for a bypassed port", () => {
   const { ip } = bypassed();
   ip.inject(udpPacket({ dstPort: 7 }));
   assertEquals(ip.sent(), []);

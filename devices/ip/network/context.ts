@@ -11,7 +11,8 @@ import type { Proto } from "../conv/conv.ts";
 import type { IpIds } from "./ip_id.ts";
 import type { IcmpReporter } from "../packet/icmp_fault.ts";
 import type { MemoryAccount } from "../env/memory.ts";
-import type { FragmentPlace, InputPacket } from "../packet/packet.ts";
+import type { FragmentPlace } from "../../../kernel/inet/fragment_format.ts";
+import type { InputPacket } from "../packet/packet.ts";
 import type { Block } from "../../../kernel/block.ts";
 import type { RouteContext } from "../route/egress.ts";
 
@@ -26,7 +27,7 @@ export interface NetContext extends RouteContext {
 }
 
 /** Puts datagrams together. */
-export interface Reassembler {
+interface Reassembler {
   /** Takes a fragment (consumed); the whole datagram if this was the last that was missing, else null. */
   add(packet: InputPacket, place: FragmentPlace): Block | null;
 }

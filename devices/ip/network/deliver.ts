@@ -1,5 +1,5 @@
 /**
- * A whole packet for us goes to its protocol, whatever its version.
+ * A whole packet for us goes to its protocol, in either version.
  *
  * Path: ip6_input, ip_input → deliver → segment, icmp_fault, context, block.
  *
@@ -13,7 +13,7 @@ import { IcmpFault } from "../packet/icmp_fault.ts";
 import type { NetContext } from "./context.ts";
 import type { InputPacket } from "../packet/packet.ts";
 
-/** Gives the packet (given away) to who receives its protocol; nobody: its sender is told. */
+/** Gives the packet (consumed) to the receiver of its protocol; if there is none, notifies its sender. */
 export function deliver(stack: NetContext, packet: InputPacket): void {
   if (packet.block.segment === Segment.Udp) return deliverPieces(stack, packet);
   const proto = stack.protocolFor(packet.protocol);
@@ -23,7 +23,7 @@ export function deliver(stack: NetContext, packet: InputPacket): void {
     return;
   }
   stack.stats.inUnknownProtos++;
-  // RFC 8200 4.7: what has nothing behind its headers is no mistake.
+  // RFC 8200 4.7: a packet with nothing behind its headers is no error.
   if (packet.protocol !== IP_PROTO_NONE) stack.icmpErrors.report(packet, IcmpFault.Protocol);
   packet.block.free();
 }

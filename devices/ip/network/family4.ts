@@ -8,7 +8,6 @@
 
 import { type Block, Segment } from "../../../kernel/block.ts";
 import { pieceLength } from "../../../kernel/inet/segment.ts";
-import { put16 } from "../../../kernel/wire/bytes.ts";
 import {
   IPV4_HEADER_LEN,
   IPV4_HEADER_MAX,
@@ -18,26 +17,23 @@ import {
   ipv4HeaderLen,
   ipv4Id,
   ipv4IsFragment,
+  ipv4Protocol,
   ipv4Src,
   ipv4Ttl,
+  putIpv4,
+  putIpv4Id,
   setIpv4Checksum,
+  setIpv4DontFragment,
+  setIpv4Fragment,
+  setIpv4Id,
+  setIpv4Tos,
   setIpv4Ttl,
 } from "../../../kernel/wire/ipv4.ts";
 import type { IpFamily } from "./family.ts";
-import { fragmentPlace4, packet4 } from "../packet/packet4.ts";
+import { fragmentPlace4 } from "../../../kernel/inet/fragment_format.ts";
+import { packet4 } from "../packet/packet4.ts";
 import type { NetContext } from "./context.ts";
 import type { InputPacket } from "../packet/packet.ts";
-
-const VERSION_4_IHL_5 = 0x45;
-const TOS = 1;
-const TOTAL_LEN = 2;
-const ID = 4;
-const FRAG = 6;
-const TTL = 8;
-const PROTOCOL = 9;
-const SRC = 12;
-const DST = 16;
-const DONT_FRAGMENT = 0x4000;
 
 /** TTL and TOS that the kernel gives to raw packets when it is to choose (Akaros). */
 const KERNEL_TTL = 255;
@@ -58,17 +54,11 @@ export const FAMILY_4: IpFamily = {
     const totalLen = block.length + IPV4_HEADER_LEN;
     const at = block.push(IPV4_HEADER_LEN);
     const { buf } = block;
-    buf[at] = VERSION_4_IHL_5;
-    buf[at + TOS] = options.tos;
-    put16(buf, at + TOTAL_LEN, totalLen);
+    putIpv4(options, totalLen, buf, at);
     // RFC 6864 4.1: a packet that is never cut needs no identification, and one would only show how much we send.
-    const isWhole = options.dontFragment === true;
-    put16(buf, at + ID, isWhole ? 0 : stack.ipIds.next(options.src, options.dst, options.protocol));
-    put16(buf, at + FRAG, isWhole ? DONT_FRAGMENT : 0);
-    buf[at + TTL] = options.ttl;
-    buf[at + PROTOCOL] = options.protocol;
-    options.src.putV4(buf, at + SRC);
-    options.dst.putV4(buf, at + DST);
+    if (options.dontFragment !== true) {
+      putIpv4Id(buf, at, stack.ipIds.next(options.src, options.dst, options.protocol));
+    }
     setIpv4Checksum(buf, at, IPV4_HEADER_LEN);
   },
 
@@ -84,15 +74,16 @@ export const FAMILY_4: IpFamily = {
 
   finishHeader(stack, { buf, rp }, kernelHeader, fits) {
     if (kernelHeader) {
-      buf[rp + TTL] = KERNEL_TTL;
-      buf[rp + TOS] = KERNEL_TOS;
+      setIpv4Ttl(buf, rp, KERNEL_TTL);
+      setIpv4Tos(buf, rp, KERNEL_TOS);
       if (!ipv4IsFragment(buf, rp)) {
-        put16(buf, rp + ID, fits ? 0 : nextId(stack, buf, rp));
-        put16(buf, rp + FRAG, fits ? DONT_FRAGMENT : 0);
+        setIpv4Id(buf, rp, fits ? 0 : nextId(stack, buf, rp));
+        setIpv4Fragment(buf, rp, 0, false);
+        setIpv4DontFragment(buf, rp, fits);
       }
     } else if (!fits && ipv4Id(buf, rp) === 0 && !ipv4IsFragment(buf, rp)) {
       // RFC 6864 4.2: a datagram that is fragmented needs an id of its own, and this writer left it to us.
-      put16(buf, rp + ID, nextId(stack, buf, rp));
+      setIpv4Id(buf, rp, nextId(stack, buf, rp));
     }
     setIpv4Checksum(buf, rp, ipv4HeaderLen(buf, rp));
   },
@@ -121,7 +112,7 @@ export const FAMILY_4: IpFamily = {
 
 /** An identification for the packet at `at`. */
 function nextId(stack: NetContext, buf: Uint8Array, at: number): number {
-  return stack.ipIds.next(ipv4Src(buf, at), ipv4Dst(buf, at), buf[at + PROTOCOL]!);
+  return stack.ipIds.next(ipv4Src(buf, at), ipv4Dst(buf, at), ipv4Protocol(buf, at));
 }
 
 /** RFC 7126 4.3: a packet that chooses its own route gets around what the net forbids. */

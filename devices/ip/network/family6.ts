@@ -12,32 +12,27 @@
 
 import { type Block, Segment } from "../../../kernel/block.ts";
 import { pieceLength } from "../../../kernel/inet/segment.ts";
-import { put16, put32 } from "../../../kernel/wire/bytes.ts";
 import {
   IPV6_FRAGMENT_LEN,
   IPV6_HEADER_LEN,
   IPV6_MTU_MIN,
+  IPV6_TOTAL_MAX,
   ipv6Dst,
   ipv6HopLimit,
   ipv6NextHeader,
   ipv6Src,
   type Ipv6Walk,
+  isIpv6Extension,
+  putIpv6,
   setIpv6HopLimit,
   setIpv6TrafficClass,
   walkIpv6,
 } from "../../../kernel/wire/ipv6.ts";
-import { extensionFault } from "../packet/extensions6.ts";
+import { extensionFault } from "../../../kernel/inet/extensions6.ts";
 import type { IpFamily } from "./family.ts";
 import { IcmpFault } from "../packet/icmp_fault.ts";
-import { dropFragmentHeader, hasExtensions, IPV6_TOTAL_MAX } from "../packet/packet6.ts";
+import { dropFragmentHeader } from "../../../kernel/inet/fragment6.ts";
 import { pathMtu } from "../route/egress.ts";
-
-const VERSION_6 = 0x60000000;
-const PAYLOAD_LEN = 4;
-const NEXT_HEADER = 6;
-const HOP_LIMIT = 7;
-const SRC = 8;
-const DST = 24;
 
 /** Hop limit and traffic class that the kernel gives to raw packets when it is to choose (Akaros). */
 const KERNEL_HOP_LIMIT = 255;
@@ -52,13 +47,7 @@ export const FAMILY_6: IpFamily = {
   pushHeader(_stack, block, options) {
     const payloadLen = block.length;
     const at = block.push(IPV6_HEADER_LEN);
-    const { buf } = block;
-    put32(buf, at, VERSION_6 | (options.tos << 20));
-    put16(buf, at + PAYLOAD_LEN, payloadLen);
-    buf[at + NEXT_HEADER] = options.protocol;
-    buf[at + HOP_LIMIT] = options.ttl;
-    options.src.put(buf, at + SRC);
-    options.dst.put(buf, at + DST);
+    putIpv6(options, payloadLen, block.buf, at);
   },
 
   own: (block) => void block.own(),
@@ -70,8 +59,8 @@ export const FAMILY_6: IpFamily = {
     return block.length - (fragmentHeaderOf(block) === null ? 0 : IPV6_FRAGMENT_LEN);
   },
   /**
-   * Of a datagram that came in fragments: its sender knows a path that takes no more, and would not hear of it again
-   * from us (RFC 8201 4).
+   * Of a datagram that came in fragments: its sender has learnt that the path takes no more, and would not learn it
+   * again from us (RFC 8201 4).
    */
   fragmentMax: ({ fragmentMax }) => fragmentMax === 0 ? Infinity : Math.max(fragmentMax, IPV6_MTU_MIN),
   mayFragment(block, kernelHeader) {
@@ -104,7 +93,7 @@ export const FAMILY_6: IpFamily = {
 
 /** The extension headers of a packet that has a fragment header; null: it has none. */
 function fragmentHeaderOf({ buf, rp, wp }: Block): Ipv6Walk | null {
-  if (!hasExtensions(ipv6NextHeader(buf, rp))) return null;
+  if (!isIpv6Extension(ipv6NextHeader(buf, rp))) return null;
   const found = walkIpv6(buf, rp, wp);
   return found !== null && found.fragmentAt >= 0 ? found : null;
 }

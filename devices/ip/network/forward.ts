@@ -5,8 +5,8 @@
  *
  * Never forwarded: broadcast, multicast, link-local, loopback, unspecified and reserved addresses; packets that came in
  * a frame for many stations; packets with a source route. IPv6's routers never fragment: the sender gets the MTU of the
- * next link. A packet whose route leads out where it came in is dropped and counted, as in Akaros: with one router on a
- * link the sender has a wrong mask, and redirects (RFC 792) are not sent.
+ * next link. A packet whose route leaves by the interface it came in by is dropped and counted, as in Akaros: with one
+ * router on a link the sender has a wrong mask, and redirects (RFC 792) are not sent.
  *
  * @module
  */

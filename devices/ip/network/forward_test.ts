@@ -4,7 +4,8 @@ import { get16 } from "../../../kernel/wire/bytes.ts";
 import { ipv4ChecksumOk, setIpv4Checksum } from "../../../kernel/wire/ipv4.ts";
 import { runArpCtl } from "../neighbor/arp_ctl.ts";
 import { ipInput } from "./ip_input.ts";
-import { headerOf, ipPacket, type PacketFields, TestHost, type TestIfc } from "../../../tests/kit/ip/link.ts";
+import { headerOf, ipPacket, type PacketFields } from "../../../tests/kit/ip/packets.ts";
+import { TestHost, type TestIfc } from "../../../tests/kit/ip/link.ts";
 
 /** A router between 10.0.0.0/24 (Ethernet 0) and 10.1.0.0/24 (Ethernet 1); 10.0.0.2 and 10.1.0.2 are known. */
 class Router extends TestHost {
@@ -107,7 +108,7 @@ Deno.test("forward() cuts again what came in fragments that the link takes, what
   assertEquals([pass(1000, 9), at.errors()], [[], [[3, 4, 600]]]);
 });
 
-Deno.test("forward() refuses broadcast, multicast, link-local, reserved and nobody's addresses", () => {
+Deno.test("forward() refuses broadcast, multicast, link-local, reserved and unspecified addresses", () => {
   const at = new Router();
   for (const dst of ["10.1.0.255", "10.1.0.0", "224.0.0.9", "169.254.1.1", "240.0.0.1", "0.0.0.0", "0.1.2.3"]) {
     assertEquals(at.pass({ dst }), [], dst);
@@ -137,7 +138,7 @@ Deno.test("forward() does nothing while iprouting is off", () => {
   assertEquals([at.pass({}), at.stack.stats.inNotForUs], [[], 1]);
 });
 
-Deno.test("forward() does not believe a segment's size: pieces must fit, or the sender is told", () => {
+Deno.test("forward() checks a segment's size: pieces must fit, or the sender is notified", () => {
   const at = new Router();
   const large = (size: number, dontFragment: boolean) => {
     const block = Block.from(ipPacket({ dst: "10.1.0.2", protocol: 17, payload: 8 + 2000, dontFragment }));

@@ -16,7 +16,7 @@ import type { InputPacket } from "../packet/packet.ts";
 import type { SelfEntry } from "../route/self_table.ts";
 
 /** Why a packet that came in is dropped; counters of IpStats. */
-export type InputReason =
+type InputReason =
   | "inShort"
   | "inBadVersion"
   | "inBadHeaderLen"
@@ -34,9 +34,9 @@ export function drop(stack: NetContext, block: Block, reason: InputReason): void
 }
 
 /**
- * To whom a packet is addressed that came in by `ifc`, `entry` being its destination among our addresses; null: not to
- * us. A host address is ours wherever the packet comes in (RFC 1122 3.3.4.2's weak model), unless it means one host on
- * each link (`onLinkOnly`, RFC 4291 2.5.6); a group or broadcast address only where we have it.
+ * How a packet that came in by `ifc` is addressed to us, `entry` being its destination among our addresses; null: not
+ * to us. A host address is ours wherever the packet comes in (RFC 1122 3.3.4.2's weak model), unless it means one host
+ * on each link (`onLinkOnly`, RFC 4291 2.5.6); a group or broadcast address only where we have it.
  */
 export function castOf(entry: SelfEntry, ifc: Ifc, arrival: Arrival, onLinkOnly: boolean): Cast | null {
   const isEverywhere = arrival === Arrival.Local || (entry.cast === "unicast" && !onLinkOnly);

@@ -1,13 +1,13 @@
 /**
- * IPv6 input: is it a packet at all, is it for us, what stands before its payload, is it whole (RFC 8200).
+ * IPv6 input: checks a packet, whether it is for us, its extension headers, and whether it is whole (RFC 8200).
  *
  * Path: ip_input → ip6_input → deliver, input_checks, arrival, extensions6.
  *
- * What a protocol gets is a validated packet: trimmed to its payload length, whole and without a fragment header, its
+ * A protocol gets a validated packet: trimmed to its payload length, whole and without a fragment header, its
  * other extension headers in place. Packets without extension headers, nearly all, are not walked.
  *
- * An address that maps an IPv4 one (::ffff:0:0/96) is no address on a wire: inside it means IPv4, and who could send
- * it could pretend to be an IPv4 host (RFC 4942 2.2).
+ * An address that maps an IPv4 one (::ffff:0:0/96) is no address on a wire: inside it means IPv4, and a host that
+ * sends it could pretend to be an IPv4 host (RFC 4942 2.2).
  *
  * @module
  */
@@ -21,33 +21,27 @@ import {
   ipv6Dst,
   ipv6NextHeader,
   ipv6PayloadLen,
+  ipv6PayloadLenAt,
   ipv6Src,
   type Ipv6Walk,
+  isIpv6Extension,
   parseIpv6Fragment,
   walkIpv6,
 } from "../../../kernel/wire/ipv6.ts";
 import { Arrival } from "../packet/arrival.ts";
 import { deliver } from "./deliver.ts";
-import { extensionFault } from "../packet/extensions6.ts";
+import { extensionFault } from "../../../kernel/inet/extensions6.ts";
 import { IcmpFault } from "../packet/icmp_fault.ts";
 import { castOf, drop, notForUs } from "./input_checks.ts";
 import type { Ifc } from "../link/ifc.ts";
 import type { NetContext } from "./context.ts";
 import type { Cast } from "../env/cast.ts";
 import type { InputPacket } from "../packet/packet.ts";
-import {
-  type Arrived6,
-  dropFragmentHeader,
-  fragmentPlace6,
-  hasExtensions,
-  packet6,
-  packet6Of,
-} from "../packet/packet6.ts";
+import { type Arrived6, packet6, packet6Of } from "../packet/packet6.ts";
+import { dropFragmentHeader } from "../../../kernel/inet/fragment6.ts";
+import { fragmentPlace6 } from "../../../kernel/inet/fragment_format.ts";
 
-/** Where the payload length stands: what a parameter problem about a fragment's length points at (RFC 8200 4.5). */
-const PAYLOAD_LEN = 4;
-
-/** Takes an IPv6 packet (given away); `rp` is at its first byte, whose version is right. */
+/** Takes an IPv6 packet (consumed); `rp` is at its first byte, whose version is right. */
 export function input6(stack: NetContext, block: Block, ifc: Ifc, arrival: Arrival): void {
   const { buf, rp } = block;
   const length = block.wp - rp;
@@ -63,24 +57,24 @@ export function input6(stack: NetContext, block: Block, ifc: Ifc, arrival: Arriv
   if (cast === "unicast" && arrival === Arrival.LinkBroadcast) return drop(stack, block, "inLinkBroadcast");
   const next = ipv6NextHeader(buf, rp);
   const arrived = { block, src, dst, cast, ifc };
-  if (hasExtensions(next)) walk(stack, arrived);
+  if (isIpv6Extension(next)) walk(stack, arrived);
   else deliver(stack, packet6(arrived, IPV6_HEADER_LEN, next));
 }
 
-/** What a destination is to us; null: somebody else's. */
+/** How a destination is ours; null: it is not. */
 function castOf6(stack: NetContext, dst: IpAddr, ifc: Ifc, arrival: Arrival): Cast | null {
   const entry = stack.self.find(dst);
   return entry === null ? null : castOf(entry, ifc, arrival, dst.isLinkLocal);
 }
 
-/** Whether nobody honest sends this (RFC 4291 2.5.2, 2.5.3, 2.7). */
+/** Whether no honest host sends this (RFC 4291 2.5.2, 2.5.3, 2.7). */
 function isMartian(stack: NetContext, src: IpAddr, dst: IpAddr, arrival: Arrival): boolean {
   if (src.isMulticast || src.isV4 || dst.isV4 || dst.isUnspecified) return true;
   if (arrival === Arrival.Local) return false;
   if (src.isLoopback || dst.isLoopback) return true;
   // Interface-local groups (ff01::) stay in their host.
   if (dst.isMulticast && (dst.w0 >>> 16 & 0xf) <= 1) return true;
-  // A host without an address asks everybody.
+  // A host without an address asks a group.
   if (src.isUnspecified) return !dst.isMulticast;
   return stack.self.isLocal(src);
 }
@@ -114,12 +108,12 @@ function reassemble(stack: NetContext, arrived: Arrived6, found: Ipv6Walk): void
   }
   // The header that the datagram's first fragment keeps: all before its payload, the fragment header last.
   const packet = packet6(arrived, fragmentAt + IPV6_FRAGMENT_LEN - rp, IP_PROTO_FRAGMENT);
-  if (place.more && (wp - fragmentAt) % 8 !== 0) tellBadLength(stack, packet);
+  if (place.more && (wp - fragmentAt) % 8 !== 0) reportBadLength(stack, packet);
   const whole = stack.reassembly.add(packet, place);
   if (whole === null) return;
   // What was behind the fragment header of the first may be more extension headers: they are walked now.
   const { src, dst } = arrived;
-  if (hasExtensions(ipv6NextHeader(whole.buf, whole.rp))) walkWhole(stack, { block: whole, src, dst, cast, ifc });
+  if (isIpv6Extension(ipv6NextHeader(whole.buf, whole.rp))) walkWhole(stack, { block: whole, src, dst, cast, ifc });
   else deliver(stack, packet6Of(whole, ifc, cast));
 }
 
@@ -131,6 +125,7 @@ function walkWhole(stack: NetContext, arrived: Arrived6): void {
   else walk(stack, arrived);
 }
 
-function tellBadLength(stack: NetContext, packet: InputPacket): void {
-  stack.icmpErrors.report(packet, IcmpFault.Header, PAYLOAD_LEN);
+/** RFC 8200 4.5: the parameter problem about a fragment's length points at the payload length. */
+function reportBadLength(stack: NetContext, packet: InputPacket): void {
+  stack.icmpErrors.report(packet, IcmpFault.Header, ipv6PayloadLenAt(0));
 }

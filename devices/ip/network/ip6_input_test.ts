@@ -5,12 +5,12 @@ import fc from "fast-check";
 import { Block, Checksum, Segment } from "../../../kernel/block.ts";
 import { concatBytes, put16 } from "../../../kernel/wire/bytes.ts";
 import { ICMP6_PARAMETER_PROBLEM, icmp6ChecksumOk, parseIcmp6 } from "../../../kernel/wire/icmp6.ts";
-import { IPV6_HEADER_LEN, ipv6Dst, ipv6Src, parseIpv6 } from "../../../kernel/wire/ipv6.ts";
+import { IPV6_HEADER_LEN, IPV6_TOTAL_MAX, ipv6Dst, ipv6Src, parseIpv6 } from "../../../kernel/wire/ipv6.ts";
 import { fuzzSteps, sequences } from "../../../tests/kit/check/fuzz.ts";
-import { fragment6 } from "./fragment6.ts";
+import { fragment6 } from "../../../kernel/inet/fragment6.ts";
 import { ipInput } from "./ip_input.ts";
-import { ip6Packet, mac, OUR_MAC, type Packet6Fields, pattern, TestHost } from "../../../tests/kit/ip/link.ts";
-import { IPV6_TOTAL_MAX } from "../packet/packet6.ts";
+import { ip6Packet, mac, OUR_MAC, type Packet6Fields, pattern } from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
 
 /** A host with 2001:db8::1 that knows its peer. */
 function host(): TestHost {
@@ -71,7 +71,7 @@ Deno.test("input6() refuses malformed headers, each with its counter (defect 12)
   assertEquals([at.stack.stats.inBadTotalLen, at.received6.length], [1, 0]);
 });
 
-Deno.test("input6() takes nothing from or to addresses that nobody honest has", () => {
+Deno.test("input6() takes nothing from or to addresses that no honest host has", () => {
   const at = host();
   const martians: Packet6Fields[] = [
     { src: "ff02::1" },
@@ -193,7 +193,7 @@ Deno.test("input6() gives a datagram up whose fragments overlap (RFC 5722), and 
   assertEquals([at.received6.length, at.stack.reassembly.size], [0, 1]);
   at.receive6(first!.map((byte, i) => i === 47 ? 8 : byte));
   at.clock.advance(31_000);
-  // Only who sent a first fragment can be told what to look for.
+  // The error needs a first fragment to quote.
   assertEquals(errors(at), [[3, 1, 0]]);
   const odd = first!.slice(0, first!.length - 1);
   put16(odd, 4, odd.length - 40);

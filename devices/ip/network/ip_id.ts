@@ -6,7 +6,7 @@
  *
  *     id = F(source, destination, protocol) + counter[G(source, destination, protocol)]++
  *
- * One counter for all would tell anybody how much we send to others: an idle scan needs no more. Here a peer sees
+ * One counter for all would show every peer how much we send to others: an idle scan needs no more. Here a peer sees
  * numbers that start anywhere and count what went to it, and to the few whose counter is the same.
  *
  * Limits: {@link COUNTERS} counters. The hashes of the last {@link RECENT} destinations are remembered, since a hash

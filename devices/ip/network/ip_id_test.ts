@@ -26,7 +26,7 @@ Deno.test("IpIds tells one destination nothing of what goes to others (RFC 6274 
   assertEquals(step(before, ids.next(US, PEER, 1)), 1);
 });
 
-Deno.test("IpIds has starts that nobody can foresee: of destination, source, protocol and key", () => {
+Deno.test("IpIds has starts that cannot be foreseen: of destination, source, protocol and key", () => {
   const first = (seed: number, src: number, dst: number, protocol: number) =>
     new IpIds(new SeededRandom(seed)).next(IpAddr.v4(src), IpAddr.v4(dst), protocol);
   const plain = first(1, 1, 2, 17);

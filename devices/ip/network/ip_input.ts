@@ -1,22 +1,23 @@
 /**
- * IP input: is it a packet at all, is it for us, is it whole, whose is it (RFC 791, RFC 1122 3.2, RFC 1812 5.2).
+ * IP input: checks a packet, whether it is for us and whole, and finds its protocol (RFC 791, RFC 1122 3.2, RFC 1812
+ * 5.2).
  *
  * Path: loopback_queue, ether_medium, packet_medium → ip_input → deliver, ip6_input, input_checks, arrival.
  *
- * What a protocol gets is a validated packet: trimmed to its total length, whole, with its options in place and a right
- * header checksum. What is wrong with a packet raises one counter of IpStats and ends it. The header is read by offset:
+ * A protocol gets a validated packet: trimmed to its total length, whole, with its options in place and a right
+ * header checksum. A fault raises one counter of IpStats and drops the packet. The header is read by offset:
  * a record of it for each packet would cost more than all the checks.
  *
  * @module
  */
 
 import type { Block } from "../../../kernel/block.ts";
-import { get16 } from "../../../kernel/wire/bytes.ts";
 import {
   IPV4_HEADER_LEN,
   ipv4ChecksumOk,
   ipv4DstWord,
   ipv4HeaderLen,
+  ipv4IsFragment,
   ipv4SrcWord,
   ipv4TotalLen,
 } from "../../../kernel/wire/ipv4.ts";
@@ -28,12 +29,10 @@ import type { Ifc } from "../link/ifc.ts";
 import type { NetContext } from "./context.ts";
 import type { Cast } from "../env/cast.ts";
 import type { InputPacket } from "../packet/packet.ts";
-import { fragmentPlace4, packet4 } from "../packet/packet4.ts";
+import { fragmentPlace4 } from "../../../kernel/inet/fragment_format.ts";
+import { packet4 } from "../packet/packet4.ts";
 
-const FRAG = 6;
-const FRAG_MASK = 0x3fff;
-
-/** Takes a packet that arrived on `ifc` (given away); `rp` is at its first byte, and link padding may follow it. */
+/** Takes a packet that arrived on `ifc` (consumed); `rp` is at its first byte, and link padding may follow it. */
 export function ipInput(stack: NetContext, block: Block, ifc: Ifc, arrival: Arrival = Arrival.Link): void {
   stack.stats.inReceives++;
   ifc.packetsIn++;
@@ -65,11 +64,11 @@ function input4(stack: NetContext, block: Block, ifc: Ifc, arrival: Arrival): vo
   if (cast === null) return notForUs(stack, packet4(block, ifc, "unicast"), arrival);
   // RFC 1122 3.3.6.
   if (cast === "unicast" && arrival === Arrival.LinkBroadcast) return drop(stack, block, "inLinkBroadcast");
-  if ((get16(buf, rp + FRAG) & FRAG_MASK) === 0) deliver(stack, packet4(block, ifc, cast));
-  else reassemble(stack, packet4(block, ifc, cast));
+  if (ipv4IsFragment(buf, rp)) reassemble(stack, packet4(block, ifc, cast));
+  else deliver(stack, packet4(block, ifc, cast));
 }
 
-/** What an IPv4 destination is to us; null: somebody else's. */
+/** How an IPv4 destination is ours; null: it is not. */
 function castOf4(stack: NetContext, dst: number, ifc: Ifc, arrival: Arrival): Cast | null {
   const entry = stack.self.find4(dst);
   const cast = entry === null ? null : castOf(entry, ifc, arrival, false);
@@ -84,7 +83,7 @@ function isMartian(stack: NetContext, ifc: Ifc, { buf, rp }: Block, cast: Cast |
   const dst = ipv4DstWord(buf, rp);
   const net = src >>> 24;
   const isForOne = cast === "unicast" || cast === null;
-  // 0.0.0.0 is a host that asks for its address, and it asks everybody.
+  // 0.0.0.0 is a host that asks for its address, by broadcast.
   if (dst >>> 24 === 127 || (net === 0 && (src !== 0 || isForOne))) return true;
   // To an address of ours only: it is not relayed to others.
   if (net === 127) return !ifc.localnet || cast !== "unicast";

@@ -7,8 +7,10 @@ import { MAC_BROADCAST } from "../../../kernel/wire/mac_addr.ts";
 import { fuzz } from "../../../tests/kit/check/fuzz.ts";
 import { Arrival } from "../packet/arrival.ts";
 import { ipInput } from "./ip_input.ts";
-import { ipPacket, mac, type PacketFields, pattern, TestHost } from "../../../tests/kit/ip/link.ts";
-import { fragmentPlace4, packet4 } from "../packet/packet4.ts";
+import { ipPacket, mac, type PacketFields, pattern } from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
+import { fragmentPlace4 } from "../../../kernel/inet/fragment_format.ts";
+import { packet4 } from "../packet/packet4.ts";
 import type { IpStats } from "../env/stats.ts";
 
 function host(): TestHost {
@@ -97,7 +99,7 @@ Deno.test("ipInput() checks the header checksum though the device has verified t
   assertEquals([at.stack.stats.inBadChecksum, at.received.length], [1, 0]);
 });
 
-Deno.test("ipInput() drops packets from addresses that nobody has (RFC 1122 3.2.1.3)", () => {
+Deno.test("ipInput() drops packets from addresses that no host has (RFC 1122 3.2.1.3)", () => {
   const at = host();
   const martians = [
     ..."224.0.0.1 240.0.0.1 255.255.255.255 127.0.0.1 0.0.0.5 10.0.0.255 10.0.0.0".split(" ").map((src) => ({ src })),
@@ -105,7 +107,7 @@ Deno.test("ipInput() drops packets from addresses that nobody has (RFC 1122 3.2.
     { src: "10.0.0.1" },
     { src: "10.0.0.1", dst: "8.8.8.8" },
     { dst: "127.0.0.1" },
-    // Nobody's, to one host.
+    // From no host, to one host.
     { src: "0.0.0.0" },
   ];
   for (const fields of martians) assertEquals(raised(at, ipPacket(fields)), "inMartian", JSON.stringify(fields));

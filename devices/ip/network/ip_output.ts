@@ -20,19 +20,19 @@ import { fragmentsFor } from "./fragment.ts";
 import type { NetContext } from "./context.ts";
 import type { SendOptions, SendResult } from "../packet/packet.ts";
 import type { Route } from "../route/route.ts";
-import { dispatch, wayTo } from "../route/egress.ts";
+import { dispatch, selectRoute } from "../route/egress.ts";
 
 /**
  * Sends transport header and payload under a new IP header. A packet that does not fit the link is fragmented, and one
  * that does may be fragmented by IPv4's routers; `dontFragment` forbids both. (Akaros sets DF on all that fits, and
- * never hears of a smaller link.)
+ * never learns of a smaller link.)
  */
 export function sendPacket(stack: NetContext, block: Block, options: SendOptions): SendResult {
   const { stats } = stack;
   const { src, dst } = options;
   const family = dst.isV4 ? FAMILY_4 : FAMILY_6;
   stats.outRequests++;
-  const route = !dst.isV4 && src.isV4 ? null : wayTo(stack, src, dst);
+  const route = !dst.isV4 && src.isV4 ? null : selectRoute(stack, src, dst);
   if (route === null) {
     stats.outNoRoutes++;
     return "noRoute";
@@ -67,7 +67,7 @@ export function sendRaw(stack: NetContext, block: Block, options: { kernelHeader
   family.own(block);
   const { buf, rp } = block;
   const dst = family.dst(buf, rp);
-  const route = family.isSound(buf, rp) ? wayTo(stack, family.src(buf, rp), dst) : null;
+  const route = family.isSound(buf, rp) ? selectRoute(stack, family.src(buf, rp), dst) : null;
   if (route === null) {
     stats.outNoRoutes++;
     return "noRoute";

@@ -4,9 +4,11 @@ import { Block, BlockPool } from "../../../kernel/block.ts";
 import { ICMP_TIME_EXCEEDED } from "../../../kernel/wire/icmp.ts";
 import { ipv4ChecksumOk } from "../../../kernel/wire/ipv4.ts";
 import { fuzz } from "../../../tests/kit/check/fuzz.ts";
-import { fragment4 } from "./fragment.ts";
-import { ipPacket, type PacketFields, pattern, TestHost } from "../../../tests/kit/ip/link.ts";
-import { REASSEMBLY_BYTES_MAX, REASSEMBLY_DATAGRAMS_MAX, REASSEMBLY_FRAGMENTS_MAX } from "./reassembly.ts";
+import { fragment4 } from "../../../kernel/inet/fragment4.ts";
+import { ipPacket, type PacketFields, pattern } from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
+import { FRAGMENTS_MAX } from "../../../kernel/inet/reassembly.ts";
+import { REASSEMBLY_BYTES_MAX, REASSEMBLY_DATAGRAMS_MAX } from "./reassembly.ts";
 import { REASSEMBLY_TIMEOUT_S } from "../env/stats.ts";
 
 const pool = new BlockPool();
@@ -57,7 +59,7 @@ Deno.test("Reassembly of fragments in any order, with duplicates, is the identit
       const shuffled = pieces.map((piece) => ({ piece, key: order.next().value })).sort((a, b) => a.key - b.key);
       for (const [i, { piece }] of shuffled.entries()) {
         receive(at, piece);
-        // Again, but not the last: it would begin a datagram anew.
+        // Again, but not the last: it would begin a new datagram.
         if (i < shuffled.length - 1 && order.next().value % 3 === 0) receive(at, piece);
       }
       assertEquals(at.received.length, 1);
@@ -167,7 +169,7 @@ Deno.test("Reassembly ends after 30 s without more traffic, and tells the sender
   assertEquals([errors[0]![20], errors[0]![21]], [ICMP_TIME_EXCEEDED, 1]);
   assertEquals(errors[0]!.subarray(28, 28 + 52), first!);
   assertEquals(at.clock.timerCount, 0);
-  // Without the first fragment nobody can be told what it was about (RFC 792).
+  // Without the first fragment there is nothing to quote (RFC 792).
   receive(at, second!);
   at.clock.advance(REASSEMBLY_TIMEOUT_S * 1000);
   assertEquals([at.takePackets().length, at.stack.stats.reasmTimedOut], [0, 2]);
@@ -187,7 +189,7 @@ Deno.test("Reassembly never holds more datagrams, bytes or fragments than its li
   }
   assert(at.stack.stats.reasmEvicted > 5);
   at.stack.reassembly.clear();
-  for (let i = 0; i <= REASSEMBLY_FRAGMENTS_MAX; i++) {
+  for (let i = 0; i <= FRAGMENTS_MAX; i++) {
     receive(at, ipPacket({ id: 1, payload: 8, fragOffset: i * 16, moreFragments: true }));
   }
   assertEquals([at.stack.stats.reasmTooMany, at.stack.reassembly.size, at.stack.reassembly.bytes], [1, 0, 0]);

@@ -1,5 +1,5 @@
 /**
- * What travels inside `#ip` beside a Block: the facts that IP input found, and the wishes of whoever sends.
+ * What travels inside `#ip` beside a Block: the facts that IP input found, and the options of a sender.
  *
  * Path: ip_input, ip_output, icmp_fault → packet/packet → block, cast, ifc, ip_addr.
  *
@@ -26,17 +26,6 @@ export interface InputPacket {
   readonly ifc: Ifc;
 }
 
-/** Where a fragment belongs. */
-export interface FragmentPlace {
-  /** Identification of the datagram: 16 bits (IPv6: 32). */
-  readonly id: number;
-  /** Where its payload belongs, in bytes. */
-  readonly offset: number;
-  /** Whether more follows. */
-  readonly more: boolean;
-  readonly dontFragment: boolean;
-}
-
 /** What IP output needs to know of a packet that has no IP header yet. */
 export interface SendOptions {
   readonly src: IpAddr;
@@ -49,7 +38,7 @@ export interface SendOptions {
 }
 
 /**
- * What came of sending. On `sent` and `dropped` the block is gone; on the others it is still the caller's, bytes
+ * The result of sending. On `sent` and `dropped` the block is gone; on the others it is still the caller's, bytes
  * untouched.
  */
 export type SendResult = "sent" | "noRoute" | "tooBig" | "dropped";

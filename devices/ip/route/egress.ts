@@ -1,5 +1,5 @@
 /**
- * The way of a packet out of this host: which route, from which address, in which sizes; for both versions of IP.
+ * How a packet leaves this host: by which route, from which address, in which sizes; for both versions of IP.
  *
  * Path: bypass, ip_output, conv_ctl → egress → route, self_table, path_mtu, block.
  *
@@ -15,10 +15,11 @@ import { IPV6_MTU_MIN } from "../../../kernel/wire/ipv6.ts";
 import type { IpEnv } from "../env/env.ts";
 import type { Ifc } from "../link/ifc.ts";
 import type { PathMtus } from "./path_mtu.ts";
-import type { Route, RouteTable } from "./route.ts";
+import type { Route } from "./route.ts";
+import type { RouteTable } from "./route_table.ts";
 import type { SelfTable } from "./self_table.ts";
 
-/** What choosing a route needs of a stack. */
+/** One stack, as the choice of a route sees it. */
 export interface RouteContext extends IpEnv {
   readonly ifcs: readonly Ifc[];
   readonly routes: RouteTable;
@@ -26,7 +27,7 @@ export interface RouteContext extends IpEnv {
   readonly pathMtus: PathMtus;
 }
 
-/** What is assumed of a way that is not known: every host can take it (RFC 1122 3.3.3). */
+/** The size that is assumed of an unknown path: every host can take it (RFC 1122 3.3.3). */
 export const MTU_UNKNOWN = 576;
 
 /**
@@ -51,8 +52,8 @@ export function sourceFor(stack: RouteContext, dst: IpAddr): IpAddr | null {
 }
 
 /**
- * Most bytes of an IP packet on the way to `dst`: on its first link, and of IPv6 on the whole way as far as it is
- * known. Without a route what every way takes.
+ * Most bytes of an IP packet to `dst`: on the first link, and of IPv6 on the whole path as far as that is known.
+ * Without a route, the size that every path takes.
  */
 export function routeMtu(stack: RouteContext, dst: IpAddr): number {
   const route = stack.routes.lookup(dst);
@@ -60,7 +61,7 @@ export function routeMtu(stack: RouteContext, dst: IpAddr): number {
   return dst.isV4 ? route.mtu : pathMtu(stack, route, dst);
 }
 
-/** Most bytes of an IPv6 packet on the way over `route` to `dst`. */
+/** Most bytes of an IPv6 packet to `dst` by `route`. */
 export function pathMtu(stack: RouteContext, route: Route, dst: IpAddr): number {
   const first = route.isLocal ? route.mtu : route.ifc!.mtu6;
   const known = stack.pathMtus.size === 0 ? 0 : stack.pathMtus.lookup(dst);
@@ -68,19 +69,19 @@ export function pathMtu(stack: RouteContext, route: Route, dst: IpAddr): number 
 }
 
 /** The route from `src` to `dst`; null: none, or one that must not be taken. */
-export function wayTo(stack: RouteContext, src: IpAddr, dst: IpAddr): Route | null {
-  if (dst.isMulticast || dst.isLimitedBroadcast) return groupWay(stack, src, dst);
+export function selectRoute(stack: RouteContext, src: IpAddr, dst: IpAddr): Route | null {
+  if (dst.isMulticast || dst.isLimitedBroadcast) return groupRoute(stack, src, dst);
   const route = stack.routes.lookup(dst);
   if (route === null || route.isLocal) return route;
-  if (!dst.isV4 && dst.isLinkLocal) return linkWay(stack, src) ?? route;
-  // RFC 1122 3.2.1.3(g), RFC 4291 2.5.3: loopback addresses never appear outside a host; unless IPv4's are what is
-  // behind the interface.
+  if (!dst.isV4 && dst.isLinkLocal) return linkRoute(stack, src) ?? route;
+  // RFC 1122 3.2.1.3(g), RFC 4291 2.5.3: loopback addresses never appear outside a host; unless the hosts behind
+  // the interface have IPv4's.
   const ifc = route.ifc!;
   const leaks = src.isLoopback || (dst.isLoopback && !(dst.isV4 && ifc.localnet));
   return leaks && ifc.link?.isLoopback !== true ? null : route;
 }
 
-/** Hands a finished packet (given away) to its interface. */
+/** Hands a finished packet (consumed) to its interface. */
 export function dispatch(stack: RouteContext, block: Block, route: Route, dst: IpAddr): void {
   const ifc = route.ifc!;
   if (route.isLocal) return ifc.sendLocal(block);
@@ -91,18 +92,18 @@ export function dispatch(stack: RouteContext, block: Block, route: Route, dst: I
   ifc.send(block, route.gateway ?? dst);
 }
 
-/** Everything on the link whose interface has `src`; null: nobody has it. */
-function linkWay(stack: RouteContext, src: IpAddr): Route | null {
+/** A route to everything on the link whose interface has `src`; null: no interface has it. */
+function linkRoute(stack: RouteContext, src: IpAddr): Route | null {
   const from = stack.self.find(src);
   return from !== null && from.cast === "unicast" ? stack.routes.directTo(from.ifc) : null;
 }
 
-/** Broadcasts and groups go out where their source is, or its address is asked for; then by route; then anywhere. */
-function groupWay(stack: RouteContext, src: IpAddr, dst: IpAddr): Route | null {
+/** Broadcasts and groups leave by the interface of their source, or the one that asks for an address; else by route. */
+function groupRoute(stack: RouteContext, src: IpAddr, dst: IpAddr): Route | null {
   const asking = src.isUnspecified ? stack.ifcs.find((ifc) => ifc.acceptsAny) : undefined;
   if (asking !== undefined) return stack.routes.directTo(asking);
-  const way = linkWay(stack, src) ?? stack.routes.lookup(dst);
-  if (way !== null) return way;
+  const route = linkRoute(stack, src) ?? stack.routes.lookup(dst);
+  if (route !== null) return route;
   const first = stack.ifcs.find((ifc) => ifc.link !== null && ifc.link.isLoopback !== true);
   return first === undefined ? null : stack.routes.directTo(first);
 }

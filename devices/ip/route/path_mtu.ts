@@ -16,7 +16,7 @@ import { IPV6_MTU_MIN } from "../../../kernel/wire/ipv6.ts";
 
 /** Destinations remembered. */
 export const PATH_MTUS_MAX = 256;
-/** How long a smaller MTU is believed, in milliseconds (RFC 8201 4: ten minutes). */
+/** How long a smaller MTU is used, in milliseconds (RFC 8201 4: ten minutes). */
 export const PATH_MTU_LIFE_MS = 600_000;
 
 interface PathMtu {
@@ -46,7 +46,7 @@ export class PathMtus {
     return 0;
   }
 
-  /** A router said that the way to `dst` takes `mtu` bytes. Less than 1280 is taken for 1280 (RFC 8201 4). */
+  /** A router reported that the path to `dst` takes `mtu` bytes. Less than 1280 is taken for 1280 (RFC 8201 4). */
   learn(dst: IpAddr, mtu: number): void {
     const key = dst.hash();
     const before = this.lookup(dst);

@@ -17,7 +17,7 @@ import type { Ifc } from "../link/ifc.ts";
 /** Most addresses: 32 interfaces with some dozens each, and the groups of many conversations. */
 export const SELF_ADDRS_MAX = 4096;
 
-/** Whoever is a host address to somebody is one first, and a group after that. */
+/** An address that is a host's on some interface counts as that first, and as a group after it. */
 const STRENGTH: readonly Cast[] = ["unicast", "broadcast", "multicast"];
 const LETTERS: Readonly<Record<Cast, string>> = { unicast: "u", broadcast: "b", multicast: "m" };
 

@@ -4,7 +4,8 @@ import { KernelError } from "../../../kernel/error.ts";
 import { fuzz } from "../../../tests/kit/check/fuzz.ts";
 import { addrPairs } from "../../../tests/kit/ip/wire.ts";
 import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
-import { ip, TestHost } from "../../../tests/kit/ip/link.ts";
+import { ip } from "../../../tests/kit/ip/packets.ts";
+import { TestHost } from "../../../tests/kit/ip/link.ts";
 import type { Cast } from "../env/cast.ts";
 import { SELF_ADDRS_MAX, SelfTable } from "./self_table.ts";
 

@@ -1,19 +1,14 @@
 /**
- * Which of an interface's IPv6 addresses speaks to a destination (RFC 6724 5: rules 2, 3, 6 and 8).
+ * Which of an interface's IPv6 addresses is the source for a destination (RFC 6724 5: rules 2, 3, 6 and 8).
  *
- * Path: ifc_addresses → source6 → iplifc, ip_addr.
+ * Path: ifc_addresses → source6 → addr6, iplifc, ip_addr.
  *
  * @module
  */
 
+import { scopeOf } from "../../../kernel/inet/addr6.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import type { Iplifc } from "../link/iplifc.ts";
-
-/** How far an address reaches (RFC 4291 2.7): 2 the link, 14 the world. */
-export function scopeOf(addr: IpAddr): number {
-  if (addr.isMulticast) return (addr.w0 >>> 16) & 0xf;
-  return addr.isLinkLocal || addr.isLoopback ? 2 : 14;
-}
 
 /** The best source for `dst` among `lifcs`; null: none of them is a usable IPv6 address. */
 export function source6(lifcs: readonly Iplifc[], dst: IpAddr): IpAddr | null {

@@ -2,7 +2,7 @@
  * The acknowledgment field of a segment: what it says of our data, of the window, of our FIN (RFC 9293 3.10.7.4, fifth
  * check, with RFC 5961 5, RFC 7323 4, RFC 2018).
  *
- * Path: input, tcp/tcp → ack → tcp/life, recovery, orphans, segment_in.
+ * Path: input, tcp/tcp → ack → transitions, recovery, orphans, segment_in.
  *
  * ```
  *   una - maxWnd              una                    max
@@ -17,20 +17,20 @@
 
 import * as seq from "../../../kernel/wire/seq.ts";
 import { TCP_ECE, TCP_FIN } from "../../../kernel/wire/tcp.ts";
-import { raise } from "./life.ts";
+import { applyEvent } from "./transitions.ts";
 import { noteProgress } from "./orphans.ts";
 import { endProbe, onAcknowledgment, onEcnEcho } from "./recovery.ts";
-import type { Arriving } from "./segment_in.ts";
+import type { IncomingSegment } from "./segment_in.ts";
 import { TcpEvent, TcpState } from "./state.ts";
 import type { Tcb } from "./tcb.ts";
 
-/** Whether the peer may acknowledge this: else it is challenged, and its segment is not believed (RFC 5961 5). */
+/** Whether the peer may acknowledge this: else it is challenged, and its segment dropped (RFC 5961 5). */
 export function isPossibleAck({ snd }: Tcb, ack: number): boolean {
   return seq.leq(ack, snd.max) && seq.geq(ack, seq.add(snd.una, -snd.maxWnd));
 }
 
-/** Takes the acknowledgment of a segment that is believed; false: the connection is over. */
-export function takeAck(tcb: Tcb, segment: Arriving): boolean {
+/** Takes the acknowledgment of a segment that passed the checks; false: the connection is over. */
+export function takeAck(tcb: Tcb, segment: IncomingSegment): boolean {
   const { snd, env } = tcb;
   const { ack } = segment;
   const nowMs = env.clock.now();
@@ -55,7 +55,7 @@ export function takeAck(tcb: Tcb, segment: Arriving): boolean {
   if (tcb.ecnOk && (segment.flags & TCP_ECE) !== 0) onEcnEcho(tcb);
   endProbe(tcb, { ack, dsack: delivery.dsack, isDuplicate });
   onAcknowledgment(tcb, { ackedBytes, flightBefore, isDuplicate });
-  if (tcb.finSent && snd.una === snd.nxt && finAcked(tcb)) raise(tcb, TcpEvent.AckOfFin);
+  if (tcb.finSent && snd.una === snd.nxt && finAcked(tcb)) applyEvent(tcb, TcpEvent.AckOfFin);
   return tcb.state !== TcpState.Closed;
 }
 
@@ -78,9 +78,9 @@ function finAcked(tcb: Tcb): boolean {
   return waits && tcb.wq.length === 0;
 }
 
-/** Send queue of a new connection (Akaros), and the largest: the queue must hold two windows to keep the way full. */
+/** Send queue of a new connection (Akaros), and the largest: the queue must hold two windows to keep the path full. */
 export const SEND_QUEUE_START = 8 * 65_535;
-export const SEND_QUEUE_MAX = 16 << 20;
+const SEND_QUEUE_MAX = 16 << 20;
 
 function growSendQueue(tcb: Tcb): void {
   const { wq, congestion, env } = tcb;
@@ -90,7 +90,7 @@ function growSendQueue(tcb: Tcb): void {
 }
 
 /** RFC 9293 3.10.7.4: a window counts if it is newer than the one we know. */
-function takeWindow(tcb: Tcb, segment: Arriving): void {
+function takeWindow(tcb: Tcb, segment: IncomingSegment): void {
   const { snd } = tcb;
   const isNewer = seq.lt(snd.wl1, segment.seq) || (snd.wl1 === segment.seq && seq.leq(snd.wl2, segment.ack));
   if (!isNewer || seq.lt(segment.ack, snd.una)) return;
@@ -100,7 +100,7 @@ function takeWindow(tcb: Tcb, segment: Arriving): void {
   snd.wl1 = segment.seq;
   snd.wl2 = segment.ack;
   snd.maxWnd = Math.max(snd.maxWnd, wnd);
-  // A peer that answers our probes is there; unless nobody here waits any more, it may keep its window shut.
+  // A peer that answers our probes is there; unless the conversation is closed here, it may keep its window shut.
   if (wnd === 0 && !tcb.detached) tcb.stallMs = -1;
   if (wasShut && wnd > 0 && tcb.board.head === null) {
     tcb.backoff = 0;
@@ -109,7 +109,7 @@ function takeWindow(tcb: Tcb, segment: Arriving): void {
 }
 
 /** When the segment that this one echoes was sent, by our clock; -1: it does not say. */
-function echoed(tcb: Tcb, segment: Arriving, nowMs: number): number {
+function echoed(tcb: Tcb, segment: IncomingSegment, nowMs: number): number {
   const { options } = segment;
   if (!tcb.timestampsOk || !options.hasTimestamps || options.tsEcr === 0) return -1;
   const ageMs = (tcb.tsNow(nowMs) - options.tsEcr) | 0;

@@ -1,11 +1,11 @@
 /**
  * ICMP errors about our segments (RFC 1122 4.2.3.9, RFC 5927).
  *
- * Path: icmp → tcp (advise) → advice → pmtu, life, conv.eq (err file).
+ * Path: icmp → tcp (advise) → advice → pmtu, transitions, conv.eq (err file).
  *
- * An error counts only if it quotes a sequence number that is on its way: a blind attacker has to guess it. A
- * connection that stands is never ended by one; what was said is remembered, and told if the connection then times out.
- * Only "too big" is acted upon at once.
+ * An error counts only if it quotes a sequence number that is in flight: a blind attacker has to guess it. A
+ * connection that stands is never ended by one; the error is remembered, and is the reason if the connection then times
+ * out. Only "too big" is acted upon at once.
  *
  * @module
  */
@@ -15,13 +15,13 @@ import { ICMP_UNREACHABLE, ICMP_UNREACHABLE_TOO_BIG } from "../../../kernel/wire
 import * as seq from "../../../kernel/wire/seq.ts";
 import { tcpSeq } from "../../../kernel/wire/tcp.ts";
 import type { Advice } from "../conv/proto.ts";
-import { finish } from "./life.ts";
+import { finish } from "./transitions.ts";
 import { output } from "./output.ts";
 import { lowerMss } from "./pmtu.ts";
 import { maySend, TcpState } from "./state.ts";
 import type { Tcb } from "./tcb.ts";
 
-/** Takes the error for the connection it quotes; whether it quotes what is on its way. */
+/** Takes the error for the connection it quotes; whether it quotes what is in flight. */
 export function takeAdvice(tcb: Tcb, advice: Advice): boolean {
   const { conv, env, snd } = tcb;
   const quoted = tcpSeq(advice.block.buf, advice.transportAt);
@@ -48,7 +48,7 @@ function isTooBig({ mtu, version, type, code }: Advice): boolean {
   return mtu > 0 || (version === 4 && type === ICMP_UNREACHABLE && code === ICMP_UNREACHABLE_TOO_BIG);
 }
 
-/** The path takes less than we sent: smaller segments, and what is on its way again (RFC 1191 6.4). */
+/** The path takes less than we sent: smaller segments, and what is in flight is sent again (RFC 1191 6.4). */
 function shrink(tcb: Tcb, mtu: number): void {
   if (mtu === 0 || !lowerMss(tcb, mtu) || !maySend(tcb.state)) return;
   tcb.board.markAllLost();

@@ -1,23 +1,23 @@
 /**
- * Congestion control: what all algorithms share (RFC 5681, RFC 6928), and the choice between them.
+ * Congestion control: what the algorithms share (RFC 5681, RFC 6928), and the choice between them.
  *
  * Path: cubic, newreno, recovery → congestion.
  *
- * The algorithm says how the window grows and what a loss makes of it. When a loss is a loss, and what is sent again,
+ * The algorithm says how the window grows and what a loss does to it. When a loss is a loss, and what is sent again,
  * is recovery's business and the same for all.
  *
  * @module
  */
 
 /** Segments in the initial window (RFC 6928), if they are no larger than 1460 bytes each. */
-export const INITIAL_WINDOW_SEGMENTS = 10;
+const INITIAL_WINDOW_SEGMENTS = 10;
 const INITIAL_WINDOW_BYTES = 14600;
 /** A threshold that no window reaches: slow start until the first loss. */
-export const SSTHRESH_INFINITE = 0x7fff_ffff;
+const SSTHRESH_INFINITE = 0x7fff_ffff;
 /** Largest congestion window: beyond every receive window there is (RFC 7323 2.3). */
 export const CWND_MAX = 0x4000_0000;
 
-/** What an algorithm is told of an acknowledgment. */
+/** What an algorithm gets with an acknowledgment. */
 export interface AckFacts {
   /** Bytes newly acknowledged, first to last. */
   readonly ackedBytes: number;
@@ -73,8 +73,8 @@ export function initialWindow(mss: number): number {
 }
 
 /**
- * Slow start (RFC 5681 3.1), by all the bytes that were acknowledged: with segments merged on the way one
- * acknowledgment stands for many. Answers the bytes that are left when the threshold is reached.
+ * Slow start (RFC 5681 3.1), by all the bytes that were acknowledged: with segments merged on the path one
+ * acknowledgment stands for many. Returns the bytes that are left when the threshold is reached.
  */
 export function slowStart(state: CongestionState, ackedBytes: number): number {
   const room = state.ssthresh - state.cwnd;

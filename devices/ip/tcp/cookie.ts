@@ -1,11 +1,11 @@
 /**
- * SYN cookies (RFC 4987 3.6): when limbo is full, what it would remember of a call travels to the peer and comes back
- * in its acknowledgment.
+ * SYN cookies (RFC 4987 3.6): when the SYN queue is full, what it would remember of a call travels to the peer and
+ * comes back in its acknowledgment.
  *
- * Path: limbo → cookie → keyed_hash, tcp/options, seq, tcp_options.
+ * Path: syn_queue → cookie → keyed_hash, tcp/options, seq, tcp_options.
  *
  * ```
- *   our sequence number    | minutes 5 | MSS 3 | hash of ends, the peer's number, minutes and MSS 24 |
+ *   our sequence number    | ticks 5 | MSS 3 | hash of ends, the peer's number, ticks and MSS 24 |
  *   our timestamp's end    | ECN 1 | SACK 1 | window shift 4, 15: none |        only if the peer has timestamps
  * ```
  *
@@ -17,8 +17,8 @@ import type { TcpOptions } from "../../../kernel/wire/tcp_options.ts";
 import type { KeyedHash, TcpEnds } from "./keyed_hash.ts";
 import { type Agreement, MSS_MIN } from "./options.ts";
 
-/** How long a number of "minutes" lasts; a cookie is good for this one and the next. */
-export const COOKIE_MINUTE_MS = 64_000;
+/** How long one tick of the cookie clock lasts; a cookie is good for this tick and the next. */
+export const COOKIE_TICK_MS = 64_000;
 /** Segment sizes that can be remembered: the smallest, and those of common links and of tunnels through them. */
 const SIZES = [MSS_MIN, 216, 536, 1200, 1360, 1400, 1440, 1460] as const;
 const NO_SHIFT = 15;
@@ -30,34 +30,32 @@ export function makeCookie(
   ends: TcpEnds,
   call: { irs: number; peerMss: number; nowMs: number },
 ): number {
-  const minutes = minutesAt(call.nowMs);
+  const ticks = tickAt(call.nowMs);
   let size = SIZES.length - 1;
   while (size > 0 && SIZES[size]! > call.peerMss) size--;
-  return cookieFor(hash, ends, call.irs, minutes, size);
+  return cookieFor(hash, ends, call.irs, (ticks << 3) | size);
 }
 
-function cookieFor(hash: KeyedHash, ends: TcpEnds, irs: number, minutes: number, size: number): number {
-  const plain = (minutes << 3) | size;
+/** The cookie whose upper eight bits are `plain`. */
+function cookieFor(hash: KeyedHash, ends: TcpEnds, irs: number, plain: number): number {
   // Bit 31 keeps this use of the hash apart from the others.
   return ((plain << 24) | (hash.ends(ends, irs, 0x8000_0000 | plain) >>> 8)) >>> 0;
 }
 
-function minutesAt(nowMs: number): number {
-  return Math.floor(nowMs / COOKIE_MINUTE_MS) & 0x1f;
+function tickAt(nowMs: number): number {
+  return Math.floor(nowMs / COOKIE_TICK_MS) & 0x1f;
 }
 
-/** The MSS that the cookie `iss` remembers; 0: it is none of ours, or too old. */
+/** The MSS that the cookie `iss` remembers; 0: it is not ours, or too old. */
 export function readCookie(
   hash: KeyedHash,
   ends: TcpEnds,
   call: { iss: number; irs: number; nowMs: number },
 ): number {
   const plain = call.iss >>> 24;
-  const minutes = plain >>> 3;
-  const size = plain & 7;
-  const age = (minutesAt(call.nowMs) - minutes) & 0x1f;
-  if (age > 1 || cookieFor(hash, ends, call.irs, minutes, size) !== call.iss) return 0;
-  return SIZES[size]!;
+  const age = (tickAt(call.nowMs) - (plain >>> 3)) & 0x1f;
+  if (age > 1 || cookieFor(hash, ends, call.irs, plain) !== call.iss) return 0;
+  return SIZES[plain & 7]!;
 }
 
 /** Our timestamp, with what was agreed in its last bits; never one of the future. */

@@ -5,7 +5,7 @@ import { SeededRandom } from "../../../kernel/random.ts";
 import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { NO_TCP_OPTIONS } from "../../../kernel/wire/tcp_options.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
-import { COOKIE_MINUTE_MS, cookieAgreement, cookieTimestamp, makeCookie, readCookie } from "./cookie.ts";
+import { COOKIE_TICK_MS, cookieAgreement, cookieTimestamp, makeCookie, readCookie } from "./cookie.ts";
 import { KeyedHash } from "./keyed_hash.ts";
 
 const HASH = KeyedHash.random(new SeededRandom(5));
@@ -20,10 +20,10 @@ Deno.test("readCookie() finds the segment size again, rounded down to one that c
 });
 
 Deno.test("readCookie() refuses a cookie that is too old, another's, or made up", () => {
-  const nowMs = 10 * COOKIE_MINUTE_MS;
+  const nowMs = 10 * COOKIE_TICK_MS;
   const iss = makeCookie(HASH, ENDS, { irs: 77, peerMss: 1460, nowMs });
-  assertEquals(readCookie(HASH, ENDS, { iss, irs: 77, nowMs: nowMs + COOKIE_MINUTE_MS }), 1460);
-  assertEquals(readCookie(HASH, ENDS, { iss, irs: 77, nowMs: nowMs + 2 * COOKIE_MINUTE_MS }), 0);
+  assertEquals(readCookie(HASH, ENDS, { iss, irs: 77, nowMs: nowMs + COOKIE_TICK_MS }), 1460);
+  assertEquals(readCookie(HASH, ENDS, { iss, irs: 77, nowMs: nowMs + 2 * COOKIE_TICK_MS }), 0);
   assertEquals(readCookie(HASH, ENDS, { iss, irs: 78, nowMs }), 0);
   assertEquals(readCookie(HASH, { ...ENDS, rport: 5001 }, { iss, irs: 77, nowMs }), 0);
   assertEquals(readCookie(KeyedHash.random(new SeededRandom(6)), ENDS, { iss, irs: 77, nowMs }), 0);

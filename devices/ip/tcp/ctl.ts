@@ -1,7 +1,7 @@
 /**
  * The verbs that TCP adds to ctl.
  *
- * Path: tcp/tcp → tcp/ctl → kernel/ctl, congestion, cubic, tcp/life.
+ * Path: tcp/tcp → tcp/ctl → kernel/ctl, congestion, cubic, transitions.
  *
  * @module
  */
@@ -11,11 +11,11 @@ import { KernelError } from "../../../kernel/error.ts";
 import type { Conv } from "../conv/conv.ts";
 import { type Congestion, CongestionState } from "./congestion.ts";
 import { cubic } from "./cubic.ts";
-import { raise } from "./life.ts";
+import { applyEvent } from "./transitions.ts";
 import { newreno } from "./newreno.ts";
 import { output } from "./output.ts";
 import { isSynchronized, TcpEvent, TcpState } from "./state.ts";
-import type { Tcb } from "./tcb.ts";
+import { type Tcb, tcbOf } from "./tcb.ts";
 import { KEEPALIVE_MS, TimerSlot } from "./timer.ts";
 
 /** Congestion controls by name; the first is the default. */
@@ -83,10 +83,10 @@ function hangup(tcb: Tcb): void {
   if (tcb.state === TcpState.Closed || tcb.state === TcpState.Listen) {
     throw new KernelError("ENOTCONN", `Cannot hang up ${tcb.conv}: it is not connected`);
   }
-  raise(tcb, TcpEvent.Abort);
+  applyEvent(tcb, TcpEvent.Abort);
 }
 
-/** Akaros could be told not to checksum; bytes that nobody checks are no TCP. */
+/** Akaros could switch checksums off; without them it would not be TCP. */
 function setChecksum(word: string): void {
   if (parseSwitch(word)) return;
   throw new KernelError("EOPNOTSUPP", "Cannot switch checksums off: RFC 9293 3.1 wants them always");
@@ -154,12 +154,7 @@ const TCP_VERBS: readonly CtlVerb<Conv>[] = [
   { name: "checksum", usage: "checksum on", minArgs: 1, maxArgs: 1, run: (_, [word]) => setChecksum(word!) },
 ];
 
-/** The control block of a conversation. */
-export function tcbOf(conv: Conv): Tcb {
-  return conv.priv as Tcb;
-}
-
-/** Runs the command; false: it is none of ours. EINVAL: too few arguments, or too many. */
+/** Runs the command; false: it is not of TCP. EINVAL: too few arguments, or too many. */
 export function runTcpVerb(conv: Conv, words: readonly string[]): boolean {
   const [name, ...args] = words;
   const verb = TCP_VERBS.find((one) => one.name === name);

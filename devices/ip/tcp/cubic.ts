@@ -24,7 +24,7 @@ const BETA = 0.7;
 const ALPHA = 3 * (1 - BETA) / (1 + BETA);
 
 /** The cubic at `seconds` of this stage, in segments (RFC 9438 equation 1). */
-export function cubicWindow(state: CongestionState, seconds: number): number {
+function cubicWindow(state: CongestionState, seconds: number): number {
   return C * (seconds - state.k) ** 3 + state.wMax;
 }
 

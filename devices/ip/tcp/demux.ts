@@ -1,14 +1,21 @@
 /**
- * A packet for TCP: is it a segment at all, and whose (RFC 9293 3.10.7).
+ * The entry of a packet into TCP: it is checked, and its connection or listener is found (RFC 9293 3.10.7).
  *
- * Path: tcp/tcp → demux → handshake, input, limbo, bypass.
+ * Path: tcp/tcp → demux → handshake, input, syn_queue, bypass.
  *
  * @module
  */
 
 import { Checksum } from "../../../kernel/block.ts";
-import { TCP_ACK, TCP_HEADER_LEN, TCP_RST, TCP_SYN, type TcpHeader } from "../../../kernel/wire/tcp.ts";
-import { parseTcp, tcpChecksumOk } from "../../../kernel/wire/tcp.ts";
+import {
+  parseTcp,
+  TCP_ACK,
+  TCP_HEADER_LEN,
+  TCP_RST,
+  TCP_SYN,
+  tcpChecksumOk,
+  type TcpHeader,
+} from "../../../kernel/wire/tcp.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import { deliverBypass, takesVersion } from "../network/bypass.ts";
 import type { Conv } from "../conv/conv.ts";
@@ -18,35 +25,35 @@ import { ConvState } from "../conv/proto.ts";
 import { inputSynSent } from "./handshake.ts";
 import { input } from "./input.ts";
 import type { TcpEnds } from "./keyed_hash.ts";
-import type { Call, Limbo } from "./limbo.ts";
+import type { Call, SynQueue } from "./syn_queue.ts";
 import { refuse } from "./segment_out.ts";
-import { Arriving } from "./segment_in.ts";
+import { IncomingSegment } from "./segment_in.ts";
 import { TcpState } from "./state.ts";
-import type { Tcb, TcpConfig, TcpEnv } from "./tcb.ts";
+import { type Tcb, tcbOf, type TcpConfig, type TcpEnv } from "./tcb.ts";
 
 /** Where segments go. */
-export interface TcpDoors {
+interface TcpEntry {
   readonly env: TcpEnv;
   readonly space: ConvSpace;
-  readonly limbo: Limbo;
+  readonly synQueue: SynQueue;
 }
 
-/** Takes a packet (given away). */
-export function demux(doors: TcpDoors, packet: InputPacket): void {
-  const header = checkSegment(doors.env, packet);
+/** Takes a packet (consumed). */
+export function demux(entry: TcpEntry, packet: InputPacket): void {
+  const header = checkSegment(entry.env, packet);
   if (header === null) return packet.block.free();
   const { src, dst } = packet;
-  const conv = doors.space.table.find(src, header.srcPort, dst, header.dstPort);
+  const conv = entry.space.table.find(src, header.srcPort, dst, header.dstPort);
   if (conv !== null && conv.bypass !== null) {
-    if (!takesVersion(conv, packet.version)) return refuseSegment(doors.env, packet, header);
-    doors.env.stats.inBypassed++;
+    if (!takesVersion(conv, packet.version)) return refuseSegment(entry.env, packet, header);
+    entry.env.stats.inBypassed++;
     return deliverBypass(conv, packet.block);
   }
   if (packet.cast !== "unicast" || !isHost(packet)) {
-    doors.env.stats.castErrs++;
+    entry.env.stats.castErrs++;
     return packet.block.free();
   }
-  deliver(doors, conv, packet, header);
+  deliver(entry, conv, packet, header);
 }
 
 /** The header of a segment that is whole and has a right checksum; null: counted. */
@@ -76,19 +83,19 @@ function isHost({ src }: InputPacket): boolean {
   return !src.isUnspecified && !src.isMulticast && !src.isLimitedBroadcast;
 }
 
-function deliver(doors: TcpDoors, conv: Conv | null, packet: InputPacket, header: TcpHeader): void {
-  const { env, limbo } = doors;
-  const tcb = conv === null ? null : conv.priv as Tcb;
+function deliver(entry: TcpEntry, conv: Conv | null, packet: InputPacket, header: TcpHeader): void {
+  const { env, synQueue } = entry;
+  const tcb = conv === null ? null : tcbOf(conv);
   if (conv === null || tcb === null || tcb.state === TcpState.Closed) return refuseSegment(env, packet, header);
   if (tcb.state === TcpState.Listen) {
     if (conv.state !== ConvState.Announced) return refuseSegment(env, packet, header);
-    return limbo.input({ packet, header, ends: endsOf(packet, header), listener: conv, old: null });
+    return synQueue.input({ packet, header, ends: endsOf(packet, header), listener: conv, old: null });
   }
   if (tcb.state === TcpState.TimeWait) {
-    const call = callAfter(doors, tcb, packet, header);
-    if (call !== null) return limbo.input(call);
+    const call = callAfter(entry, tcb, packet, header);
+    if (call !== null) return synQueue.input(call);
   }
-  const segment = new Arriving(header, packet);
+  const segment = new IncomingSegment(header, packet);
   if (tcb.state === TcpState.SynSent) inputSynSent(tcb, segment);
   else input(tcb, segment);
 }
@@ -107,13 +114,13 @@ function endsOf(packet: InputPacket, header: TcpHeader): TcpEnds {
  * A segment of a new call with the ends of `old`, a connection in TIME-WAIT; null: it is for `old`. That stays until
  * the new connection stands, and so is there still if the SYN was an old duplicate (RFC 9293 3.6.1, MAY-2).
  */
-function callAfter({ space, limbo }: TcpDoors, old: Tcb, packet: InputPacket, header: TcpHeader): Call | null {
+function callAfter({ space, synQueue }: TcpEntry, old: Tcb, packet: InputPacket, header: TcpHeader): Call | null {
   // All numbers of a new call are beyond the old SND.NXT: what acknowledges less is the old connection's.
   if ((header.flags & TCP_ACK) !== 0 && seq.leq(header.ack, old.snd.nxt)) return null;
   const listener = space.table.findLocal(packet.dst, header.dstPort);
   if (listener === null || listener.bypass !== null || listener.state !== ConvState.Announced) return null;
   const ends = endsOf(packet, header);
-  if (!isNewCall(old, header, (listener.priv as Tcb).config) && !limbo.expects(ends, header)) return null;
+  if (!isNewCall(old, header, tcbOf(listener).config) && !synQueue.expects(ends, header)) return null;
   return { packet, header, ends, listener, old };
 }
 

@@ -2,7 +2,7 @@
  * A call that was answered by a SYN-ACK and not yet acknowledged (SYN-RECEIVED after a passive open): what is known of
  * it, the checks that a segment for it must pass (RFC 9293 3.10.7.4), and what it sends.
  *
- * Path: limbo → half_open → segment_out.
+ * Path: syn_queue → half_open → segment_out.
  *
  * ```
  *   irs        irs + 1 = RCV.NXT                    RCV.NXT + RCV.WND
@@ -23,13 +23,26 @@ import { type Challenged, mayChallenge } from "./challenge.ts";
 import { type TcpEnds, timestampOffset } from "./keyed_hash.ts";
 import { type Agreement, mssOf } from "./options.ts";
 import { isAcceptable, isResetAcceptable, mayLackTimestamps, spanOf } from "./segment_in.ts";
-import { sendLoose } from "./segment_out.ts";
+import { sendDetached } from "./segment_out.ts";
 import type { TcpStats } from "./stats.ts";
 import { CHALLENGE_ACKS_PER_S, type TcpEnv } from "./tcb.ts";
 import { BUFFER_START } from "./window.ts";
 
 /** Before the first retransmission (RFC 6298 2.1). */
 const RETRY_MS = 1000;
+
+/** The fields of a new call. */
+interface HalfOpenFields {
+  readonly listener: Conv;
+  readonly ends: TcpEnds;
+  /** Initial sequence numbers, the peer's and ours. */
+  readonly irs: number;
+  readonly iss: number;
+  readonly agreement: Agreement;
+  /** The timestamp of the SYN. */
+  readonly tsRecent: number;
+  readonly sentMs: number;
+}
 
 /** One call. */
 export class HalfOpen implements TcpEnds, Challenged {
@@ -43,18 +56,29 @@ export class HalfOpen implements TcpEnds, Challenged {
   challengeTokens: number = CHALLENGE_ACKS_PER_S;
   challengeMs: number;
 
-  constructor(
-    readonly listener: Conv,
-    readonly laddr: TcpEnds["laddr"],
-    readonly lport: number,
-    readonly raddr: TcpEnds["raddr"],
-    readonly rport: number,
-    readonly irs: number,
-    readonly iss: number,
-    readonly agreement: Agreement,
-    readonly tsRecent: number,
-    readonly sentMs: number,
-  ) {
+  readonly listener: Conv;
+  readonly laddr: TcpEnds["laddr"];
+  readonly lport: number;
+  readonly raddr: TcpEnds["raddr"];
+  readonly rport: number;
+  readonly irs: number;
+  readonly iss: number;
+  readonly agreement: Agreement;
+  readonly tsRecent: number;
+  readonly sentMs: number;
+
+  constructor(call: HalfOpenFields) {
+    const { ends, sentMs } = call;
+    this.listener = call.listener;
+    this.laddr = ends.laddr;
+    this.lport = ends.lport;
+    this.raddr = ends.raddr;
+    this.rport = ends.rport;
+    this.irs = call.irs;
+    this.iss = call.iss;
+    this.agreement = call.agreement;
+    this.tsRecent = call.tsRecent;
+    this.sentMs = sentMs;
     this.dueMs = sentMs + RETRY_MS;
     this.challengeMs = sentMs;
   }
@@ -71,7 +95,7 @@ export class HalfOpen implements TcpEnds, Challenged {
   }
 }
 
-/** What becomes of a segment for a half-open call. */
+/** What to do with a segment for a half-open call. */
 export const Verdict = {
   /** It is dropped, and counted. */
   Drop: 0,
@@ -188,7 +212,7 @@ function timestampsOf(env: TcpEnv, call: HalfOpen): TcpOptions {
 
 function send(env: TcpEnv, call: HalfOpen, fields: Omit<TcpFields, "srcPort" | "dstPort">): void {
   const { listener } = call;
-  sendLoose(env, { src: call.laddr, dst: call.raddr }, {
+  sendDetached(env, { src: call.laddr, dst: call.raddr }, {
     ttl: listener.ttl,
     tos: listener.tos & ~3,
     fields: { srcPort: call.lport, dstPort: call.rport, ...fields },

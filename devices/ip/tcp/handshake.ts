@@ -1,7 +1,7 @@
 /**
  * Opening a connection from our side, and the segments that come in SYN-SENT (RFC 9293 3.10.1, 3.10.7.3).
  *
- * Path: demux, tcp/tcp, limbo → handshake → tcp/life, wire/tcp, congestion, keyed_hash.
+ * Path: demux, tcp/tcp, syn_queue → handshake → transitions, wire/tcp, congestion, keyed_hash.
  *
  * @module
  */
@@ -11,20 +11,20 @@ import { TCP_ACK, TCP_RST, TCP_SYN } from "../../../kernel/wire/tcp.ts";
 import type { TcpOptions } from "../../../kernel/wire/tcp_options.ts";
 import { initialWindow } from "./congestion.ts";
 import { initialSequence, timestampOffset } from "./keyed_hash.ts";
-import { raise } from "./life.ts";
+import { applyEvent } from "./transitions.ts";
 import { agree, type Agreement, asksForEcn, mssOf } from "./options.ts";
 import { output } from "./output.ts";
 import { updateMss } from "./pmtu.ts";
-import { queueText, takeText } from "./receive.ts";
+import { queuePayload, receivePayload } from "./receive.ts";
 import { sendReset } from "./segment_out.ts";
-import type { Arriving } from "./segment_in.ts";
+import type { IncomingSegment } from "./segment_in.ts";
 import { TcpEvent, TcpState } from "./state.ts";
 import type { Tcb } from "./tcb.ts";
 import { settleSynTimeout } from "./timeouts.ts";
 import { BUFFER_START } from "./window.ts";
 
 /** Segments acknowledged at once at the start of a connection, while the peer's window is small (as Linux does). */
-export const QUICK_ACKS = 8;
+const QUICK_ACKS = 8;
 
 /** Gives a control block its own side of a new connection; the conversation's ends are set. */
 export function beginConnection(tcb: Tcb): void {
@@ -43,7 +43,7 @@ export function openActively(tcb: Tcb): void {
   beginConnection(tcb);
   tcb.beginSending(initialSequence(env.hash, conv, env.clock.now()));
   env.stats.activeOpens++;
-  raise(tcb, TcpEvent.ActiveOpen);
+  applyEvent(tcb, TcpEvent.ActiveOpen);
 }
 
 /** Takes what was agreed with the peer's SYN, whose sequence number is `irs`. */
@@ -62,20 +62,20 @@ export function takeAgreement(tcb: Tcb, agreement: Agreement, irs: number): void
 }
 
 /** The timestamp of the peer's SYN is the first to be echoed. */
-export function takeFirstTimestamp(tcb: Tcb, options: TcpOptions): void {
+function takeFirstTimestamp(tcb: Tcb, options: TcpOptions): void {
   if (!tcb.timestampsOk) return;
   tcb.tsRecent = options.tsVal;
   tcb.tsRecentMs = tcb.env.clock.now();
 }
 
 /** A segment for a connection in SYN-SENT: four checks (RFC 9293 3.10.7.3). */
-export function inputSynSent(tcb: Tcb, segment: Arriving): void {
+export function inputSynSent(tcb: Tcb, segment: IncomingSegment): void {
   if (checkAck(tcb, segment) && checkReset(tcb, segment)) takeSyn(tcb, segment);
   segment.drop();
   if (tcb.state !== TcpState.Closed) output(tcb);
 }
 
-function checkAck(tcb: Tcb, segment: Arriving): boolean {
+function checkAck(tcb: Tcb, segment: IncomingSegment): boolean {
   if (!segment.has(TCP_ACK)) return true;
   // Only our SYN is out: ISS + 1 is the one number that makes sense.
   if (segment.ack === tcb.snd.nxt) return true;
@@ -84,16 +84,16 @@ function checkAck(tcb: Tcb, segment: Arriving): boolean {
   return false;
 }
 
-function checkReset(tcb: Tcb, segment: Arriving): boolean {
+function checkReset(tcb: Tcb, segment: IncomingSegment): boolean {
   if (!segment.has(TCP_RST)) return true;
-  // Without an acknowledgment anybody could have sent it.
-  if (segment.has(TCP_ACK)) raise(tcb, TcpEvent.Rst);
+  // Without an acknowledgment any host could have sent it.
+  if (segment.has(TCP_ACK)) applyEvent(tcb, TcpEvent.Rst);
   else tcb.env.stats.flagDrops++;
   return false;
 }
 
 /** Our SYN is answered, or crossed by the peer's. */
-function takeSyn(tcb: Tcb, segment: Arriving): void {
+function takeSyn(tcb: Tcb, segment: IncomingSegment): void {
   const { env, snd, config } = tcb;
   if (!segment.has(TCP_SYN)) {
     env.stats.flagDrops++;
@@ -109,15 +109,15 @@ function takeSyn(tcb: Tcb, segment: Arriving): void {
   snd.wnd = snd.maxWnd = segment.window;
   if (!segment.has(TCP_ACK)) {
     snd.wl1 = segment.seq;
-    queueText(tcb, segment);
-    return raise(tcb, TcpEvent.Syn);
+    queuePayload(tcb, segment);
+    return applyEvent(tcb, TcpEvent.Syn);
   }
   snd.una = snd.nxt;
   snd.wl1 = segment.seq;
   snd.wl2 = segment.ack;
   if (!tcb.synResent) tcb.rtt.sample(env.clock.now() - snd.lastMs, env.clock.now());
   settleSynTimeout(tcb);
-  raise(tcb, TcpEvent.SynAck);
+  applyEvent(tcb, TcpEvent.SynAck);
   tcb.ackNow = true;
-  takeText(tcb, segment);
+  receivePayload(tcb, segment);
 }

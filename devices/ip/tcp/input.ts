@@ -1,7 +1,7 @@
 /**
  * A segment for a synchronized connection: the eight checks of RFC 9293 3.10.7.4, in their order.
  *
- * Path: demux, limbo → input → ack, tcp/life, tcp/output, receive.
+ * Path: demux, syn_queue → input → ack, transitions, tcp/output, receive.
  *
  * ```
  *                  rcv.nxt                rcv.edge
@@ -13,7 +13,7 @@
  *                                            [=== seg]  acknowledged, and nothing else
  * ```
  *
- * Each check is a function that answers whether the segment goes on.
+ * Each check is a function that returns whether the segment goes on.
  *
  * @module
  */
@@ -22,10 +22,10 @@ import * as seq from "../../../kernel/wire/seq.ts";
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from "../../../kernel/wire/tcp.ts";
 import { isPossibleAck, takeAck } from "./ack.ts";
 import { challenge } from "./challenge.ts";
-import { raise } from "./life.ts";
+import { applyEvent } from "./transitions.ts";
 import { output } from "./output.ts";
-import { noteDuplicate, takeQueued, takeText } from "./receive.ts";
-import { type Arriving, isAcceptable, isResetAcceptable, mayLackTimestamps } from "./segment_in.ts";
+import { noteDuplicate, receivePayload, takeQueued } from "./receive.ts";
+import { type IncomingSegment, isAcceptable, isResetAcceptable, mayLackTimestamps } from "./segment_in.ts";
 import { sendReset } from "./segment_out.ts";
 import { mayReceive, TcpEvent, TcpState } from "./state.ts";
 import { settleSynTimeout } from "./timeouts.ts";
@@ -34,19 +34,19 @@ import type { Tcb } from "./tcb.ts";
 /** A timestamp that is older than this says nothing (RFC 7323 5.5): 24 days, half of what 32 bits hold. */
 const TS_RECENT_LIFE_MS = 24 * 24 * 3600 * 1000;
 
-/** Takes a segment (given away) for a connection that is at least half open. */
-export function input(tcb: Tcb, segment: Arriving): void {
+/** Takes a segment (consumed) for a connection that is at least half open. */
+export function input(tcb: Tcb, segment: IncomingSegment): void {
   const wasHalfOpen = tcb.state === TcpState.SynReceived;
   if (passes(tcb, segment)) {
     // The sixth check is the urgent pointer: it moves nothing, and urgent data are data (RFC 9293 3.8.5, RFC 6093 6).
-    takeText(tcb, segment);
+    receivePayload(tcb, segment);
     if (wasHalfOpen) takeQueued(tcb);
   }
   segment.drop();
   if (tcb.state !== TcpState.Closed) output(tcb);
 }
 
-function passes(tcb: Tcb, segment: Arriving): boolean {
+function passes(tcb: Tcb, segment: IncomingSegment): boolean {
   return checkSequence(tcb, segment) &&
     checkReset(tcb, segment) &&
     // The third check, security and precedence, is obsolete.
@@ -56,7 +56,7 @@ function passes(tcb: Tcb, segment: Arriving): boolean {
 }
 
 /** First check: the segment is in the window. What of it is not is cut off. */
-function checkSequence(tcb: Tcb, segment: Arriving): boolean {
+function checkSequence(tcb: Tcb, segment: IncomingSegment): boolean {
   const { rcv } = tcb;
   if (segment.has(TCP_RST)) {
     if (isResetAcceptable(segment.seq, rcv.nxt, tcb.rcvWnd)) return true;
@@ -74,14 +74,14 @@ function checkSequence(tcb: Tcb, segment: Arriving): boolean {
 }
 
 /** A simultaneous open: the SYN comes again with an acknowledgment. It has been taken; the rest is an ACK. */
-function trimRepeatedSyn(tcb: Tcb, segment: Arriving): void {
+function trimRepeatedSyn(tcb: Tcb, segment: IncomingSegment): void {
   if (!segment.has(TCP_SYN) || !segment.has(TCP_ACK) || segment.seq !== tcb.rcv.irs) return;
   segment.flags &= ~TCP_SYN;
   segment.seq = seq.add(segment.seq, 1);
 }
 
 /** PAWS, RFC 7323 5.3: an old duplicate from a window that had the same numbers. */
-function checkTimestamp(tcb: Tcb, segment: Arriving): boolean {
+function checkTimestamp(tcb: Tcb, segment: IncomingSegment): boolean {
   if (!tcb.timestampsOk) return true;
   const { options } = segment;
   const { stats, clock } = tcb.env;
@@ -97,19 +97,19 @@ function checkTimestamp(tcb: Tcb, segment: Arriving): boolean {
   return false;
 }
 
-function answerUnacceptable(tcb: Tcb, segment: Arriving): void {
+function answerUnacceptable(tcb: Tcb, segment: IncomingSegment): void {
   tcb.env.stats.windowDrops++;
-  if (tcb.state === TcpState.TimeWait && isFinAgain(tcb, segment)) return raise(tcb, TcpEvent.Fin);
+  if (tcb.state === TcpState.TimeWait && isFinAgain(tcb, segment)) return applyEvent(tcb, TcpEvent.Fin);
   answerOld(tcb, segment);
 }
 
 /** The peer's FIN, once more: our acknowledgment of it was lost. */
-function isFinAgain(tcb: Tcb, segment: Arriving): boolean {
+function isFinAgain(tcb: Tcb, segment: IncomingSegment): boolean {
   return segment.has(TCP_FIN) && segment.end === tcb.rcv.nxt && segment.has(TCP_ACK) && isPossibleAck(tcb, segment.ack);
 }
 
 /** A retransmission is acknowledged again, and reported as a duplicate; everything else is challenged. */
-function answerOld(tcb: Tcb, segment: Arriving): void {
+function answerOld(tcb: Tcb, segment: IncomingSegment): void {
   const isOld = segment.span > 0 && seq.leq(segment.end, tcb.rcv.nxt);
   if (!isOld || segment.has(TCP_SYN)) return challenge(tcb);
   // A duplicate may acknowledge what was sent long ago, but not what was never sent.
@@ -120,7 +120,7 @@ function answerOld(tcb: Tcb, segment: Arriving): void {
 }
 
 /** Cuts off what we have and what the window does not take. */
-function trim(tcb: Tcb, segment: Arriving): void {
+function trim(tcb: Tcb, segment: IncomingSegment): void {
   const { rcv } = tcb;
   const early = seq.diff(rcv.nxt, segment.seq);
   if (early > 0 && segment.block !== null) {
@@ -142,23 +142,23 @@ function trim(tcb: Tcb, segment: Arriving): void {
   tcb.ackNow = true;
 }
 
-/** Second check, with RFC 5961 3: a reset is believed only exactly where the next byte is due. */
-function checkReset(tcb: Tcb, segment: Arriving): boolean {
+/** Second check, with RFC 5961 3: a reset counts only exactly where the next byte is due. */
+function checkReset(tcb: Tcb, segment: IncomingSegment): boolean {
   if (!segment.has(TCP_RST)) return true;
-  if (segment.seq === tcb.rcv.nxt) raise(tcb, TcpEvent.Rst);
+  if (segment.seq === tcb.rcv.nxt) applyEvent(tcb, TcpEvent.Rst);
   else challenge(tcb);
   return false;
 }
 
-/** Fourth check, with RFC 5961 4: a SYN is never believed. */
-function checkSyn(tcb: Tcb, segment: Arriving): boolean {
+/** Fourth check, with RFC 5961 4: a SYN is only ever challenged. */
+function checkSyn(tcb: Tcb, segment: IncomingSegment): boolean {
   if (!segment.has(TCP_SYN)) return true;
   challenge(tcb);
   return false;
 }
 
-/** Fifth check, the last one: a segment that passes it is believed. */
-function checkAck(tcb: Tcb, segment: Arriving): boolean {
+/** Fifth check, the last one: a segment that passes it is the peer's. */
+function checkAck(tcb: Tcb, segment: IncomingSegment): boolean {
   if (!segment.has(TCP_ACK)) {
     tcb.env.stats.flagDrops++;
     return false;
@@ -186,7 +186,7 @@ function checkAck(tcb: Tcb, segment: Arriving): boolean {
  * The segment has passed all checks: the peer is alive, and its timestamp counts. RFC 7323 4.3: the timestamp to echo
  * is that of the first segment since our last acknowledgment.
  */
-function hear(tcb: Tcb, segment: Arriving): void {
+function hear(tcb: Tcb, segment: IncomingSegment): void {
   const nowMs = tcb.env.clock.now();
   tcb.heardMs = nowMs;
   tcb.keepaliveProbes = 0;
@@ -198,7 +198,7 @@ function hear(tcb: Tcb, segment: Arriving): void {
 }
 
 /** Our SYN is acknowledged: the peer's window counts from here (RFC 9293 3.10.7.4, SYN-RECEIVED). */
-function establish(tcb: Tcb, segment: Arriving): void {
+function establish(tcb: Tcb, segment: IncomingSegment): void {
   const { snd } = tcb;
   snd.una = seq.add(snd.iss, 1);
   snd.wnd = segment.window << snd.shift;
@@ -206,12 +206,12 @@ function establish(tcb: Tcb, segment: Arriving): void {
   snd.wl1 = segment.seq;
   snd.wl2 = segment.ack;
   settleSynTimeout(tcb);
-  raise(tcb, TcpEvent.AckOfSyn);
+  applyEvent(tcb, TcpEvent.AckOfSyn);
 }
 
-/** RFC 9293 3.10.4, RFC 1122 4.2.2.13: nobody will ever read this data, and the peer must know. */
-function checkReader(tcb: Tcb, segment: Arriving): boolean {
+/** RFC 9293 3.10.4, RFC 1122 4.2.2.13: this data will never be read, and the peer must know. */
+function checkReader(tcb: Tcb, segment: IncomingSegment): boolean {
   if (!tcb.detached || !mayReceive(tcb.state) || segment.length === 0) return true;
-  raise(tcb, TcpEvent.Abort);
+  applyEvent(tcb, TcpEvent.Abort);
   return false;
 }

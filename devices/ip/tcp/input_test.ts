@@ -11,7 +11,7 @@ Deno.test("input() looks at the sequence number before anything else: outside th
   assertEquals(peer.host.tcp.env.stats.windowDrops, 5);
 });
 
-Deno.test("input() looks at RST before SYN, SYN before ACK, ACK before text and FIN", () => {
+Deno.test("input() looks at RST before SYN, SYN before ACK, ACK before payload and FIN", () => {
   const reset = peerEstablished();
   reset.sends({ flags: "RSFA", seq: 1, ack: 50 });
   assertEquals([reset.state, reset.heard.length], ["Closed", 0]);
@@ -23,7 +23,7 @@ Deno.test("input() looks at RST before SYN, SYN before ACK, ACK before text and 
   assertEquals([ack.state, ack.reads()], ["Established", ""]);
 });
 
-Deno.test("input() takes the text before the FIN, and the FIN only behind all of the text", () => {
+Deno.test("input() takes the payload before the FIN, and the FIN only behind all of the payload", () => {
   const peer = peerEstablished();
   peer.sends({ flags: "FA", seq: 4, ack: 1, data: "def" });
   assertEquals([peer.state, peer.reads()], ["Established", ""]);
@@ -31,7 +31,7 @@ Deno.test("input() takes the text before the FIN, and the FIN only behind all of
   assertEquals([peer.state, peer.reads()], ["Close_wait", "abcdefEOF"]);
 });
 
-Deno.test("input() cuts a FIN off that is beyond the window, with the text before it", () => {
+Deno.test("input() cuts a FIN off that is beyond the window, with the payload before it", () => {
   const peer = peerEstablished();
   peer.ctl("rqlimit 4000");
   peer.tcb.rcv.edge = peer.tcb.rcv.nxt + 10;
@@ -39,7 +39,7 @@ Deno.test("input() cuts a FIN off that is beyond the window, with the text befor
   assertEquals([peer.state, peer.reads()], ["Established", "0123456789"]);
 });
 
-Deno.test("input() is given away what it gets: the payload is in the queue or freed", () => {
+Deno.test("input() consumes what it gets: the payload is in the queue or freed", () => {
   assertEquals(typeof input, "function");
   const peer = peerFinWait2();
   peer.sends({ seq: 1, ack: 2, data: "kept" });

@@ -2,7 +2,7 @@
  * SipHash over a connection's ends, and what is made from it: initial sequence numbers (RFC 6528), offsets of the
  * timestamp clock (RFC 7323 5.4), and the secret part of SYN cookies.
  *
- * Path: limbo, tcp/tcp, cookie → keyed_hash → siphash, random, ip_addr.
+ * Path: syn_queue, tcp/tcp, cookie → keyed_hash → siphash, random, ip_addr.
  *
  * @module
  */
@@ -42,7 +42,7 @@ export class KeyedHash extends SipHash {
   }
 }
 
-/** RFC 6528: a clock, offset for each pair of ends by a hash that nobody can compute. */
+/** RFC 6528: a clock, offset for each pair of ends by a hash with a secret key. */
 export function initialSequence(hash: KeyedHash, ends: TcpEnds, nowMs: number): number {
   return (hash.ends(ends, 1, 0) + Math.floor(nowMs * ISN_TICKS_PER_MS)) >>> 0;
 }

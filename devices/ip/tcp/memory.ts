@@ -33,7 +33,7 @@ export class TcpMemory extends MemoryAccount {
   readonly waiting: Set<MemoryWaiter> = new Set();
   /** How often a writer had to wait. */
   waits = 0;
-  /** Gives back what may be given back. */
+  /** Frees what may be freed. */
   relieve: () => void = () => {};
 
   /** For up to `convs` conversations, each with two queues. */
@@ -63,7 +63,7 @@ export class TcpMemory extends MemoryAccount {
     this.waiting.add(waiter);
   }
 
-  /** Memory was given back. */
+  /** Memory was freed. */
   wake(): void {
     for (const waiter of [...this.waiting]) waiter.wake();
   }

@@ -2,29 +2,29 @@
  * Which options go into a SYN, what both sides have agreed to, and what every segment carries (RFC 9293 3.7.1, RFC
  * 7323, RFC 2018, RFC 3168 6.1.1).
  *
- * Path: handshake, limbo, segment_out → tcp/options → tcp_options, tcb, window, ipv4.
+ * Path: handshake, syn_queue, segment_out → tcp/options → tcp_options, tcb, window, ipv4.
  *
  * @module
  */
 
 import { put16, put32 } from "../../../kernel/wire/bytes.ts";
 import { IPV4_HEADER_LEN } from "../../../kernel/wire/ipv4.ts";
+import { IPV6_HEADER_LEN } from "../../../kernel/wire/ipv6.ts";
 import { TCP_CWR, TCP_ECE, TCP_HEADER_LEN, TCP_SYN } from "../../../kernel/wire/tcp.ts";
 import { NO_TCP_OPTIONS, type TcpOptions } from "../../../kernel/wire/tcp_options.ts";
 import type { Tcb, TcpConfig } from "./tcb.ts";
 import { WINDOW_SHIFT } from "./window.ts";
 
 /** Segment size of a peer that does not say (RFC 9293 3.7.1). */
-export const MSS_DEFAULT_V4 = 536;
-export const MSS_DEFAULT_V6 = 1220;
+const MSS_DEFAULT_V4 = 536;
+const MSS_DEFAULT_V6 = 1220;
 /**
- * Smallest segment size that is believed: the smallest link of IPv4 takes 68 bytes (RFC 791 3.2), headers included.
+ * Smallest segment size that is accepted: the smallest link of IPv4 takes 68 bytes (RFC 791 3.2), headers included.
  * With timestamps 16 bytes of it are payload.
  */
 export const MSS_MIN = 28;
 /** Bytes of the timestamps option with its padding. */
 export const TIMESTAMPS_LEN = 12;
-const IPV6_HEADER_LEN = 40;
 
 /** Bytes of the IP header before our segments. */
 export function ipHeaderLen(isV4: boolean): number {
@@ -36,7 +36,7 @@ export function mssOf(mtu: number, isV4: boolean): number {
   return Math.max(MSS_MIN, mtu - ipHeaderLen(isV4) - TCP_HEADER_LEN);
 }
 
-/** The flags that a SYN with a wish for ECN has, beside SYN (RFC 3168 6.1.1). */
+/** The flags that a SYN which asks for ECN has, beside SYN (RFC 3168 6.1.1). */
 export const ECN_SETUP = TCP_ECE | TCP_CWR;
 
 /** What our first SYN offers. */

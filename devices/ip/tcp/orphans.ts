@@ -3,7 +3,7 @@
  * the peer's FIN to come. Only the peer can end one in order, so each has a limit in time and all have one in number
  * (RFC 6429: also a peer that answers every probe of its shut window holds what it does not take).
  *
- * Path: tcp (close, collect), ack (progress), timeouts, pressure → orphans → life.
+ * Path: tcp (close, collect), ack (progress), timeouts, pressure → orphans → transitions.
  *
  * When some must go, the longest-stalled go first: those that only wait for a FIN, then those with a shut window, then
  * those that do not answer, then the others; among equals by the time since the peer last took something.
@@ -12,7 +12,7 @@
  */
 
 import * as seq from "../../../kernel/wire/seq.ts";
-import { finish, raise } from "./life.ts";
+import { applyEvent, finish } from "./transitions.ts";
 import { TcpEvent, TcpState } from "./state.ts";
 import type { Tcb, TcpEnv } from "./tcb.ts";
 import { TimerSlot } from "./timer.ts";
@@ -56,7 +56,7 @@ export function expireOrphan(tcb: Tcb): void {
   endOrphan(tcb);
 }
 
-/** Ends up to `most` orphans, the longest-stalled first; answers how many. */
+/** Ends up to `most` orphans, the longest-stalled first; returns how many. */
 export function endOrphans(env: TcpEnv, most: number, mayEnd: (tcb: Tcb) => boolean = () => true): number {
   const worst = [...env.orphans].filter(mayEnd).sort((a, b) => rank(a) - rank(b) || a.progressMs - b.progressMs);
   const ended = worst.slice(0, most);
@@ -81,5 +81,5 @@ function rank(tcb: Tcb): number {
 /** The peer of one that waits for a FIN has heard everything: it needs no reset. */
 function endOrphan(tcb: Tcb): void {
   if (tcb.state === TcpState.FinWait2) finish(tcb);
-  else raise(tcb, TcpEvent.Abort);
+  else applyEvent(tcb, TcpEvent.Abort);
 }

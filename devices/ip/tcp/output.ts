@@ -1,11 +1,11 @@
 /**
  * What to send now: lost data again, new data, a FIN, an acknowledgment; and which timer then waits for the answer.
  *
- * Path: input, timeouts, tcp/advice → tcp/output → segment_out, congestion, pmtu, rack.
+ * Path: input, timeouts, tcp/advice → tcp/output → sendable, segment_out, congestion, pmtu, rack.
  *
  * New data waits for the smaller of two windows, the peer's and the network's. What is less than a full segment waits
- * more: for Nagle's rule (with Minshall's amendment: only a small segment on its way holds the next one back), and for
- * the rule against silly windows (RFC 9293 3.8.6.2.1). {@link sendableBytes} holds all of that, and knows nothing else.
+ * more: for Nagle's rule (with Minshall's amendment: only a small segment in flight holds the next one back), and for
+ * the rule against silly windows (RFC 9293 3.8.6.2.1). All of that is in {@link sendableBytes}.
  *
  * @module
  */
@@ -17,46 +17,17 @@ import { restartAfterIdle } from "./congestion.ts";
 import { lowerMss } from "./pmtu.ts";
 import { probeTimeoutMs } from "./rack.ts";
 import type { Sent } from "./sack.ts";
+import { BURST_MAX, sendableBytes } from "./sendable.ts";
 import { segmentSizeNow, sendAck, sendSegment } from "./segment_out.ts";
 import { maySend } from "./state.ts";
 import { Recovery, type Tcb } from "./tcb.ts";
 import { RTO_MAX_MS } from "./rtt.ts";
 import { TimerSlot, XmitTimer } from "./timer.ts";
 
-/** Most payload of one segment with metadata: IP's largest packet, less the largest headers. */
-export const BURST_MAX = 65_535 - 120;
 /** Segments that one call sends at most: enough for the largest window in full bursts. */
 const SEGMENTS_PER_CALL = 4096;
 /** Small data is held back no longer than this by a small window (RFC 9293 3.8.6.2.1: 0.1 to 1 s). */
 const OVERRIDE_MS = 500;
-
-/** What decides how much new data may go. */
-export interface SendFacts {
-  /** Bytes queued and not sent. */
-  readonly unsent: number;
-  /** Bytes that the peer's window still takes. */
-  readonly usable: number;
-  /** Bytes that the congestion window still takes. */
-  readonly room: number;
-  /** Payload of a full segment. */
-  readonly mss: number;
-  /** The largest window the peer ever had. */
-  readonly maxWnd: number;
-  /** A segment less than full may go: Nagle's rule is off or satisfied, or the stream ends behind it. */
-  readonly smallOk: boolean;
-}
-
-/** How many bytes of new data to send in one go; 0: none. */
-export function sendableBytes(facts: SendFacts): number {
-  const { unsent, usable, room, mss } = facts;
-  const most = Math.min(unsent, usable, room, BURST_MAX);
-  if (most <= 0) return 0;
-  const full = most - most % mss;
-  if (most === unsent) return facts.smallOk || full === most ? most : full;
-  if (full > 0) return full;
-  // Less than a segment, and more is queued: only for a peer whose windows are always small.
-  return usable <= room && most >= facts.maxWnd / 2 ? most : 0;
-}
 
 /** Sends whatever may be sent, and leaves the right timer running. */
 export function output(tcb: Tcb): void {
@@ -153,7 +124,7 @@ export function sendData(tcb: Tcb, length: number, withFin: boolean): boolean {
   return wentOut(tcb, result);
 }
 
-/** Whether sending may go on: what the path refuses is taken for lost, and comes back smaller or later. */
+/** Whether sending may go on: what the path refuses counts as lost, and is sent again smaller or later. */
 function wentOut(tcb: Tcb, result: SendResult): boolean {
   if (result === "sent" || result === "dropped") return result === "sent";
   if (result === "noRoute") {
@@ -183,7 +154,7 @@ export function armProbe(tcb: Tcb): void {
   timers.setXmit(XmitTimer.TailProbe, waitMs);
 }
 
-/** Leaves the timer running that the state of things asks for. */
+/** Leaves the timer running that the connection needs now. */
 function armTimer(tcb: Tcb): void {
   const { timers, env } = tcb;
   if (tcb.board.head !== null) {
@@ -199,7 +170,7 @@ function armTimer(tcb: Tcb): void {
   timers.clear(TimerSlot.Xmit);
 }
 
-/** Data waits for a window, and nothing is on its way that could bring news of it (RFC 9293 3.8.6.1). */
+/** Data waits for a window, and nothing is in flight whose acknowledgment could open it (RFC 9293 3.8.6.1). */
 function armPersist(tcb: Tcb): void {
   const { timers } = tcb;
   if (timers.xmit === XmitTimer.Persist) return;

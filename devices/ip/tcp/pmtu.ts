@@ -1,6 +1,6 @@
 /**
- * The largest segment that the path takes: the peer's MSS, the route's MTU, and what ICMP says of the path (RFC 1191,
- * RFC 9293 3.7.1), which is believed only if it quotes what we really sent (RFC 5927 7).
+ * The largest segment that the path takes: the peer's MSS, the route's MTU, and what ICMP reports of the path (RFC
+ * 1191, RFC 9293 3.7.1), which counts only if it quotes what we sent (RFC 5927 7).
  *
  * Path: handshake, output, advice → pmtu → tcb.
  *
@@ -15,11 +15,11 @@ import type { Tcb } from "./tcb.ts";
  * Segments do not become smaller than this for a path: small ones only make us work. If the path takes less, its
  * routers may cut them (Linux' min_pmtu). What our own link takes is another matter.
  */
-export const PATH_MTU_MIN = 552;
+const PATH_MTU_MIN = 552;
 /** Every link of IPv6 takes this much. */
-export const PATH_MTU_MIN_V6 = IPV6_MTU_MIN;
-/** How long a lower path MTU is believed (RFC 1191 6.3). */
-export const PATH_MTU_LIFE_MS = 600_000;
+const PATH_MTU_MIN_V6 = IPV6_MTU_MIN;
+/** How long a lower path MTU is used (RFC 1191 6.3). */
+const PATH_MTU_LIFE_MS = 600_000;
 
 /** Sets snd.mss from what is known now (RFC 6691: options that every segment has are taken off). */
 export function updateMss(tcb: Tcb): void {

@@ -1,5 +1,6 @@
 /**
- * What gives memory back when it is short: orphans that the peer has let down, and data behind gaps that nobody fills.
+ * What gives memory back when it is short: orphans that the peer has let down, and data behind gaps that are not
+ * filled.
  *
  * Path: tcp/tcp → pressure → gap, orphans, tcb, conv.
  *
@@ -16,7 +17,7 @@ const LOOK_MS = 10;
 /** How often all connections are. */
 const LOOK_AT_ALL_MS = 1000;
 
-/** Gives back what may be given back. */
+/** Frees what may be freed. */
 export class Pressure {
   #lookedMs = -Infinity;
   #lookedAtAllMs = -Infinity;

@@ -66,7 +66,7 @@ export class Rack {
     this.rttMs = nowMs - sentMs;
   }
 
-  /** A D-SACK says that we were too quick: a wider window, once a round trip (RFC 8985 6.2 step 4). */
+  /** A D-SACK shows that we were too quick: a wider window, once a round trip (RFC 8985 6.2 step 4). */
   onDsack(una: number, nxt: number): void {
     if (this.#inDsackRound && seq.lt(una, this.#dsackRound)) return;
     this.#inDsackRound = true;
@@ -88,7 +88,7 @@ export class Rack {
 }
 
 /**
- * Marks what is lost by now; answers after how many milliseconds to look again, 0 if not at all (RFC 8985 6.2 step 5).
+ * Marks what is lost by now; returns after how many milliseconds to look again, 0 if not at all (RFC 8985 6.2 step 5).
  */
 export function detectLoss(rack: Rack, board: Scoreboard, nowMs: number, windowMs: number): number {
   let waitMs = 0;

@@ -1,8 +1,8 @@
 /**
- * The text of a segment: into the receive queue if it is its turn, else into the resequence store; and when to
- * acknowledge it (RFC 9293 3.10.7.4, seventh and eighth check; RFC 5681 4.2).
+ * The payload of a segment ("segment text" in RFC 9293): into the receive queue if it is its turn, else into the
+ * resequence store; and when to acknowledge it (RFC 9293 3.10.7.4, seventh and eighth check; RFC 5681 4.2).
  *
- * Path: input, handshake → receive → gap, tcp/life, segment_in, state.
+ * Path: input, handshake → receive → gap, transitions, segment_in, state.
  *
  * @module
  */
@@ -11,8 +11,8 @@ import { Block } from "../../../kernel/block.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import { TCP_CWR, TCP_FIN } from "../../../kernel/wire/tcp.ts";
 import { watchGap } from "./gap.ts";
-import { raise } from "./life.ts";
-import type { Arriving } from "./segment_in.ts";
+import { applyEvent } from "./transitions.ts";
+import type { IncomingSegment } from "./segment_in.ts";
 import { mayReceive, TcpEvent, TcpState } from "./state.ts";
 import type { Tcb } from "./tcb.ts";
 import { DELAYED_ACK_MS, TimerSlot } from "./timer.ts";
@@ -23,7 +23,7 @@ import { DELAYED_ACK_MS, TimerSlot } from "./timer.ts";
 const COPY_BELOW = 512;
 
 /** Takes the payload and the FIN of a segment that is in the window. */
-export function takeText(tcb: Tcb, segment: Arriving): void {
+export function receivePayload(tcb: Tcb, segment: IncomingSegment): void {
   const hasFin = segment.has(TCP_FIN);
   if (!mayReceive(tcb.state)) {
     if (hasFin) takeLateFin(tcb, segment);
@@ -55,19 +55,19 @@ function takeFin(tcb: Tcb): boolean {
   const { rcv } = tcb;
   if (rcv.finAt < 0 || rcv.finAt !== rcv.nxt) return false;
   rcv.nxt = seq.add(rcv.nxt, 1);
-  raise(tcb, TcpEvent.Fin);
+  applyEvent(tcb, TcpEvent.Fin);
   return true;
 }
 
 /** A FIN after the peer's FIN: it is acknowledged, and restarts TIME-WAIT (eighth check). */
-function takeLateFin(tcb: Tcb, segment: Arriving): void {
+function takeLateFin(tcb: Tcb, segment: IncomingSegment): void {
   const isNext = segment.seq === tcb.rcv.nxt && segment.length === 0;
-  if (isNext && tcb.state === TcpState.TimeWait) return raise(tcb, TcpEvent.Fin);
+  if (isNext && tcb.state === TcpState.TimeWait) return applyEvent(tcb, TcpEvent.Fin);
   tcb.ackNow = true;
 }
 
-/** The text and the FIN of a SYN that crosses ours wait until the connection stands (RFC 9293 3.10.7.3). */
-export function queueText(tcb: Tcb, segment: Arriving): void {
+/** The payload and the FIN of a SYN that crosses ours wait until the connection stands (RFC 9293 3.10.7.3). */
+export function queuePayload(tcb: Tcb, segment: IncomingSegment): void {
   const { length, seq: from } = segment;
   if (segment.has(TCP_FIN)) tcb.rcv.finAt = seq.add(from, length);
   if (length > 0) tcb.resequence.insert(from, compact(segment.takeBlock()));
@@ -92,7 +92,7 @@ function accept(tcb: Tcb, block: Block): boolean {
   rcv.nxt = seq.add(rcv.nxt, length);
   rcv.delivered += length;
   if (length > rcv.full) rcv.full = Math.min(length, rcv.mss);
-  // After `shutdown rd` the queue is closed: data is acknowledged, and nobody reads it.
+  // After `shutdown rd` the queue is closed: data is acknowledged and dropped.
   block.clearOffload();
   rq.pass(block);
   return true;
@@ -108,8 +108,8 @@ function drain(tcb: Tcb): void {
   }
 }
 
-/** A segment with a gap before it: kept, and the sender is told at once (RFC 5681 4.2). */
-function takeEarly(tcb: Tcb, segment: Arriving, finAt: number): void {
+/** A segment with a gap before it: kept, and acknowledged at once (RFC 5681 4.2). */
+function takeEarly(tcb: Tcb, segment: IncomingSegment, finAt: number): void {
   const { env, rcv } = tcb;
   env.stats.outOfOrder++;
   tcb.ackNow = true;
@@ -123,7 +123,7 @@ function takeEarly(tcb: Tcb, segment: Arriving, finAt: number): void {
 }
 
 /** Reports the first part of a segment that was received before: below RCV.NXT, or in a range above (RFC 2883 4). */
-function noteReceivedAgain(tcb: Tcb, segment: Arriving): void {
+function noteReceivedAgain(tcb: Tcb, segment: IncomingSegment): void {
   const { seq: from, cut, length } = segment;
   if (cut > 0) return noteDuplicate(tcb, seq.add(from, -cut), from);
   const { resequence } = tcb;
@@ -149,7 +149,7 @@ function compact(block: Block): Block {
 }
 
 /** RFC 3168 6.1.3: once marked, every acknowledgment says so until the peer has reduced its window. */
-function noteEcn(tcb: Tcb, segment: Arriving): void {
+function noteEcn(tcb: Tcb, segment: IncomingSegment): void {
   if (!tcb.ecnOk) return;
   if (segment.has(TCP_CWR)) tcb.ecnEcho = false;
   if (!segment.isMarked) return;

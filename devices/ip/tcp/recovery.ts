@@ -18,7 +18,7 @@ import { Recovery, type Tcb } from "./tcb.ts";
 import { XmitTimer } from "./timer.ts";
 
 /** What an acknowledgment brought, beside what the scoreboard noted. */
-export interface AckNews {
+interface AckNews {
   /** Bytes by which snd.una moved. */
   readonly ackedBytes: number;
   /** Bytes on their way before it. */
@@ -163,6 +163,6 @@ export function endProbe(tcb: Tcb, facts: { ack: number; dsack: boolean; isDupli
     if (tcb.recovery === Recovery.Open) reduce(tcb.congestion, tcb.flight);
     return;
   }
-  // Exactly acknowledged: the original may still be on its way, in which case a D-SACK or a duplicate follows.
+  // Exactly acknowledged: the original may still be in flight, in which case a D-SACK or a duplicate follows.
   if (!tcb.probeIsResend || facts.dsack || facts.isDuplicate || seq.gt(facts.ack, tcb.probeEnd)) tcb.probeEnd = -1;
 }

@@ -1,5 +1,6 @@
 /**
- * Data that came before its turn, kept until the gap before it is filled; and what to tell the sender of it (RFC 2018).
+ * Data that came before its turn, kept until the gap before it is filled; and what to report of it to the sender (RFC
+ * 2018).
  *
  * Path: tcb → resequence → env/memory, block, kernel/queue, seq.
  *
@@ -9,7 +10,7 @@
  *                 one chain of blocks each; never touching, never overlapping
  * ```
  *
- * What is here was SACKed. It is thrown away while the connection lives only if the gap stands too long (gap.ts).
+ * What is here was SACKed. It is dropped while the connection lives only if the gap stays too long (gap.ts).
  *
  * Limits: memory is charged to the account of the stack, and while that is pressed nothing more is taken; bytes are
  * limited by the window, which the caller checks; ranges by {@link RANGES_MAX} and blocks by {@link BLOCKS_MAX}. What
@@ -40,7 +41,7 @@ interface Range {
 }
 
 /** What became of a segment. */
-export type Stored = "stored" | "duplicate" | "refused";
+type Stored = "stored" | "duplicate" | "refused";
 
 /** The store of one connection. */
 export class Resequence {
@@ -65,7 +66,7 @@ export class Resequence {
   }
 
   /**
-   * Takes the payload `block` that begins at `from`, above rcv.nxt; keeps of it what is new. The block is given away.
+   * Takes the payload `block` that begins at `from`, above rcv.nxt; keeps of it what is new. The block is consumed.
    */
   insert(from: number, block: Block): Stored {
     let at = this.#find(from);
@@ -135,7 +136,7 @@ export class Resequence {
     return "duplicate";
   }
 
-  /** Forgets ranges that `block` covers, and cuts from it what the next one has; answers where it ends then. */
+  /** Forgets ranges that `block` covers, and cuts from it what the next one has; returns where it ends then. */
   #trimTail(left: number, block: Block, at: number): number {
     const right = seq.add(left, block.wp - block.rp);
     for (let next = this.#ranges[at]; next !== undefined && seq.lt(next.left, right); next = this.#ranges[at]) {

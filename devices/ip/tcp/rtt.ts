@@ -9,7 +9,7 @@
 /** Timeout before anything was measured (RFC 6298 2.1). */
 export const RTO_INITIAL_MS = 1000;
 /**
- * What a timeout leaves beyond the smoothed round trip, whatever the deviation: an acknowledgment may be delayed by so
+ * What a timeout leaves beyond the smoothed round trip, with any deviation: an acknowledgment may be delayed by so
  * much, and on a steady path the deviation would not show it. RFC 6298 2.4 wants a whole second at least, for the
  * clocks of its time; Linux has lived with this for twenty years.
  */
@@ -20,7 +20,7 @@ export const RTO_MAX_MS = 60_000;
  * Timeout of data after a SYN was sent again and there was no timestamp to tell which one was answered (RFC 6298 5.7).
  */
 export const RTO_AFTER_SYN_MS = 3000;
-/** How long a smallest round trip is believed: paths change. */
+/** How long a smallest round trip counts: paths change. */
 const MIN_LIFE_MS = 10_000;
 
 /** What is known of the round-trip time. */

@@ -100,7 +100,7 @@ export function isLater(order: number, end: number, otherOrder: number, otherEnd
   return order > otherOrder || (order === otherOrder && seq.gt(end, otherEnd));
 }
 
-/** What is on its way, of one connection. */
+/** The segments of one connection that are in flight. */
 export class Scoreboard {
   head: Sent | null = null;
   tail: Sent | null = null;

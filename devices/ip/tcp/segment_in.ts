@@ -7,6 +7,8 @@
  */
 
 import type { Block } from "../../../kernel/block.ts";
+import { ipv4Tos } from "../../../kernel/wire/ipv4.ts";
+import { ipv6TrafficClass } from "../../../kernel/wire/ipv6.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import { TCP_FIN, TCP_SYN, type TcpHeader } from "../../../kernel/wire/tcp.ts";
 import type { TcpOptions } from "../../../kernel/wire/tcp_options.ts";
@@ -16,7 +18,7 @@ import type { InputPacket } from "../packet/packet.ts";
 const CE = 0x03;
 
 /** One segment. Trimming moves `seq` and the ends of the block; `length` is what the payload has then. */
-export class Arriving {
+export class IncomingSegment {
   seq: number;
   flags: number;
   readonly ack: number;
@@ -24,7 +26,7 @@ export class Arriving {
   readonly options: TcpOptions;
   /** The path marked it (RFC 3168). */
   readonly isMarked: boolean;
-  /** The payload, until someone keeps it. */
+  /** The payload, until it is taken. */
   block: Block | null;
   /** Bytes that were cut off in front of `seq`: they had come before. */
   cut = 0;
@@ -37,7 +39,7 @@ export class Arriving {
     this.window = header.window;
     this.options = header.options;
     const { buf, rp } = block;
-    const tos = packet.version === 4 ? buf[rp + 1]! : buf[rp + 1]! >>> 4;
+    const tos = packet.version === 4 ? ipv4Tos(buf, rp) : ipv6TrafficClass(buf, rp);
     this.isMarked = (tos & CE) === CE;
     block.rp += packet.headerLen + header.headerLen;
     this.block = block;
@@ -69,7 +71,7 @@ export class Arriving {
     return block;
   }
 
-  /** Nobody wants the payload. */
+  /** Drops the payload. */
   drop(): void {
     this.block?.free();
     this.block = null;

@@ -1,7 +1,7 @@
 /**
  * One segment leaves: header, options, payload copied from conv.wq, checksum owed (RFC 9293 3.1).
  *
- * Path: half_open, handshake, tcp/life → segment_out → pmtu, tcp/options, state, tcb.
+ * Path: half_open, handshake, transitions → segment_out → pmtu, tcp/options, state, tcb.
  *
  * A segment of more than one MSS carries the metadata by which a link, or the software before it, cuts it. What leaves
  * carries the acknowledgment and the window of now, so sending anything settles a delayed acknowledgment.
@@ -9,13 +9,18 @@
  * @module
  */
 
-import { type Block, Checksum, Segment } from "../../../kernel/block.ts";
-import { put16, put32 } from "../../../kernel/wire/bytes.ts";
+import { type Block, Segment } from "../../../kernel/block.ts";
+import { oweChecksum } from "../../../kernel/inet/segment.ts";
+import { put32 } from "../../../kernel/wire/bytes.ts";
 import { pseudoSum } from "../../../kernel/wire/checksum.ts";
 import { IP_PROTO_TCP } from "../../../kernel/wire/ip_proto.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import {
   emitTcp,
+  putTcpFlags,
+  putTcpNumbers,
+  putTcpPorts,
+  putTcpWindow,
   TCP_ACK,
   TCP_CWR,
   TCP_ECE,
@@ -23,6 +28,7 @@ import {
   TCP_HEADER_LEN,
   TCP_RST,
   TCP_SYN,
+  tcpChecksumAt,
   tcpEmitLen,
   type TcpFields,
   type TcpHeader,
@@ -46,14 +52,13 @@ import type { Tcb, TcpEnv } from "./tcb.ts";
 import { TimerSlot } from "./timer.ts";
 import { windowField } from "./window.ts";
 
-const CHECKSUM_FIELD = 16;
 /** The congestion bits of TOS, and the codepoint that says we understand them (RFC 3168 5). */
 const ECN_MASK = 0x03;
 const ECT_0 = 0x02;
 const NO_BLOCKS: readonly SackBlock[] = [];
 
-/** What a segment is to be, beside the bytes it carries. */
-export interface SegmentWish {
+/** The fields of a segment to send. */
+interface SegmentSpec {
   readonly seq: number;
   /** Payload bytes, which are in conv.wq. */
   readonly length: number;
@@ -63,35 +68,35 @@ export interface SegmentWish {
 }
 
 /** Sends a segment of a synchronized connection. */
-export function sendSegment(tcb: Tcb, wish: SegmentWish): SendResult {
+export function sendSegment(tcb: Tcb, spec: SegmentSpec): SendResult {
   const { env, snd, rcv } = tcb;
   const blocks = sackBlocks(tcb);
   const headerLen = TCP_HEADER_LEN + optionsLen(tcb, blocks.length);
-  const block = env.blocks.alloc(headerLen + wish.length);
+  const block = env.blocks.alloc(headerLen + spec.length);
   const { buf, rp } = block;
-  block.wp = rp + headerLen + wish.length;
-  let flags = wish.flags | (tcb.ecnEcho ? TCP_ECE : 0);
-  if (wish.isNew && wish.length > 0 && tcb.cwrDue) {
+  block.wp = rp + headerLen + spec.length;
+  let flags = spec.flags | (tcb.ecnEcho ? TCP_ECE : 0);
+  if (spec.isNew && spec.length > 0 && tcb.cwrDue) {
     flags |= TCP_CWR;
     tcb.cwrDue = false;
   }
-  putHeader(tcb, block, wish.seq, headerLen, flags);
+  putHeader(tcb, block, spec, flags);
   putOptions(tcb, block, blocks);
-  if (wish.length > 0) tcb.wq.peek(buf.subarray(rp + headerLen, block.wp), (wish.seq - snd.base) >>> 0);
+  if (spec.length > 0) tcb.wq.peek(buf.subarray(rp + headerLen, block.wp), (spec.seq - snd.base) >>> 0);
   const size = segmentSize(tcb, blocks.length);
-  if (wish.length > size) {
+  if (spec.length > size) {
     block.segment = tcb.isV4 ? Segment.Tcp4 : Segment.Tcp6;
     block.segmentSize = size;
     block.segmentHeaderLen = ipHeaderLen(tcb.isV4) + headerLen;
-    env.stats.outSegs += Math.ceil(wish.length / size) - 1;
+    env.stats.outSegs += Math.ceil(spec.length / size) - 1;
   }
   acknowledged(tcb);
   rcv.acked = rcv.nxt;
-  return transmit(tcb, block, tcb.ecnOk && wish.isNew && wish.length > 0 ? ECT_0 : 0);
+  return transmit(tcb, block, tcb.ecnOk && spec.isNew && spec.length > 0 ? ECT_0 : 0);
 }
 
 /** Payload bytes of a full segment that has `sackCount` SACK blocks. */
-export function segmentSize(tcb: Tcb, sackCount: number): number {
+function segmentSize(tcb: Tcb, sackCount: number): number {
   return Math.max(1, tcb.snd.mss - (sackCount > 0 ? 4 + 8 * sackCount : 0));
 }
 
@@ -101,7 +106,7 @@ export function segmentSizeNow(tcb: Tcb): number {
 }
 
 function sackCount(tcb: Tcb): number {
-  // In SYN-RECEIVED the text of the SYN waits, which begins at RCV.NXT: no block for a gap.
+  // In SYN-RECEIVED the payload of the SYN waits, which begins at RCV.NXT: no block for a gap.
   if (!tcb.sackOk || tcb.state === TcpState.SynReceived) return 0;
   return Math.min(sackBlocksMax(tcb), tcb.resequence.ranges + (tcb.hasDsack ? 1 : 0));
 }
@@ -124,17 +129,13 @@ function sackBlocks(tcb: Tcb): readonly SackBlock[] {
   return [{ left: tcb.dsackLeft, right: tcb.dsackRight }, ...blocks];
 }
 
-function putHeader(tcb: Tcb, block: Block, from: number, headerLen: number, flags: number): void {
+function putHeader(tcb: Tcb, block: Block, spec: SegmentSpec, flags: number): void {
   const { conv, rcv } = tcb;
-  const { buf, rp } = block;
-  put16(buf, rp, conv.lport);
-  put16(buf, rp + 2, conv.rport);
-  put32(buf, rp + 4, from);
-  put32(buf, rp + 8, (flags & TCP_ACK) !== 0 ? rcv.nxt : 0);
-  buf[rp + 12] = headerLen << 2;
-  buf[rp + 13] = flags;
-  put16(buf, rp + 14, windowField(tcb));
-  put16(buf, rp + 18, 0);
+  const { buf, rp, wp } = block;
+  putTcpPorts(buf, rp, conv.lport, conv.rport);
+  putTcpNumbers(buf, rp, spec.seq, (flags & TCP_ACK) !== 0 ? rcv.nxt : 0);
+  putTcpFlags(buf, rp, wp - rp - spec.length, flags);
+  putTcpWindow(buf, rp, windowField(tcb));
 }
 
 function putOptions(tcb: Tcb, block: Block, blocks: readonly SackBlock[]): void {
@@ -157,8 +158,8 @@ function putOptions(tcb: Tcb, block: Block, blocks: readonly SackBlock[]): void 
 /** Sends an acknowledgment without data. On a link that has become smaller its SACK blocks may be too many. */
 export function sendAck(tcb: Tcb): void {
   const { env, conv } = tcb;
-  const wish = { seq: tcb.snd.nxt, length: 0, flags: TCP_ACK, isNew: false };
-  if (sendSegment(tcb, wish) === "tooBig" && lowerMss(tcb, env.ip.mtu(conv.raddr))) sendSegment(tcb, wish);
+  const spec = { seq: tcb.snd.nxt, length: 0, flags: TCP_ACK, isNew: false };
+  if (sendSegment(tcb, spec) === "tooBig" && lowerMss(tcb, env.ip.mtu(conv.raddr))) sendSegment(tcb, spec);
 }
 
 /**
@@ -192,7 +193,7 @@ export function sendReset(tcb: Tcb, from: number): void {
   sendRst(tcb, { seq: from, ack: 0, flags: TCP_RST });
 }
 
-/** Resets the connection: what comes next is our number, which the peer believes. */
+/** Resets the connection: it has our next number, which the peer accepts. */
 export function sendAbort(tcb: Tcb): void {
   sendRst(tcb, { seq: tcb.snd.nxt, ack: tcb.rcv.nxt, flags: TCP_RST | TCP_ACK });
 }
@@ -224,49 +225,49 @@ function transmit(tcb: Tcb, block: Block, ecn: number): SendResult {
 
 function transmitBlock(env: TcpEnv, block: Block, options: SendOptions): SendResult {
   const at = block.rp;
-  // Owed: whoever sends it computes it, if the wire needs it at all.
-  put16(block.buf, at + CHECKSUM_FIELD, pseudoSum(options.src, options.dst, IP_PROTO_TCP, block.wp - at));
-  block.checksum = Checksum.Owed;
-  block.checksumStart = at;
-  block.checksumField = at + CHECKSUM_FIELD;
+  const pseudo = pseudoSum(options.src, options.dst, IP_PROTO_TCP, block.wp - at);
+  oweChecksum(block, at, tcpChecksumAt(at), pseudo);
   const result = env.ip.send(block, options);
   if (result === "noRoute" || result === "tooBig") block.free();
   return result;
 }
 
 /** A segment that belongs to no connection of ours: what a half-open call sends, or a reset. */
-export interface LooseSegment {
+interface DetachedSegment {
   readonly fields: TcpFields;
   readonly ttl: number;
   readonly tos: number;
 }
 
-/** Sends a loose segment back to where `packet` came from. */
-export function sendLoose(
+/** Sends a detached segment back to where `packet` came from. */
+export function sendDetached(
   env: TcpEnv,
   ends: { src: SendOptions["src"]; dst: SendOptions["dst"] },
-  loose: LooseSegment,
+  detached: DetachedSegment,
 ): void {
-  const block = env.blocks.alloc(tcpEmitLen(loose.fields));
-  block.wp += emitTcp(loose.fields, block.buf, block.rp);
+  const block = env.blocks.alloc(tcpEmitLen(detached.fields));
+  block.wp += emitTcp(detached.fields, block.buf, block.rp);
   env.stats.outSegs++;
   transmitBlock(env, block, {
     src: ends.src,
     dst: ends.dst,
     protocol: IP_PROTO_TCP,
-    ttl: loose.ttl,
-    tos: loose.tos,
+    ttl: detached.ttl,
+    tos: detached.tos,
     dontFragment: true,
   });
 }
 
-/** Answers a segment for nobody by a reset that its sender believes (RFC 9293 3.10.7.1); never a reset by a reset. */
+/**
+ * Answers a segment without a connection by a reset that its sender accepts (RFC 9293 3.10.7.1); never a reset by a
+ * reset.
+ */
 export function refuse(env: TcpEnv, packet: InputPacket, header: TcpHeader, payloadLen: number): void {
   if ((header.flags & TCP_RST) !== 0) return;
   env.stats.outRsts++;
   const isAck = (header.flags & TCP_ACK) !== 0;
   const length = payloadLen + ((header.flags & TCP_SYN) !== 0 ? 1 : 0) + ((header.flags & TCP_FIN) !== 0 ? 1 : 0);
-  sendLoose(env, { src: packet.dst, dst: packet.src }, {
+  sendDetached(env, { src: packet.dst, dst: packet.src }, {
     ttl: TTL_DEFAULT,
     tos: 0,
     fields: {

@@ -1,7 +1,7 @@
 /**
  * The states of a TCP connection and the table of RFC 9293 3.3.2 (figure 5), as data: (state, event) → state + action.
  *
- * Path: tcp/life, ack, tcp/advice → state.
+ * Path: transitions, ack, tcp/advice → state.
  *
  * An event is something already found true: a FIN that is in order, an acknowledgment that covers our FIN, a reset that
  * passed RFC 5961's checks. A segment may raise several, one after the other: an ACK of our FIN that carries a FIN
@@ -10,9 +10,9 @@
  * Every cell is written down. `ILLEGAL` is a cell that no caller may reach, whatever the network sends: reaching it is
  * our mistake. `stay` is a cell that can be reached and changes nothing.
  *
- * Calls that were answered with SYN-ACK but not yet acknowledged are not connections: limbo keeps them, and half_open
- * has their checks. So SYN-RECEIVED is entered here only by a simultaneous open, and for the moment in which limbo's
- * entry becomes a connection (`Spawn`).
+ * Calls that were answered with SYN-ACK but not yet acknowledged are not connections: the SYN queue keeps them, and
+ * half_open has their checks. So SYN-RECEIVED is entered here only by a simultaneous open, and for the moment in which
+ * the SYN queue's entry becomes a connection (`Spawn`).
  *
  * @module
  */
@@ -54,7 +54,7 @@ export const TcpEvent = {
   PassiveOpen: 0,
   /** connect. */
   ActiveOpen: 1,
-  /** The handshake of a call from limbo is done. */
+  /** The handshake of a call from the SYN queue is done. */
   Spawn: 2,
   /** Nothing more will be written: shutdown wr, or the last close. */
   Close: 3,
@@ -70,11 +70,11 @@ export const TcpEvent = {
   Fin: 8,
   /** Our FIN is acknowledged. */
   AckOfFin: 9,
-  /** A reset that is to be believed. */
+  /** A reset that passed the checks. */
   Rst: 10,
   /** The peer has not answered for too long. */
   GiveUp: 11,
-  /** 2MSL is over, or the wait for a FIN that nobody would read past. */
+  /** 2MSL is over, or the wait for the FIN of a closed conversation. */
   Expire: 12,
 } as const;
 export type TcpEvent = typeof TcpEvent[keyof typeof TcpEvent];
@@ -87,7 +87,7 @@ export const TcpAction = {
   Connected: 3,
   /** The FIN goes out behind the queued data. */
   QueueFin: 4,
-  /** Remember the wish: it is carried out when the connection stands (RFC 9293 3.10.4, SYN-RECEIVED). */
+  /** Remember the close: it is carried out when the connection stands (RFC 9293 3.10.4, SYN-RECEIVED). */
   CloseLater: 5,
   /** The reader is at the end; acknowledge at once. */
   PeerClosed: 6,
@@ -98,7 +98,7 @@ export const TcpAction = {
   Refused: 10,
   Reset: 11,
   TimedOut: 12,
-  /** Forget the connection: nothing to tell. */
+  /** Forget the connection, without an error. */
   Forget: 13,
   /** The user gave up before it stood. */
   Abandoned: 14,
@@ -106,14 +106,14 @@ export const TcpAction = {
 export type TcpAction = typeof TcpAction[keyof typeof TcpAction];
 
 /** What an event does: the next state, and what else. */
-export interface Transition {
+interface Transition {
   readonly to: TcpState;
   readonly action: TcpAction;
 }
 
 /** A cell that cannot be reached. */
 export const ILLEGAL = null;
-export type Cell = Transition | typeof ILLEGAL;
+type Cell = Transition | typeof ILLEGAL;
 
 const S = TcpState;
 const A = TcpAction;

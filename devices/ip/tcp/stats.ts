@@ -9,10 +9,10 @@
  */
 
 /** What is counted elsewhere. */
-export interface TcpFigures {
+interface TcpFigures {
   readonly maxConn: number;
   readonly currEstab: number;
-  readonly limbo: number;
+  readonly synQueue: number;
   readonly callsDropped: number;
   readonly orphans: number;
   readonly memory: number;
@@ -34,11 +34,11 @@ export class TcpStats {
   hlenErrs = 0;
   lenErrs = 0;
   outOfOrder = 0;
-  /** Segments given to a bypassed conversation. */
+  /** Segments delivered to a bypassed conversation. */
   inBypassed = 0;
-  /** Not addressed to one host, or from nobody's address. */
+  /** Not addressed to one host, or from no host's address. */
   castErrs = 0;
-  /** Nobody was there: answered by a reset. */
+  /** Without a conversation: answered by a reset. */
   noPorts = 0;
   fastRecoveries = 0;
   tailProbes = 0;
@@ -61,7 +61,7 @@ export class TcpStats {
   challengeAcks = 0;
   /** Challenges not sent: too many. */
   challengeSuppressed = 0;
-  limboDrops = 0;
+  synQueueDrops = 0;
   synCookiesSent = 0;
   synCookiesOk = 0;
   synCookiesBad = 0;
@@ -72,7 +72,7 @@ export class TcpStats {
   orphanTimeouts = 0;
   /** Orphans ended for others: too many, no memory, no conversation. */
   orphansEnded = 0;
-  /** Stores of early data given up. */
+  /** Stores of early data that were dropped. */
   earlyDrops = 0;
   ecnMarksIn = 0;
   ecnReductions = 0;
@@ -115,8 +115,8 @@ export class TcpStats {
       ["RoomDrops", this.roomDrops],
       ["ChallengeAcks", this.challengeAcks],
       ["ChallengeSuppressed", this.challengeSuppressed],
-      ["Limbo", now.limbo],
-      ["LimboDrops", this.limboDrops],
+      ["Limbo", now.synQueue],
+      ["LimboDrops", this.synQueueDrops],
       ["CallsDropped", now.callsDropped],
       ["SynCookiesSent", this.synCookiesSent],
       ["SynCookiesOk", this.synCookiesOk],

@@ -1,5 +1,5 @@
 /**
- * The `status` line of a connection: Akaros' words first, then what it does not tell.
+ * The `status` line of a connection: Akaros' words first, then what Akaros does not show.
  *
  * Path: dev_ip (status) → tcp → status.
  *

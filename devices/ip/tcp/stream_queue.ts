@@ -1,6 +1,6 @@
 /**
- * StreamQueue: a conversation's byte queue, with what a stream needs beyond a Queue: to be told of reads (they open the
- * window), and to answer with the right errno once the connection is broken.
+ * StreamQueue: a conversation's byte queue, with what a stream needs beyond a Queue: a callback for reads (they open
+ * the window), and to answer with the right errno once the connection is broken.
  *
  * Path: tcb, tcp/tcp → stream_queue → tcp/memory, block, error, fd_tap.
  *

@@ -15,14 +15,13 @@
  * @module
  */
 
-import type { BlockPool } from "../../../kernel/block.ts";
+import type { Block, BlockPool } from "../../../kernel/block.ts";
 import type { Clock } from "../../../kernel/time.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_TCP } from "../../../kernel/wire/ip_proto.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import type { Conv } from "../conv/conv.ts";
 import type { SendOptions, SendResult } from "../packet/packet.ts";
-import type { Block } from "../../../kernel/block.ts";
 import { type Congestion, CongestionState } from "./congestion.ts";
 import type { KeyedHash } from "./keyed_hash.ts";
 import { Rack } from "./rack.ts";
@@ -38,18 +37,18 @@ import { TcpTimers, type TimerSlot } from "./timer.ts";
 /** How packets leave: ip_output, or a test. */
 export interface IpSender {
   send(block: Block, options: SendOptions): SendResult;
-  /** Most bytes of an IP packet on the way to `dst`, as far as we know. */
+  /** Most bytes of an IP packet to `dst`, as far as the path is known. */
   mtu(dst: IpAddr): number;
 }
 
-/** What all connections of a stack share. */
+/** Shared by all connections of a stack. */
 export interface TcpEnv {
   readonly clock: Clock;
   readonly blocks: BlockPool;
   readonly ip: IpSender;
   readonly stats: TcpStats;
   readonly hash: KeyedHash;
-  /** What all queues hold. */
+  /** Bytes that the queues hold. */
   readonly memory: TcpMemory;
   /** Connections whose program has closed them, other than in TIME-WAIT: see orphans.ts. */
   readonly orphans: Set<Tcb>;
@@ -176,7 +175,7 @@ export class Tcb {
   finSent = false;
   /** `close` came before the connection stood. */
   closeLater = false;
-  /** Nobody has the conversation open. */
+  /** The conversation is not open. */
   detached = false;
   /** An acknowledgment must go out now. */
   ackNow = false;
@@ -205,30 +204,30 @@ export class Tcb {
   cwndLimited = false;
   /** Timeouts in a row. */
   backoff = 0;
-  /** When the retransmission timeout is due; Infinity: nothing is on its way. */
+  /** When the retransmission timeout is due; Infinity: nothing is in flight. */
   rtoAtMs = Infinity;
   /** Since when the peer has not answered; below 0: it does. */
   stallMs = -1;
   /** Of an orphan: when the peer last took something, and what it had then; see orphans.ts. */
   progressMs = 0;
   progressSeq = 0;
-  /** End of a tail-loss probe on its way (RFC 8985 TLP.end_seq); -1: none. */
+  /** End of a tail-loss probe in flight (RFC 8985 TLP.end_seq); -1: none. */
   probeEnd = -1;
   probeIsResend = false;
   keepaliveProbes = 0;
   /** When the peer was last heard. */
   heardMs = 0;
-  /** Path MTU learnt from ICMP; 0: the route's. And until when it is believed. */
+  /** Path MTU learnt from ICMP; 0: the route's. And until when it counts. */
   pathMtu = 0;
   pathMtuUntilMs = 0;
-  /** What ICMP said last, to be told if the connection dies of it (RFC 5927 5.2: a soft error). */
+  /** The last ICMP error, the reason if the connection times out (RFC 5927 5.2: a soft error). */
   softError = "";
   /** Challenge acknowledgments that may still be sent, and when that was counted. */
   challengeTokens: number;
   challengeMs = 0;
   /** Retransmissions that no D-SACK has called needless. */
   resends = 0;
-  /** Segments received again in vain, for status. */
+  /** Segments received again, for status. */
   rerecv = 0;
 
   constructor(readonly env: TcpEnv, readonly conv: Conv, readonly config: TcpConfig) {
@@ -309,5 +308,15 @@ export class Tcb {
   }
 }
 
-/** Challenge acknowledgments of one connection a second (RFC 5961 7); a count of its own tells others nothing. */
+/** Challenge acknowledgments of one connection a second (RFC 5961 7); a count of its own shows others nothing. */
 export const CHALLENGE_ACKS_PER_S = 10;
+
+/** The control block of a conversation of TCP that is not bypassed. */
+export function tcbOf(conv: Conv): Tcb {
+  return conv.priv as Tcb;
+}
+
+/** The control block of a conversation of TCP; null: it has none yet, or it is bypassed. */
+export function tcbOrNull(conv: Conv): Tcb | null {
+  return conv.priv as Tcb | null;
+}

@@ -1,15 +1,15 @@
 /**
- * TCP (RFC 9293) as a protocol of `#ip`: what becomes of a conversation from clone to the end of its connection.
+ * TCP (RFC 9293) as a protocol of `#ip`: the life cycle of a conversation and its connection.
  *
- * Path: dev_ip → tcp/tcp → tcp/advice, demux, tcp/life, tcp/output.
+ * Path: dev_ip → tcp/tcp → tcp/advice, demux, transitions, tcp/output.
  *
  * One file a question: which states there are (state), what a segment does (input, ack, receive), what is sent (output,
  * segment_out), what is lost (sack, rack, recovery), how fast (congestion, cubic, newreno), how much may come (window,
- * resequence), when (timer, timeouts, rtt), how a connection begins (handshake, limbo, half_open, cookie) and ends
- * (life), which segments fit the path (pmtu, advice), what all is known of it (tcb).
+ * resequence), when (timer, timeouts, rtt), how a connection begins (handshake, syn_queue, half_open, cookie) and ends
+ * (transitions), which segments fit the path (pmtu, advice), its state (tcb).
  *
  * The slot of a conversation that was closed stays busy until its connection is over: it is an orphan (orphans), which
- * must end. What all connections hold has one limit (memory, pressure).
+ * must end. One limit holds for the memory of all connections (memory, pressure).
  *
  * Limits: {@link CONVS_MAX} conversations; queues, windows, ranges and records have limits of their own where they are.
  *
@@ -21,21 +21,20 @@ import { TapEvent } from "../../../kernel/fd_tap.ts";
 import { IP_PROTO_TCP } from "../../../kernel/wire/ip_proto.ts";
 import { TCP_HEADER_LEN, tcpDstPort, tcpSrcPort } from "../../../kernel/wire/tcp.ts";
 import { adviseConv } from "../conv/advice.ts";
-import type { Conv } from "../conv/conv.ts";
+import type { Conv, Proto } from "../conv/conv.ts";
 import type { ConvSpace } from "../conv/conv_space.ts";
 import { sendPacket } from "../network/ip_output.ts";
 import type { ProtoContext } from "../network/context.ts";
 import type { InputPacket } from "../packet/packet.ts";
 import type { Advice, BypassRules } from "../conv/proto.ts";
-import type { Proto } from "../conv/conv.ts";
 import { SEND_QUEUE_START } from "./ack.ts";
 import { takeAdvice } from "./advice.ts";
-import { CONGESTIONS, runTcpVerb, tcbOf } from "./ctl.ts";
+import { CONGESTIONS, runTcpVerb } from "./ctl.ts";
 import { demux } from "./demux.ts";
 import { openActively } from "./handshake.ts";
 import { KeyedHash } from "./keyed_hash.ts";
-import { finish, raise } from "./life.ts";
-import { Limbo } from "./limbo.ts";
+import { applyEvent, finish } from "./transitions.ts";
+import { SynQueue } from "./syn_queue.ts";
 import { TcpMemory } from "./memory.ts";
 import { adopt, endOrphans } from "./orphans.ts";
 import { output } from "./output.ts";
@@ -46,7 +45,7 @@ import { TcpEvent, TcpState } from "./state.ts";
 import { TcpStats } from "./stats.ts";
 import { tcpStatus } from "./status.ts";
 import { ReceiveQueue, SendQueue } from "./stream_queue.ts";
-import { type IpSender, Tcb, type TcpConfig, type TcpEnv } from "./tcb.ts";
+import { type IpSender, Tcb, tcbOf, tcbOrNull, type TcpConfig, type TcpEnv } from "./tcb.ts";
 import { expire } from "./timeouts.ts";
 import { USER_TIMEOUT_MS } from "./timer.ts";
 import { tuneBuffer, wantsUpdate } from "./window.ts";
@@ -72,7 +71,7 @@ export class TcpProto implements Proto {
   readonly bypassable = true;
   readonly bypass: BypassRules = RULES;
   readonly env: TcpEnv;
-  readonly limbo: Limbo;
+  readonly synQueue: SynQueue;
   #space: ConvSpace | null = null;
 
   /** `ip` is how segments leave: IP output, unless a test has its own. */
@@ -89,7 +88,7 @@ export class TcpProto implements Proto {
       delivery: new Delivery(),
       expire,
     };
-    this.limbo = new Limbo(this.env);
+    this.synQueue = new SynQueue(this.env);
     const pressure = new Pressure(this.env, () => this.space.convs);
     this.env.memory.relieve = () => pressure.relieve();
   }
@@ -99,7 +98,6 @@ export class TcpProto implements Proto {
   }
 
   // --- a conversation
-  // ---------------------------------------------------------------------------------------------------------
 
   create(conv: Conv): void {
     const tcb = new Tcb(this.env, conv, defaultConfig());
@@ -127,7 +125,7 @@ export class TcpProto implements Proto {
   announce(conv: Conv): void {
     const tcb = this.#renew(conv);
     tcb.wq.refuse("ENOTCONN", "Not connected");
-    raise(tcb, TcpEvent.PassiveOpen);
+    applyEvent(tcb, TcpEvent.PassiveOpen);
     conv.announced();
   }
 
@@ -154,9 +152,9 @@ export class TcpProto implements Proto {
     if (!write || conv.writeShut) return;
     conv.writeShut = true;
     tcb.wq.hangup("Shut down");
-    // In SYN-SENT nothing has been promised to anybody: the FIN follows when the connection stands.
+    // In SYN-SENT nothing has been promised to a peer: the FIN follows when the connection stands.
     if (tcb.state === TcpState.SynSent) tcb.closeLater = true;
-    else raise(tcb, TcpEvent.Close);
+    else applyEvent(tcb, TcpEvent.Close);
     output(tcb);
   }
 
@@ -166,13 +164,13 @@ export class TcpProto implements Proto {
     const tcb = tcbOf(conv);
     tcb.detached = true;
     if (tcb.state === TcpState.Closed) return;
-    if (tcb.state === TcpState.Listen) this.limbo.forget(conv);
+    if (tcb.state === TcpState.Listen) this.synQueue.forget(conv);
     const hasUnread = conv.rq.length > 0 || tcb.resequence.length > 0;
     // RFC 1122 4.2.2.13: the peer must not believe that its data were read.
     if (hasUnread && tcb.state >= TcpState.SynReceived && tcb.state !== TcpState.TimeWait) {
-      return raise(tcb, TcpEvent.Abort);
+      return applyEvent(tcb, TcpEvent.Abort);
     }
-    raise(tcb, TcpEvent.Close);
+    applyEvent(tcb, TcpEvent.Close);
     // The slot outlives its descriptors, and so do the bytes that were written.
     tcb.wq.hangup("Closed");
     output(tcb);
@@ -180,7 +178,7 @@ export class TcpProto implements Proto {
   }
 
   busy(conv: Conv): boolean {
-    const tcb = conv.priv as Tcb | null;
+    const tcb = tcbOrNull(conv);
     return tcb !== null && tcb.state !== TcpState.Closed;
   }
 
@@ -189,7 +187,7 @@ export class TcpProto implements Proto {
     const { stats } = this.env;
     const waiting: Tcb[] = [];
     for (const conv of this.space.convs) {
-      const tcb = conv.priv as Tcb | null;
+      const tcb = tcbOrNull(conv);
       if (conv.inUse === 0 && tcb?.state === TcpState.TimeWait) waiting.push(tcb);
     }
     waiting.sort((a, b) => a.heardMs - b.heardMs);
@@ -199,7 +197,6 @@ export class TcpProto implements Proto {
   }
 
   // --- packets
-  // ---------------------------------------------------------------------------------------------------------
 
   input(packet: InputPacket): void {
     demux(this, packet);
@@ -212,12 +209,11 @@ export class TcpProto implements Proto {
       adviseConv(conv, advice);
       return true;
     }
-    const tcb = conv.priv as Tcb | null;
+    const tcb = tcbOrNull(conv);
     return tcb !== null && takeAdvice(tcb, advice);
   }
 
   // --- files
-  // ---------------------------------------------------------------------------------------------------------
 
   status(conv: Conv): string {
     if (conv.priv === null) this.create(conv);
@@ -227,15 +223,15 @@ export class TcpProto implements Proto {
   stats(): string {
     let currEstab = 0;
     for (const conv of this.space.convs) {
-      const state = (conv.priv as Tcb | null)?.state;
+      const state = tcbOrNull(conv)?.state;
       if (state === TcpState.Established || state === TcpState.CloseWait) currEstab++;
     }
-    const { limbo, space } = this;
+    const { synQueue, space } = this;
     const { memory, orphans } = this.env;
     return this.env.stats.format({
       maxConn: CONVS_MAX,
       currEstab,
-      limbo: limbo.length,
+      synQueue: synQueue.length,
       callsDropped: space.callsDropped,
       orphans: orphans.size,
       memory: memory.bytes,
@@ -243,11 +239,6 @@ export class TcpProto implements Proto {
       memoryWaits: memory.waits,
     });
   }
-}
-
-/** TCP for a stack. */
-export function tcpProto(stack: ProtoContext): Proto {
-  return new TcpProto(stack);
 }
 
 function ipOf(stack: ProtoContext): IpSender {
@@ -270,7 +261,7 @@ function defaultConfig(): TcpConfig {
   };
 }
 
-/** The reader took something: the buffer may grow, and the peer may have to be told of the room. */
+/** The reader took something: the buffer may grow, and the peer may have to learn of the room. */
 function afterRead(conv: Conv): void {
   const tcb = tcbOf(conv);
   if (tcb.state !== TcpState.Established && tcb.state !== TcpState.FinWait1 && tcb.state !== TcpState.FinWait2) return;

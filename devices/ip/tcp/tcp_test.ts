@@ -3,14 +3,13 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { KernelError } from "../../../kernel/error.ts";
 import { peerEstablished, peerListen, peerSynSent } from "../../../tests/kit/tcp/peer.ts";
-import { CONVS_MAX, TcpProto, tcpProto } from "./tcp.ts";
+import { CONVS_MAX, TcpProto } from "./tcp.ts";
 
 const codeOf = (run: () => void) => assertThrows(run, KernelError).code;
 
-Deno.test("tcpProto() makes protocol 6, directory 0, of 8192 conversations that can be bypassed", () => {
+Deno.test("TcpProto is protocol 6, directory 0, of 8192 conversations that can be bypassed", () => {
   const peer = peerListen();
-  const proto = tcpProto(peer.host.stack);
-  assert(proto instanceof TcpProto);
+  const proto = new TcpProto(peer.host.stack);
   const { name, index, ipProtocols, convsMax, bypassable } = proto;
   assertEquals([name, index, ipProtocols, convsMax, bypassable], ["tcp", 0, [6], CONVS_MAX, true]);
 });

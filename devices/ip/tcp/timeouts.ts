@@ -1,14 +1,14 @@
 /**
  * What happens when a timer of a connection runs out.
  *
- * Path: timer → timeouts → output, recovery, life.
+ * Path: timer → timeouts → output, recovery, transitions.
  *
  * @module
  */
 
 import { RTO_AFTER_SYN_MS, RTO_INITIAL_MS } from "./rtt.ts";
 import { expireGap } from "./gap.ts";
-import { raise } from "./life.ts";
+import { applyEvent } from "./transitions.ts";
 import { expireOrphan } from "./orphans.ts";
 import { output, resend, restartRto, sendData } from "./output.ts";
 import { enterLoss, findLossesByTime, takeLosses } from "./recovery.ts";
@@ -34,7 +34,7 @@ export function expire(tcb: Tcb, slot: TimerSlot): void {
 
 function expireLinger(tcb: Tcb): void {
   if (tcb.state === TcpState.TimeWait || (tcb.state === TcpState.FinWait2 && tcb.detached)) {
-    return raise(tcb, TcpEvent.Expire);
+    return applyEvent(tcb, TcpEvent.Expire);
   }
   return tcb.detached ? expireOrphan(tcb) : expireGap(tcb);
 }
@@ -64,7 +64,7 @@ function gaveUp(tcb: Tcb, limitMs: number): boolean {
   const nowMs = tcb.env.clock.now();
   if (tcb.stallMs < 0) tcb.stallMs = nowMs;
   if (nowMs - tcb.stallMs < limitMs) return false;
-  raise(tcb, TcpEvent.GiveUp);
+  applyEvent(tcb, TcpEvent.GiveUp);
   return true;
 }
 
@@ -75,7 +75,7 @@ function retransmitSyn(tcb: Tcb): void {
   tcb.backoff++;
   env.stats.retransSegs++;
   env.stats.retransTimeouts++;
-  // RFC 3168 6.1.1.1: the way may eat a SYN that asks for ECN.
+  // RFC 3168 6.1.1.1: the path may drop a SYN that asks for ECN.
   if (tcb.backoff > 2) tcb.ecnGivenUp = true;
   const leftMs = limitMs - (env.clock.now() - tcb.stallMs);
   timers.setXmit(XmitTimer.Retransmit, Math.max(1, Math.min(rtt.timeoutMs(tcb.backoff), leftMs)));
@@ -150,10 +150,10 @@ function expireKeepalive(tcb: Tcb): void {
     tcb.keepaliveProbes = 0;
     return timers.set(TimerSlot.Keepalive, config.keepaliveMs - idleMs);
   }
-  if (tcb.keepaliveProbes >= KEEPALIVE_PROBES) return raise(tcb, TcpEvent.GiveUp);
+  if (tcb.keepaliveProbes >= KEEPALIVE_PROBES) return applyEvent(tcb, TcpEvent.GiveUp);
   tcb.keepaliveProbes++;
   env.stats.keepalives++;
   timers.set(TimerSlot.Keepalive, config.keepaliveMs);
-  // Data on its way asks by itself.
+  // Data in flight probes by itself.
   if (tcb.board.head === null) sendProbe(tcb);
 }

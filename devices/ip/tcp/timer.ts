@@ -2,7 +2,7 @@
  * The timers of one connection over one kernel timer: retransmission (or what stands in its place), delayed
  * acknowledgment, keepalive, and the last wait.
  *
- * Path: tcp/life, tcp/output, timeouts → timer → time.
+ * Path: transitions, tcp/output, timeouts → timer → time.
  *
  * Only one of retransmission timeout, tail-loss probe, reordering wait and window probe can be of use at a time, so
  * they are one timer with a tag. Moving a deadline forward, which every acknowledgment does, costs an assignment: the
@@ -38,7 +38,7 @@ export const DELAYED_ACK_MS = 50;
  * hosts use today. When conversations run out, the oldest are cut short.
  */
 export const TIME_WAIT_MS = 60_000;
-/** How long a connection that nobody has open waits for the peer's FIN (Linux' tcp_fin_timeout). */
+/** How long a closed conversation's connection waits for the peer's FIN (Linux' tcp_fin_timeout). */
 export const FIN_WAIT_2_MS = 60_000;
 /** Idle time before the first keepalive, and between them, if no other is given (Akaros). */
 export const KEEPALIVE_MS = 120_000;

@@ -31,7 +31,7 @@ const BLOCK_COST = 64;
 const ROUND_UNKNOWN_MS = 100;
 
 /** Bytes that may still be taken in, without looking at the window that was announced. */
-export function receiveSpace(tcb: Tcb): number {
+function receiveSpace(tcb: Tcb): number {
   const { rq } = tcb;
   const buffer = rq.userLimit > 0 ? rq.userLimit : tcb.rcv.buffer;
   const space = buffer - rq.length - rq.blocks * BLOCK_COST;
@@ -39,7 +39,7 @@ export function receiveSpace(tcb: Tcb): number {
 }
 
 /** The window to announce now, in bytes; moves the edge. */
-export function openWindow(tcb: Tcb): number {
+function openWindow(tcb: Tcb): number {
   const { rcv } = tcb;
   const space = receiveSpace(tcb);
   const edge = seq.add(rcv.nxt, space);
@@ -55,7 +55,7 @@ export function windowField(tcb: Tcb): number {
   return openWindow(tcb) >>> tcb.rcv.shift;
 }
 
-/** The user has read: whether the window has opened so far that the peer must be told. */
+/** The user has read: whether the window has opened so far that the peer must learn of it. */
 export function wantsUpdate(tcb: Tcb): boolean {
   const { rcv } = tcb;
   const growth = seq.diff(seq.add(rcv.nxt, receiveSpace(tcb)), rcv.edge);

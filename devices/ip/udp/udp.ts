@@ -4,7 +4,7 @@
  * Path: dev_ip → udp/udp → bypass, conv, ip_output, wire/udp.
  *
  * A connected conversation has one peer. An announced one in headers mode gets every datagram for its port, with a
- * record before the payload that says from whom; without headers each new peer becomes a call, to be taken by `listen`.
+ * record before the payload with the sender; without headers each new peer becomes a call, to be taken by `listen`.
  * One datagram is one message, also an empty one.
  *
  * Limits: {@link UDP_QUEUE_LIMIT} bytes wait for a reader, then datagrams are dropped and counted; a datagram has at
@@ -16,17 +16,24 @@
 import { type Block, Checksum } from "../../../kernel/block.ts";
 import { KernelError } from "../../../kernel/error.ts";
 import type { OrWait } from "../../../kernel/rendez.ts";
-import { finishChecksum } from "../../../kernel/inet/segment.ts";
-import { put16 } from "../../../kernel/wire/bytes.ts";
+import { finishChecksum, oweChecksum } from "../../../kernel/inet/segment.ts";
 import { pseudoSum } from "../../../kernel/wire/checksum.ts";
 import { type IpAddr, IPV4_UNSPECIFIED } from "../../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_UDP } from "../../../kernel/wire/ip_proto.ts";
 import { IPV4_HEADER_LEN, IPV4_TOTAL_MAX } from "../../../kernel/wire/ipv4.ts";
-import { IPV6_HEADER_LEN } from "../../../kernel/wire/ipv6.ts";
-import { emitUdp, UDP_HEADER_LEN, udpChecksumOk, udpDstPort, udpLength, udpSrcPort } from "../../../kernel/wire/udp.ts";
+import { IPV6_HEADER_LEN, IPV6_TOTAL_MAX } from "../../../kernel/wire/ipv6.ts";
+import {
+  emitUdp,
+  UDP_HEADER_LEN,
+  udpChecksumAt,
+  udpChecksumOk,
+  udpDstPort,
+  udpLength,
+  udpSrcPort,
+} from "../../../kernel/wire/udp.ts";
 import { adviseConv } from "../conv/advice.ts";
 import { deliverBypass, takesVersion } from "../network/bypass.ts";
-import type { Conv } from "../conv/conv.ts";
+import type { Conv, Proto } from "../conv/conv.ts";
 import { isMember } from "../conv/conv_groups.ts";
 import type { ConvSpace } from "../conv/conv_space.ts";
 import { IcmpFault } from "../packet/icmp_fault.ts";
@@ -34,9 +41,7 @@ import { sendPacket } from "../network/ip_output.ts";
 import type { ProtoContext } from "../network/context.ts";
 import { LogFlag } from "../env/netlog.ts";
 import type { InputPacket, SendResult } from "../packet/packet.ts";
-import { IPV6_TOTAL_MAX } from "../packet/packet6.ts";
 import { type Advice, type BypassRules, ConvState } from "../conv/proto.ts";
-import type { Proto } from "../conv/conv.ts";
 import { getRecord, HeaderMode, putRecord, recordLen, type UdpEnds } from "./udp_headers.ts";
 import { sourceFor } from "../route/egress.ts";
 
@@ -46,12 +51,16 @@ export const UDP_QUEUE_LIMIT = 128 << 10;
 export const UDP_PAYLOAD_MAX = IPV4_TOTAL_MAX - IPV4_HEADER_LEN - UDP_HEADER_LEN;
 export const UDP_PAYLOAD_MAX_V6 = IPV6_TOTAL_MAX - IPV6_HEADER_LEN - UDP_HEADER_LEN;
 
-/** Where the checksum is in the header. */
-const UDP_CHECKSUM = 6;
-
 /** What udp keeps of a conversation. */
 interface UdpPriv {
   headers: HeaderMode;
+}
+
+/** Where a datagram goes, and from which address. */
+interface UdpTarget {
+  readonly laddr: IpAddr;
+  readonly raddr: IpAddr;
+  readonly rport: number;
 }
 
 const RULES: BypassRules = {
@@ -68,7 +77,7 @@ export class UdpProto implements Proto {
   readonly convsMax = 8192;
   readonly bypassable = true;
   readonly bypass: BypassRules = RULES;
-  /** Datagrams given to a conversation, and to a bypassed one. */
+  /** Datagrams delivered to a conversation, and to a bypassed one. */
   inDatagrams = 0;
   inBypassed = 0;
   outDatagrams = 0;
@@ -110,7 +119,6 @@ export class UdpProto implements Proto {
   close(_conv: Conv): void {}
 
   // --- output
-  // ---------------------------------------------------------------------------------------------------------
 
   output(conv: Conv, block: Block): OrWait<number> {
     if (conv.rq.closed && conv.rq.reason !== "") throw new KernelError("EPIPE", conv.rq.reason);
@@ -137,7 +145,7 @@ export class UdpProto implements Proto {
       ? null
       : block.buf.slice(block.rp + recordBytes - UDP_HEADER_LEN, block.rp + recordBytes);
     block.pull(recordBytes);
-    const result = this.#send(conv, block, laddr, raddr, rport);
+    const result = this.#send(conv, block, { laddr, raddr, rport });
     if (result === "sent" || result === "dropped") return length;
     block.pull(UDP_HEADER_LEN);
     if (saved !== null) block.buf.set(saved, block.push(UDP_HEADER_LEN));
@@ -169,16 +177,12 @@ export class UdpProto implements Proto {
   }
 
   /** Pushes the header and sends. */
-  #send(conv: Conv, block: Block, laddr: IpAddr, raddr: IpAddr, rport: number): SendResult {
+  #send(conv: Conv, block: Block, { laddr, raddr, rport }: UdpTarget): SendResult {
     const payloadLen = block.wp - block.rp;
     const at = block.push(UDP_HEADER_LEN);
     emitUdp({ srcPort: conv.lport, dstPort: rport, payloadLen }, block.buf, at);
-    // Owed: whoever sends it computes it, if the wire needs it at all.
-    put16(block.buf, at + 6, pseudoSum(laddr, raddr, IP_PROTO_UDP, UDP_HEADER_LEN + payloadLen));
     block.clearOffload();
-    block.checksum = Checksum.Owed;
-    block.checksumStart = at;
-    block.checksumField = at + UDP_CHECKSUM;
+    oweChecksum(block, at, udpChecksumAt(at), pseudoSum(laddr, raddr, IP_PROTO_UDP, UDP_HEADER_LEN + payloadLen));
     const { ttl, tos } = conv;
     if (this.stack.log.wants(LogFlag.Udp, raddr)) {
       this.stack.log.line(
@@ -193,7 +197,6 @@ export class UdpProto implements Proto {
   }
 
   // --- input
-  // ----------------------------------------------------------------------------------------------------------
 
   input(packet: InputPacket): void {
     const { block, src, dst } = packet;
@@ -227,7 +230,7 @@ export class UdpProto implements Proto {
     this.#deliver(conv, packet, { at, length, srcPort, dstPort });
   }
 
-  /** Tells the sender (RFC 1122 4.1.3.1); {@link IcmpErrors} knows to whom nothing may be said. */
+  /** Notifies the sender (RFC 1122 4.1.3.1); {@link IcmpErrors} suppresses errors that must not be sent. */
   #noPort(packet: InputPacket, dstPort: number): void {
     this.noPorts++;
     if (this.stack.log.wants(LogFlag.Udp, packet.src)) {
@@ -252,7 +255,7 @@ export class UdpProto implements Proto {
     }
     if (conv === null) return block.free();
     // Our own was checked, or never left this machine; another, of a packet inside the datagram, is the reader's.
-    if (block.checksum === Checksum.Owed && block.checksumField !== at + UDP_CHECKSUM) finishChecksum(block);
+    if (block.checksum === Checksum.Owed && block.checksumField !== udpChecksumAt(at)) finishChecksum(block);
     block.wp = at + length;
     block.rp = at + UDP_HEADER_LEN;
     block.clearOffload();
@@ -279,7 +282,6 @@ export class UdpProto implements Proto {
   }
 
   // --- files
-  // ----------------------------------------------------------------------------------------------------------
 
   status(conv: Conv): string {
     const word = conv.inUse > 0 ? "Open" : "Closed";

@@ -23,7 +23,7 @@ const LENGTHS = [0, 52, 36] as const;
 /** Bytes of the longest record. */
 export const UDP_RECORD_MAX = 52;
 
-/** Who sent a datagram to whom. */
+/** Sender and receiver of a datagram. */
 export interface UdpEnds {
   readonly raddr: IpAddr;
   readonly laddr: IpAddr;

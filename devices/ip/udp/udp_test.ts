@@ -50,7 +50,7 @@ Deno.test("A connected conversation sends and receives datagrams, one a message,
   assertEquals([ip.stat("udp", "InDatagrams"), ip.stat("udp", "OutDatagrams")], [3, 3]);
 });
 
-Deno.test("A connected conversation hears nobody but its peer", () => {
+Deno.test("A connected conversation gets packets of its peer alone", () => {
   const ip = ipFixture();
   const udp = ip.conv("udp", `connect ${PEER}!9 7`);
   ip.inject(udpPacket({ srcPort: 10, dstPort: 7 }));
@@ -120,7 +120,7 @@ Deno.test("In headers mode an announced conversation reads and writes the ends b
   assertEquals(refusalCode(() => udp.send(pattern(51))), "EINVAL");
 });
 
-Deno.test("In headers mode a broadcast is told from a unicast by its local address", () => {
+Deno.test("In headers mode a broadcast differs from a unicast by its local address", () => {
   const ip = ipFixture();
   const udp = ip.conv("udp", "oldheaders", "announce 7");
   ip.inject(udpPacket({ dst: "10.0.0.255", dstPort: 7 }));
@@ -128,7 +128,7 @@ Deno.test("In headers mode a broadcast is told from a unicast by its local addre
   assertEquals(`${ends.laddr}`, "10.0.0.255");
 });
 
-Deno.test("In headers mode a local address that is not ours is chosen anew", () => {
+Deno.test("In headers mode a local address that is not ours is replaced", () => {
   const ip = ipFixture({ defaultRoute: false });
   const udp = ip.conv("udp", "headers");
   const message = new Uint8Array(55);
@@ -196,7 +196,7 @@ Deno.test("Port unreachable hangs a connected conversation up, unless it ignores
   }
 });
 
-Deno.test("Errors about one packet, or quoting what we did not send, hang nobody up", () => {
+Deno.test("Errors about one packet, or quoting what we did not send, hang up no conversation", () => {
   const ip = ipFixture();
   const udp = ip.conv("udp", `connect ${PEER}!9 7`);
   const ours = udpPacket({ src: US, dst: PEER, srcPort: 7, dstPort: 9 });
@@ -221,7 +221,7 @@ Deno.test("A conversation without a peer cannot be written to", () => {
   assertEquals(refusalCode(() => udp.send(pattern(1))), "ENOTCONN");
 });
 
-Deno.test("A datagram to a multicast group reaches whoever announced its port and joined, nobody else", () => {
+Deno.test("A datagram to a multicast group reaches the conversations that announced its port and joined", () => {
   const ip = ipFixture();
   const udp = ip.conv("udp", "headers", "announce 7");
   const packet = udpPacket({ dst: "224.1.2.3", dstPort: 7 });

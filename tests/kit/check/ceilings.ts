@@ -1,5 +1,5 @@
 /**
- * Ceilings: what the house still has of each fault that a rule finds. A count above its ceiling fails; one below it is
+ * Ceilings: the number of faults of each rule that the code still has. A count above its ceiling fails; one below it is
  * printed, and the ceiling is to be lowered to it. No ceiling is ever raised, and each ends at 0.
  *
  * @module
@@ -10,14 +10,14 @@ import type { Problem } from "./imports.ts";
 
 /** Today's counts. */
 export const CEILINGS = {
-  filesInCircles: 18,
+  filesInCircles: 0,
   pathNames: 0,
   pathEdges: 0,
-  unusedExports: 174,
-  testOnlyExports: 71,
-  longParameterLists: 30,
+  unusedExports: 53,
+  testOnlyExports: 9,
+  longParameterLists: 10,
   kitsNamedTest: 0,
-  dialectWords: 538,
+  dialectWords: 57,
 };
 
 /** Fails if there are more problems than the ceiling `name` lets there be, and lists them. */

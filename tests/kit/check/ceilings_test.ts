@@ -1,4 +1,4 @@
-/** That a ceiling fails when it is passed, says what to do, and lets be what is at it or below. */
+/** Tests that a count above its ceiling fails with advice, and one at it or below passes. */
 
 import { assertStringIncludes, assertThrows } from "@std/assert";
 import { assertCeiling, CEILINGS } from "./ceilings.ts";

@@ -1,4 +1,4 @@
-/** That the rule about import circles can fail, and counts what it should. */
+/** Tests that the rule about import circles can fail, and counts correctly. */
 
 import { assertEquals } from "@std/assert";
 import { circleProblems, circlesOf, importGraph } from "./circles.ts";

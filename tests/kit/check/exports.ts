@@ -24,14 +24,14 @@ interface Clause {
   readonly names: readonly string[] | null;
 }
 
-/** What is wrong with exports: those without any use, and functions and classes that only tests use. */
+/** Problems of exports: those without any use, and functions and classes that only tests use. */
 export interface ExportProblems {
   readonly unused: Problem[];
   readonly testOnly: Problem[];
 }
 
 const DECLARATIONS: ReadonlySet<string> = new Set(["const", "let", "function", "class", "interface", "type"]);
-/** Files that stand for a package and offer what the package does. */
+/** Files that stand for a package and re-export it. */
 const PACKAGES = "tools/std/";
 
 /**

@@ -2,7 +2,8 @@
  * Code fences of the manual, as programs that can be run.
  *
  * A fence is marked by the words after its language: ` ```ts run `. What such a program prints may be shown in a fence
- * ` ```text output ` right below it.
+ * ` ```text output ` right below it. In the documentation of a module, the comment behind each line that prints says
+ * what it prints; an example marked ` ```ts no-run ` is only checked.
  *
  * @module
  */
@@ -15,7 +16,7 @@ export interface Fence {
   readonly path: string;
   /** Line of its opening, from 1. */
   readonly line: number;
-  /** What stands after the three backquotes. */
+  /** The words after the three backquotes. */
   readonly mark: string;
   readonly text: string;
   /** The `text output` fence right below it, or null. */
@@ -38,6 +39,29 @@ export function fencesOf(path: string, mark: string): Fence[] {
     if (wordsAfter === mark) fences.push({ path, line, mark, text: text!, output: output ?? null });
   }
   return fences;
+}
+
+/** An example in the documentation at the head of a module. */
+export interface Example {
+  /** Of the module, from the root of the checkout. */
+  readonly path: string;
+  /** Which it is, from 1. */
+  readonly number: number;
+  readonly text: string;
+  /** What its lines print, by the comments behind them; `…` stands for anything. */
+  readonly prints: readonly string[];
+}
+
+/** The examples at the head of a module that can be run. */
+export function examplesOf(path: string): Example[] {
+  const header = /\/\*\*[^]*?\*\//.exec(Deno.readTextFileSync(`${ROOT}/${path}`))?.[0] ?? "";
+  const doc = header.replaceAll(/^ \* ?/gm, "");
+  return [...doc.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, text], i) => ({
+    path,
+    number: i + 1,
+    text: text!,
+    prints: [...text!.matchAll(/^\s*console\.log\(.*\); \/\/ (.*)$/gm)].map((match) => match[1]!),
+  }));
 }
 
 /** The program in a fence, with the modules of the checkout by their full names. */

@@ -4,7 +4,7 @@
  *     fc.assert(fc.property(fc.uint8Array(), (bytes) => …), fuzz(200));
  *
  * A property over something with a state draws the whole sequence of steps and starts afresh with each, so that a
- * counterexample shrinks to the steps that matter, and says all of them:
+ * counterexample shrinks to the steps that matter, and shows all of them:
  *
  *     fc.assert(fc.property(sequences(frames), (steps) => {
  *       const kit = natKit();
@@ -26,7 +26,7 @@ let total = 0;
 // The runner adds these lines up.
 addEventListener("unload", () => console.log(`property cases: ${total}`));
 
-/** What fc.assert() is given. */
+/** Parameters for fc.assert(). */
 export interface FuzzParameters {
   numRuns: number;
   seed?: number;

@@ -1,5 +1,5 @@
 /**
- * Who imports whom: the imports of a file, the rules of DESIGN section 3 about them, and cycles.
+ * The imports of a file, the rules of DESIGN section 3 about them, and cycles.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { closing, codeOf, type Token, tokenize } from "./tokens.ts";
 
 /** One import of a file, whatever its form. */
 export interface Import {
-  /** What stands in the quotes. */
+  /** The text in the quotes. */
   specifier: string;
   line: number;
   /** `value` runs the other file first; `type` is gone at run time; `dynamic` is an `import()`. */
@@ -77,7 +77,7 @@ function isRelative(specifier: string): boolean {
 
 /** Folders of files that stand for a package: the only ones that name it. */
 const PACKAGE_FOLDERS = ["tools/std/", "tests/kit/std/"];
-/** What only tests import: a program would have to fetch it. */
+/** Packages that only tests import: a program would have to fetch them. */
 const TEST_NAMES = ["@std/assert", "fast-check"];
 
 /** Bare names a room may import beside its files. `@std/bytes` is pure arithmetic; wire imports nothing at all. */

@@ -3,7 +3,7 @@
  * neighbours, in either direction.
  *
  * A line is one or more chains, apart by `;`. In a chain `→` or `←` stand between stages; a stage is one name or
- * several, apart by commas. What stands in brackets is a remark. A name is a file's (`ip_input`, `nat/link`,
+ * several, separated by commas. What stands in brackets is a remark. A name is a file's (`ip_input`, `nat/link`,
  * `devices/ip/neighbor/arp.ts`), perhaps with a member (`dev.walk`), a folder's (`kernel/wire`), `this`, or one of
  * {@link OUTSIDES}.
  *
@@ -14,7 +14,7 @@ import { importGraph } from "./circles.ts";
 import type { Problem } from "./imports.ts";
 import { isTest, type Source } from "./tree.ts";
 
-/** What is no file of ours and may stand in a Path line. */
+/** Names outside of the code that may stand in a Path line. */
 export const OUTSIDES: ReadonlySet<string> = new Set([
   "Linux",
   "guest",
@@ -30,7 +30,7 @@ export const OUTSIDES: ReadonlySet<string> = new Set([
   "everywhere",
 ]);
 
-/** What is wrong with Path lines: names that are nothing, and neighbours that no import joins. */
+/** Problems of Path lines: unknown names, and neighbours without an import between them. */
 export interface PathProblems {
   readonly names: Problem[];
   readonly edges: Problem[];

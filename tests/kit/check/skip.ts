@@ -8,7 +8,7 @@
  */
 
 /**
- * What a test may need: `root` (uid 0), `tun` (/dev/net/tun can be opened), `netns` (a network namespace can be made),
+ * Needs of a test: `root` (uid 0), `tun` (/dev/net/tun can be opened), `netns` (a network namespace can be made),
  * `userns` (a user without rights can make one, with a network namespace below it), `ffi` (libraries may be loaded), a
  * program on PATH, or a kernel for which `ip ARGUMENTS` does well in a namespace of its own.
  */
@@ -36,7 +36,7 @@ export function missing(needs: readonly Need[]): string | null {
   return lacks.length === 0 ? null : `needs ${lacks.join(", ")}`;
 }
 
-/** What is lacking for one need, or null; asked once. */
+/** The missing part of one need, or null; determined once. */
 function lack(need: Need): string | null {
   const known = answers.get(need);
   if (known !== undefined) return known;

@@ -13,7 +13,7 @@ import { isPure, isTest, roomOf, type Source } from "./tree.ts";
 export const FUNCTION_LINES_MAX = 60;
 /** A file fits a head; we aim at 350. */
 export const FILE_LINES_MAX = 420;
-/** As deno.json's `fmt.lineWidth`, for what the formatter cannot break. */
+/** As deno.json's `fmt.lineWidth`, for lines that the formatter cannot break. */
 export const LINE_LENGTH_MAX = 120;
 
 /** Names of a runtime that pure code does not know, each with what to use instead. */
@@ -167,7 +167,7 @@ function headerProblems({ path }: Source, tokens: readonly Token[]): Problem[] {
   return [{ path, line: 1, text: 'Header without a "Path: caller → this → callee" line' }];
 }
 
-/** Tests that switch a sanitizer off: what a test opens, it closes. */
+/** Tests that switch a sanitizer off: a test closes what it opens. */
 function sanitizerProblems(path: string, code: readonly Token[]): Problem[] {
   const problems: Problem[] = [];
   code.forEach(({ kind, text, line }, i) => {

@@ -2,12 +2,13 @@
  * TypeScript text → tokens: as much of the language's grammar as the style checks need, so that what stands in a
  * comment, a string or a regular expression is never taken for code.
  *
- * Not a parser: it tells a regular expression from a division by the token before it, which is right for our code.
+ * Not a parser: it distinguishes a regular expression from a division by the token before it, which is right for our
+ * code.
  *
  * @module
  */
 
-/** What a token is. */
+/** Kinds of tokens. */
 export type TokenKind = "word" | "punct" | "string" | "template" | "number" | "regex" | "comment";
 
 /** One token. */

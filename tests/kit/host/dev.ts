@@ -67,7 +67,7 @@ export function namesIn(dir: Chan): string[] {
   return dir.dev.list(dir).map(({ name }) => name);
 }
 
-/** What a refusal says: `EBUSY: Cannot …`. An error if `fn` does not throw a KernelError. */
+/** The text of a refusal: `EBUSY: Cannot …`. An error if `fn` does not throw a KernelError. */
 export function refusal(fn: () => unknown): string {
   try {
     fn();
@@ -83,12 +83,12 @@ export function refusalCode(fn: () => unknown): string {
   return refusal(fn).replace(/:.*/s, "");
 }
 
-/** A tap, with what it was told so far. */
+/** A tap, with the events that it got so far. */
 export interface Watch {
   tap: FdTap;
   /** The events since last looked at, in order; taking them empties the list. */
   take(): number[];
-  /** What the device said was there when the tap was added. */
+  /** The level that the device reported when the tap was added. */
   level: number;
 }
 
@@ -96,7 +96,7 @@ export interface Watch {
 export function watch(chan: Chan, filter: number): Watch {
   let events: number[] = [];
   const sink: EventSink = { send: (_id, bits) => events.push(bits) };
-  const tap = new FdTap(0, filter, 0, sink, null);
+  const tap = new FdTap({ fd: 0, filter, id: 0, queue: sink });
   const take = () => {
     const taken = events;
     events = [];

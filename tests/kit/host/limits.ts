@@ -17,13 +17,13 @@ import { NEIGHBOR_HOLD_MAX } from "../../../devices/ip/neighbor/neighbor_table.t
 import { PATH_MTUS_MAX } from "../../../devices/ip/route/path_mtu.ts";
 import { NDB_BYTES_MAX } from "../../../devices/ip/env/ndb.ts";
 import { REASSEMBLY_BYTES_MAX, REASSEMBLY_DATAGRAMS_MAX } from "../../../devices/ip/network/reassembly.ts";
-import { ROUTES_MAX } from "../../../devices/ip/route/route.ts";
+import { ROUTES_MAX } from "../../../devices/ip/route/route_table.ts";
 import { SELF_ADDRS_MAX } from "../../../devices/ip/route/self_table.ts";
 import { TCP_MEMORY_MAX } from "../../../devices/ip/tcp/memory.ts";
 import { ORPHANS_MAX } from "../../../devices/ip/tcp/orphans.ts";
 import type { TcpProto } from "../../../devices/ip/tcp/tcp.ts";
 import type { EtherController } from "../../../devices/ether/ether.ts";
-import { GROUPS_MAX, inputLimit } from "../../../devices/ether/ether_conv.ts";
+import { EtherConv, GROUPS_MAX } from "../../../devices/ether/ether_conv.ts";
 import { BLOCK_MAX } from "../../../kernel/block.ts";
 import { type Queue, QUEUE_BLOCKS_MAX } from "../../../kernel/queue.ts";
 import type { Host } from "../../../tools/boot/boot.ts";
@@ -33,7 +33,7 @@ const TIMERS_MAX = 8;
 /** A queue takes a message while it is below its limit: so it may be this much above, headers included. */
 const OVERSHOOT = BLOCK_MAX + 256;
 
-/** What is above its limit on `host`, in words; empty: nothing. */
+/** The limits exceeded on `host`, as text; empty: none. */
 export function overLimits(host: Host): string[] {
   const over: string[] = [];
   const check = (what: string, value: number, limit: number) => {
@@ -91,7 +91,7 @@ function checkQueue(what: string, queue: Queue, limit: number, check: Check): vo
 function checkNic(nic: EtherController, check: Check): void {
   for (const conv of nic.convs) {
     if (conv === null) continue;
-    checkQueue(`ether/${conv.number}`, conv.queue, inputLimit(nic.port.mbps), check);
+    checkQueue(`ether/${conv.number}`, conv.queue, EtherConv.inputLimit(nic.port.mbps), check);
     check(`ether/${conv.number} groups`, conv.groups.size, GROUPS_MAX);
   }
 }

@@ -30,7 +30,7 @@ export const ECHO_PORT = 7;
 export const BYPASS_PORT = 7070;
 export const BYPASS_PING_ID = 22136;
 
-/** What every lab needs, and the tools `names`. */
+/** Needs of every lab, and the tools `names`. */
 export function labNeeds(...names: string[]): Need[] {
   return ["root", "tun", "netns", "ffi", "tool:nsenter", ...names.map((name): Need => `tool:${name}`)];
 }
@@ -43,15 +43,15 @@ const SETTLE_MS = 10;
 /** How a tool ended. */
 export interface ToolResult {
   readonly code: number;
-  /** What it wrote to standard output. */
+  /** Its standard output. */
   readonly bytes: Uint8Array;
-  /** What it wrote, both streams. */
+  /** Its output, both streams. */
   readonly text: string;
 }
 
 /** How a tool is run. */
 export interface ToolOptions {
-  /** What it reads; default nothing. */
+  /** Its input; default none. */
   stdin?: Uint8Array;
   /** How long it may run, in milliseconds. */
   limitMs?: number;
@@ -97,26 +97,28 @@ async function feed(stdin: WritableStream<Uint8Array<ArrayBuffer>>, bytes: Uint8
     await writer.write(bytes as Uint8Array<ArrayBuffer>);
     await writer.close();
   } catch (error) {
-    // The tool did not want all of it: its output tells.
+    // The tool did not read all of it: its output shows why.
     if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
   }
 }
 
-/** Counters of traffic and sums of others: everything else in a stats file counts what was refused. */
+/** Counters of traffic and sums of others: every other line of a stats file counts refusals. */
 const TRAFFIC: ReadonlySet<string> = new Set([
   ...["Forwarding", "DefaultTTL", "InReceives", "InHdrErrors", "InAddrErrors", "ForwDatagrams", "InDiscards"],
   ...["InDelivers", "OutRequests", "OutDiscards", "ReasmTimeout", "ReasmReqds", "ReasmOKs", "ReasmFails", "FragOKs"],
   ...["FragCreates", "InMsgs", "OutMsgs", "OutErrors", "InErrors", "InDatagrams", "OutDatagrams", "InBypassed"],
   ...["in", "out", "link", "prom", "mbps", "mtu"],
+  // What is held now, and its limit: no counters.
+  ...["Memory", "MemoryMax"],
 ]);
 
 /** A host, the programs on it, and the tools that try it. */
 export class Lab implements AsyncDisposable {
-  /** What ended a program before its time. */
+  /** Why a program ended early. */
   readonly programErrors: string[] = [];
   readonly port: TapPort | TunPort;
   readonly netns: Netns;
-  /** Whether Linux' own IPv6 packets reach the stack: a TUN has no type field to tell them by. */
+  /** Whether Linux' own IPv6 packets reach the stack: a TUN has no type field to distinguish them. */
   hearsIpv6: boolean;
   readonly #reader: Proc;
 
@@ -144,7 +146,7 @@ export class Lab implements AsyncDisposable {
     return runTool(this.netns, command, options);
   }
 
-  /** Runs a tool that must succeed; what it wrote. */
+  /** Runs a tool that must succeed; returns its output. */
   async mustRun(command: readonly string[], options: ToolOptions = {}): Promise<string> {
     const { code, text } = await this.run(command, options);
     assertEquals(code, 0, `${command.join(" ")}: ${text}`);
@@ -188,7 +190,7 @@ export class Lab implements AsyncDisposable {
     return Object.fromEntries(changes.filter(([, change]) => change !== 0));
   }
 
-  /** As {@link raised}, but only counters of what was refused. */
+  /** As {@link raised}, but only counters of refusals. */
   async refusals(work: () => Promise<unknown>): Promise<Record<string, number>> {
     const raised = await this.raised(work);
     if (this.hearsIpv6) delete raised["ipifc.InBadVersion"];
@@ -209,7 +211,7 @@ export class Lab implements AsyncDisposable {
     const snmp = await this.run(["cat", "/proc/net/snmp"]).finally(() => this.host.close());
     assertEquals(this.programErrors, []);
     assertEquals(linuxErrors(snmp.text), {});
-    // A descriptor's number may be somebody else's by now.
+    // The number of a closed descriptor may have been reused.
     const isNetns = 'case "$(readlink "$1")" in net:*) exit 0;; esac; exit 1';
     const { success } = await new Deno.Command("sh", { args: ["-c", isNetns, "sh", this.netns.path] }).output();
     assert(!success, `${this.netns.path} is left`);
@@ -226,7 +228,7 @@ function isRefusal(name: string): boolean {
   return direction === undefined && !TRAFFIC.has(counter!);
 }
 
-/** What Linux counted as malformed: its own view of our packets (/proc/net/snmp, RFC 1213 names). */
+/** Packets that Linux counted as malformed: its own view of our packets (/proc/net/snmp, RFC 1213 names). */
 function linuxErrors(snmp: string): Record<string, number> {
   const wanted = new Set(["Ip.InHdrErrors", "Icmp.InCsumErrors", "Udp.InCsumErrors", "Udp.InErrors", "Ip.ReasmFails"]);
   const lines = snmp.split("\n").map((line) => line.trim().split(/\s+/));

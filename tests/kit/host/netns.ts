@@ -9,11 +9,11 @@ import type { Netns } from "../../../devices/host/netns.ts";
 /** How a command ended. */
 export interface NetnsOutput {
   readonly success: boolean;
-  /** What it wrote, both streams. */
+  /** Its output, both streams. */
   readonly text: string;
 }
 
-/** Longest that a command may run, in milliseconds: a test that hangs says nothing. */
+/** Longest that a command may run, in milliseconds: a test that hangs reports nothing. */
 const COMMAND_LIMIT_MS = 60_000;
 
 /** Runs a command inside `netns` while everything else goes on; output of any success is the caller's to judge. */

@@ -5,7 +5,7 @@
  *     const { text } = await lab.guest.machine.run("ping -c 1 10.77.0.1");
  *
  * On the host run programs that the guest's busybox can talk UDP with: a name server that knows one name, and a TFTP
- * server that keeps what it is given (RFC 1350).
+ * server that keeps the files it receives (RFC 1350).
  *
  * @module
  */
@@ -20,12 +20,13 @@ import { boot, type Host } from "../../../tools/boot/boot.ts";
 import { setupGuest } from "../../../tools/setup_guest/guest_files.ts";
 import { QemuDgramPort } from "../../../tools/vmm/guests/qemu/dgram.ts";
 import { type QemuGuest, qemuGuest } from "../../../tools/vmm/guests/qemu/guest.ts";
-import type { QemuMachine, QemuMachineOptions } from "../../../tools/vmm/guests/qemu/machine.ts";
+import type { QemuMachineOptions } from "../../../tools/vmm/guests/qemu/arguments.ts";
+import type { QemuMachine } from "../../../tools/vmm/guests/qemu/machine.ts";
 import type { QemuPort } from "../../../tools/vmm/guests/qemu/port.ts";
 import { QemuStreamPort } from "../../../tools/vmm/guests/qemu/stream.ts";
 import type { Need } from "../check/skip.ts";
 
-/** What a test with a virtual machine needs: QEMU, and Debian's tools, which make the guest. */
+/** Needs of a test with a virtual machine: QEMU, and Debian's tools, which make the guest. */
 export const QEMU_NEEDS: readonly Need[] = ["ffi", "tool:qemu-system-x86_64", "tool:apt-get", "tool:dpkg-deb"];
 
 /** Addresses of the host and the guest. */
@@ -71,7 +72,7 @@ export class QemuLab implements AsyncDisposable {
     });
   }
 
-  /** Runs a line of shell in the guest that must succeed; what it wrote. */
+  /** Runs a line of shell in the guest that must succeed; returns its output. */
   async mustRun(command: string): Promise<string> {
     const { code, text } = await this.machine.run(command);
     assertEquals(code, 0, `${command}: ${text}`);
@@ -108,7 +109,7 @@ export async function openQemuLab(
   }
 }
 
-/** Answers datagrams to `port` with what `reply` makes of them; null: nothing. */
+/** Answers datagrams to `port` with the result of `reply`; null: no answer. */
 async function serve(proc: Proc, port: number, reply: (request: Uint8Array) => Uint8Array | null): Promise<void> {
   const conv = await proc.announce(`udp!*!${port}`, { ctl: ["headers"] });
   for await (const datagram of proc.blocks(conv.data)) {
@@ -120,7 +121,7 @@ async function serve(proc: Proc, port: number, reply: (request: Uint8Array) => U
   }
 }
 
-/** The answer of a name server that knows one name (RFC 1035); of any other it says that there is none. */
+/** The answer of a name server that knows one name (RFC 1035); for any other the answer is NXDOMAIN. */
 function answerName(query: Uint8Array): Uint8Array | null {
   if (query.length < DNS_HEADER_LEN + 5) return null;
   const wanted = [...KNOWN_NAME.split(".").map((label) => String.fromCharCode(label.length) + label), "\0"].join("");
@@ -134,7 +135,7 @@ function answerName(query: Uint8Array): Uint8Array | null {
   return answer;
 }
 
-/** A TFTP server without memory of who asks: each message says by itself what comes next. One transfer at a time. */
+/** A stateless TFTP server: each message determines the next. One transfer at a time. */
 function tftpServer(files: Map<string, Uint8Array>): (request: Uint8Array) => Uint8Array | null {
   let name = "";
   return (request) => {

@@ -2,7 +2,7 @@
 
 import { RootDev } from "../../../devices/root/dev_root.ts";
 import { type Block, BlockPool } from "../../../kernel/block.ts";
-import { Chan } from "../../../kernel/chan.ts";
+import { Chan, type CreateOptions } from "../../../kernel/chan.ts";
 import { Dev, makeDir, readBytes } from "../../../kernel/dev.ts";
 import { KernelError } from "../../../kernel/error.ts";
 import { type FdTap, type TapCommand, TapEvent, TapList } from "../../../kernel/fd_tap.ts";
@@ -80,7 +80,7 @@ export class MemDev extends Dev {
     return { ...file.dir, length: file.content.length };
   }
 
-  override create(dir: Chan, name: string, flags: number, mode: number, user: string): Chan {
+  override create(dir: Chan, name: string, { flags, mode, user }: CreateOptions): Chan {
     const isDir = (mode & DirMode.Dir) !== 0;
     const file = this.#make(name, isDir, mode & 0o777);
     file.dir = { ...file.dir, uid: user };

@@ -1,4 +1,4 @@
-/** What the tests of devices/ether share: a port that remembers what was sent, frames, and files opened by path. */
+/** Kit for the tests of devices/ether: a port that keeps sent frames, frames, and files opened by path. */
 
 import { assert, assertThrows } from "@std/assert";
 import { EtherDev } from "../../../devices/ether/dev_ether.ts";
@@ -27,7 +27,7 @@ export function macBytes(mac: MacAddr): Uint8Array {
   return bytes;
 }
 
-/** A port without a wire: keeps what was sent, as bytes and as blocks. */
+/** A port without a wire; it keeps sent frames as bytes and as blocks. */
 export class FakePort implements FramePort {
   readonly kind = "frame";
   readonly name = "fake0";

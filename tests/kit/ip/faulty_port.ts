@@ -21,7 +21,7 @@ export class FaultyPort implements FramePort {
   readonly mac: Uint8Array;
   readonly offloads: PortOffloads = NO_OFFLOADS;
   receive: ((block: Block) => void) | null = null;
-  /** The wire, whose counters tell what it did; null before {@link start}. */
+  /** The wire, with its counters; null before {@link start}. */
   cable: Cable | null = null;
   #near: CablePort | null = null;
 
@@ -46,7 +46,7 @@ export class FaultyPort implements FramePort {
   start(clock: Clock, seed: number, faults: Partial<CableFaults>): void {
     const cable = this.cable = new Cable(clock, new SeededRandom(seed), faults);
     const near = this.#near = cable.attach({ name: "near", mac: this.mac, mtu: this.mtu });
-    // Nobody asks for the address of the far end: frames pass it whatever theirs is.
+    // The address of the far end is not used: frames to any address pass it.
     const far = cable.attach({ name: "far", mac: new Uint8Array([2, 0, 0, 0, 0, 0xfa]), mtu: this.mtu });
     near.receive = (block) => this.receive === null ? block.free() : this.receive(block);
     far.receive = (block) => void this.inner.transmit(block);

@@ -34,7 +34,7 @@ export function ip(text: string): IpAddr {
   return addr;
 }
 
-/** What a packet is made from; what is left out comes from PEER to US. */
+/** Fields of a packet; by default it goes from PEER to US. */
 export interface PacketOptions extends Partial<Omit<Ipv4Fields, "src" | "dst" | "payloadLen">> {
   src?: string;
   dst?: string;
@@ -133,7 +133,7 @@ export interface ConvFixture {
   close(): void;
 }
 
-/** Makes a stack whose interface has US and, unless told otherwise, a default route by PEER. */
+/** Makes a stack whose interface has US and by default a route by PEER. */
 export function ipFixture(options: { defaultRoute?: boolean; mtu?: number } = {}): IpFixture {
   const env = testEnv();
   const dev = new IpDev(env);

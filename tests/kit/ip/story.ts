@@ -1,5 +1,5 @@
 /**
- * What stories share: a booted host as its users see it, through files and system calls, and the far end of its cable,
+ * Kit for stories: a booted host as its users use it, through files and system calls, and the far end of its cable,
  * which is the test itself.
  *
  *     await using story = await tell();
@@ -76,12 +76,12 @@ export function done<T>(answer: T | Again): T {
   return answer as T;
 }
 
-/** What memory that was given back is filled with. */
+/** Fill of freed memory. */
 const POISON = 0xdb;
 
 /**
- * Makes memory that is given back unreadable, and giving it back twice an error: so a story finds out who uses a block
- * that he gave away.
+ * Overwrites freed memory, and makes a double free an error: so a story detects code that uses a block that he gave
+ * away.
  */
 export function guardPool(pool: BlockPool): void {
   const free = new WeakSet<Uint8Array>();
@@ -328,7 +328,7 @@ export async function tell(options: BootOptions = {}): Promise<Story> {
   // For good: a story about something else must not wait for ARP.
   user.command("/net/arp", `add ${PEER} ${WIRE_MAC.toHex()}`);
   wire.frames();
-  return { host, user, wire, stack: host.ip.stack(0), [Symbol.asyncDispose]: () => host.close() };
+  return { host, user, wire, stack: host.ip.stack(0), [Symbol.asyncDispose]: () => host.world.close() };
 }
 
 /** Two kernels on one cable, and the test that listens to it. */
@@ -345,7 +345,7 @@ export async function meet(options: BootOptions = {}): Promise<Meeting> {
   guardPool(host.kernel.blocks);
   const other = await host.neighbor();
   const wire = new Wire(host, host.cable!);
-  return { user: new User(host), peer: new User(other), wire, [Symbol.asyncDispose]: () => host.close() };
+  return { user: new User(host), peer: new User(other), wire, [Symbol.asyncDispose]: () => host.world.close() };
 }
 
 /** The header of an IPv4 packet, which must be one. */
@@ -353,7 +353,7 @@ export function headerOf(packet: Uint8Array): Ipv4Header {
   return parseIpv4(packet, 0, packet.length) ?? fail("Not an IPv4 packet");
 }
 
-/** What is behind the IPv4 header. */
+/** The payload of the IPv4 header. */
 export function payloadOf(packet: Uint8Array): Uint8Array {
   const { headerLen, totalLen } = headerOf(packet);
   return packet.subarray(headerLen, totalLen);
@@ -370,7 +370,12 @@ export function fragmentsOf(packet: Uint8Array, size: number, id: number): Uint8
   const payload = payloadOf(packet);
   return Array.from({ length: Math.ceil(payload.length / size) }, (_, i) =>
     ipPacket({
-      ...{ src: `${src}`, dst: `${dst}`, protocol, ttl, tos, id },
+      src: `${src}`,
+      dst: `${dst}`,
+      protocol,
+      ttl,
+      tos,
+      id,
       fragOffset: i * size,
       moreFragments: (i + 1) * size < payload.length,
       payload: payload.subarray(i * size, (i + 1) * size),

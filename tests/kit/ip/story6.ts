@@ -1,5 +1,5 @@
 /**
- * What stories about IPv6 share: two hosts on a cable with addresses of both versions, and whole IPv6 packets.
+ * Kit for stories about IPv6: two hosts on a cable with addresses of both versions, and whole IPv6 packets.
  *
  *     await using world = await meet6();
  *     const udp = world.user.conv("udp", `connect ${PEER6}!7`);
@@ -71,7 +71,7 @@ export function header6(packet: Uint8Array): Ipv6Header {
   return parseIpv6(packet, 0, packet.length) ?? fail("Not an IPv6 packet");
 }
 
-/** What a packet is made from; what is left out comes from PEER6 to US6. */
+/** Fields of a packet; by default it goes from PEER6 to US6. */
 export interface Packet6Options extends Partial<Omit<Ipv6Fields, "src" | "dst" | "payloadLen">> {
   src?: string;
   dst?: string;

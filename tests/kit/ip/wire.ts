@@ -1,5 +1,5 @@
 /**
- * What the tests of wire formats share: annotated bytes, generators, and the two properties every format has.
+ * Kit for the tests of wire formats: annotated bytes, generators, and the two properties every format has.
  *
  * @module
  */
@@ -44,7 +44,7 @@ export interface Format<R> {
   payloadLen?(record: R): number;
 }
 
-/** Every record can be emitted, touches only the bytes it says, and is read back with every one of its fields. */
+/** Every record can be emitted, touches only the bytes of its length, and is read back with every one of its fields. */
 export function assertRoundTrip<R extends object>(records: fc.Arbitrary<R>, format: Format<R>, usual = 200): void {
   fc.assert(
     fc.property(records, fc.nat(9), (record, at) => {
@@ -63,7 +63,7 @@ export function assertRoundTrip<R extends object>(records: fc.Arbitrary<R>, form
   );
 }
 
-/** No bytes make `parse` throw, and none outside its bounds change what it says; damaged `samples` are tried, too. */
+/** No bytes make `parse` throw, and none outside its bounds change its result; damaged `samples` are tried, too. */
 export function assertSafe(
   parse: (buf: Uint8Array, at: number, end: number) => unknown,
   samples: readonly Uint8Array[],

@@ -4,7 +4,7 @@
  *     const lab = relayLab(["9.9.9.1", "9.9.9.2"]);
  *     lab.ask("example.com");
  *     lab.sent; // [{ server: "9.9.9.1", … }]
- *     lab.answer(lab.sent[0]!); lab.got; // what the asker was told
+ *     lab.answer(lab.sent[0]!); lab.got; // the answer that the asker got
  *
  * @module
  */
@@ -37,7 +37,7 @@ export function dnsQuestion(
   return dnsBytes({ ...dnsQuery(id, { name, type, class: cls }), additionals, ...change });
 }
 
-/** What a server answers to `query`: an address, or an error. */
+/** A server's answer to `query`: an address, or an error. */
 export function dnsReply(query: Uint8Array, change: Partial<DnsMessage> = {}): Uint8Array {
   const asked = parseDns(query, 0, query.length) ?? fail("no query");
   const answers = asked.questions.map(({ name }) => dnsAddrRecord(name, ip("192.0.2.77"), 60));
@@ -60,7 +60,7 @@ export interface SentQuestion {
 /** A relay whose servers are a list. */
 export class RelayLab implements DnsUpstream {
   readonly relay: DnsRelay;
-  /** What was sent, and what came back to askers. */
+  /** Messages sent to servers, and answers to askers. */
   readonly sent: SentQuestion[] = [];
   readonly got: { port: number; message: DnsMessage }[] = [];
   /** Servers that cannot be sent to. */
@@ -89,7 +89,7 @@ export class RelayLab implements DnsUpstream {
     this.releases++;
   }
 
-  /** Somebody who asks. */
+  /** An asker. */
   asker(port: number, byTcp = false, owner: object = this.owner): DnsAsker {
     return { owner, port, byTcp, answer: (message) => void this.got.push({ port, message: dnsRead(message) }) };
   }
@@ -101,7 +101,7 @@ export class RelayLab implements DnsUpstream {
     this.relay.run(this.now);
   }
 
-  /** A server answers what it was sent. */
+  /** A server answers a message. */
   answer(one: SentQuestion, change: Partial<DnsMessage> = {}): void {
     this.relay.answered(one.place, dnsReply(one.message, change), this.now);
     this.relay.run(this.now);
@@ -123,7 +123,7 @@ export class RelayLab implements DnsUpstream {
   }
 }
 
-/** A relay with these servers, in resolv.conf's patience unless told otherwise. */
+/** A relay with these servers, with resolv.conf's time-outs by default. */
 export function relayLab(servers: readonly string[], patience: Partial<DnsPatience> = {}): RelayLab {
   const zone = new DnsZone(new Map([["gateway.internal", ip("10.0.2.2")]]), "internal");
   return new RelayLab(servers, { ...DNS_PATIENCE, ...patience }, zone);

@@ -1,6 +1,6 @@
 /**
- * What the NAT's stories share: a host with the NAT on it, a second kernel as the remote, and a guest that is the test:
- * its frames are made by hand, and what it gets is looked at as bytes.
+ * Kit for the NAT's stories: a host with the NAT on it, a second kernel as the remote, and a guest that is the test:
+ * its frames are made by hand, and frames to it are examined as bytes.
  *
  *     await using story = await tellNat();
  *     story.guest.send(udpPacket({ src: GUEST, dst: REMOTE, dstPort: 7 }));
@@ -106,7 +106,7 @@ export interface NatStory extends AsyncDisposable {
   readonly remote: Host;
   readonly program: NatProgram;
   readonly guest: FakeGuest;
-  /** Another guest on the same link; what is for nobody in particular the first one gets. */
+  /** Another guest on the same link; the first one gets frames without a certain receiver. */
   addGuest(mac: MacAddr): FakeGuest;
   /** eve at the host, and at the remote. */
   readonly user: User;
@@ -115,7 +115,7 @@ export interface NatStory extends AsyncDisposable {
   command(text: string): string;
   /** Number behind a counter. */
   stat(counter: string): number;
-  /** Lines that the program said. */
+  /** Lines that the program printed. */
   readonly said: string[];
 }
 
@@ -160,15 +160,24 @@ export async function tellNat(
     return stats.stats.find((one) => one.counter === counter)?.count ?? 0;
   };
   return {
-    ...{ host, remote, program, guest, addGuest, user, there: new User(remote), command, stat, said },
+    host,
+    remote,
+    program,
+    guest,
+    addGuest,
+    user,
+    there: new User(remote),
+    command,
+    stat,
+    said,
     async [Symbol.asyncDispose]() {
       program.close();
-      await host.close();
+      await host.world.close();
     },
   };
 }
 
-/** What a DHCP message of a guest says besides its type. */
+/** Fields of a guest's DHCP message besides its type. */
 export interface DhcpAsk {
   readonly chaddr?: MacAddr;
   readonly ciaddr?: string;
@@ -176,7 +185,7 @@ export interface DhcpAsk {
   readonly options?: [number, Uint8Array][];
 }
 
-/** Sends a DHCP message to everybody and takes the answer; null: none came. */
+/** Broadcasts a DHCP message and takes the answer; null: none came. */
 export function askDhcp(
   guest: FakeGuest,
   type: number,
@@ -188,7 +197,15 @@ export function askDhcp(
   const all = new Map([[DHCP_OPTION_TYPE, encodeDhcpNumber(type, 1)], ...options]);
   if (requested !== undefined) all.set(DHCP_OPTION_REQUESTED_ADDR, encodeDhcpAddrs([ip(requested)]));
   const message: DhcpMessage = {
-    ...{ op: 1, hops: 0, xid: 0x1234, secs: 0, broadcast: false, ...addrs, chaddr, sname: "", file: "" },
+    op: 1,
+    hops: 0,
+    xid: 0x1234,
+    secs: 0,
+    broadcast: false,
+    ...addrs,
+    chaddr,
+    sname: "",
+    file: "",
     options: all,
   };
   const payload = new Uint8Array(dhcpLen(message));

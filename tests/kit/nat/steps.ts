@@ -1,53 +1,43 @@
 /**
- * A NAT under test, with a host that is a table of ports and a guest that is the test.
+ * A NAT under test, with a host that is a table of ports and a guest that is the test; for both versions of IP.
  *
  *     const { out, back } = natKit();
- *     const sent = out(udpPacket({ src: GUEST, dst: REMOTE, srcPort: 4000, dstPort: 9 }));
+ *     const sent = sentOf(out(udpPacket({ src: GUEST, dst: REMOTE, srcPort: 4000, dstPort: 9 })));
  *     sent.packet; // what the host would send, from HOST
- *     back(swapped(sent.packet), sent.map).frames; // what the guest gets
+ *     back(swapped(sent.packet), sent.map).toGuest; // what the guest gets
+ *
+ * A test that holds for both versions runs for each of `FAMILIES` (families.ts).
+ *
+ * @module
  */
 
 import { assert, assertEquals, fail } from "@std/assert";
 import { Block } from "../../../kernel/block.ts";
-import { emitEthernet, ETHER_HEADER_LEN, ETHERTYPE_IPV4 } from "../../../kernel/wire/ethernet.ts";
-import { icmpChecksumOk } from "../../../kernel/wire/icmp.ts";
+import { emitEthernet, ETHER_HEADER_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from "../../../kernel/wire/ethernet.ts";
+import { ipv6Dst } from "../../../kernel/wire/ipv6.ts";
+import { type MacAddr, multicastMacV6 } from "../../../kernel/wire/mac_addr.ts";
+import { HOST_MAC } from "../../../tools/nat/config.ts";
+import type { V6Options } from "../../../tools/nat/config6.ts";
+import { REASON_NAMES } from "../../../tools/nat/counters.ts";
+import type { NatMap } from "../../../tools/nat/map.ts";
 import {
-  ipv4ChecksumOk,
-  ipv4Dst,
-  ipv4HeaderLen,
-  ipv4IsFragment,
-  ipv4Protocol,
-  ipv4Src,
-  ipv4TotalLen,
-} from "../../../kernel/wire/ipv4.ts";
-import type { MacAddr } from "../../../kernel/wire/mac_addr.ts";
-import { emitTcp, setTcpChecksum, tcpChecksumOk, tcpEmitLen, type TcpFields } from "../../../kernel/wire/tcp.ts";
-import { NO_TCP_OPTIONS, type TcpOptions } from "../../../kernel/wire/tcp_options.ts";
-import { udpChecksumOk } from "../../../kernel/wire/udp.ts";
-import { ip, ipPacket, type PacketOptions } from "../ip/ip_fixture.ts";
-import { GUEST_MACS, HOST_MAC } from "../../../tools/nat/config.ts";
-import {
+  type HostRefusal,
   Nat,
-  type NatDoor,
   type NatOptions,
+  type PortBroker,
+  refusedByHost,
   translateError,
   translateInbound,
   translateOutbound,
 } from "../../../tools/nat/nat.ts";
-import type { NatMap } from "../../../tools/nat/map.ts";
-import { REASON_NAMES } from "../../../tools/nat/counters.ts";
+import { GUEST_MAC, HOST, HOST6 } from "./packets.ts";
 
-export const HOST = "10.0.0.1";
-export const REMOTE = "192.0.2.9";
-export const GUEST = "10.0.2.15";
-export const ROUTER = "10.0.2.2";
-export const DNS = "10.0.2.3";
-export const GUEST_MAC = GUEST_MACS.qemu;
+export * from "./packets.ts";
 
 /** The host's ports as a table: each map gets the guest's port if it is free, else the next free one. */
-export class TableDoor implements NatDoor {
+export class TablePorts implements PortBroker {
   readonly maps = new Map<string, NatMap>();
-  /** Ports that somebody else has. */
+  /** Ports in use by others. */
   readonly taken = new Set<number>();
   isFull = false;
   /** Most ports at a time. */
@@ -82,13 +72,14 @@ export class TableDoor implements NatDoor {
   }
 }
 
-/** What became of a packet. */
+/** The result for a packet. */
 export interface Outcome {
-  readonly verdict: number;
+  /** One of `Decision.Drop` and so on. */
+  readonly kind: number;
   /** Name of the reason; `none`. */
   readonly reason: string;
   readonly map: NatMap | null;
-  /** What the host is to send; null: nothing. */
+  /** The packet that the host is to send; null: none. */
   readonly block: Block | null;
   /** IP packets in frames for guests. */
   readonly toGuest: readonly Uint8Array[];
@@ -98,50 +89,76 @@ export interface Outcome {
 /** A NAT under test. */
 export interface NatKit {
   readonly nat: Nat;
-  readonly door: TableDoor;
+  readonly ports: TablePorts;
   /** Time of what follows, in milliseconds. */
   now: number;
-  /** An IP packet of the guest, in a frame to the router. */
-  out(packet: Uint8Array | Block): Outcome;
+  /** An IP packet of the guest, in a frame to the router or to its group. */
+  out(packet: Uint8Array | Block, options?: { src?: MacAddr }): Outcome;
   frame(frame: Uint8Array | Block): Outcome;
   /** An IP packet of the network for a map. */
   back(packet: Uint8Array | Block, map: NatMap): Outcome;
-  /** An ICMP error about what a map sent. */
+  /** An ICMP error about a packet of a map. */
   error(packet: Uint8Array, map: NatMap): Outcome;
+  /** The host did not take what a map sent. */
+  refusal(packet: Uint8Array, map: NatMap, refusal: HostRefusal): Outcome;
   /** Number behind a refusal's name. */
   refused(name: string): number;
 }
 
-/** A NAT in qemu style on a host at {@link HOST}, unless told otherwise. */
+/** A NAT in qemu style on a host at {@link HOST}, by default. */
 export function natKit(options: Partial<NatOptions> = {}): NatKit {
-  const door = new TableDoor();
-  const nat = new Nat({ hostAddr: `${HOST}/24`, nameServers: ["9.9.9.9"], ...options }, door);
+  const ports = new TablePorts();
+  const nat = new Nat({ hostAddr: `${HOST}/24`, nameServers: ["9.9.9.9"], ...options }, ports);
   const outcome = (): Outcome => {
-    const { verdict, reason, map, block } = nat.decision;
+    const { kind, reason, map, block } = nat.decision;
     const frames = nat.takeFrames().map((frame) => frame.bytes().slice());
-    const toGuest = frames.filter((frame) => frame[12] === 8 && frame[13] === 0).map((frame) => frame.subarray(14));
-    return { verdict, reason: REASON_NAMES[reason]!, map, block, toGuest, frames };
+    return { kind, reason: REASON_NAMES[reason]!, map, block, toGuest: packetsOf(frames), frames };
   };
   const kit: NatKit = {
     nat,
-    door,
+    ports,
     now: 0,
-    out: (packet) => kit.frame(framed(packet)),
+    out: (packet, { src = GUEST_MAC } = {}) => kit.frame(framedFor(asBlock(packet), src)),
     frame(frame) {
-      translateOutbound(nat, frame instanceof Block ? frame : Block.from(frame), kit.now);
+      translateOutbound(nat, asBlock(frame), kit.now);
       return outcome();
     },
     back(packet, map) {
-      translateInbound(nat, packet instanceof Block ? packet : Block.from(packet), map, kit.now);
+      translateInbound(nat, asBlock(packet), map, kit.now);
       return outcome();
     },
     error(packet, map) {
       translateError(nat, Block.from(packet), map, kit.now);
       return outcome();
     },
+    refusal(packet, map, refusal) {
+      refusedByHost(nat, Block.from(packet), map, refusal);
+      return outcome();
+    },
     refused: (name) => nat.counters.refused[REASON_NAMES.indexOf(name)] ?? fail(`No reason "${name}"`),
   };
   return kit;
+}
+
+/** The same with IPv6, on a host at {@link HOST6}. */
+export function natKit6(options: Partial<NatOptions> = {}, v6: Partial<V6Options> = {}): NatKit {
+  return natKit({ ...options, v6: { hostAddr: `${HOST6}/64`, ...v6 } });
+}
+
+function asBlock(packet: Uint8Array | Block): Block {
+  return packet instanceof Block ? packet : Block.from(packet);
+}
+
+function packetsOf(frames: readonly Uint8Array[]): Uint8Array[] {
+  const isIp = (frame: Uint8Array) =>
+    (frame[12] === 8 && frame[13] === 0) || (frame[12] === 0x86 && frame[13] === 0xdd);
+  return frames.filter(isIp).map((frame) => frame.subarray(14));
+}
+
+function framedFor(block: Block, src: MacAddr): Block {
+  if (block.length === 0 || block.buf[block.rp]! >>> 4 !== 6) return framed(block, { src });
+  const dst = block.wp - block.rp < 40 ? null : ipv6Dst(block.buf, block.rp);
+  return framed(block, { src, type: ETHERTYPE_IPV6, dst: dst?.isMulticast === true ? multicastMacV6(dst) : HOST_MAC });
 }
 
 /** The packet in a frame from the guest to the router. */
@@ -156,7 +173,7 @@ export function framed(
   return block;
 }
 
-/** What the host is to send; an error if that is nothing. */
+/** The packet that the host is to send; an error if there is none. */
 export function sentOf(outcome: Outcome): { packet: Uint8Array; map: NatMap } {
   assert(outcome.block !== null && outcome.map !== null, `Nothing was sent: ${outcome.reason}`);
   return { packet: outcome.block.bytes().slice(), map: outcome.map };
@@ -166,48 +183,4 @@ export function sentOf(outcome: Outcome): { packet: Uint8Array; map: NatMap } {
 export function gotOf(outcome: Outcome): Uint8Array {
   assertEquals(outcome.toGuest.length, 1, outcome.reason);
   return outcome.toGuest[0]!;
-}
-
-/** A whole TCP packet with a right checksum. */
-export function tcpPacket(
-  options: Omit<PacketOptions, "options"> & Partial<Omit<TcpFields, "options">> & {
-    tcpOptions?: Partial<TcpOptions>;
-    data?: Uint8Array;
-  } = {},
-): Uint8Array {
-  const { srcPort = 4000, dstPort = 80, seq = 1, ack = 0, flags = 2, window = 1000, data = new Uint8Array(0) } =
-    options;
-  const tcp: TcpFields = {
-    ...{ srcPort, dstPort, seq, ack, flags, window },
-    options: { ...NO_TCP_OPTIONS, ...options.tcpOptions },
-  };
-  const headerLen = tcpEmitLen(tcp);
-  const payload = new Uint8Array(headerLen + data.length);
-  emitTcp(tcp, payload, 0);
-  payload.set(data, headerLen);
-  const { src = GUEST, dst = REMOTE } = options;
-  setTcpChecksum(payload, 0, payload.length, ip(src), ip(dst));
-  const { tos = 0, id = 0, ttl = 64, dontFragment = true } = options;
-  return ipPacket({ src, dst, protocol: 6, tos, id, ttl, dontFragment, payload });
-}
-
-/** `addr` and port of both ends: `10.0.2.15:4000 > 192.0.2.9:80`. */
-export function endsOf(packet: Uint8Array): string {
-  const at = ipv4HeaderLen(packet, 0);
-  const port = (offset: number) => (packet[at + offset]! << 8) | packet[at + offset + 1]!;
-  const ports = ipv4Protocol(packet, 0) === 1 ? [port(4), port(4)] : [port(0), port(2)];
-  return `${ipv4Src(packet, 0)}:${ports[0]} > ${ipv4Dst(packet, 0)}:${ports[1]}`;
-}
-
-/** Fails unless the lengths and every checksum of the packet are right. */
-export function assertSound(packet: Uint8Array): void {
-  assertEquals(ipv4TotalLen(packet, 0), packet.length);
-  assert(ipv4ChecksumOk(packet, 0), "The IP checksum is wrong");
-  if (ipv4IsFragment(packet, 0)) return;
-  const at = ipv4HeaderLen(packet, 0);
-  const [src, dst] = [ipv4Src(packet, 0), ipv4Dst(packet, 0)];
-  const protocol = ipv4Protocol(packet, 0);
-  if (protocol === 17) assert(udpChecksumOk(packet, at, src, dst), "The UDP checksum is wrong");
-  if (protocol === 6) assert(tcpChecksumOk(packet, at, packet.length, src, dst), "The TCP checksum is wrong");
-  if (protocol === 1) assert(icmpChecksumOk(packet, at, packet.length), "The ICMP checksum is wrong");
 }

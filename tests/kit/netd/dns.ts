@@ -10,7 +10,7 @@
 
 /** Bytes of the TXT record of `large.test`: too many for 512 and for 1232 bytes, and for one packet of 1500. */
 export const LARGE_TXT = 3000;
-/** A type that nobody knows. */
+/** An unassigned type. */
 export const UNKNOWN_TYPE = 65280;
 
 const TYPE_TXT = 16;
@@ -23,7 +23,7 @@ function name(text: string): number[] {
   return [...text.split(".").flatMap((label) => [label.length, ...new TextEncoder().encode(label)]), 0];
 }
 
-/** What each type is answered with. */
+/** The answer for each type. */
 const RECORDS: Readonly<Record<number, readonly number[]>> = {
   1: [192, 0, 2, 77],
   6: [...name("ns.test"), ...name("root.test"), 0, 0, 0, 9, 0, 0, 14, 16, 0, 0, 2, 88, 0, 1, 81, 128, 0, 0, 0, 60],

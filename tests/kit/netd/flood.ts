@@ -1,6 +1,6 @@
 /**
- * What a hostile guest sends, at the pace at which Linux takes it: a program that is started inside the guest's
- * namespace. It ends by itself, and prints how many packets it has sent.
+ * Sends a hostile guest's packets as fast as Linux takes them: a program that is started inside the guest's namespace.
+ * It ends by itself, and prints how many packets it has sent.
  *
  *     deno run … tests/kit/netd/flood.ts KIND SOURCE TARGET COUNT
  *

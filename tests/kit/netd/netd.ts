@@ -23,7 +23,7 @@ import { ROOT } from "../check/tree.ts";
 export const UPLINK = "10.99.0.2";
 export const PEER = "10.99.0.1";
 export const WORLD = "198.51.100.1";
-/** An address of the world that nobody has. */
+/** An unused address of the world. */
 export const DEAD = "10.99.0.77";
 /** The guest where netd gives it its address, and the first that DHCP gives. */
 export const GUEST = "10.0.2.100";
@@ -34,12 +34,12 @@ export const NAME_SERVER = "10.0.2.3";
 /** Longest that a program of ours may take to be ready, in milliseconds. */
 const READY_LIMIT_MS = 20_000;
 
-/** What every lab needs, and the tools `names`. */
+/** Needs of every lab, and the tools `names`. */
 export function netdNeeds(...names: string[]): Need[] {
   return labNeeds("ip", ...names);
 }
 
-/** A child with what it wrote, until it is ready. */
+/** A child with its output, once it is ready. */
 export class Child {
   readonly status: Promise<Deno.CommandStatus>;
   text = "";
@@ -149,7 +149,7 @@ export async function untilReady(netd: Child): Promise<Child> {
   }
 }
 
-/** What a program says of /proc/PID: Deno looks there only with every permission. */
+/** Reads /proc/PID by a program: Deno needs every permission for that. */
 export async function askProc(pid: number, program: "cat" | "ls", name: string): Promise<string> {
   const { success, stdout } = await new Deno.Command(program, { args: [`/proc/${pid}/${name}`] }).output();
   assertEquals(success, true, `${program} /proc/${pid}/${name}`);
@@ -206,7 +206,7 @@ export class NetdLab implements AsyncDisposable {
     return runTool(this.world, command, options);
   }
 
-  /** Runs a tool in the guest that must succeed; what it wrote. */
+  /** Runs a tool in the guest that must succeed; returns its output. */
   async guestMust(...command: string[]): Promise<string> {
     const { code, text } = await this.inGuest(command);
     assertEquals(code, 0, `${command.join(" ")}: ${text}`);

@@ -55,7 +55,7 @@ interface UdpPlace {
   readonly port: number;
 }
 
-/** Answers each datagram with what `reply` makes of it. */
+/** Answers each datagram with the result of `reply`. */
 function serveUdp(reactor: Reactor, place: UdpPlace, reply: (bytes: Uint8Array) => Uint8Array): void {
   const socket = new LinuxSocket("udp", null);
   socket.bind(place.addr, place.port);

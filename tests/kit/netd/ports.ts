@@ -25,7 +25,7 @@ if (import.meta.main) {
       socket.bind("0.0.0.0", port);
       socket.sendTo(bytes, Deno.args[0]!, 9);
     } catch (error) {
-      // Somebody's port; or Linux tells of an earlier datagram that nobody wanted.
+      // The port is in use; or Linux reports that an earlier datagram was refused.
       if (!(error instanceof HostError)) throw error;
       failures++;
     }

@@ -32,12 +32,12 @@ const STEP_MS = 5;
 const QUIET_STEP_MS = 200;
 /** 10.1.0.0: the crowd's addresses begin here. */
 const CROWD = 0x0a010000;
-/** What the honest client is sent. */
+/** Data for the honest client. */
 export const ANSWER = 200_000;
 
 /** How a crowd holds on. */
 export interface Attack {
-  /** What the server answers each of the crowd. */
+  /** The server's answer to each of the crowd. */
   readonly answer: number;
   /** The window of every segment of the crowd but its SYN. */
   readonly window: number;
@@ -80,7 +80,7 @@ interface Serving {
   left: number;
 }
 
-/** What a client got. */
+/** The result of a client. */
 export interface Visit {
   readonly conv: Conv;
   readonly sinceMs: number;
@@ -214,7 +214,7 @@ export class HolderLab {
     }
   }
 
-  /** One of the crowd hears a segment. */
+  /** One of the crowd receives a segment. */
   #hear(addr: IpAddr, block: Block): void {
     const { attack } = this;
     const header = parseTcp(block.buf, block.rp + IPV4_HEADER_LEN, block.wp)!;
@@ -240,7 +240,7 @@ export class HolderLab {
     this.#say(holder, TCP_ACK, { from: attack.early > 0 ? 1 : 2, ack: holder.nxt, window: attack.window });
   }
 
-  /** The last step of the handshake, and a request or what comes too early. */
+  /** The last step of the handshake, and a request or early data. */
   #open(holder: Holder): void {
     const { window, early } = this.attack;
     if (early === 0) return this.#say(holder, TCP_ACK, { from: 1, ack: holder.nxt, window, length: 1 });
@@ -270,7 +270,7 @@ export class HolderLab {
   }
 }
 
-/** What the program prints: bytes of the process, and how the client fared. */
+/** Output of the program: bytes of the process, and how the client fared. */
 export interface HolderReport {
   readonly before: number;
   readonly peak: number;

@@ -59,7 +59,7 @@ export class TcpHost implements IpSender {
   readonly stack: IpStack;
   readonly tcp: TcpProto;
   mtuNow = MTU;
-  /** Takes what is sent, IP header first; answers for it. */
+  /** Takes a sent packet, IP header first, and answers it. */
   onSend: (block: Block, options: SendOptions) => SendResult = () => "dropped";
 
   constructor(readonly addr: IpAddr, readonly clock: Clock, seed: number) {

@@ -28,11 +28,11 @@ import { DEVICE, HOST, LINUX, runTool, type ToolOptions, type ToolResult } from 
 export const CHUNK = 1 << 18;
 /** How long a server of Linux may take until it listens, and a host until it is idle, in milliseconds. */
 const PATIENCE_MS = 5000;
-/** Bytes that never block who writes them into a pipe that is writable: socat would wait for itself. */
+/** Bytes that never block their writer in a writable pipe: socat would wait for itself. */
 export const PIPE_BUF = "4096";
 const MS_BETWEEN_LOOKS = 5;
 const SEED = 3;
-/** A lab that stays longer is ended, and says what it held: a test that hangs says nothing. */
+/** A lab that stays longer is ended, and reports what it held: a test that hangs reports nothing. */
 const LAB_LIMIT_MS = Deno.env.has("AKARINO_FUZZ") ? 600_000 : 40_000;
 
 const encoder = new TextEncoder();
@@ -42,7 +42,7 @@ const decoder = new TextDecoder();
 export interface TcpLabOptions {
   /** 64 KiB segments cross whole, their checksums owed. */
   readonly offload?: boolean;
-  /** What the wire does to frames, both ways. */
+  /** Faults of the wire, both ways. */
   readonly faults?: Partial<CableFaults>;
   /** Sees every frame. */
   readonly observe?: PortObserver;
@@ -50,11 +50,11 @@ export interface TcpLabOptions {
   readonly gateway?: string;
 }
 
-/** What a host has of connections and timers. */
+/** Connections and timers of a host. */
 export interface Holdings {
   /** Conversations in use or lingering. */
   readonly conversations: number;
-  readonly limbo: number;
+  readonly synQueue: number;
   readonly timers: number;
 }
 
@@ -62,7 +62,7 @@ export interface Holdings {
 export class TcpLab implements AsyncDisposable {
   readonly netns: Netns;
   readonly proc: Proc;
-  /** What went wrong in a server. */
+  /** An error of a server. */
   readonly serverErrors: string[] = [];
   readonly #servers: Promise<void>[] = [];
   readonly #limit: ReturnType<typeof setTimeout>;
@@ -92,7 +92,7 @@ export class TcpLab implements AsyncDisposable {
     return runTool(this.netns, command, options);
   }
 
-  /** Runs a tool that must succeed; what it wrote. */
+  /** Runs a tool that must succeed; returns its output. */
   async mustRun(command: readonly string[], options: ToolOptions = {}): Promise<string> {
     const { code, text } = await this.run(command, options);
     assertEquals(code, 0, `${command.join(" ")}: ${text}`);
@@ -231,13 +231,13 @@ export class TcpLab implements AsyncDisposable {
     return Object.fromEntries(lines.map((line) => line.split(": ")).map(([name, value]) => [name!, Number(value)]));
   }
 
-  /** What the host holds now. */
+  /** The resources that the host holds now. */
   holdings(): Holdings {
     const proto = this.stack.protoNamed("tcp")!;
     const space = this.stack.space(proto);
-    const limbo = (proto as unknown as { limbo: { length: number } }).limbo.length;
+    const synQueue = (proto as unknown as { synQueue: { length: number } }).synQueue.length;
     const conversations = space.convs.filter((conv) => !space.isFree(conv)).length;
-    return { conversations, limbo, timers: this.host.clock.timerCount };
+    return { conversations, synQueue, timers: this.host.clock.timerCount };
   }
 
   /** Waits until the host holds no more than `before`. */
@@ -271,10 +271,10 @@ function terminate(child: Deno.ChildProcess): void {
 }
 
 function isWithin(now: Holdings, before: Holdings): boolean {
-  return now.conversations <= before.conversations && now.limbo <= before.limbo && now.timers <= before.timers;
+  return now.conversations <= before.conversations && now.synQueue <= before.synQueue && now.timers <= before.timers;
 }
 
-/** What Linux counted as malformed, and as having a bad checksum. */
+/** Packets that Linux counted as malformed, and as having a bad checksum. */
 function badSegments(snmp: string): string {
   const [names, values] = snmp.split("\n").filter((line) => line.startsWith("Tcp:")).map((line) => line.split(" "));
   return ["InErrs", "InCsumErrors"].map((name) => values![names!.indexOf(name)]).join(" ");
@@ -398,7 +398,7 @@ export class Hash implements AsyncDisposable {
   }
 }
 
-/** What `sha256sum` says first: the hash. */
+/** The first word of `sha256sum`: the hash. */
 export function firstWord(text: string): string {
   return text.trim().split(/\s+/)[0]!;
 }

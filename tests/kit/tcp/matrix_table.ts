@@ -1,5 +1,5 @@
 /**
- * What TCP makes of each path of the matrix: 1 MiB each way at once; the figures are of the way there and of one
+ * The result of TCP on each path of the matrix: 1 MiB each way at once; the figures are of the way there and of one
  * sender. Loss is of each way, the delay one way. Change a line when it changes for a reason, and say which.
  *
  * @module

@@ -12,7 +12,7 @@ import { SeededRandom } from "../../../kernel/random.ts";
 import { type Clock, VirtualClock } from "../../../kernel/time.ts";
 import { HERE, TcpHost, THERE } from "./host.ts";
 
-/** What a pipe does to packets, one way. */
+/** Faults of one direction of a pipe. */
 export interface PipeOptions {
   readonly delayMs?: number;
   readonly loss?: number;
@@ -144,7 +144,7 @@ export function patternAt(seed: number, i: number): number {
   return (i * 31 + (i >>> 8) * 17 + (i >>> 16) * 5 + seed) & 0xff;
 }
 
-/** Writes the first `total` bytes of a pattern, as the queue takes them, and then says that this was all. */
+/** Writes the first `total` bytes of a pattern, as the queue takes them, and then ends the stream. */
 export class Source {
   sent = 0;
   done = false;
@@ -197,7 +197,7 @@ export class Sink {
   }
 }
 
-/** What a transfer came to. */
+/** The result of a transfer. */
 export interface TransferResult {
   readonly done: boolean;
   readonly wrong: boolean;
@@ -239,5 +239,5 @@ export function transfer(
 
 /** Whether nothing is left of any connection or timer. */
 export function isQuiet(pair: TcpPair): boolean {
-  return pair.clock.timerCount === 0 && pair.here.tcp.limbo.length === 0 && pair.there.tcp.limbo.length === 0;
+  return pair.clock.timerCount === 0 && pair.here.tcp.synQueue.length === 0 && pair.there.tcp.synQueue.length === 0;
 }

@@ -2,7 +2,7 @@
  * One TCP and a hand-made peer: `peer.sends`, `peer.expects`, `peer.expectsNothing`, in explicit virtual time.
  * Fixtures, one a state, are built on each other.
  *
- * Sequence numbers are relative: 0 is the SYN of whoever sends, 1 its first byte.
+ * Sequence numbers are relative: 0 is the sender's SYN, 1 its first byte.
  *
  * @module
  */
@@ -40,7 +40,7 @@ import { HERE, HERE6, putIpHeader, TcpHost, THERE, THERE6 } from "./host.ts";
 export const OUR_PORT = 80;
 export const PEER_PORT = 5000;
 
-/** A segment in words; what is left out is not there (sends) or not looked at (expects). */
+/** A segment in words; omitted fields are absent (sends) or not checked (expects). */
 export interface Said {
   /** Letters: S F R A P U E C. */
   readonly flags?: string;
@@ -230,7 +230,7 @@ export class TcpPeer {
     this.heard.length = 0;
   }
 
-  /** What the user reads now, `EOF` at the end. */
+  /** The bytes that the user reads now, `EOF` at the end. */
   reads(): string {
     const buf = new Uint8Array(1 << 17);
     let text = "";

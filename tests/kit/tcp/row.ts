@@ -17,12 +17,12 @@ const PORT = 5001;
 const WARM_UP = 1000;
 const LIMIT_MS = 600_000;
 
-/** What a host holds, and bytes of heap in use. */
+/** Resources that a host holds, and bytes of heap in use. */
 export interface RowHoldings extends Holdings {
   readonly heap: number;
 }
 
-/** What the program prints. */
+/** Output of the program. */
 export interface RowReport {
   readonly before: RowHoldings;
   readonly after: RowHoldings;
@@ -62,7 +62,7 @@ function holdingsWithHeap(lab: TcpLab): RowHoldings {
 async function measureRow(lab: TcpLab, row: Row, count: number): Promise<RowReport> {
   const idle = lab.holdings();
   await row(WARM_UP);
-  // What the neighbour's address costs stays.
+  // The cost of the neighbour's address stays.
   await lab.settle({ ...idle, timers: idle.timers + 1 });
   const before = holdingsWithHeap(lab);
   await row(count);

@@ -1,5 +1,5 @@
 /**
- * What stories about tcp conversations share, beside story.ts: whole TCP packets, made and read, and conversations that
+ * Kit for stories about tcp conversations, beside story.ts: whole TCP packets, made and read, and conversations that
  * call and are called.
  *
  * @module
@@ -26,7 +26,7 @@ export const PORT = 4000;
 /** Header fields of a packet, its payload, and a checksum to be taken as it is. */
 export type TcpParts = Partial<TcpFields> & { data?: Uint8Array };
 
-/** A whole TCP packet with right checksums; what is left out makes a SYN from port 9 of PEER to PORT of US. */
+/** A whole TCP packet with right checksums; by default a SYN from port 9 of PEER to PORT of US. */
 export function tcpPacket(parts: TcpParts = {}, options: PacketOptions = {}): Uint8Array {
   const { data = new Uint8Array(0), checksum, ...rest } = parts;
   const fields = { srcPort: 9, dstPort: PORT, seq: 1, ack: 0, flags: TCP_SYN, window: 1000, ...rest };
@@ -51,7 +51,7 @@ export function segmentOf(packet: Uint8Array): TcpHeader {
   return parseTcp(payload, 0, payload.length)!;
 }
 
-/** What a TCP packet carries, as text. */
+/** The payload of a TCP packet, as text. */
 export function textOf(packet: Uint8Array): string {
   return new TextDecoder().decode(payloadOf(packet).subarray(segmentOf(packet).headerLen));
 }
@@ -60,7 +60,7 @@ export function textOf(packet: Uint8Array): string {
 export function call(user: User, ends: string, ...setup: string[]): UserConv {
   const conv = user.conv("tcp", ...setup);
   assertEquals(errnoOf(() => conv.command(`connect ${ends}`)), "EINPROGRESS");
-  // A call that is refused runs no jobs, and this one says so of a SYN that is on its way.
+  // A call that is refused runs no jobs, although its SYN is in flight.
   user.host.clock.jobs.run();
   return conv;
 }

@@ -1,6 +1,6 @@
 /**
- * What the specification forbids a driver too, but that leaves device and driver at one: the device passes over it and
- * goes on, with no reset.
+ * Violations of the specification after which device and driver still agree: the device passes over it and goes on,
+ * with no reset.
  *
  * Path: virtio_net_hostile_test → harmless → hostile_driver.
  *
@@ -71,7 +71,7 @@ const REGISTERS: readonly Harmless[] = [
   { name: "chooses other features after FEATURES_OK", badAccesses: 2, act: (driver) => driver.choose([0, 0]) },
   { name: "acknowledges interrupts that there are not", act: ({ page }) => page.write(0x064, 0xffffffff) },
   {
-    name: "sets bits of the status that are the device's, or nobody's",
+    name: "sets bits of the status that belong to the device, or are reserved",
     act: (driver) => {
       driver.status = 0xffffff7f;
     },

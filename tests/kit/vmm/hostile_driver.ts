@@ -3,9 +3,9 @@
  *
  * Path: tests, mischief → hostile_driver → guest memory and register page → the device.
  *
- * It knows the specification (virtio 1.2, 2.7 and 4.2) from nobody: neither the device's files nor the model driver's
- * are imported, and its numbers are written out again. Its honest half (`bringUp`, `offer`, `used`) is what a test
- * needs to show that the device works again after a reset.
+ * It follows the specification (virtio 1.2, 2.7 and 4.2) independently: neither the device's files nor the model
+ * driver's are imported, and its numbers are written out again. Its honest half (`bringUp`, `offer`, `used`) is what a
+ * test needs to show that the device works again after a reset.
  *
  * Memory of queue q: descriptors at `QUEUE_BYTES` × q, available ring 0x2000 and used ring 0x3000 bytes behind; buffers
  * from `BUFFERS` on.
@@ -61,7 +61,7 @@ export class HostileDriver {
   /** Its memory, which begins at {@link RAM_BASE}. */
   readonly ram: Uint8Array;
   readonly page: Page;
-  /** Descriptors of each queue, as it told the device. */
+  /** Descriptors of each queue, as set in the device. */
   size = 16;
   #availIdx = [0, 0, 0];
   #usedIdx = [0, 0, 0];
@@ -134,7 +134,7 @@ export class HostileDriver {
     return this.status === 15;
   }
 
-  /** Writes descriptor `index` of a queue, whatever it says. */
+  /** Writes descriptor `index` of a queue, whatever it holds. */
   describe(queue: number, index: number, desc: Desc): void {
     this.put(this.rings(queue).desc + 16 * index, desc);
   }
@@ -205,7 +205,7 @@ export class HostileDriver {
     this.page.write(0x050, queue);
   }
 
-  /** What the device gave back since the last call. */
+  /** Chains that the device returned since the last call. */
   used(queue: number): UsedElem[] {
     const at = this.rings(queue).used - RAM_BASE;
     const found: UsedElem[] = [];

@@ -1,5 +1,5 @@
 /**
- * Everything that the specification forbids a driver, one entry each, and what the device is to call it.
+ * All violations of the specification by a driver, one entry each, with the error that the device must report.
  *
  * Path: virtio_net_hostile_test → mischief → hostile_driver.
  *
@@ -26,11 +26,11 @@ import {
 /** One way to misbehave. */
 export interface Mischief {
   readonly name: string;
-  /** What the device calls it. */
+  /** The device's name for it. */
   readonly error: string;
   /** Features to agree on before. */
   readonly features?: readonly [low: number, high: number];
-  /** What the driver does. The device is then notified of everything and is given a frame. */
+  /** The driver's actions. The device is then notified of everything and gets a frame. */
   readonly act: (driver: HostileDriver) => void;
 }
 

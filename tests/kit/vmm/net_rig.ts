@@ -14,7 +14,7 @@ import { HostileDriver, RAM_BASE, RAM_BYTES } from "./hostile_driver.ts";
 
 /** Address of the guest's card. */
 export const GUEST_MAC = Uint8Array.of(0x52, 0x54, 0, 0, 0, 1);
-/** Address of everybody else. */
+/** Address of every other station. */
 export const PEER_MAC = Uint8Array.of(0x52, 0x54, 0, 0, 0, 2);
 
 /** How a rig may differ from the usual. */
@@ -22,7 +22,7 @@ export type NetRigOptions = Partial<Omit<VirtioNetOptions, "memory" | "jobs">> &
   readonly ram?: Uint8Array;
 };
 
-/** A card and what became of what it said. */
+/** A card with its frames and interrupts. */
 export class NetRig {
   readonly jobs: JobQueue = new JobQueue();
   readonly ram: Uint8Array;
@@ -59,7 +59,7 @@ export class NetRig {
   }
 }
 
-/** A frame of `length` bytes to `dst`; what is in it follows from `seed`. */
+/** A frame of `length` bytes to `dst`; its contents follow from `seed`. */
 export function testFrame(length: number, options: { dst?: Uint8Array; seed?: number } = {}): Uint8Array {
   const { dst = GUEST_MAC, seed = 1 } = options;
   const frame = new Uint8Array(Math.max(14, length));

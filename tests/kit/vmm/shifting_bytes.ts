@@ -1,5 +1,6 @@
 /**
- * shiftingBytes: memory that tells of every read, so that a test can count them or change what is read next (TOCTOU).
+ * shiftingBytes: memory that reports every read, so that a test can count reads or change the next one's bytes
+ * (TOCTOU).
  *
  * Path: virtio_net_hostile_test → shifting_bytes → net_rig's memory.
  *

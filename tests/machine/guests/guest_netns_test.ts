@@ -119,7 +119,7 @@ machineTest("a namespace by name and by process: left to DHCP, and left alone", 
 });
 
 machineTest("a guest that cannot be made leaves nothing behind", labNeeds("ip"), async () => {
-  const error = await assertRejects(() => openLab({ netns: "akarino-nobody" }), HostError);
+  const error = await assertRejects(() => openLab({ netns: "akarino-absent" }), HostError);
   assertStringIncludes(error.message, "there is no such namespace");
   const far = await assertRejects(() => openLab({ address: `${GUEST}/24`, gateway: "192.0.2.1" }), HostError);
   assertStringIncludes(far.message, 'Cannot set the default route by 192.0.2.1 on "tap0": network is unreachable');

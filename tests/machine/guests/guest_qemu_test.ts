@@ -24,7 +24,7 @@ async function sha256(bytes: Uint8Array): Promise<string> {
   return new Uint8Array(digest).toHex();
 }
 
-/** The guest pings us: usual packets, fragments, the largest there are; and nobody at a dead address. */
+/** The guest pings us: usual packets, fragments, the largest ones; and a dead address, without an answer. */
 async function checkPings(lab: QemuLab): Promise<void> {
   const text = await lab.mustRun(`ping -c 3 -i 0.05 ${QEMU_HOST}`);
   assertMatch(text, /64 bytes from 10\.77\.0\.1: seq=2 ttl=255/);

@@ -106,7 +106,7 @@ machineTest("datagrams: more than Linux keeps for a reader arrive in order; a gu
       });
       assertEquals(lengths, Array.from({ length: 900 }, (_, i) => 100 + i % 150));
     }
-    assertEquals(port.transmit(Block.from(new Uint8Array(60))), true, "taken, and then nobody is there");
+    assertEquals(port.transmit(Block.from(new Uint8Array(60))), true, "taken, and then there is no peer");
     await until(() => !port.link);
   });
 });

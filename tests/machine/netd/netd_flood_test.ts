@@ -22,7 +22,7 @@ import { aloneTest } from "../../kit/check/skip.ts";
 const MEMORY_MAX_MIB = 120;
 /** Packets a second of the flood that others must survive. */
 const PACE = 60_000;
-/** An address whose network of 2^16 nobody has, and nobody complains of. */
+/** An address in an unused network of 2^16 addresses, for which no host sends errors. */
 const NOWHERE = "198.18.0.1";
 
 /** Runs the guest's flood (see kit/netd_flood): its packets must all have been sent. */

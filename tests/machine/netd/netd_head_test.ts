@@ -68,7 +68,7 @@ machineTest("netd, head to head: what is refused is refused at once", netdNeeds(
   assert(performance.now() - began < 3000, "neither waited for its time to be over");
 });
 
-machineTest("netd, head to head: a ping is answered by whom it asks, or not at all", netdNeeds("ping"), async () => {
+machineTest("netd, head to head: a ping is answered by its destination, or not at all", netdNeeds("ping"), async () => {
   await using lab = await openNetdLab();
   await lab.worldMust("sysctl", "-qw", "net.ipv4.ip_forward=1");
   await lab.worldMust("ip", "route", "add", "unreachable", "203.0.113.0/24");
@@ -160,6 +160,6 @@ machineTest("netd, head to head: a path with an MTU of 1280 is found out", netdN
   const large = ["ping", "-c", "1", "-W", "0.5", "-M", "do", "-s", "1472", WORLD];
   await lab.inGuest(large);
   const { text } = await lab.inGuest(large);
-  assertMatch(text, /mtu ?= ?1280/, "the guest was told (RFC 1191)");
+  assertMatch(text, /mtu ?= ?1280/, "the guest learned it (RFC 1191)");
   assertNotMatch(text, / 1 received/);
 });

@@ -25,7 +25,7 @@ const SERVERS = [
   [`UDP6-RECVFROM:8088,fork,bind=[${WORLD6}]`, "PIPE"],
 ];
 
-/** Nobody looks for duplicates in namespaces of the test's own: that alone takes Linux two seconds. */
+/** Without duplicate address detection in the test's own namespaces: that alone takes Linux two seconds. */
 async function withoutDad(lab: NetdLab): Promise<void> {
   const quick = "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad";
   await Promise.all([
@@ -119,7 +119,7 @@ machineTest(
     lab.children.push(new Child("nsenter", [`--net=${lab.guest.path}`, ...server]));
     const listening = async () => (await lab.guestMust("ss", "-Htln6")).includes(":8089 ");
     for (let tries = 0; !await listening() && tries < 200; tries++) await sleep(20);
-    // So that nobody has to look for it.
+    // So that no neighbour discovery is needed.
     await lab.guestMust("ping", "-6", "-c", "1", "-I", "fd00:0:0:2::f", ROUTER6);
     const client = await lab.worldMust("socat", "-u", `TCP6:[${UPLINK6}]:8000,bind=[${WORLD6}]`, "-");
     assertMatch(client, /2001:0?db8:0?0?51:.*1\]?$/m);

@@ -1,5 +1,5 @@
 /**
- * netd's life: how it is told of its end, what it leaves (nothing), what it refuses, and who commands it.
+ * netd's life: signals and other causes of its end, what it leaves (nothing), what it refuses, and its control channel.
  *
  * @module
  */
@@ -79,7 +79,7 @@ machineTest(
   },
 );
 
-machineTest("natctl: whom it cannot ask is named, a bad command line is status 2", netdNeeds(), async () => {
+machineTest("natctl: an unreachable socket is named, a bad command line is status 2", netdNeeds(), async () => {
   const tries: [string[], number, string][] = [
     [["--socket", "/nowhere/api.sock", "list"], 1, "natctl: Cannot ask /nowhere/api.sock: No such file or directory"],
     [["list"], 2, "natctl: Want --socket PATH"],
@@ -138,12 +138,12 @@ machineTest("netd: ready and exit descriptors", netdNeeds(), async () => {
   assertEquals(shell.text.split("\n").sort(), ["", "status 0", "told 1"]);
 });
 
-machineTest("netd: what cannot be had is status 1, a bad option 2", netdNeeds(), async () => {
+machineTest("netd: what is not available is status 1, a bad option 2", netdNeeds(), async () => {
   const tries: [string[], number, RegExp][] = [
     [
-      ["--netns", "nobody-there"],
+      ["--netns", "absent-netns"],
       1,
-      /^netd: Cannot open network namespace "nobody-there": .*there is no such namespace/,
+      /^netd: Cannot open network namespace "absent-netns": .*there is no such namespace/,
     ],
     [["--qemu", "/nowhere/at/all.sock"], 1, /^netd: Cannot bind \/nowhere\/at\/all\.sock/],
     [["--netns", "x", "--mtu", "12"], 2, /^netd: Bad value "12" for --mtu: a whole number of 576 to 65521\nTry/],

@@ -43,7 +43,7 @@ machineTest(
   },
 );
 
-machineTest("netd: nobody but the router's address leads to the machine's loopback", netdNeeds("curl"), async () => {
+machineTest("netd: only the router's address leads to the machine's loopback", netdNeeds("curl"), async () => {
   await using lab = await openNetdLab({ guestServers: true, options: ["--forward", "tcp:8000:8080"] });
   const others = ["all", "default", "lo"].map((device) => `net.ipv4.conf.${device}.route_localnet`);
   assertEquals(await lab.worldMust("sysctl", "-n", SYSCTL, ...others), "1\n0\n0\n0\n", "on our device only");

@@ -37,7 +37,7 @@ machineTest(
   "netd's own names by dig, over UDP and TCP alike: OPT, BADVERS, SOA, and nothing upstream",
   netdNeeds("dig"),
   async () => {
-    // Nobody answers there: what went upstream would be missing.
+    // There is no server there: a query that went upstream would get no answer.
     await using lab = await openNetdLab({ options: ["--dns", DEAD] });
     for (const by of ["+notcp", "+tcp"]) {
       assertEquals((await dig(lab, "+short", by, "gateway.internal")).trim(), ROUTER);
@@ -45,7 +45,7 @@ machineTest(
       assertMatch(edns, /EDNS: version: 0, flags:; udp: 1232/);
       assertMatch(await dig(lab, by, "+noedns", "gateway.internal"), /ANSWER: 1, AUTHORITY: 0, ADDITIONAL: 0/);
       assertMatch(await dig(lab, by, "+edns=1", "+noednsneg", "gateway.internal"), /status: BADVERS/);
-      const none = await dig(lab, by, "nobody.internal");
+      const none = await dig(lab, by, "absent.internal");
       assertMatch(none, /status: NXDOMAIN/);
       assertMatch(none, /^internal\.\s+60\s+IN\s+SOA\s+dns\.internal\. /m);
       assertMatch(await dig(lab, by, "+opcode=UPDATE", "gateway.internal"), /status: NOTIMP/);

@@ -32,7 +32,7 @@ async function tryMachine(machine: QemuMachine, world: ReturnType<typeof createN
   assertStringIncludes(await mustRun(`wget -q -O - http://${WORLD}:8080/bytes/${SIZE} | sha256sum`), digest);
   const loopback = await mustRun("wget -q -O - http://10.0.2.2:8081/whoami");
   assertStringIncludes(loopback, UPLINK, "the router's address is the machine's 127.0.0.1");
-  // Whoever connects is told how the guest sees him.
+  // A client that connects gets the address under which the guest sees it.
   const served = machine.run("nc -l -p 80 -e netstat -tn");
   served.catch(() => {});
   await new Promise((resolve) => setTimeout(resolve, 1000));

@@ -147,18 +147,18 @@ aloneTest(
       [
         "full",
         `${ready} NETD 9>&8 >/dev/full & ${wait}`,
-        /^netd: Cannot write to standard output: no space left.*ENOSPC/,
+        /^netd: Cannot write to standard output: no space left.*ENOSPC/m,
       ],
       [
         "closed",
         `${ready} NETD 9>&8 > >(exit) & ${wait}`,
-        /^(netd: Cannot write to standard output: broken pipe|status)/,
+        /^(netd: Cannot write to standard output: broken pipe|status)/m,
       ],
       [
         "not read",
         `${ready} d=$(mktemp -d); mkfifo $d/o; exec 7<>$d/o; rm -r $d; timeout 0.2 cat /dev/zero >&7; ` +
         `NETD 9>&8 >&7 & ${wait}`,
-        /^status/,
+        /^status/m,
       ],
     ];
     for (const [name, script, text] of tries) {

@@ -33,7 +33,8 @@ interface Tunnel {
 const vxlan = (version: 4 | 6, how: string): Tunnel => ({
   name: `VXLAN over IPv${version}${how && ` (${how})`}`,
   needs: ["ip link add t0 type vxlan id 5 remote 192.0.2.1 dstport 4789"],
-  ...{ isV6: version === 6, both: true },
+  isV6: version === 6,
+  both: true,
   make: (_, remote) => [
     `link add t0 type vxlan id 5 remote ${remote} dstport 4789 srcport 4789 4790 ${how}`,
   ],
@@ -42,14 +43,16 @@ const vxlan = (version: 4 | 6, how: string): Tunnel => ({
 const GENEVE: Tunnel = {
   name: "Geneve over IPv4",
   needs: ["ip link add t0 type geneve id 5 remote 192.0.2.1"],
-  ...{ isV6: false, both: true },
+  isV6: false,
+  both: true,
   make: (_, remote) => [`link add t0 type geneve id 5 remote ${remote} dstport 6081`],
 };
 
 const FOU: Tunnel = {
   name: "IPIP in FOU over IPv4",
   needs: ["ip fou add port 5555 ipproto 4", "ip link add t1 type ipip remote 192.0.2.1"],
-  ...{ isV6: false, both: false },
+  isV6: false,
+  both: false,
   make: (local, remote) => [
     "fou add port 5555 ipproto 4",
     `link add t0 type ipip local ${local} remote ${remote} encap fou encap-sport 5555 encap-dport 5555`,
@@ -59,7 +62,8 @@ const FOU: Tunnel = {
 const L2TP: Tunnel = {
   name: "L2TP over IPv4",
   needs: ["ip l2tp add tunnel tunnel_id 1 peer_tunnel_id 1 encap ip local 127.0.0.1 remote 127.0.0.1"],
-  ...{ isV6: false, both: true },
+  isV6: false,
+  both: true,
   make: (local, remote) => [
     `l2tp add tunnel tunnel_id 3 peer_tunnel_id 3 encap udp local ${local} remote ${remote} ` +
     "udp_sport 1701 udp_dport 1701",
@@ -69,7 +73,7 @@ const L2TP: Tunnel = {
 
 const TUNNELS = [vxlan(4, "noudpcsum"), vxlan(4, "udpcsum"), vxlan(6, ""), GENEVE, FOU, L2TP];
 
-/** Makes both ends, each known to the other: nobody has to look for addresses or duplicates. */
+/** Makes both ends, each known to the other: no address resolution and no duplicate detection is needed. */
 async function openTunnel(lab: NetdLab, tunnel: Tunnel): Promise<void> {
   const [guest, uplink, peer] = tunnel.isV6 ? [GUEST6, UPLINK6, PEER6] : ["10.0.2.15", UPLINK, PEER];
   const addresses = (v4: string, v6: string) => [

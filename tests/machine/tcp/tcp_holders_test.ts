@@ -7,7 +7,7 @@ import { assert, assertEquals, assertLess } from "@std/assert";
 import type { ATTACKS, HolderReport } from "../../kit/tcp/holders.ts";
 import { machineTest } from "../../kit/check/skip.ts";
 
-const ROOT = new URL("../..", import.meta.url);
+const ROOT = new URL("../../..", import.meta.url);
 const LIMIT_MS = 60_000;
 /** TCP's 64 MiB, and what 4096 conversations cost beside their queues. */
 const PEAK_BYTES_MAX = 96 << 20;

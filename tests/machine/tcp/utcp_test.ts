@@ -54,7 +54,7 @@ machineTest(
   },
 );
 
-machineTest("the tool itself: says where it is, echoes, sums up at SIGTERM, exits 0", labNeeds("socat"), async () => {
+machineTest("the tool itself: prints its address, echoes, sums up at SIGTERM, exits 0", labNeeds("socat"), async () => {
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "--no-prompt", "--allow-ffi", "tools/utcp.ts", "--netns", "new", "--port", "7"],
     stdout: "piped",

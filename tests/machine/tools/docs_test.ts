@@ -9,8 +9,11 @@ import { openNetns } from "../../../devices/host/netns.ts";
 import { type Fence, fencesOf, manualPages, programOf } from "../../kit/check/fences.ts";
 import { runTool } from "../../kit/host/linux.ts";
 import { machineTest, type Need } from "../../kit/check/skip.ts";
+import { ROOT } from "../../kit/check/tree.ts";
 
 const NEEDS: readonly Need[] = ["root", "tun", "netns", "ffi", "tool:nsenter", "tool:ping"];
+/** Gives a program that is not in the checkout the names of its packages. */
+const CONFIG = `--config=${ROOT}/deno.json`;
 /** Longest that an example may run, in milliseconds. */
 const EXAMPLE_LIMIT_MS = 30_000;
 
@@ -31,7 +34,7 @@ async function asFile(fence: Fence, work: (path: string) => Promise<void>): Prom
  */
 async function runExample(path: string, work: (netns: string) => Promise<void>): Promise<string> {
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-prompt", "--no-check", "--allow-ffi", path],
+    args: ["run", CONFIG, "--no-prompt", "--no-check", "--allow-ffi", path],
     stdin: "null",
     stdout: "piped",
     stderr: "inherit",
@@ -106,7 +109,8 @@ machineTest("every example of the manual is well typed", [], async () => {
         paths.push(path);
       }
     }
-    const command = new Deno.Command(Deno.execPath(), { args: ["check", "--quiet", ...paths], env: { NO_COLOR: "1" } });
+    const args = ["check", CONFIG, "--quiet", ...paths];
+    const command = new Deno.Command(Deno.execPath(), { args, env: { NO_COLOR: "1" } });
     const { success, stderr } = await command.output();
     assert(success, new TextDecoder().decode(stderr));
   } finally {

@@ -67,7 +67,7 @@ machineTest("scenario --ipv4-only and --ipv6-only run the steps of one version",
   assertEquals({ ipv4: only4.length, ipv6: only6.length }, { ipv4: 49, ipv6: 48 });
 });
 
-machineTest("scenario prints a line a step, and says which wire and why", [], async () => {
+machineTest("scenario prints a line a step, and reports which wire and why", [], async () => {
   const { code, out } = await scenario("--wire=memory", "--verbose");
   assertEquals(code, 0);
   assertMatch(out, /^wire memory \(asked for\), guest model, style qemu, seed 1$/m);
@@ -112,12 +112,16 @@ machineTest("scenario --keep stays with its counters, and Ctrl-C ends it well", 
   assertMatch(out, /^1?\d of 60 s; wire in \d+ \(\d+\/s\) out \d+ .*maps \d+, forwards 0, refused: .*ttl 2/m);
 });
 
-machineTest("scenario on a wire that kills connections comes to an end, and says which steps failed", [], async () => {
-  const { code, out } = await scenario("--wire=memory", "--loss=0.5");
-  assertEquals(code, 1);
-  assertMatch(out, /^FAIL guest: TCP download, 16 MiB /m);
-  assertMatch(out, /^(\d+) of \d+ steps held$/m);
-});
+machineTest(
+  "scenario on a wire that kills connections comes to an end, and reports which steps failed",
+  [],
+  async () => {
+    const { code, out } = await scenario("--wire=memory", "--loss=0.5");
+    assertEquals(code, 1);
+    assertMatch(out, /^FAIL guest: TCP download, 16 MiB /m);
+    assertMatch(out, /^(\d+) of \d+ steps held$/m);
+  },
+);
 
 machineTest("scenario with Linux as the guest, and as the remote", labNeeds(), async () => {
   const cases = [

@@ -145,7 +145,7 @@ function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-machineTest("scenario says what is missing for a virtual machine", NEEDS, async () => {
+machineTest("scenario reports what is missing for a virtual machine", NEEDS, async () => {
   await setupGuest({ cache: `${ROOT}/.cache` });
   const [noFiles, noQemu] = await Promise.all([
     scenario({ AKARINO_CACHE: `${ROOT}/.cache/none` }),

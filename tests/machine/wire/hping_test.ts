@@ -68,7 +68,7 @@ const ANSWERED: readonly (readonly [what: string, ...options: string[]])[] = [
   ["bypassed udp with record route", "-2", "-p", `${BYPASS_PORT}`, "-G"],
 ];
 
-machineTest("hping3: what is odd but right is answered", labNeeds("hping3"), async () => {
+machineTest("hping3: unusual but valid packets are answered", labNeeds("hping3"), async () => {
   await using lab = await openLab("tap");
   const refused = await lab.refusals(async () => {
     for (const [what, ...options] of ANSWERED) assert(await answers(lab, ...SAME_ID, ...options), what);
@@ -76,7 +76,7 @@ machineTest("hping3: what is odd but right is answered", labNeeds("hping3"), asy
   assertEquals(refused, {});
 });
 
-/** What nobody is told about, and the counters that each of the packets raises. */
+/** Packets that cause no error message, and the counters that each of them raises. */
 const SILENT: readonly (readonly [counter: string, count: number, ...options: string[]])[] = [
   ["icmp.CsumErrs", 3, "-1", "-b"],
   ["udp.CsumErrs", 4, "-2", "-p", `${ECHO_PORT}`, "-b"],
@@ -95,19 +95,23 @@ const SILENT: readonly (readonly [counter: string, count: number, ...options: st
   ["ipifc.InBadFragment", 2, "-1", "-g", "65528", "-d", "64"],
 ];
 
-machineTest("hping3: what is wrong is counted under its reason, and not answered", labNeeds("hping3"), async () => {
-  await using lab = await openLab("tap");
-  const expected: Record<string, number> = {};
-  for (const [counter, count] of SILENT) expected[counter] = (expected[counter] ?? 0) + count;
-  const refused = await lab.refusals(async () => {
-    // Unanswered, hping3 waits for a second: all at once.
-    const runs = SILENT.map(async ([counter, count, ...options]) => {
-      assertEquals(await hping(lab, count, ...options), 0, `${counter}: hping3 ${options.join(" ")}`);
+machineTest(
+  "hping3: invalid packets are counted under their reason, and not answered",
+  labNeeds("hping3"),
+  async () => {
+    await using lab = await openLab("tap");
+    const expected: Record<string, number> = {};
+    for (const [counter, count] of SILENT) expected[counter] = (expected[counter] ?? 0) + count;
+    const refused = await lab.refusals(async () => {
+      // Unanswered, hping3 waits for a second: all at once.
+      const runs = SILENT.map(async ([counter, count, ...options]) => {
+        assertEquals(await hping(lab, count, ...options), 0, `${counter}: hping3 ${options.join(" ")}`);
+      });
+      await Promise.all(runs);
     });
-    await Promise.all(runs);
-  });
-  assertEquals(refused, expected);
-});
+    assertEquals(refused, expected);
+  },
+);
 
 machineTest("hping3: senders that cannot be answered end no program", labNeeds("hping3"), async () => {
   await using lab = await openLab("tap");
@@ -125,7 +129,7 @@ machineTest("hping3: senders that cannot be answered end no program", labNeeds("
   assertEquals(lab.programErrors, []);
 });
 
-machineTest("hping3: protocols and ports that nobody has are unreachable", labNeeds("hping3"), async () => {
+machineTest("hping3: unknown protocols and closed ports are unreachable", labNeeds("hping3"), async () => {
   await using lab = await openLab("tap");
   const refused = await lab.refusals(async () => {
     const cases = [["Protocol", "--rawip", "-H", "99", "-d", "20"], ["Port", "-2", "-p", "9"], [
@@ -142,7 +146,7 @@ machineTest("hping3: protocols and ports that nobody has are unreachable", labNe
   assertEquals(refused, { "ipifc.InUnknownProtos": 1, "udp.NoPorts": 2 });
 });
 
-machineTest("hping3: datagrams whose length lies are refused", labNeeds("hping3"), async () => {
+machineTest("hping3: datagrams with a wrong length are refused", labNeeds("hping3"), async () => {
   await using lab = await openLab("tap");
   const send = (length: number, port: number) => {
     const udp = `udp(sport=5000,dport=${port},len=${length})+data(str=hello)`;
@@ -191,7 +195,7 @@ if (Deno.env.has("AKARINO_FUZZ")) {
       await new Promise((resolve) => setTimeout(resolve, 31_000));
     });
     assertEquals(refused, { "ipifc.ReasmTimedOut": 3 });
-    assertEquals((await lab.counters()).get("icmp.OutErrors"), 3, "their sender was told");
+    assertEquals((await lab.counters()).get("icmp.OutErrors"), 3, "their sender got an error");
   });
 }
 

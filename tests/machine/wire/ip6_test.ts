@@ -167,7 +167,7 @@ machineTest(
   },
 );
 
-machineTest("curl over IPv6 gets a page, and is refused where nobody listens", labNeeds("curl"), async () => {
+machineTest("curl over IPv6 gets a page, and is refused at a closed port", labNeeds("curl"), async () => {
   await using lab = await withIpv6(await openTcpLab());
   await serveHttp(lab);
   assertStringIncludes(await lab.mustRun(["curl", "-sS", `http://[${HOST6}]/six`]), "you asked for /six");

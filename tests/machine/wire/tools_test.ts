@@ -115,7 +115,7 @@ machineTest("ping with IP options is answered", labNeeds("ping"), async () => {
   assertEquals(refused, {});
 });
 
-machineTest("ping: neither the dead nor a broadcast are answered", labNeeds("ping"), async () => {
+machineTest("ping: neither a dead address nor a broadcast is answered", labNeeds("ping"), async () => {
   await using lab = await openLab("tap");
   const refused = await lab.refusals(async () => {
     const dead = ["ping", "-c", "1", "-W", "1", "10.99.0.77"];
@@ -128,7 +128,7 @@ machineTest("ping: neither the dead nor a broadcast are answered", labNeeds("pin
   assertEquals(refused, { "icmp.GroupEchos": 1 });
 });
 
-machineTest("arping finds the host, and nobody else", labNeeds("arping"), async () => {
+machineTest("arping finds the host, and no other", labNeeds("arping"), async () => {
   await using lab = await openLab("tap");
   const mac = /addr: (\w+)/.exec(await lab.text("/net/ether0/stats"))![1]!.toUpperCase().match(/../g)!.join(":");
   const arping = (...options: string[]) => lab.run(["arping", "-I", DEVICE, "-w", "2", ...options]);
@@ -153,7 +153,7 @@ machineTest("arping finds the host, and nobody else", labNeeds("arping"), async 
 machineTest("a gratuitous ARP teaches nothing", labNeeds("arping"), async () => {
   await using lab = await openLab("tap");
   const announce = (kind: string) => lab.run(["arping", "-I", DEVICE, kind, "-c", "1", "-w", "1", LINUX]);
-  // An unasked reply has a counter; a request for somebody else's address is ordinary.
+  // An unsolicited reply has a counter; a request for another station's address is ordinary.
   assertEquals(await lab.refusals(() => Promise.all([announce("-A"), announce("-U")])), { "ipifc.ArpUnsolicited": 1 });
   assertEquals(await lab.text("/net/arp"), "");
 });
@@ -181,7 +181,7 @@ for (const wire of ["tap", "tun"] as const) {
 }
 
 // Beside other tests its second hop once fell silent, cause unknown; alone, and under load, never.
-aloneTest("a router is a hop, tells the next MTU, and forwards", labNeeds("ip", "ping", "traceroute"), async () => {
+aloneTest("a router is a hop, reports the next MTU, and forwards", labNeeds("ip", "ping", "traceroute"), async () => {
   await using lab = await openLab("tap");
   using far = createNetns(`akarino-far-${Deno.pid}`);
   using tun = openTun({ netns: far, name: "aka1", address: "10.98.0.1/24", mtu: 1280 });
@@ -222,7 +222,7 @@ async function checkPathMtu(lab: Lab): Promise<void> {
   assertEquals(refused, { "ipifc.FragFails": 1, "ipifc.TtlExpired": 1 });
 }
 
-machineTest("nc and socat get their lines back, and hear of a closed port", labNeeds("nc", "socat"), async () => {
+machineTest("nc and socat get their lines back, and learn of a closed port", labNeeds("nc", "socat"), async () => {
   await using lab = await openLab("tap");
   const stdin = new TextEncoder().encode("hello\n");
   const talks = [

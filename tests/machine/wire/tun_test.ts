@@ -236,7 +236,7 @@ aloneTest("ports leave no descriptor, device or namespace behind", ["root", "tun
   assertEquals(await look(), before);
 });
 
-machineTest("what cannot be done says why", ["root", "tun", "netns", "ffi"], () => {
+machineTest("errors of opening a port have a reason", ["root", "tun", "netns", "ffi"], () => {
   using netns = createNetns(`akarino-errors-${Deno.pid}`);
   const said = (options: Parameters<typeof openTap>[0], kind: "tun" | "tap" = "tap") => {
     const open = kind === "tap" ? openTap : openTun;
@@ -272,21 +272,25 @@ machineTest("what cannot be done says why", ["root", "tun", "netns", "ffi"], () 
   tap.close();
 });
 
-machineTest("without CAP_NET_ADMIN opening says what is needed", ["root", "tun", "ffi", "tool:setpriv"], async () => {
-  const program = `
+machineTest(
+  "without CAP_NET_ADMIN opening reports what is needed",
+  ["root", "tun", "ffi", "tool:setpriv"],
+  async () => {
+    const program = `
     import { openTap } from "./devices/host/tun.ts";
     import { createNetns } from "./devices/host/netns.ts";
     for (const open of [openTap, () => createNetns("akarino-denied")]) {
       try { open(); } catch (error) { console.log(error.message); }
     }`;
-  const deno = [Deno.execPath(), "eval", "--no-lock", "--ext=ts", program];
-  const caps = "-net_admin,-sys_admin";
-  const args = [`--bounding-set=${caps}`, `--inh-caps=${caps}`, ...deno];
-  const { stdout } = await new Deno.Command("setpriv", { args, cwd: new URL("../..", import.meta.url) }).output();
-  const text = new TextDecoder().decode(stdout);
-  assertStringIncludes(text, "operation not permitted (EPERM): needs root or CAP_NET_ADMIN");
-  assertStringIncludes(text, "operation not permitted (EPERM): needs root or CAP_SYS_ADMIN");
-});
+    const deno = [Deno.execPath(), "eval", "--no-lock", "--ext=ts", program];
+    const caps = "-net_admin,-sys_admin";
+    const args = [`--bounding-set=${caps}`, `--inh-caps=${caps}`, ...deno];
+    const { stdout } = await new Deno.Command("setpriv", { args, cwd: new URL("../../..", import.meta.url) }).output();
+    const text = new TextDecoder().decode(stdout);
+    assertStringIncludes(text, "operation not permitted (EPERM): needs root or CAP_NET_ADMIN");
+    assertStringIncludes(text, "operation not permitted (EPERM): needs root or CAP_SYS_ADMIN");
+  },
+);
 
 machineTest("a persistent device stays, and can be attached to", ["root", "tun", "netns", "ffi"], () => {
   using netns = createNetns(`akarino-persist-${Deno.pid}`);

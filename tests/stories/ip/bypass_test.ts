@@ -121,7 +121,7 @@ Deno.test("a reader that sleeps on the conversation when it is bypassed gets the
 
 // --- claims ---
 
-Deno.test("a claim is refused where somebody has it, and picked or counted where not", async () => {
+Deno.test("a claim is refused where the port is in use, and picked or counted where not", async () => {
   await using world = await meet();
   const { user } = world;
   user.conv("udp", "bypass 1000-1999");
@@ -139,7 +139,7 @@ Deno.test("a claim is refused where somebody has it, and picked or counted where
   assertEquals(ports.size, 50);
 });
 
-Deno.test("the exact conversation wins, then who named the address, then who named none", async () => {
+Deno.test("the exact conversation wins, then a claim with an address, then one without", async () => {
   await using world = await meet();
   const { user, peer } = world;
   const claims = [
@@ -155,7 +155,7 @@ Deno.test("the exact conversation wins, then who named the address, then who nam
     claims.shift();
   }
   sender.bwrite(pattern(1));
-  // Nobody is left: the peer hears "port unreachable".
+  // The port is closed now: the peer gets "port unreachable".
   assertEquals(errnoOf(() => sender.read()), "EPIPE");
 });
 
@@ -192,7 +192,7 @@ Deno.test("close undoes it once, at the last descriptor: the slot, its queues an
   assertEquals([table.length, ports.length], [0, 0]);
 });
 
-Deno.test("the status line says what is held and what came of it", async () => {
+Deno.test("the status line reports what is held and what came of it", async () => {
   await using world = await meet();
   const held = world.user.conv("udp", `bypass ${US}!7`, "bypass-header kernel");
   const sender = world.peer.conv("udp", `connect ${US}!7`);
@@ -400,7 +400,7 @@ function headerOptions(packet: Uint8Array): Parameters<typeof ipPacket>[0] {
   return { id, protocol };
 }
 
-Deno.test("whoever has no business with it can neither read it nor take it over", async () => {
+Deno.test("a user without permission can neither read a claim nor take it over", async () => {
   await using world = await meet();
   const held = world.user.conv("udp", "bypass 7");
   const alice = new User(world.user.host, "alice");

@@ -1,7 +1,7 @@
 /**
  * Conformance: the observable sequences of the original (reference/akaros.md section 13) by their numbers, and some
  * facts of its other sections, through files and system calls. "Ours" marks where we differ on purpose, as DESIGN or
- * the issue say. Those that need TCP (the rest of 10, 12 to 14) or a NAT (18 to 20) are told elsewhere.
+ * the issue say. Those that need TCP (the rest of 10, 12 to 14) or a NAT (18 to 20) are in other files.
  *
  * @module
  */
@@ -22,7 +22,7 @@ function outgoing(options: Parameters<typeof udpPacket>[0] = {}): Uint8Array {
   return udpPacket({ src: US, dst: PEER, srcPort: 7, dstPort: 9, payload: pattern(12), ...options });
 }
 
-Deno.test("1: a new conversation reads as its number, once, and tells an empty status and no ends", async () => {
+Deno.test("1: a new conversation reads as its number, once, and reports an empty status and no ends", async () => {
   await using story = await tell();
   const ctl = story.user.open("/net/udp/clone", Open.ReadWrite);
   assertEquals(story.user.readText(ctl), "0");
@@ -32,7 +32,7 @@ Deno.test("1: a new conversation reads as its number, once, and tells an empty s
   assertEquals(story.user.text("/net/udp/0/remote"), "::!0\n");
 });
 
-Deno.test("2: bypass *!0 is anybody's, takes a free port, and yields to an announced address", async () => {
+Deno.test("2: bypass *!0 needs no permission, takes a free port, and yields to an announced address", async () => {
   await using story = await tell();
   const alice = new User(story.host, "alice");
   const held = alice.conv("udp", "bypass *!0");
@@ -96,7 +96,7 @@ Deno.test("5: events come on the edge from empty to not empty only", async () =>
   assertEquals(deliver(), TapEvent.Readable);
 });
 
-Deno.test("6: a short read loses the rest of a message; (ours) a short blockread tells its length", async () => {
+Deno.test("6: a short read loses the rest of a message; (ours) a short blockread reports its length", async () => {
   await using story = await tell();
   const conv = story.user.conv("udp", "bypass 7");
   const packet = udpPacket({ dstPort: 7, payload: pattern(6) });
@@ -408,7 +408,7 @@ Deno.test("section 5.5: the log is live for the subjects that were set; ndb keep
   assertEquals(errnoOf(() => user.command("/net/ndb", text + "x")), "EIO");
 });
 
-Deno.test("section 9.4: (ours) ARP believes nobody unasked, and defends an address of ours", async () => {
+Deno.test("section 9.4: (ours) ARP ignores unsolicited replies, and defends an address of ours", async () => {
   await using story = await tell();
   const { user, wire } = story;
   const say = (op: number, senderIp: string, sender: string, targetIp = US) => {

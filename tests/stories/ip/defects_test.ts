@@ -102,7 +102,7 @@ Deno.test("defect 4: link padding is trimmed, a wrong total length refused, the 
   assertEquals([conv.bread(), story.user.stat("ipifc", "InBadTotalLen")], [null, 4]);
 });
 
-Deno.test("defect 5: block calls keep messages, tell what did not fit, batch, and can show offloads", async () => {
+Deno.test("defect 5: block calls keep messages, report what did not fit, batch, and can show offloads", async () => {
   await using story = await tell();
   const { user, wire } = story;
   const { sys } = user.proc;
@@ -124,7 +124,7 @@ Deno.test("defect 5: block calls keep messages, tell what did not fit, batch, an
   assertEquals(conv.bread()!.checksum, Checksum.Owed);
 });
 
-Deno.test("defect 6: a bypass writer hears of no route, of too big with the MTU, and of ICMP errors", async () => {
+Deno.test("defect 6: a bypass writer learns of no route, of too big with the MTU, and of ICMP errors", async () => {
   await using story = await tell();
   const { user, wire } = story;
   const conv = user.conv("udp", "bypass 7");
@@ -297,7 +297,7 @@ Deno.test("defect 13: no echo to a group, and ICMP errors are limited in rate", 
   assertEquals(wire.sent().length, 10);
 });
 
-Deno.test("defect 13: reassembly has limits of datagrams and bytes, and a timer that tells the sender", async () => {
+Deno.test("defect 13: reassembly has limits of datagrams and bytes, and a timer that notifies the sender", async () => {
   await using story = await tell();
   const { user, wire, host, stack } = story;
   const { reassembly } = stack;

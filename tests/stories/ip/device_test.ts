@@ -80,7 +80,7 @@ Deno.test("blockread of a bypassed port sleeps, answers EAGAIN, and leaves what 
   kernel.shutdown();
 });
 
-Deno.test("blockwritev tells how many packets were taken, and the first refusal only if it met the first", async () => {
+Deno.test("blockwritev returns how many packets were taken, and fails only if the first was refused", async () => {
   const { kernel, proc } = await machine();
   const server = await proc.bypass("#ip/udp!*!7");
   const good = () => udpPacket({ src: "10.1.1.1", dst: "10.1.1.1", srcPort: 7, dstPort: 8 });
@@ -90,7 +90,7 @@ Deno.test("blockwritev tells how many packets were taken, and the first refusal 
   kernel.shutdown();
 });
 
-Deno.test("A tap on data fires for each edge and can be told the level at once", async () => {
+Deno.test("A tap on data fires for each edge and can get the level at once", async () => {
   const { kernel, proc } = await machine();
   const ctl = await proc.open("#ip/udp/clone", Open.ReadWrite);
   const data = await proc.open("#ip/udp/0/data", Open.ReadWrite | Open.NonBlock);
@@ -121,7 +121,7 @@ Deno.test("Calls of announced udp conversations are taken by listen; none is EAG
   kernel.shutdown();
 });
 
-Deno.test("A closed port refuses: the next read of the dialled conversation says so", async () => {
+Deno.test("A closed port refuses: the next read of the dialled conversation reports it", async () => {
   const { kernel, proc } = await machine();
   const client = await proc.dial("#ip/udp!10.1.1.1!7");
   await proc.write(client.data, "anybody?");

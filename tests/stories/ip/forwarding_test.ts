@@ -65,8 +65,11 @@ async function row(mtus: readonly number[]): Promise<Row> {
   const right = await host.neighbor({ address, gateway: `10.0.${last}.253`, port: attach(last, 1) });
   const wires = cables.map((cable) => new Wire(host, cable));
   return {
-    ...{ left: new User(host), right: new User(right), routers, wires },
-    [Symbol.asyncDispose]: () => host.close(),
+    left: new User(host),
+    right: new User(right),
+    routers,
+    wires,
+    [Symbol.asyncDispose]: () => host.world.close(),
   };
 }
 
@@ -80,7 +83,7 @@ function fromLeft(options: PacketOptions & { dstPort?: number } = {}): Uint8Arra
   return udpPacket({ src: LEFT, dst: RIGHT, srcPort: 7, dstPort: 9, payload: pattern(20), id: 1, ...options });
 }
 
-/** Source, type and code of the next ICMP error that a conversation was told of, or null. */
+/** Source, type and code of the next ICMP error that a conversation got, or null. */
 function complaint(conv: UserConv): string | null {
   const packet = conv.error();
   if (packet === null) return null;
@@ -110,7 +113,7 @@ Deno.test("a ping goes through a router and back", async () => {
   assertEquals(payloadOf(reply).subarray(8), pattern(30));
 });
 
-Deno.test("a TTL of 1 ends at the router, which says so; a TTL of 2 arrives as 1, never as 0", async () => {
+Deno.test("a TTL of 1 ends at the router, which reports it; a TTL of 2 arrives as 1, never as 0", async () => {
   await using world = await row([1500, 1500]);
   const { left, right, routers, wires } = world;
   const conv = left.conv("udp", "bypass 7");
@@ -124,7 +127,7 @@ Deno.test("a TTL of 1 ends at the router, which says so; a TTL of 2 arrives as 1
   assertEquals(headerOf(there.take()).ttl, 1);
 });
 
-Deno.test("too big with DF: the sender hears the MTU of the next hop, and what fits that arrives", async () => {
+Deno.test("too big with DF: the sender learns the MTU of the next hop, and what fits that arrives", async () => {
   await using world = await row([1500, 600]);
   const { left, right, routers, wires } = world;
   const conv = left.conv("udp", "bypass 7");
@@ -263,7 +266,7 @@ Deno.test("never forwarded: groups, broadcasts, martians, source routes, and fra
   assertEquals([router!.stat("ipifc", "ForwDatagrams"), there.take().length], [1, 48]);
 });
 
-Deno.test("a router says nothing about an ICMP error that it drops, nor about later fragments", async () => {
+Deno.test("a router sends no error about an ICMP error that it drops, nor about later fragments", async () => {
   await using world = await row([1500, 1500]);
   const { wires, routers } = world;
   routers[0]!.command("/net/arp", "add 10.0.0.9 020000000063");

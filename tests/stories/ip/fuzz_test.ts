@@ -167,7 +167,7 @@ Deno.test("no frame makes the host throw or exceed a limit", async () => {
       await using story = await tell();
       const { host, user } = story;
       const convs = everyConv(story);
-      // Nobody reads some of them: their queues must hold.
+      // Some of them are not read: their queues must hold.
       const read = convs.filter((_, i) => i % 2 === 0);
       let count = 0;
       for (const [frame, repair, ms] of steps) {

@@ -11,8 +11,15 @@ import { concatBytes, put16 } from "../../../kernel/wire/bytes.ts";
 import { pseudoSum } from "../../../kernel/wire/checksum.ts";
 import { ICMP6_PACKET_TOO_BIG, ICMP6_UNREACHABLE } from "../../../kernel/wire/icmp6.ts";
 import { IPV6_HEADER_LEN } from "../../../kernel/wire/ipv6.ts";
-import { TCP_ACK, TCP_RST, TCP_SYN } from "../../../kernel/wire/tcp.ts";
-import { emitTcp, setTcpChecksum, tcpChecksumOk, tcpFlags } from "../../../kernel/wire/tcp.ts";
+import {
+  emitTcp,
+  setTcpChecksum,
+  TCP_ACK,
+  TCP_RST,
+  TCP_SYN,
+  tcpChecksumOk,
+  tcpFlags,
+} from "../../../kernel/wire/tcp.ts";
 import { ip, pattern, udpPacket } from "../../kit/ip/ip_fixture.ts";
 import { errnoOf, errorOf, type Story, type UserConv } from "../../kit/ip/story.ts";
 import {
@@ -64,7 +71,7 @@ Deno.test("bypass takes whole packets of both versions, untouched, on one claim"
   assertEquals([conv.take(), conv.take(), conv.take()], [...packets, udpPacket()]);
 });
 
-Deno.test("bypass of a claim for one version leaves the other to nobody (defect 17)", async () => {
+Deno.test("a claim for one version leaves the other version unclaimed (defect 17)", async () => {
   const { story, conv } = await bypassed("bypass-version 4", "bypass 7");
   await using _ = story;
   inject6(story.wire, udp6Packet());
@@ -129,7 +136,7 @@ Deno.test("Defect 1, IPv6: nothing is sent in another's name, and nothing that c
   assertEquals(sent6(story.wire), [padded]);
 });
 
-Deno.test("Defect 6, IPv6: what is too big is refused with the MTU, unless it says that it may be cut", async () => {
+Deno.test("Defect 6, IPv6: too big is refused with the MTU, unless the writer allows fragmentation", async () => {
   const { story, conv } = await bypassed();
   await using _ = story;
   const payload = pattern(1600);
@@ -167,7 +174,7 @@ Deno.test("Defect 15: a writer that knows offloads sends one large segment, and 
   for (const packet of packets) assertEquals(tcpChecksumOk(packet, 40, packet.length, ip(US6), ip(FAR)), true);
 });
 
-Deno.test("bypass may tell who sent to its claim what is wrong with the packet", async () => {
+Deno.test("bypass may send ICMP errors about packets to its claim", async () => {
   const { story, conv } = await bypassed();
   await using _ = story;
   const got = udp6Packet({ payload: pattern(9) });

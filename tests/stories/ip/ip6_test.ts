@@ -107,7 +107,7 @@ Deno.test("headers mode: an announced identifier writes to whom the room before 
   assertEquals(errnoOf(() => conv.bwrite(request(4))), "ENOTCONN");
 });
 
-Deno.test("a neighbour that is not there makes an error for who wrote to it", async () => {
+Deno.test("a neighbour that is not there makes an error for the writer", async () => {
   await using world = await meet6();
   const conv = world.user.conv("udp", "connect 2001:db8::99!7");
   assertEquals(world.user.write(conv.data, "hello"), 5);
@@ -117,7 +117,7 @@ Deno.test("a neighbour that is not there makes an error for who wrote to it", as
   assertEquals(errnoOf(() => world.user.write(conv.data, "hello")), "EPIPE");
 });
 
-Deno.test("nobody is told about errors, groups, and more often than allowed (defect 13)", async () => {
+Deno.test("no error is sent about errors or groups, nor more often than allowed (defect 13)", async () => {
   await using story = await tell6();
   const { wire, user } = story;
   inject6(wire, udp6Packet({ dst: "ff02::1", dstPort: 99 }));
@@ -186,7 +186,7 @@ Deno.test("an end of IPv4 and an end of IPv6 do not meet", async () => {
   assertEquals(errnoOf(() => old.bwrite(record)), "EINVAL");
 });
 
-Deno.test("udp remembers what a router says that the way takes, and cuts its datagrams itself", async () => {
+Deno.test("udp remembers the path MTU that a router reports, and cuts its datagrams itself", async () => {
   await using story = await tell6();
   const { user, wire } = story;
   const conv = user.conv("udp", "connect 2001:db8:9::9!7 9");
@@ -194,7 +194,7 @@ Deno.test("udp remembers what a router says that the way takes, and cuts its dat
   const [whole] = sent6(wire);
   assertEquals(whole!.length, 1500);
   const tooBig = { type: ICMP6_PACKET_TOO_BIG, code: 0, rest: 1400 };
-  // About what nobody here sent: not believed.
+  // About a packet that was not sent here: ignored.
   const other = udp6Packet({ src: US6, dst: "2001:db8:9::9", srcPort: 8 });
   inject6(wire, error6Packet({ ...tooBig, packet: other }));
   conv.bwrite(pattern(1452));
@@ -202,7 +202,7 @@ Deno.test("udp remembers what a router says that the way takes, and cuts its dat
   inject6(wire, error6Packet({ ...tooBig, packet: whole! }));
   conv.bwrite(pattern(1452));
   assertEquals(sent6(wire).map(({ length }) => length), [1400, 156]);
-  assert(conv.error() !== null, "The program is told, too");
+  assert(conv.error() !== null, "The program gets it, too");
   // And it is not hung up.
   conv.bwrite(pattern(3));
 });
@@ -263,7 +263,7 @@ Deno.test("tcp over IPv6 is refused by a reset, and by an ICMP error while it op
   assertEquals(stateOf(opening), "Closed");
 });
 
-Deno.test("a hop limit that runs out is told to the program (traceroute)", async () => {
+Deno.test("a program learns of a hop limit that ran out (traceroute)", async () => {
   await using story = await tell6();
   const conv = story.user.conv("udp", "connect 2001:db8:9::9!7 9", "ttl 1");
   conv.bwrite(pattern(4));
@@ -296,10 +296,10 @@ async function row(mtu: number): Promise<{ left: User; router: User; right: User
   }
   left.command("/net/iproute", "add :: /0 2001:db8:1::fe");
   right.command("/net/iproute", "add :: /0 2001:db8:2::fd");
-  return { left, router, right, [Symbol.asyncDispose]: () => host.close() };
+  return { left, router, right, [Symbol.asyncDispose]: () => host.world.close() };
 }
 
-Deno.test("a router forwards IPv6, one hop fewer, and says where a packet ended (traceroute)", async () => {
+Deno.test("a router forwards IPv6, one hop fewer, and reports where a packet ended (traceroute)", async () => {
   await using world = await row(1500);
   const { left, right } = world;
   const server = right.conv("udp", "bypass 7");
@@ -317,7 +317,7 @@ Deno.test("a router forwards IPv6, one hop fewer, and says where a packet ended 
   assertEquals([unreachable[40], unreachable[41]], [ICMP6_UNREACHABLE, 0]);
 });
 
-Deno.test("a router never cuts an IPv6 packet: it says what the next link takes, and the sender does", async () => {
+Deno.test("a router never fragments an IPv6 packet: it reports the MTU, and the sender fragments", async () => {
   await using world = await row(1280);
   const { left, router, right } = world;
   const server = right.conv("udp", "headers", "announce 7");

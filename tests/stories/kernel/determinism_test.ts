@@ -24,8 +24,14 @@ import { within } from "../../../tools/scenario/environment.ts";
 import { pattern } from "../../kit/ip/ip_fixture.ts";
 
 const FAULTS: CableOptions = {
-  ...{ rateBps: 1e7, delayMs: 2, jitterMs: 3, reorderMs: 8 },
-  ...{ loss: 0.1, duplicate: 0.1, reorder: 0.1, corrupt: 0.05 },
+  rateBps: 1e7,
+  delayMs: 2,
+  jitterMs: 3,
+  reorderMs: 8,
+  loss: 0.1,
+  duplicate: 0.1,
+  reorder: 0.1,
+  corrupt: 0.05,
 };
 
 /** What one run left behind. */
@@ -54,7 +60,9 @@ function sleep(clock: Clock, ms: number): Promise<void> {
   return promise;
 }
 
-/** Sends datagrams of growing length, each until it is answered or three times were in vain; answers how many were. */
+/**
+ * Sends datagrams of growing length, each until it is answered, three times at most; returns how many were answered.
+ */
 async function client(proc: Proc, port: number): Promise<number> {
   const { clock } = proc.kernel;
   const conv = await proc.dial(`udp!10.0.0.1!${port}`, { ctl: ["ignoreadvice"] });
@@ -81,7 +89,7 @@ async function client(proc: Proc, port: number): Promise<number> {
 async function run(seed: number, cable: CableOptions): Promise<Run> {
   const { capture, observe } = recorder();
   await using host = await boot({ seed, cable, observe });
-  const other = await host.neighbor();
+  await using other = await host.neighbor();
   const ended = (error: unknown) => {
     if (!(error instanceof KernelError)) throw error;
   };
@@ -94,10 +102,12 @@ async function run(seed: number, cable: CableOptions): Promise<Run> {
   const counters = host.cable!.counters();
   const { lost, duplicated, reordered, corrupted } = counters;
   const endMs = host.clock.now();
-  await host.close();
+  await host.world.close();
   await Promise.all(servers);
   return {
-    ...{ capture, answers: answers[0]! + answers[1]!, endMs },
+    capture,
+    answers: answers[0]! + answers[1]!,
+    endMs,
     faults: Math.min(lost, duplicated, reordered, corrupted),
   };
 }

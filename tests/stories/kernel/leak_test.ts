@@ -74,7 +74,7 @@ Deno.test("a thousand udp conversations, connected and announced, leave nothing 
     assertEquals(peer.read(data), pattern(i % 4000));
     peer.proc.sys.blockwrite(data, pattern(3));
     assertEquals(client.take(), pattern(3));
-    // A call that nobody takes, a packet that nobody reads, and a tap that nobody removes.
+    // A call that is not taken, a packet that is not read, and a tap that is not removed.
     client.tap(TapEvent.Readable);
     peer.proc.sys.blockwrite(data, pattern(9));
     user.conv("udp", `connect ${PEER}!7`).close();

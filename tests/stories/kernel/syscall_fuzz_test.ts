@@ -91,7 +91,7 @@ const bytes = fc.uint8Array({ maxLength: 80 });
 /** More than any message may have; not in the generator, so that a failure can be read. */
 const LARGE = pattern(70000);
 
-/** What one call takes: enough of everything, whatever the call makes of it. */
+/** Arguments for any call: enough of each kind. */
 const calls = fc.record({ call: fc.nat(999), fd: numbers, a: numbers, b: numbers, path: names, to: names, bytes });
 type Call = typeof calls extends fc.Arbitrary<infer T> ? T : never;
 
@@ -251,7 +251,7 @@ Deno.test("a block that is refused, or for which there is no room, is its writer
   );
 });
 
-Deno.test("descriptors and lengths that are no whole numbers are refused, not believed", async () => {
+Deno.test("descriptors and lengths that are no whole numbers are refused", async () => {
   await using story = await tell();
   const { user } = story;
   const { sys } = user.proc;

@@ -11,7 +11,7 @@ import { parseIcmp6Quote } from "../../../kernel/wire/icmp6.ts";
 import { boot } from "../../../tools/boot/boot.ts";
 import type { NatOptions } from "../../../tools/nat/nat.ts";
 import { NatProgram } from "../../../tools/nat/program.ts";
-import type { V6Options } from "../../../tools/nat/v6/config6.ts";
+import type { V6Options } from "../../../tools/nat/config6.ts";
 import { GuestPort } from "../../kit/nat/guest_port.ts";
 import { pattern } from "../../kit/ip/ip_fixture.ts";
 import { advance, User, type UserConv } from "../../kit/ip/story.ts";
@@ -19,7 +19,7 @@ import { addIpv6, PEER6, US6 } from "../../kit/ip/story6.ts";
 import { accept, call, hear, say, stateOf } from "../../kit/tcp/story.ts";
 import { HOST, REMOTE } from "../../kit/nat/nat.ts";
 
-/** What the guest's hardware address 00:01:02:03:04:0b makes of the network. */
+/** The guest's address, derived from the network and its hardware address 00:01:02:03:04:0b. */
 const SELF = "fd00::2:201:2ff:fe03:40b";
 const ROUTER6 = "fd00:0:0:2::2";
 const DNS6 = "fd00:0:0:2::3";
@@ -44,7 +44,9 @@ async function tellSix(options: { nat?: Partial<NatOptions>; v6?: Partial<V6Opti
     random: new SeededRandom(1),
     toGuest: (frame) => port.receive?.(frame),
     nat: {
-      ...{ hostAddr: `${HOST}/24`, nameServers: [REMOTE], mtu },
+      hostAddr: `${HOST}/24`,
+      nameServers: [REMOTE],
+      mtu,
       ...options.nat,
       v6: { hostAddr: `${US6}/64`, ...options.v6 },
     },
@@ -52,11 +54,16 @@ async function tellSix(options: { nat?: Partial<NatOptions>; v6?: Partial<V6Opti
   guest.command("/net/ipifc/1/ctl", "recvra6 on");
   advance(host, 4000);
   return {
-    ...{ host, remote, user, there, guest, program },
+    host,
+    remote,
+    user,
+    there,
+    guest,
+    program,
     round: () => advance(host, ROUND_MS),
     async [Symbol.asyncDispose]() {
       program.close();
-      await host.close();
+      await host.world.close();
     },
   };
 }
@@ -75,7 +82,7 @@ function ping(six: Six, addr: string, size: number): number | null {
   return reply === null ? null : reply.length;
 }
 
-/** A server at the remote that answers every datagram with itself, when it is told to. */
+/** A server at the remote that echoes every datagram on demand. */
 function echoServer(six: Six, port: number): { conv: UserConv; serve: () => Uint8Array | null } {
   const conv = six.there.conv("udp", "headers", `announce ${port}`);
   const serve = () => {

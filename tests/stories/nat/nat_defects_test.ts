@@ -31,7 +31,7 @@ Deno.test("akaros 10.3: the guest's MAC tells the style: 0b is qemu, 0c is real,
     const offer = must(askDhcp(guest, 1));
     assertEquals([`${offer.message.yiaddr}`, `${must(config.router)}`], [addr, router]);
     assertEquals(askDhcp(guest, 3, { requested: addr })?.type, 5);
-    // In real style nobody else can have an address.
+    // In real style no other guest can have an address.
     if (config.style === "real") assertEquals(askDhcp(story.guest, 1), null);
   }
 });
@@ -41,13 +41,22 @@ Deno.test("akaros 30: who observes the guest's link sees each frame whole and ex
   const got: Uint8Array[] = [];
   const seen: [string, Uint8Array][] = [];
   const card: FramePort = {
-    ...{ kind: "frame", name: "card", mbps: 1000, link: true, offloads: NO_OFFLOADS, mtu: 1500, receive: null },
+    kind: "frame",
+    name: "card",
+    mbps: 1000,
+    link: true,
+    offloads: NO_OFFLOADS,
+    mtu: 1500,
+    receive: null,
     mac: new Uint8Array(6),
     transmit: (frame) => (got.push(frame.bytes().slice()), frame.free(), true),
     close: () => {},
   };
   const network = startGuestNetwork({
-    ...{ proc: host.spawn("nat"), clock: host.clock, random: new SeededRandom(1), card },
+    proc: host.spawn("nat"),
+    clock: host.clock,
+    random: new SeededRandom(1),
+    card,
     nat: { hostAddr: `${HOST}/24` },
     observe: ({ point, direction, bytes }) => {
       if (point === "guest") seen.push([direction, bytes.slice()]);
@@ -104,7 +113,7 @@ Deno.test("akaros 29: one map for one guest port, however fast packets come; no 
   assertMatch(story.command("add udp:127.0.0.1:53:54"), /^error: /);
 });
 
-Deno.test("akaros 28: what waits for a guest is bounded, and so is what it is told of refusals", async () => {
+Deno.test("akaros 28: the queue for a guest is bounded, and so are the errors that it gets", async () => {
   await using story = await tellNat({ forwards: ["udp:1000:1000"] });
   const conv = story.there.conv("udp", `connect ${HOST}!1000 9`);
   // 5000 packets without the guest's taking any: nothing is kept in the NAT itself.

@@ -30,10 +30,15 @@ async function tellThree(options: { nat?: Partial<NatOptions>; forwards?: readon
     forwards: options.forwards ?? [],
   });
   return {
-    ...{ host, remote, guest, program, inGuest: guest.spawn("user"), there: remote.spawn("user") },
+    host,
+    remote,
+    guest,
+    program,
+    inGuest: guest.spawn("user"),
+    there: remote.spawn("user"),
     async [Symbol.asyncDispose]() {
       program.close();
-      await host.close();
+      await host.world.close();
     },
   };
 }
@@ -131,7 +136,7 @@ Deno.test("A service moves host → guest → host while the remote keeps addres
     const proc = where === "guest" ? inGuest : onHost;
     if (where === "guest") assertEquals(program.command("add tcp:7000:7000").slice(0, 2), "ok");
     const server = await proc.announce("tcp!*!7000");
-    // Nobody takes the port while somebody has it.
+    // The port cannot be taken while it is in use.
     if (where === "host") assertMatch(program.command("add tcp:7000:7000"), /^error: .*tcp\/\d+ of eve/);
     const coming = listen(proc, server);
     const client = await there.dial(`tcp!${HOST}!7000`);

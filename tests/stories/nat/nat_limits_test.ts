@@ -40,9 +40,9 @@ Deno.test("A map that becomes short-lived is not kept for its first lifetime", a
   assertEquals(story.stat("maps-udp"), 1);
 });
 
-Deno.test("What nobody asked for is refused: an unmapped port by the host, a mapped one by the filter", async () => {
+Deno.test("Unsolicited packets are refused: by the host if the port is unmapped, else by the filter", async () => {
   await using story = await tellNat();
-  const other = await story.host.neighbor({ address: "10.0.0.3/24" });
+  await using other = await story.host.neighbor({ address: "10.0.0.3/24" });
   story.there.conv("udp", "bypass 7");
   story.guest.ask(udp());
   const stranger = other.spawn("stranger");
@@ -59,7 +59,7 @@ Deno.test("What nobody asked for is refused: an unmapped port by the host, a map
 Deno.test("akaros 27: filtering modes over the wire: a stranger, another port of a friend, the friend", async () => {
   for (const [filtering, expected] of [["endpoint", 3], ["address", 2], ["address-port", 1]] as const) {
     await using story = await tellNat({ nat: { filtering } });
-    const other = await story.host.neighbor({ address: "10.0.0.3/24" });
+    await using other = await story.host.neighbor({ address: "10.0.0.3/24" });
     const friend = story.there.conv("udp", "announce 7", "headers");
     story.guest.ask(udp());
     friend.bwrite(must(friend.bread()).bytes().slice());

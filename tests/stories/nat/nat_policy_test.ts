@@ -64,11 +64,11 @@ Deno.test("A source route, which would pass by the policy, is refused: whole, in
   const { Block } = await import("../../../kernel/block.ts");
   const options = new Uint8Array([131, 7, 4, 10, 0, 2, 15, 0]);
   const inward = udpPacket({ src: REMOTE, dst: HOST, dstPort: 8053, options });
-  assertEquals(translateInbound(story.program.nat, Block.from(inward), map, 0).verdict, 0);
+  assertEquals(translateInbound(story.program.nat, Block.from(inward), map, 0).kind, 0);
   assertEquals(story.guest.packets(), []);
 });
 
-Deno.test("restrict has no back door: names, router, host, hairpin, ping, groups, tunnels, pieces", async () => {
+Deno.test("restrict has no back ports: names, router, host, hairpin, ping, groups, tunnels, pieces", async () => {
   const policy = { restrict: true, loopback: false, allow: [`udp:${REMOTE}:9`] };
   await using story = await tellNat({ nat: { policy }, forwards: ["udp:8053:53"] });
   const tries: [string, Uint8Array, string][] = [
@@ -109,7 +109,7 @@ Deno.test("restrict lets through what a rule names: questions, and a service at 
   assertEquals(story.guest.askOne(udp({ dst: ROUTER, dstPort: 10 }))[21], 13);
 });
 
-Deno.test("Frames for many, for others, or from nobody carry nothing out", async () => {
+Deno.test("Frames for groups, for others, or from no station carry nothing out", async () => {
   await using story = await tellNat();
   const { guest } = story;
   const tries: [string, Uint8Array][] = [
@@ -192,7 +192,7 @@ Deno.test("When the lease is over or given back, the address is free for who com
   advance(story.host, 1);
   next.send(udp());
   assertEquals(sent(story), 1);
-  // While it is used it is nobody else's again.
+  // While it is in use no other guest gets it.
   assertEquals(askDhcp(story.guest, 3, { requested: GUEST })?.type, 6);
   advance(story.host, 300_000);
   lease(story.guest);
@@ -201,10 +201,10 @@ Deno.test("When the lease is over or given back, the address is free for who com
   assertEquals(sent(story), 2);
 });
 
-Deno.test("DHCP gives nobody the address that a guest without a lease uses; an offer takes nothing", async () => {
+Deno.test("DHCP gives no other guest an address in use without a lease; an offer reserves nothing", async () => {
   await using story = await tellNat({ forwards: ["udp:8053:53"] });
   const next = story.addGuest(THIEF);
-  // Offered while nobody used it: until it is leased it is whose it is, and free for who comes.
+  // Offered while it was unused: until it is leased, any guest may take it.
   assertEquals(`${askDhcp(next, 1)?.message.yiaddr}`, GUEST);
   story.there.conv("udp", `connect ${HOST}!8053`).bwrite(pattern(3));
   advance(story.host, 20);
@@ -214,14 +214,14 @@ Deno.test("DHCP gives nobody the address that a guest without a lease uses; an o
   assertEquals(sent(story), 1);
   assertEquals(askDhcp(next, 3, { requested: GUEST })?.type, 6);
   assertEquals(`${askDhcp(next, 1)?.message.yiaddr}`, "10.0.2.16");
-  // Its own user may have it, and who comes when nobody uses it any more.
+  // Its user may lease it, and so may another guest once it is unused.
   lease(third);
   askDhcp(third, 7, { ciaddr: GUEST });
   advance(story.host, 300_000);
   lease(next);
 });
 
-Deno.test("An address that is reserved for one station is nobody else's, lease or not", async () => {
+Deno.test("An address that is reserved for one station goes to no other, lease or not", async () => {
   await using story = await tellNat({ nat: { reservations: { "00:01:02:03:04:99": "10.0.2.50" } } });
   story.guest.send(udp({ src: "10.0.2.50" }));
   assertEquals([sent(story), story.stat("refused-spoofed")], [0, 1]);

@@ -110,7 +110,7 @@ Deno.test("akaros 27: an idle connection lives 2 hours, a half-closed one 15 min
   assertEquals(story.stat("maps-tcp"), 0);
 });
 
-Deno.test("head-to-head, refused → RST: what nobody listens at is a reset, one round trip later", async () => {
+Deno.test("head-to-head, refused → RST: a closed port is a reset, one round trip later", async () => {
   await using story = await tellNat();
   const got = story.guest.askOne(tcpPacket({ dst: REMOTE, dstPort: 81, seq: 7 }));
   assertSound(got);

@@ -102,7 +102,7 @@ Deno.test("head-to-head, ping to a dead address: host unreachable when ARP has f
   });
 });
 
-Deno.test("Nobody at the remote's port: the guest gets its ICMP error, about its own packet", async () => {
+Deno.test("A closed port at the remote: the guest gets its ICMP error, about its own packet", async () => {
   await using story = await tellNat();
   const sent = udp({ dstPort: 99, payload: pattern(40) });
   const error = story.guest.askOne(sent);
@@ -222,7 +222,7 @@ Deno.test("The guest's own port unreachable reaches the remote that sent", async
   assertEquals([told[20], told[21], endsOf(told.slice(28))], [3, 3, `${REMOTE}:1234 > ${HOST}:8053`]);
 });
 
-Deno.test("No way there: the guest is told", async () => {
+Deno.test("No route: the guest gets an error", async () => {
   await using story = await tellNat();
   const error = story.guest.askOne(udp({ dst: "198.51.100.7" }));
   assertEquals([error[20], error[21], `${headerOf(error).src}`], [3, 0, ROUTER]);

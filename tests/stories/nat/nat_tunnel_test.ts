@@ -8,10 +8,21 @@ import fc from "fast-check";
 import { Block, Checksum, Segment } from "../../../kernel/block.ts";
 import { get16, put16 } from "../../../kernel/wire/bytes.ts";
 import { checksum, pseudoSum } from "../../../kernel/wire/checksum.ts";
-import { assertSound, GUEST, type NatKit, natKit, REMOTE, sentOf, tcpPacket } from "../../kit/nat/steps.ts";
-import { assertSound6, GUEST6, natKit6, REMOTE6, tcp6 } from "../../kit/nat/steps6.ts";
-import { cutPacket } from "../../../tools/nat/fragments.ts";
-import { cutPacket6 } from "../../../tools/nat/v6/fragments6.ts";
+import {
+  assertSound,
+  GUEST,
+  GUEST6,
+  type NatKit,
+  natKit,
+  natKit6,
+  REMOTE,
+  REMOTE6,
+  sentOf,
+  tcp6,
+  tcpPacket,
+} from "../../kit/nat/steps.ts";
+import { cutPacket4 } from "../../../tools/nat/fragments4.ts";
+import { cutPacket6 } from "../../../tools/nat/fragments6.ts";
 import { fuzz } from "../../kit/check/fuzz.ts";
 import { echoPacket, ip, ipFixture, pattern, PEER, udpPacket, US } from "../../kit/ip/ip_fixture.ts";
 import { echo6Packet, udp6Packet } from "../../kit/ip/story6.ts";
@@ -47,8 +58,8 @@ const OUTERS = [
     make: (payload: Uint8Array, sum: { checksum?: number }) =>
       udp6Packet({ src: GUEST6, dst: REMOTE6, srcPort: 4789, dstPort: 4789, payload, ...sum }),
     kit: () => natKit6({ mtu: 1500 }),
-    out: (kit: NatKit, packet: Block) => (kit as ReturnType<typeof natKit6>).out6(packet),
-    assertSound: assertSound6,
+    out: (kit: NatKit, packet: Block) => (kit as ReturnType<typeof natKit6>).out(packet),
+    assertSound: assertSound,
   },
 ] as const;
 
@@ -98,9 +109,7 @@ for (const outer of OUTERS) {
     const kit = outer.kit();
     const inner = { ...INNERS[0]!, packet: udpPacket({ ...INNER4, payload: pattern(1000) }) };
     const { whole } = tunnelled(outer, inner, TUNNELS.fou);
-    const pieces = outer.version === 4
-      ? cutPacket(Block.from(whole), 600, 128)!
-      : cutPacket6(Block.from(whole), 600, 7, 128)!;
+    const pieces = outer.version === 4 ? cutPacket4(Block.from(whole), 600)! : cutPacket6(Block.from(whole), 600, 7)!;
     const [first] = pieces as [Block];
     const headerLen = outer.dataAt + (outer.version === 4 ? 0 : 8);
     const at = first.rp + headerLen + 100;
@@ -147,7 +156,7 @@ Deno.test("A checksum field in what the NAT has read is refused: it would move w
     for (const field of fields) {
       const block = Block.from(packet);
       Object.assign(block, { checksum: Checksum.Owed, checksumStart: block.rp, checksumField: block.rp + field });
-      const { reason } = version === 4 ? kits[4].out(block) : kits[6].out6(block);
+      const { reason } = version === 4 ? kits[4].out(block) : kits[6].out(block);
       assertEquals(reason, "offload", `IPv${version}, byte ${field}`);
     }
   }

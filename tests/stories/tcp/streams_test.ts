@@ -28,7 +28,7 @@ async function talk(): Promise<Talk> {
   const there = await here.neighbor();
   const listener = await there.announce("tcp!*!80");
   const [near, far] = await Promise.all([here.dial("tcp!10.0.0.2!80"), listener.accept()]);
-  return { here, there, listener, near, far, [Symbol.asyncDispose]: () => here.close() };
+  return { here, there, listener, near, far, [Symbol.asyncDispose]: () => here.world.close() };
 }
 
 function pattern(length: number, seed = 1): Uint8Array<ArrayBuffer> {
@@ -51,7 +51,7 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
   return (await assertRejects(() => promise, KernelError)).code;
 }
 
-/** Lets virtual time pass for whoever sleeps. */
+/** Lets virtual time pass for sleepers. */
 function pass(host: Host, ms: number): Promise<void> {
   return new Promise((resolve) => host.clock.timer(resolve).arm(ms));
 }
@@ -117,7 +117,7 @@ Deno.test("a reader with a buffer of its own gets what fits it, and its buffer b
 
 Deno.test("dialling fails with what went wrong, and only tcp has streams", async () => {
   await using host = await boot();
-  const other = await host.neighbor();
+  await using other = await host.neighbor();
   assertEquals(await codeOf(host.dial("tcp!10.0.0.2!81")), "ECONNREFUSED");
   assertEquals(await codeOf(host.dial("tcp!192.0.2.1!80")), "EHOSTUNREACH");
   assertEquals(await codeOf(host.dial("tcp!10.0.0.77!80")), "ETIMEDOUT");
@@ -310,6 +310,7 @@ Deno.test("closing what belongs to a closed host does nothing", async () => {
   await guest.host.dial("tcp!10.0.0.2!80");
   await here.close();
   await here.close();
+  await here.world.close();
   for (const one of [near, far, listener, guest]) one.close();
   near.reset();
   await near.closeWrite();

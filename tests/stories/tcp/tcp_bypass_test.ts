@@ -32,7 +32,7 @@ import {
   textOf,
 } from "../../kit/tcp/story.ts";
 
-/** One segment of every kind that a TCP would answer by a reset where nobody has the port, or by nothing. */
+/** One segment of every kind that a TCP with a closed port would answer by a reset, or not at all. */
 const KINDS = [TCP_SYN, TCP_ACK, TCP_SYN | TCP_ACK, TCP_FIN | TCP_ACK, TCP_FIN | TCP_PSH | TCP_URG, 0, TCP_RST];
 
 // --- input ---
@@ -85,7 +85,7 @@ Deno.test("tcp bypass: what is no segment, or has a wrong checksum, never reache
   assertEquals([held.take(), story.user.stat("tcp", "InBypassed")], [tcpPacket(), 1]);
 });
 
-Deno.test("tcp bypass: no reset of ours is sent for the port, whoever reads; for another one is", async () => {
+Deno.test("tcp bypass: no reset is sent for the claimed port, read or not; for another port it is", async () => {
   await using story = await tell();
   const held = story.user.conv("tcp", `bypass ${PORT}`, "rqlimit 1");
   for (const flags of KINDS) story.wire.inject(tcpPacket({ flags }));
@@ -96,7 +96,7 @@ Deno.test("tcp bypass: no reset of ours is sent for the port, whoever reads; for
   assertEquals(resets, KINDS.filter((flags) => (flags & TCP_RST) === 0).map(() => TCP_RST));
 });
 
-Deno.test("tcp bypass: segments to a group or from nobody come, too, for the reader is who decides", async () => {
+Deno.test("tcp bypass: segments to a group or from no station arrive, too: the reader decides", async () => {
   await using story = await tell();
   const held = story.user.conv("tcp", `bypass ${PORT}`);
   story.wire.inject(tcpPacket({}, { dst: "10.0.0.255" }));
@@ -126,7 +126,7 @@ Deno.test("tcp bypass: a connection keeps its segments; all others for its port 
   assertEquals(segmentOf(held.take()).srcPort, 80);
 });
 
-Deno.test("tcp bypass: who named the address wins over who named none, announced or bypassed", async () => {
+Deno.test("tcp bypass: a conversation with the address wins over one without, announced or bypassed", async () => {
   await using world = await meet();
   const any = world.user.conv("tcp", "bypass 3999-4001");
   const own = world.user.conv("tcp", `announce ${US}!${PORT}`);
@@ -138,7 +138,7 @@ Deno.test("tcp bypass: who named the address wins over who named none, announced
   assertEquals([segmentOf(second.take()).flags, any.bread()], [TCP_SYN, null]);
 });
 
-Deno.test("tcp bypass: a range holds each of its ports, and its status line tells what came", async () => {
+Deno.test("tcp bypass: a range holds each of its ports, and its status line reports what came", async () => {
   await using story = await tell();
   const held = story.user.conv("tcp", "bypass 4000-4009");
   for (const port of [3999, 4000, 4009, 4010]) story.wire.inject(tcpPacket({ dstPort: port }));

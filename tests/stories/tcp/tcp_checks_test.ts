@@ -318,7 +318,7 @@ for (const version of VERSIONS) {
   });
 }
 
-Deno.test("a D-SACK tells of the first duplicate part, wherever it is (RFC 2883 4.2, 4.3)", () => {
+Deno.test("a D-SACK reports the first duplicate part, wherever it is (RFC 2883 4.2, 4.3)", () => {
   const report = (...segments: readonly (readonly [number, number])[]) => {
     const peer = peerEstablished({ syn: { sackOk: true } });
     for (const [from, end] of segments) {

@@ -64,7 +64,7 @@ Deno.test("12: listen without a call is EAGAIN; a handshake is READABLE on its t
   assertEquals(sys.open(`${listener.dir}/listen`, Open.ReadWrite | Open.NonBlock), AGAIN);
 });
 
-Deno.test("13: connect with O_NONBLOCK is EINPROGRESS; WRITABLE tells of its end, status of which", async () => {
+Deno.test("13: connect with O_NONBLOCK is EINPROGRESS; WRITABLE reports its end, status the result", async () => {
   await using world = await meet();
   const { user, peer } = world;
   peer.conv("tcp", "announce 80");
@@ -75,7 +75,7 @@ Deno.test("13: connect with O_NONBLOCK is EINPROGRESS; WRITABLE tells of its end
     assertEquals(errnoOf(() => conv.command(`connect ${PEER}!${port}`)), "EINPROGRESS");
     // The cable has no delay: the jobs of the refused call have carried the handshake to its end.
     assertEquals([events.poll()?.events, stateOf(conv)], [TapEvent.Writable, state]);
-    // (ours) What was wrong is told by the next that is asked of it.
+    // (ours) The next call on it reports the error.
     if (code === null) say(conv, "hello");
     else assertEquals(errnoOf(() => user.write(conv.data, "hello")), code);
   }
@@ -88,7 +88,7 @@ Deno.test("14: (ours) after `shutdown rd` a read finds the end; what comes is ac
   const far = accept(listener);
   conv.command("shutdown rd");
   assertEquals([hear(conv), hear(conv)], ["", ""]);
-  say(far, "nobody reads this");
+  say(far, "not read");
   advance(world.user.host, 1000);
   assertEquals([hear(conv), far.status("qout"), stateOf(far)], ["", 0, "Established"]);
   say(conv, "but I write");

@@ -41,7 +41,7 @@ function readiness(conv: UserConv): number {
   return mode & (DirMode.Readable | DirMode.Writable);
 }
 
-Deno.test("defect 4.1: stat tells whether a bypassed, connected or announced conversation is ready", async () => {
+Deno.test("defect 4.1: stat reports whether a bypassed, connected or announced conversation is ready", async () => {
   await using story = await tell();
   const held = story.user.conv("tcp", "bypass 4000");
   assertEquals(readiness(held), DirMode.Writable);
@@ -147,7 +147,7 @@ Deno.test("defect 4.6: a verb without its argument is EINVAL with its usage, and
   assertMatch(conv.text("status"), /options nodelay\n$/);
 });
 
-Deno.test("defect 7.1: an old call in limbo is answered again although younger ones are there", async () => {
+Deno.test("defect 7.1: an old call in the SYN queue is answered again although younger ones are there", async () => {
   await using story = await tell();
   story.user.conv("tcp", "announce 80");
   story.wire.inject(tcpPacket({ dstPort: 80, srcPort: 1000 }));
@@ -192,7 +192,7 @@ Deno.test("defect 7.1: closing with unread data resets, so that the peer does no
   const listener = world.peer.conv("tcp", "announce 80");
   const conv = call(world.user, `${PEER}!80`);
   const far = accept(listener);
-  say(conv, "nobody will read this");
+  say(conv, "never read");
   far.close();
   assertEquals([errnoOf(() => hear(conv)), errnoOf(() => world.user.write(conv.data, "x"))], [
     "ECONNRESET",
@@ -219,7 +219,7 @@ Deno.test("defect 7.1: refused, reset and timed out are three errors, and a blin
   assertEquals(errnoOf(() => hear(silent)), "ETIMEDOUT");
 });
 
-Deno.test("defect 7.1: ICMP that quotes what is not on its way aborts no SYN and no connection", async () => {
+Deno.test("defect 7.1: ICMP that quotes data not in flight aborts no SYN and no connection", async () => {
   await using story = await tell();
   const conv = call(story.user, `${PEER}!9 4000`);
   const syn = story.wire.one();
@@ -232,7 +232,7 @@ Deno.test("defect 7.1: ICMP that quotes what is not on its way aborts no SYN and
   assertEquals(errnoOf(() => hear(conv)), "ECONNREFUSED");
 });
 
-Deno.test("defect 7.1: an idle connection is not probed unless somebody asked for it", async () => {
+Deno.test("defect 7.1: an idle connection is not probed unless that was asked for", async () => {
   await using world = await meet();
   const listener = world.peer.conv("tcp", "announce 80");
   const conv = call(world.user, `${PEER}!80`);
@@ -298,7 +298,7 @@ Deno.test("defect 11, 11: others are kept out of a connection, and one user cann
   user.conv("tcp");
 });
 
-Deno.test("defect 11, 12: a segment whose lengths lie is counted and dropped", async () => {
+Deno.test("defect 11, 12: a segment with wrong lengths is counted and dropped", async () => {
   await using story = await tell();
   story.user.conv("tcp", "announce 4000");
   const cut = (packet: Uint8Array, length: number): Uint8Array => {

@@ -10,7 +10,7 @@ import { SeededRandom } from "../../../kernel/random.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import { put16, put32 } from "../../../kernel/wire/bytes.ts";
 import { setTcpChecksum } from "../../../kernel/wire/tcp.ts";
-import { LIMBO_MAX } from "../../../devices/ip/tcp/limbo.ts";
+import { SYN_QUEUE_MAX } from "../../../devices/ip/tcp/syn_queue.ts";
 import { BLOCKS_MAX, RANGES_MAX } from "../../../devices/ip/tcp/resequence.ts";
 import { SENT_MAX } from "../../../devices/ip/tcp/sack.ts";
 import type { Tcb } from "../../../devices/ip/tcp/tcb.ts";
@@ -94,7 +94,7 @@ function build(peer: TcpPeer, one: Hostile): Block {
 
 /** What must hold of every connection, whatever came. */
 function checkLimits(peer: TcpPeer): void {
-  assert(peer.host.tcp.limbo.length <= LIMBO_MAX);
+  assert(peer.host.tcp.synQueue.length <= SYN_QUEUE_MAX);
   for (const conv of peer.host.tcp.space.convs) {
     const tcb = conv.priv as Tcb | null;
     if (tcb === null) continue;
@@ -144,7 +144,7 @@ Deno.test("no sequence of segments in any state makes TCP throw or pass a limit,
       }
       for (const conv of peer.host.tcp.space.convs) if (conv.inUse > 0) peer.host.close(conv);
       peer.clock.advance(2_000_000);
-      assertEquals([peer.clock.timerCount, peer.host.tcp.limbo.length], [0, 0]);
+      assertEquals([peer.clock.timerCount, peer.host.tcp.synQueue.length], [0, 0]);
       for (const conv of peer.host.tcp.space.convs) assertEquals(peer.host.tcp.busy(conv), false);
     }),
     fuzz(400),

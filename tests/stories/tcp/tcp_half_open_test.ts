@@ -6,7 +6,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import * as seq from "../../../kernel/wire/seq.ts";
-import { LIMBO_MAX } from "../../../devices/ip/tcp/limbo.ts";
+import { SYN_QUEUE_MAX } from "../../../devices/ip/tcp/syn_queue.ts";
 import { STATE_NAMES } from "../../../devices/ip/tcp/state.ts";
 import type { Tcb } from "../../../devices/ip/tcp/tcb.ts";
 import { type Fixture, peerCalling, peerListen, peerSynReceived, type Said, type TcpPeer } from "../../kit/tcp/peer.ts";
@@ -25,7 +25,7 @@ const HALF_OPEN: readonly {
     how: "in the SYN queue",
     fixture: peerCalling,
     stands: (peer) => peer.conv.calls.length === 1,
-    isGone: (peer) => peer.host.tcp.limbo.length === 0 && peer.conv.calls.length === 0,
+    isGone: (peer) => peer.host.tcp.synQueue.length === 0 && peer.conv.calls.length === 0,
   },
   {
     how: "by a simultaneous open",
@@ -118,7 +118,7 @@ Deno.test("after a timeout of the SYN-ACK data begin with one segment (RFC 5681 
   assertEquals({ cwnd: congestion.cwnd, rtoMs: rtt.rtoMs }, { cwnd: 1000, rtoMs: 3000 });
 });
 
-Deno.test("text and FIN of a SYN that crosses ours are read once the connection stands (RFC 9293 3.10.7.3)", () => {
+Deno.test("payload and FIN of a SYN that crosses ours are read once the connection stands (RFC 9293 3.10.7.3)", () => {
   const text = peerSynReceived({ syn: { data: "early" } });
   text.sends({ seq: 1, ack: 1 });
   text.expects({ flags: "A", seq: 1, ack: 6, sack: [] });
@@ -199,7 +199,7 @@ for (const version of VERSIONS) {
     peer.expects({ flags: "SA", ack: 100_001 });
     peer.sends({ flags: "R", seq: 100_001 });
     peer.expectsNothing();
-    assertEquals([stateOf(old), peer.host.tcp.limbo.length], ["Time_wait", 0]);
+    assertEquals([stateOf(old), peer.host.tcp.synQueue.length], ["Time_wait", 0]);
     assertEquals(peer.host.tcp.env.stats.timeWaitReuses, 0);
     peer.irs = oldIrs;
     peer.sends({ flags: "FA", seq: 1, ack: OLD_NEXT });
@@ -221,18 +221,18 @@ Deno.test("TIME-WAIT still answers its peer while a forged SYN waits in the SYN 
   peer.sends({ flags: "R", seq: 2 });
   peer.sends({ flags: "RA", seq: 2, ack: OLD_NEXT });
   peer.expectsNothing();
-  assertEquals([stateOf(old), peer.host.tcp.limbo.length], ["Closed", 1]);
+  assertEquals([stateOf(old), peer.host.tcp.synQueue.length], ["Closed", 1]);
 });
 
 Deno.test("a new call in TIME-WAIT that is never acknowledged does not change when TIME-WAIT ends", () => {
   const { peer, old } = peerServed();
   peer.sends({ flags: "S", seq: 100_000 });
   peer.clock.advance(59_000);
-  assertEquals([stateOf(old), peer.host.tcp.limbo.length], ["Time_wait", 1]);
+  assertEquals([stateOf(old), peer.host.tcp.synQueue.length], ["Time_wait", 1]);
   peer.clock.advance(1000);
-  assertEquals([stateOf(old), peer.host.tcp.limbo.length], ["Closed", 1]);
+  assertEquals([stateOf(old), peer.host.tcp.synQueue.length], ["Closed", 1]);
   peer.clock.advance(60_000);
-  assertEquals([peer.host.tcp.limbo.length, peer.clock.timerCount], [0, 0]);
+  assertEquals([peer.host.tcp.synQueue.length, peer.clock.timerCount], [0, 0]);
 });
 
 Deno.test("a new call ends a TIME-WAIT that its user still has open; the user finds the end", () => {
@@ -271,7 +271,7 @@ Deno.test("in TIME-WAIT timestamps decide what is a new call, or else sequence n
   const begins = (fixture: Fixture, said: Said) => {
     const { peer, old } = peerServed(fixture);
     peer.sends({ flags: "S", ...said });
-    return { state: stateOf(old), calls: peer.host.tcp.limbo.length };
+    return { state: stateOf(old), calls: peer.host.tcp.synQueue.length };
   };
   const isCall = { state: "Time_wait", calls: 1 };
   const isNone = { state: "Time_wait", calls: 0 };
@@ -287,10 +287,10 @@ Deno.test("in TIME-WAIT timestamps decide what is a new call, or else sequence n
   assertEquals(begins({ setup }, { seq: 1, ts }), isNone, "timestamps that this listener does not take");
 });
 
-/** SYNs from as many ports as limbo holds. */
-function fillLimbo(peer: TcpPeer): void {
+/** SYNs from as many ports as the SYN queue holds. */
+function fillSynQueue(peer: TcpPeer): void {
   const { irs } = peer;
-  for (let i = 0; i < LIMBO_MAX; i++) peer.sends({ flags: "S", seq: 0, srcPort: 10_000 + i });
+  for (let i = 0; i < SYN_QUEUE_MAX; i++) peer.sends({ flags: "S", seq: 0, srcPort: 10_000 + i });
   peer.ignores();
   peer.irs = irs;
 }
@@ -300,11 +300,11 @@ Deno.test("a SYN cookie in TIME-WAIT is beyond the old SND.NXT too, or none is s
   let silent = 0;
   for (let seed = 1; seed <= 12; seed++) {
     const { peer, old, oldIrs } = peerServed({ seed });
-    fillLimbo(peer);
+    fillSynQueue(peer);
     peer.sends({ flags: "S", seq: 100_000 });
     if (peer.heard.length === 0) {
       silent++;
-      assertEquals(peer.host.tcp.env.stats.limboDrops, 1);
+      assertEquals(peer.host.tcp.env.stats.synQueueDrops, 1);
       assertEquals(stateOf(old), "Time_wait");
       continue;
     }
@@ -320,7 +320,7 @@ Deno.test("a SYN cookie in TIME-WAIT is beyond the old SND.NXT too, or none is s
 
 Deno.test("a SYN cookie agrees to nothing that the listener does not offer", () => {
   const peer = peerListen({ setup: ["timestamps off"] });
-  fillLimbo(peer);
+  fillSynQueue(peer);
   peer.sends({ flags: "S", seq: 0 });
   peer.expects({ flags: "SA", seq: 0, ack: 1 });
   peer.sends({ seq: 1, ack: 1, ts: [1000, 0b110101] });
@@ -330,7 +330,7 @@ Deno.test("a SYN cookie agrees to nothing that the listener does not offer", () 
 
 Deno.test("a SYN cookie is good although the call is in the SYN queue by now", () => {
   const peer = peerListen();
-  fillLimbo(peer);
+  fillSynQueue(peer);
   peer.sends({ flags: "S", seq: 0 });
   peer.expects({ flags: "SA", seq: 0, ack: 1 });
   const cookie = peer.irs;
@@ -339,9 +339,9 @@ Deno.test("a SYN cookie is good although the call is in the SYN queue by now", (
   peer.sends({ flags: "S", seq: 0 });
   peer.expects({ flags: "SA", seq: 0, ack: 1 });
   assert(peer.irs !== cookie);
-  const { length } = peer.host.tcp.limbo;
+  const { length } = peer.host.tcp.synQueue;
   peer.irs = cookie;
   peer.sends({ seq: 1, ack: 1, data: "hello" });
   peer.expects({ flags: "A", seq: 1, ack: 6 });
-  assertEquals([peer.conv.calls.length, peer.host.tcp.limbo.length], [1, length - 1]);
+  assertEquals([peer.conv.calls.length, peer.host.tcp.synQueue.length], [1, length - 1]);
 });

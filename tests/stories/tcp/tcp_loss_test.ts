@@ -57,7 +57,7 @@ Deno.test("after a timeout the window is one segment, grows again, and all that 
   assertEquals([sent(peer), peer.tcb.flight], ["", 0]);
 });
 
-Deno.test("nothing is measured of a segment sent twice, unless a timestamp tells which arrived (Karn)", () => {
+Deno.test("nothing is measured of a segment sent twice, unless a timestamp shows which arrived (Karn)", () => {
   const peer = flight({ sack: false, segments: 1 });
   const before = peer.tcb.rtt.srttMs;
   peer.clock.advance(200);
@@ -296,7 +296,7 @@ Deno.test("ICMP ends a connection that does not stand yet if it is hard, and nev
   assertEquals(open.conv.rq.reason, "Port unreachable");
 });
 
-Deno.test("ICMP that quotes what is not on its way is ignored (RFC 5927 4)", () => {
+Deno.test("ICMP that quotes data not in flight is ignored (RFC 5927 4)", () => {
   const peer = flight();
   for (const quoted of [0, at(10), -5, 1_000_000]) icmp(peer, { at: quoted, mtu: 600, code: 4 });
   assertEquals([peer.tcb.snd.mss, peer.conv.eq.blocks, peer.host.tcp.env.stats.adviceIgnored], [MSS, 0, 4]);

@@ -64,7 +64,7 @@ for (const loss of [0, 0.03]) {
   Deno.test(`data cross links of 68 to 88 bytes in whole segments, with a loss of ${100 * loss} %`, async () => {
     for (const mtu of [68, 69, 72, 76, 80, 84, 87, 88]) {
       await using here = await boot({ mtu, seed: mtu, cable: { loss, delayMs: 1 } });
-      const there = await here.neighbor();
+      await using there = await here.neighbor();
       const status = await exchange(here, there, "10.0.0.2");
       // 20 bytes of IP, 20 of TCP, 12 of timestamps.
       assertEquals(Number(/ mss (\d+)/.exec(status)![1]), mtu - 52);
@@ -75,7 +75,7 @@ for (const loss of [0, 0.03]) {
 
 Deno.test("without timestamps a link of 72 bytes takes segments of 32", async () => {
   await using here = await boot({ mtu: 72, seed: 1 });
-  const there = await here.neighbor();
+  await using there = await here.neighbor();
   const server = new User(there);
   const client = new User(here);
   const listener = server.conv("tcp", "timestamps off", "announce *!80");
@@ -90,7 +90,7 @@ for (const loss of [0, 0.03]) {
   Deno.test(`a link that becomes smaller makes segments smaller, with a loss of ${100 * loss} %`, async () => {
     for (const mtu of [68, 72, 576]) {
       await using here = await boot({ seed: mtu, cable: { loss, delayMs: 1 } });
-      const there = await here.neighbor();
+      await using there = await here.neighbor();
       const shrink = () => {
         for (const host of [here, there]) new User(host).command("/net/ipifc/1/ctl", `mtu ${mtu + ETHER}`);
       };
@@ -129,7 +129,7 @@ async function narrow(mtu: number): Promise<{ here: Host; there: Host; routers: 
 Deno.test("data cross a net of any size on the way: below 552 bytes its routers may cut the segments", async () => {
   for (const mtu of [68, 72, 296, 551, 552, 1000]) {
     const { here, there, routers } = await narrow(mtu);
-    await using _ = here;
+    await using _ = here.world;
     await exchange(here, there, "10.0.2.1");
     const cut = routers.map((router) => fragments(router).created > 0);
     assertEquals({ mtu, cut, ends: fragments(here).created + fragments(there).created }, {

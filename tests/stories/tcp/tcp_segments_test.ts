@@ -14,7 +14,7 @@ const FULL = "f".repeat(MSS);
 
 // --- sequence numbers and windows
 
-Deno.test("takeText() puts segments in order whatever their order was, cutting off what came before", () => {
+Deno.test("receivePayload() puts segments in order whatever their order was, cutting off what came before", () => {
   const peer = peerEstablished();
   peer.sends({ seq: 4, data: "def" });
   peer.expects({ flags: "A", ack: 1 });
@@ -87,7 +87,7 @@ Deno.test("a window of 0 is probed as long as the peer answers, and data go when
   assertEquals(peer.state, "Established");
 });
 
-Deno.test("a window of 0 whose probes nobody answers ends the connection: timed out", () => {
+Deno.test("a window of 0 whose probes get no answer ends the connection: timed out", () => {
   const peer = peerEstablished({ syn: { window: 0 }, window: 0, setup: ["usertimeout 60000"] });
   peer.writes("waiting");
   peer.clock.advance(200_000);
@@ -240,7 +240,7 @@ Deno.test("PSH marks the segment that empties the send queue, and no other", () 
 
 // --- options
 
-Deno.test("the peer's MSS is kept to; without one it is 536; a tiny one is not believed", () => {
+Deno.test("the peer's MSS is kept to; without one it is 536; a tiny one is ignored", () => {
   const sizes: number[] = [];
   for (const syn of [{ mss: 700 }, {}, { mss: 1 }, { mss: 9000 }, { mss: 700, ts: [1, 0] as const }]) {
     const peer = peerEstablished({ syn });
@@ -314,7 +314,7 @@ Deno.test("a segment without timestamps is dropped once they are agreed (RFC 732
   assertEquals(peer.reads(), "");
 });
 
-Deno.test("SACK blocks tell what came early, the newest first; a D-SACK what came twice", () => {
+Deno.test("SACK blocks report early data, the newest first; a D-SACK data that came twice", () => {
   const peer = peerEstablished({ syn: { sackOk: true, ts: [1000, 0] } });
   for (const at of [11, 31, 51, 71]) peer.sends({ seq: at, length: 10 });
   peer.heard.splice(0, 3);
@@ -343,7 +343,7 @@ const MALFORMED: readonly (readonly [string, readonly number[]])[] = [
   ["a SACK block of 7 bytes", [5, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]],
   ["a SACK option without blocks", [5, 2, 0, 0]],
   ["a SACK block backwards", [5, 10, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0]],
-  ["kinds that nobody knows", [253, 4, 1, 2, 99, 4, 0, 0]],
+  ["unknown kinds", [253, 4, 1, 2, 99, 4, 0, 0]],
   ["forty bytes of padding", new Array<number>(40).fill(1)],
 ];
 

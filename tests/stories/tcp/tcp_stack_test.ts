@@ -40,7 +40,7 @@ async function twoHosts(options: Parameters<typeof boot>[0] = {}): Promise<[Host
 
 Deno.test("two kernels talk over tcp, half-close both ways, and the slots are free a minute later", async () => {
   const [here, there] = await twoHosts();
-  await using _ = here;
+  await using _ = here.world;
   const [client, server] = [here.spawn("client"), there.spawn("server")];
   const { near, far } = await meet(client, server, "10.0.0.2");
   assertEquals(await client.readText(`${near.dir}/remote`), "10.0.0.2!80\n");
@@ -64,7 +64,7 @@ Deno.test("two kernels talk over tcp, half-close both ways, and the slots are fr
 
 Deno.test("a megabyte to ourselves and to a neighbour arrives, cut where the link cannot", async () => {
   const [here, there] = await twoHosts();
-  await using _ = here;
+  await using _ = here.world;
   const bytes = Uint8Array.from({ length: 1 << 20 }, (_, i) => (i * 7 + (i >>> 10)) & 0xff);
   for (const [host, address] of [[here, "127.0.0.1"], [here, "10.0.0.1"], [there, "10.0.0.2"]] as const) {
     const [client, server] = [here.spawn("client"), host.spawn("server")];
@@ -82,7 +82,7 @@ Deno.test("a megabyte to ourselves and to a neighbour arrives, cut where the lin
 Deno.test("a faulty cable changes nothing of what arrives", async () => {
   const cable = { rateBps: 1e8, delayMs: 5, loss: 0.02, duplicate: 0.02, reorder: 0.02, corrupt: 0.01 };
   const [here, there] = await twoHosts({ cable, seed: 4 });
-  await using _ = here;
+  await using _ = here.world;
   const [client, server] = [here.spawn("client"), there.spawn("server")];
   const bytes = Uint8Array.from({ length: 300_000 }, (_, i) => (i * 13) & 0xff);
   const { near, far } = await meet(client, server, "10.0.0.2");
@@ -95,7 +95,7 @@ Deno.test("a faulty cable changes nothing of what arrives", async () => {
 
 Deno.test("connecting fails with what went wrong: refused, no route, timed out, not an address of ours", async () => {
   const [here] = await twoHosts();
-  await using _ = here;
+  await using _ = here.world;
   const proc = here.spawn("client");
   const failing = async (address: string, local?: string) => {
     const options = local === undefined ? {} : { local };
@@ -111,7 +111,7 @@ Deno.test("connecting fails with what went wrong: refused, no route, timed out, 
 
 Deno.test("connect without sleeping: EINPROGRESS, then Writable on success and on failure", async () => {
   const [here, there] = await twoHosts();
-  await using _ = here;
+  await using _ = here.world;
   const server = new User(there);
   const listener = server.conv("tcp", "announce *!80");
   for (const [port, word] of [[80, "Established"], [81, "Closed"]] as const) {
@@ -130,7 +130,7 @@ Deno.test("connect without sleeping: EINPROGRESS, then Writable on success and o
 
 Deno.test("a listener's tap tells of a call, and `listen` takes it without sleeping", async () => {
   const [here, there] = await twoHosts();
-  await using _ = here;
+  await using _ = here.world;
   const server = new User(there);
   const listener = server.conv("tcp", "announce *!80");
   const path = `${listener.dir}/listen`;
@@ -147,7 +147,7 @@ Deno.test("a listener's tap tells of a call, and `listen` takes it without sleep
 
 Deno.test("a read of a connection that was reset is ECONNRESET, of one that was closed the end", async () => {
   const [here, there] = await twoHosts();
-  await using _ = here;
+  await using _ = here.world;
   const [client, server] = [here.spawn("client"), there.spawn("server")];
   const first = await meet(client, server, "10.0.0.2");
   await server.write(first.far.ctl, "hangup");
@@ -160,7 +160,7 @@ Deno.test("a read of a connection that was reset is ECONNRESET, of one that was 
 
 Deno.test("a slow reader stops the sender, and nothing is lost when it goes on (back-pressure)", async () => {
   const [here, there] = await twoHosts();
-  await using _ = here;
+  await using _ = here.world;
   const user = new User(here);
   const server = there.spawn("server");
   const listener = await announce(server, "tcp!*!80");
@@ -185,7 +185,7 @@ Deno.test("a slow reader stops the sender, and nothing is lost when it goes on (
 
 Deno.test("bypass takes a tcp port: whole packets, no reset of ours, and connections still win", async () => {
   const [here, there] = await twoHosts();
-  await using _ = here;
+  await using _ = here.world;
   const [client, server] = [here.spawn("client"), there.spawn("server")];
   const peerListener = await announce(client, "tcp!*!80");
   const [out, back] = await Promise.all([

@@ -77,9 +77,9 @@ Deno.test("TCP in LISTEN answers a SYN, and the acknowledgment makes a call that
   const peer = peerListen();
   peer.sends({ flags: "S", seq: 0, mss: 1000 });
   peer.expects({ flags: "SA", seq: 0, ack: 1, mss: 1460, window: 65_535 });
-  assertEquals([peer.conv.calls.length, peer.host.tcp.limbo.length], [0, 1]);
+  assertEquals([peer.conv.calls.length, peer.host.tcp.synQueue.length], [0, 1]);
   peer.sends({ seq: 1, ack: 1, data: "hello" });
-  assertEquals([peer.conv.calls.length, peer.host.tcp.limbo.length], [1, 0]);
+  assertEquals([peer.conv.calls.length, peer.host.tcp.synQueue.length], [1, 0]);
   peer.expects({ flags: "A", seq: 1, ack: 6 });
   const [call] = peer.conv.calls;
   assertEquals([call!.state, call!.raddr.toString(), call!.rport], [ConvState.Connected, "10.0.0.2", 5000]);
@@ -100,14 +100,14 @@ Deno.test("TCP in LISTEN ignores a reset, refuses an acknowledgment of nothing, 
   peer.expects({ flags: "R", seq: 9 });
 });
 
-Deno.test("TCP in LISTEN takes a reset for a call in limbo only at the exact number (RFC 5961 3)", () => {
+Deno.test("TCP in LISTEN takes a reset for a call in the SYN queue only at the exact number (RFC 5961 3)", () => {
   const peer = peerListen();
   peer.sends({ flags: "S", seq: 0 });
   peer.expects({ flags: "SA" });
   peer.sends({ flags: "R", seq: 2 });
-  assertEquals(peer.host.tcp.limbo.length, 1);
+  assertEquals(peer.host.tcp.synQueue.length, 1);
   peer.sends({ flags: "R", seq: 1 });
-  assertEquals(peer.host.tcp.limbo.length, 0);
+  assertEquals(peer.host.tcp.synQueue.length, 0);
 });
 
 Deno.test("TCP in LISTEN sends the SYN-ACK again on a second SYN, or after 1, 2, 4 … s, then forgets", () => {
@@ -120,7 +120,7 @@ Deno.test("TCP in LISTEN sends the SYN-ACK again on a second SYN, or after 1, 2,
   peer.clock.advance(120_000);
   const times = peer.heard.map(({ atMs }) => Math.round(atMs / 1000));
   assertEquals(times, [1, 3, 7, 15, 31]);
-  assertEquals([peer.host.tcp.limbo.length, peer.clock.timerCount], [0, 0]);
+  assertEquals([peer.host.tcp.synQueue.length, peer.clock.timerCount], [0, 0]);
 });
 
 Deno.test("TCP in LISTEN: an acknowledgment with a wrong number is refused, and the call stays", () => {
@@ -133,7 +133,7 @@ Deno.test("TCP in LISTEN: an acknowledgment with a wrong number is refused, and 
   assertEquals(peer.conv.calls.length, 1);
 });
 
-Deno.test("TCP in LISTEN: closing the listener forgets its calls, in limbo and waiting", () => {
+Deno.test("TCP in LISTEN: closing the listener forgets its calls, in the SYN queue and waiting", () => {
   const peer = peerListen();
   peer.sends({ flags: "S", seq: 0 });
   peer.expects({ flags: "SA" });
@@ -141,7 +141,7 @@ Deno.test("TCP in LISTEN: closing the listener forgets its calls, in limbo and w
   peer.sends({ flags: "S", seq: 0, srcPort: 5001 });
   peer.expects({ flags: "SA", dstPort: 5001 });
   peer.close();
-  assertEquals(peer.host.tcp.limbo.length, 0);
+  assertEquals(peer.host.tcp.synQueue.length, 0);
   peer.expects({ flags: "FA", dstPort: 5000 });
   peer.sends({ flags: "S", seq: 0, srcPort: 5002 });
   peer.expects({ flags: "RA", dstPort: 5002 });
@@ -203,7 +203,7 @@ Deno.test("TCP in SYN-SENT sends the SYN again after 1, 2, 4 … s, and times ou
   assertEquals([peer.state, peer.conv.failure?.code, peer.clock.timerCount], ["Closed", "ETIMEDOUT", 0]);
 });
 
-Deno.test("TCP in SYN-SENT: close forgets, hangup is told to whoever waits", () => {
+Deno.test("TCP in SYN-SENT: close drops the connection, hangup notifies waiting calls", () => {
   const closed = peerSynSent();
   closed.close();
   closed.expectsNothing();
@@ -399,7 +399,7 @@ Deno.test("TCP in ESTABLISHED: close sends what was written, then the FIN; the s
   assertEquals([peer.state, peer.host.tcp.busy(peer.conv), peer.clock.timerCount], ["Closed", false, 0]);
 });
 
-Deno.test("TCP in ESTABLISHED: data that come after close are reset: nobody will read them", () => {
+Deno.test("TCP in ESTABLISHED: data that arrive after close are reset, since no reader is left", () => {
   const peer = peerEstablished();
   peer.close();
   peer.expects({ flags: "FA" });
@@ -443,7 +443,7 @@ Deno.test("TCP in FIN-WAIT-1 sends its FIN again until it is acknowledged", () =
   assertEquals(peer.state, "Finwait2");
 });
 
-Deno.test("TCP in FIN-WAIT-2 waits for ever for a FIN that somebody reads for, and a minute if nobody does", () => {
+Deno.test("TCP in FIN-WAIT-2 waits for a FIN for ever with a reader, and a minute without one", () => {
   const peer = peerFinWait2();
   peer.clock.advance(3_600_000);
   assertEquals([peer.state, peer.clock.timerCount], ["Finwait2", 0]);
@@ -464,7 +464,7 @@ Deno.test("TCP in CLOSING goes to TIME-WAIT, and in LAST-ACK to CLOSED, on the A
 
 // --- TIME-WAIT
 
-Deno.test("TCP in TIME-WAIT acknowledges the FIN again and waits anew", () => {
+Deno.test("TCP in TIME-WAIT acknowledges the FIN again and restarts its timer", () => {
   const peer = peerTimeWait();
   peer.clock.advance(50_000);
   peer.sends({ flags: "FA", seq: 1, ack: 2 });
@@ -483,7 +483,7 @@ Deno.test("TCP in TIME-WAIT gives way to a SYN with a later number or timestamp 
     peer.ignores();
     peer.sends({ flags: "S", ...said });
     assertEquals(old.number !== listener.number, true);
-    const { length } = peer.host.tcp.limbo;
+    const { length } = peer.host.tcp.synQueue;
     if (length > 0) peer.sends({ seq: said.seq + 1, ack: 1, ...(said.ts ? { ts: [said.ts[0], peer.tsEcr] } : {}) });
     return [peer.state, length];
   };

@@ -25,7 +25,7 @@ async function start(options: BootOptions = {}): Promise<Scene> {
   const machine = await boot(options);
   const caller = await machine.neighbor();
   const echo = await startUtcpEcho(machine.spawn("utcp"), 7);
-  return { machine, caller, echo, [Symbol.asyncDispose]: () => machine.close() };
+  return { machine, caller, echo, [Symbol.asyncDispose]: () => machine.world.close() };
 }
 
 function pattern(length: number): Uint8Array<ArrayBuffer> {
@@ -112,16 +112,16 @@ Deno.test("utcp: a path that loses, doubles and reorders packets is crossed all 
 
 Deno.test("utcp: what the machine's link takes is what the program offers and keeps to", async () => {
   await using machine = await boot({ mtu: 1000 });
-  const caller = await machine.neighbor({ mtu: 1500 });
+  await using caller = await machine.neighbor({ mtu: 1500 });
   const echo = await startUtcpEcho(machine.spawn("utcp"), 7);
   const bytes = pattern(50_000);
   assert(isSame(await exchange(await caller.dial("tcp!10.0.0.1!7"), bytes), bytes));
   assertEquals(echo.stack.counters.refused, {});
 });
 
-Deno.test("utcp: a link smaller than the program was told is found out: its segments become smaller", async () => {
+Deno.test("utcp: a link with a smaller MTU than the program expects is detected: segments shrink", async () => {
   await using machine = await boot({ mtu: 1000 });
-  const caller = await machine.neighbor({ mtu: 1500 });
+  await using caller = await machine.neighbor({ mtu: 1500 });
   const stack = await startUserStack(machine.spawn("source"), 19, { mtu: 1500 });
   const listener = await announceStream(stack.proc, "tcp!*!19");
   const sending = listener.accept().then((conn) => exchange(conn, pattern(50_000)));
@@ -160,20 +160,20 @@ Deno.test("utcp: stopping ends connections, gives the port back, and the kernel 
 
 Deno.test("utcp: the end of the program's process ends its stack, and gives the port back", async () => {
   await using machine = await boot();
-  const caller = await machine.neighbor();
+  await using caller = await machine.neighbor();
   const proc = machine.spawn("utcp");
   const echo = await startUtcpEcho(proc, 7);
   const conn = await caller.dial("tcp!10.0.0.1!7");
   proc.exit();
   await echo.done;
   assertEquals([echo.stack.kernel.procs.size, echo.open], [0, 0]);
-  // Nobody says anything for the program any more: the kernel refuses what comes.
+  // The program is gone: the kernel refuses its packets.
   await conn.writable.getWriter().write(pattern(10));
   const error = await assertRejects(() => conn.readable.getReader().read(), KernelError);
   assertEquals(error.code, "ECONNRESET");
 });
 
-Deno.test("utcp: a port that somebody has is refused, and nothing is left of the attempt", async () => {
+Deno.test("utcp: a port in use is refused, and nothing is left of the attempt", async () => {
   await using scene = await start();
   const proc = scene.machine.spawn("second");
   const error = await assertRejects(() => startUtcpEcho(proc, 7), KernelError);

@@ -12,8 +12,7 @@ import { helpText } from "../../../tools/options/option_table.ts";
 import { natConfig } from "../../../tools/nat/config.ts";
 import { withoutLoopback } from "../../../tools/netd/uplink.ts";
 import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
-import type { Guest } from "../../../tools/nat/guest.ts";
-import { NatMap, Realm } from "../../../tools/nat/map.ts";
+import { newGuest, newMap } from "../../kit/nat/guest_maps.ts";
 import { formatForward, type Forward, parseForward } from "../../../tools/nat/forward.ts";
 import { SlirpApi } from "../../../tools/netd/slirp_api.ts";
 
@@ -28,8 +27,15 @@ Deno.test("netd's defaults", () => {
   assertEquals(
     { ...uplink },
     {
-      ...{ kind: "tap", device: null, attach: false, address: "10.99.0.2/24", peer: "10.99.0.1/24" },
-      ...{ gateway: "10.99.0.1", v6: null, netns: null, mtu: 1500 },
+      kind: "tap",
+      device: null,
+      attach: false,
+      address: "10.99.0.2/24",
+      peer: "10.99.0.1/24",
+      gateway: "10.99.0.1",
+      v6: null,
+      netns: null,
+      mtu: 1500,
     },
   );
   assertEquals([nat.nameServers, nat.guestMac, forwards, offload], [["192.0.2.53"], null, [], true]);
@@ -40,7 +46,11 @@ Deno.test("netd takes slirp4netns' options, and its short names", () => {
     "-c -m 65520 -e 3 -r 4 -a /run/s --netns 7 --userns-path /u --macaddress 02:00:00:00:00:01 --disable-dns",
   );
   assertEquals(got.guest, {
-    ...{ kind: "netns", netns: "7", configure: true, device: "tap0", userns: "/u" },
+    kind: "netns",
+    netns: "7",
+    configure: true,
+    device: "tap0",
+    userns: "/u",
     mac: parseMacAddr("02:00:00:00:00:01"),
   });
   assertEquals([got.nat.mtu, got.nat.dns, got.exitFd, got.readyFd, got.apiSocket], [65520, null, 3, 4, "/run/s"]);
@@ -127,7 +137,7 @@ Deno.test("netd's flags with a value are true or false by it", () => {
   assertThrows(() => parse("--netns x --restrict=never"), UsageError, 'Bad value "never" for --restrict');
 });
 
-Deno.test("netd's peer is the network's first address that is not ours, unless told", () => {
+Deno.test("netd's peer is by default the network's first address that is not ours", () => {
   assertEquals(parse("--netns x --uplink-address 192.0.2.1/30").uplink.peer, "192.0.2.2/30");
   assertEquals(parse("--netns x --uplink-address 192.0.2.9/24 --uplink-peer 192.0.2.8/24").uplink.gateway, "192.0.2.8");
   const attached = parse("--netns x --uplink-attach --uplink-device tap9 --uplink-gateway 10.99.0.254").uplink;
@@ -170,13 +180,13 @@ Deno.test("netd names the option that is bad", () => {
 /** A forward that is in force. */
 function forwardOf(text: string): Forward {
   const spec = parseForward(text);
-  const guest = { addr: spec.guestAddr ?? IpAddr.v4(0x0a00020f) } as Guest;
-  const map = new NatMap(guest, spec.proto, spec.guestPort, Realm.World, 0, 0);
+  const guest = newGuest(spec.guestAddr ?? IpAddr.v4(0x0a00020f));
+  const map = newMap(guest, { proto: spec.proto, guestPort: spec.guestPort });
   map.hostPort = spec.hostPort;
   return { spec, map };
 }
 
-Deno.test("slirp4netns' API: list_hostfwd says what is in force, whoever added or removed it", () => {
+Deno.test("slirp4netns' API: list_hostfwd shows the forwards in force, natctl's included", () => {
   let forwards: Forward[] = [forwardOf("udp:127.0.0.1:4000-4009:4000")];
   const command = (text: string) => {
     const [verb, spec = ""] = text.split(" ");
@@ -200,7 +210,7 @@ Deno.test("slirp4netns' API: list_hostfwd says what is in force, whoever added o
   assertEquals(listed(), []);
 });
 
-Deno.test("slirp4netns' API: what makes no sense is answered in its words", () => {
+Deno.test("slirp4netns' API: a malformed request gets slirp4netns' own error", () => {
   const asked: string[] = [];
   const forwards: Forward[] = [];
   const api = new SlirpApi(

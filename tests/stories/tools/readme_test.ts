@@ -8,8 +8,11 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { ROOT } from "../../kit/check/tree.ts";
 
 const FENCE = /^```ts first-script\n(.*?)^```$/gms;
-/** How a script beside mod.ts, or in docs/, imports it. */
-const IMPORT = /from "\.{1,2}\/mod\.ts"/;
+/** How a script imports the package: by its own name, which the checkout knows. */
+const IMPORT = /from "@akarino\/akarino"/;
+
+/** Lines of one screen of a README, as a browser or a terminal of usual size shows it. */
+const SCREEN_LINES = 40;
 
 /** The marked scripts of a Markdown file. */
 function scriptsOf(path: string): string[] {
@@ -19,19 +22,18 @@ function scriptsOf(path: string): string[] {
 /** Runs a script in this program, without any permission of its own; the lines that it prints. */
 async function run(script: string): Promise<string[]> {
   assertMatch(script, IMPORT);
-  const code = script.replace(IMPORT, `from ${JSON.stringify(new URL(`file://${ROOT}/mod.ts`).href)}`);
   const lines: string[] = [];
   const { log } = console;
   console.log = (...words: unknown[]) => lines.push(words.join(" "));
   try {
-    await import(`data:application/typescript,${encodeURIComponent(code)}`);
+    await import(`data:application/typescript,${encodeURIComponent(script)}`);
   } finally {
     console.log = log;
   }
   return lines;
 }
 
-Deno.test("the README's script of a guest shows it who calls", async () => {
+Deno.test("the README's script of a guest shows it the caller", async () => {
   const [, script] = scriptsOf("README.md");
   const lines = await run(script!);
   assertEquals(lines[0], "10.0.2.15 was called by 10.0.0.2");
@@ -65,4 +67,16 @@ Deno.test("the README names the two commands, and every link in it leads somewhe
   for (const [, target] of text.matchAll(/\]\(([^):#]+)\)/g)) assert(Deno.statSync(`${ROOT}/${target}`).isFile, target);
   const tasks = Object.keys(JSON.parse(Deno.readTextFileSync(`${ROOT}/deno.json`)).tasks);
   for (const [, task] of text.matchAll(/deno(?:@[\d.]+)? task (\w+)/g)) assert(tasks.includes(task!), task!);
+});
+
+Deno.test("the README has its first script within two screens, the manual by task, and how it is built", () => {
+  const text = Deno.readTextFileSync(`${ROOT}/README.md`);
+  const end = text.indexOf("```\n", text.indexOf("```ts first-script"));
+  assert(text.slice(0, end).split("\n").length <= 2 * SCREEN_LINES, "the first script ends on the second screen");
+  const byTask = /^## The manual, by task\n(.*?)^## /ms.exec(text)![1]!;
+  for (const task of ["give a namespace a network", "claim a port", "simulate ten hosts", "capture"]) {
+    assertMatch(byTask, new RegExp(`^\\| ${task} +\\| \\[`, "m"));
+  }
+  for (const page of pages) assertStringIncludes(text, page);
+  assertStringIncludes(text, "\n## How it is built\n");
 });

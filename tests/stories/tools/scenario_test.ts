@@ -47,7 +47,12 @@ Deno.test("parseOptions() reads every option, in both forms, and has defaults", 
   assertEquals(parseOptions(["--ipv4-only", "--style=real"]).versions, [4]);
   const faults = ["--loss=0.1", "--delay", "5", "--jitter=2.5", "--reorder=1", "--duplicate=0", "--corrupt=0.01"];
   assertEquals(parseOptions(["--wire=memory", ...faults]).faults, {
-    ...{ loss: 0.1, reorder: 1, duplicate: 0, corrupt: 0.01, delayMs: 5, jitterMs: 2.5 },
+    loss: 0.1,
+    reorder: 1,
+    duplicate: 0,
+    corrupt: 0.01,
+    delayMs: 5,
+    jitterMs: 2.5,
   });
   const guest = parseOptions(["--wire=tap", "--guest=netns", "--style=real", "--keep=1.5", "--forward", "tcp:80:8080"]);
   assertEquals([guest.guest, guest.style, guest.keep, guest.forwards], ["netns", "real", 1.5, ["tcp:80:8080"]]);

@@ -21,7 +21,7 @@ async function ask(host: Host, address: string): Promise<string> {
 
 Deno.test("Host.guest(): a guest has its address by DHCP, and a forward shows it the caller's own", async () => {
   await using host = await boot();
-  const remote = await host.neighbor();
+  await using remote = await host.neighbor();
   using guest = await host.guest({ forwards: ["tcp:8080:80"] });
   assertEquals(guest.address, "10.0.2.15");
   const served = serveOnce(guest.host, 80);
@@ -32,7 +32,7 @@ Deno.test("Host.guest(): a guest has its address by DHCP, and a forward shows it
 
 Deno.test("Host.guest(): the guest reaches the world as its host does, unless it is restricted", async () => {
   await using host = await boot();
-  const remote = await host.neighbor();
+  await using remote = await host.neighbor();
   using free = await host.guest();
   using bound = await host.guest({ name: "bound", subnet: "10.0.3.0/24", allow: ["udp:*:53"], restrict: true });
   assertEquals(bound.address, "10.0.3.15");

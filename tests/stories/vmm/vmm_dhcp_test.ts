@@ -13,9 +13,12 @@ const MAC = new Uint8Array([0, 1, 2, 3, 4, 0x0b]);
 Deno.test("modelDhcp() sets up address, route and ndb of a guest's kernel", async () => {
   await using host = await boot();
   const card = new ModelCard({ jobs: host.clock.jobs, mac: MAC, mtu: 1400 });
-  const guest = await host.neighbor({ port: card.driver, address: null });
+  await using guest = await host.neighbor({ port: card.driver, address: null });
   startGuestNetwork({
-    ...{ proc: host.spawn("nat"), clock: host.clock, random: new SeededRandom(1), card: card.port },
+    proc: host.spawn("nat"),
+    clock: host.clock,
+    random: new SeededRandom(1),
+    card: card.port,
     nat: { hostAddr: "10.0.0.1/24", mtu: 1400, leaseSeconds: 600 },
   });
   const proc = guest.spawn("dhcp");

@@ -81,7 +81,9 @@ class BadGuest {
     GUEST_MACS.qemu.put(mac, 0);
     this.card = new VirtioNet({
       memory: new GuestMemory([{ base: RAM_BASE, bytes: ram }]),
-      ...{ mac, jobs: host.clock.jobs, blocks: host.kernel.blocks },
+      mac,
+      jobs: host.clock.jobs,
+      blocks: host.kernel.blocks,
       onFrame: (frame) => port.receive!(frame),
       onInterrupt: () => {},
     });
@@ -138,7 +140,11 @@ class Remote {
 
 function networkOf(host: Host, card: CardPort | ModelCard["port"], name: string): GuestNetwork {
   return startGuestNetwork({
-    ...{ proc: host.spawn(name), clock: host.clock, random: new SeededRandom(1), card, name },
+    proc: host.spawn(name),
+    clock: host.clock,
+    random: new SeededRandom(1),
+    card,
+    name,
     nat: { hostAddr: `${host.address}/24` },
   });
 }
@@ -160,10 +166,14 @@ async function twoGuests() {
   const bad = new BadGuest(host);
   const remote = new Remote(host, server.sys, echo.data);
   return {
-    ...{ host, good, bad, remote, model },
+    host,
+    good,
+    bad,
+    remote,
+    model,
     async [Symbol.asyncDispose]() {
       for (const network of [...networks, bad.network]) network.close();
-      await host.close();
+      await host.world.close();
     },
   };
 }

@@ -13,7 +13,7 @@ import { IpAddr, parseIpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_TCP } from "../../../kernel/wire/ip_proto.ts";
 import { MAC_BROADCAST, MAC_ZERO, MacAddr } from "../../../kernel/wire/mac_addr.ts";
 import { boot } from "../../../tools/boot/boot.ts";
-import { DriverCounters, ModelDriver } from "../../../tools/vmm/guests/model/driver.ts";
+import { ModelDriver } from "../../../tools/vmm/guests/model/driver.ts";
 import type { NatSight } from "../../../tools/nat/observer.ts";
 import { DeviceError, Feature } from "../../../tools/vmm/virtio/ids.ts";
 import { MmioCounters } from "../../../tools/vmm/virtio/device.ts";
@@ -111,7 +111,10 @@ Deno.test("startGuestNetwork() answers the guest, shows its frames, and gives ev
   card.driver.receive = (frame) => got.push(frame.bytes()[21]!);
   const seen: string[] = [];
   const options = {
-    ...{ proc: host.spawn("nat"), clock: host.clock, random: new SeededRandom(1), card: card.port },
+    proc: host.spawn("nat"),
+    clock: host.clock,
+    random: new SeededRandom(1),
+    card: card.port,
     nat: { hostAddr: "10.0.0.1/24" },
     observe: ({ point, direction, note }: NatSight) => void seen.push(`${point} ${direction}: ${note}`),
   };
@@ -129,11 +132,15 @@ Deno.test("startGuestNetwork() answers the guest, shows its frames, and gives ev
 for (const offload of [false, true]) {
   Deno.test(`a guest that leaves checksums and cutting to its card is served, offload ${offload}`, async () => {
     await using host = await boot();
-    const remote = await host.neighbor();
+    await using remote = await host.neighbor();
     const card = new ModelCard({ jobs: host.clock.jobs, mac: MAC });
-    const kernel = await host.neighbor({ port: card.driver, address: "10.0.2.15/24", gateway: "10.0.2.2" });
+    await using kernel = await host.neighbor({ port: card.driver, address: "10.0.2.15/24", gateway: "10.0.2.2" });
     const network = startGuestNetwork({
-      ...{ proc: host.spawn("nat"), clock: host.clock, random: new SeededRandom(1), card: card.port, offload },
+      proc: host.spawn("nat"),
+      clock: host.clock,
+      random: new SeededRandom(1),
+      card: card.port,
+      offload,
       nat: { hostAddr: "10.0.0.1/24" },
     });
     const sent: Segment[] = [];
@@ -161,7 +168,8 @@ for (const offload of [false, true]) {
 
 Deno.test("docs/vmm.1.md names every counter of card and driver, and every reason to ask for a reset", () => {
   const page = Deno.readTextFileSync(`${ROOT}/docs/vmm.1.md`);
-  const counters = [new NetCounters(), new MmioCounters(), new DriverCounters()].flatMap((one) => Object.keys(one));
+  const { driver } = new ModelCard({ jobs: new JobQueue(), mac: MAC });
+  const counters = [new NetCounters(), new MmioCounters(), driver.counters].flatMap((one) => Object.keys(one));
   const words = [...counters, ...Object.values(DeviceError)];
   assert(words.length > 40);
   assertEquals(words.filter((word) => !page.includes(`\`${word}\``)), []);

@@ -1,7 +1,7 @@
 /**
  * ARP on the guest's link (RFC 826, RFC 5227): the router answers for itself, and for whom it stands.
  *
- * Path: nat/link → arp.
+ * Path: link4 → arp.
  *
  * Never answered: a guest's announcement (its sender is its target) and a probe for a guest's own address, or the guest
  * would find a conflict and give its address up. Probes for the router's addresses are: those are taken.

@@ -1,7 +1,7 @@
 /**
  * DHCP server (RFC 2131 4.3, options of RFC 2132, RFC 3397): a function of a message, the leases, and the time.
  *
- * Path: nat/link → dhcp → wire/dhcp.
+ * Path: context, nat → dhcp → wire/dhcp.
  *
  * Leases are by hardware address; a client gets the address it had, then the one it asks for, then the next free one.
  * It is the only server of its link, so it says no to every request that it cannot grant, also to those it knows

@@ -4,7 +4,7 @@
  *
  *     | type 1 | transaction 3 | options: code 2, length 2, … |
  *
- * Path: link6, outbound6 → dhcp6 → dns_name, wire/bytes, ip_addr, mac_addr.
+ * Path: link6 → dhcp6 → dns_name, wire/bytes, ip_addr, mac_addr.
  *
  * @module
  */

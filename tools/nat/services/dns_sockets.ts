@@ -5,6 +5,8 @@
  *
  * **UDP**: each question has a port of its own, drawn at random, as long as no more than {@link UDP_PER_SERVER} wait
  * for one server; then they share those ports (RFC 5452 9.2). A socket is closed with its last question.
+ * A server on the loopback of the machine behind the uplink may answer from that machine's own address there, if it is
+ * bound to all addresses: its socket is not connected, and takes answers from these two addresses alone.
  *
  * **TCP**: all questions for one server go over one connection (RFC 7766 6.2.1, 6.2.2), which is kept for
  * {@link IDLE_MS} after the last answer.
@@ -21,7 +23,8 @@ import { AGAIN } from "../../../kernel/sys.ts";
 import { Tap } from "../../../kernel/syscall_table.ts";
 import type { Block } from "../../../kernel/block.ts";
 import { DNS_PORT } from "../../../kernel/wire/dns.ts";
-import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
+import { get16, put16 } from "../../../kernel/wire/bytes.ts";
+import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { DnsStream } from "./dns_stream.ts";
 import type { DnsPlace, DnsRelay, DnsUpstream } from "./dns.ts";
 
@@ -32,6 +35,9 @@ export const IDLE_MS = 10_000;
 /** Ports that are drawn from: those that `#ip` itself hands out. */
 const PORT_MIN = 5000;
 const PORT_TRIES = 3;
+/** The record before a datagram of a conversation in headers mode (udp_headers): its bytes, and where the port is. */
+const RECORD_LEN = 52;
+const RECORD_PORT = 48;
 /** Datagrams in one turn. */
 const READS_PER_TURN = 64;
 
@@ -51,6 +57,8 @@ export interface NameSocketOptions {
   readonly events: EventQueue;
   readonly netDir: string;
   readonly relay: DnsRelay;
+  /** Where the machine is on the uplink whose 127/8 the host asks; null: loopback is the host's own. */
+  readonly farPeer: IpAddr | null;
 }
 
 /** One socket or connection to a server. */
@@ -80,6 +88,11 @@ abstract class ServerSocket implements DnsPlace, NameSocket {
 }
 
 class UdpSocket extends ServerSocket {
+  /** The message in a datagram; null: it is not from the server. */
+  protected messageIn(datagram: Uint8Array): Uint8Array | null {
+    return datagram;
+  }
+
   send(message: Uint8Array): boolean {
     try {
       return this.options.proc.sys.blockwrite(this.fd, message) !== AGAIN;
@@ -98,8 +111,9 @@ class UdpSocket extends ServerSocket {
         const block = proc.sys.blockread(this.fd);
         if (block === AGAIN) break;
         if (block === null) return this.fail(now);
-        relay.answered(this, (block as Block).bytes().slice(), now);
+        const message = this.messageIn((block as Block).bytes().slice());
         (block as Block).free();
+        if (message !== null) relay.answered(this, message, now);
       } catch (error) {
         if (!(error instanceof KernelError)) throw error;
         return this.fail(now);
@@ -107,6 +121,32 @@ class UdpSocket extends ServerSocket {
     }
     if ((events & (TapEvent.Error | TapEvent.Hangup)) !== 0) this.fail(now);
     else if (this.isOpen && this.ids.size === 0) this.close();
+  }
+}
+
+/** A socket for a server on the loopback of the machine behind the uplink: each datagram names its ends. */
+class FarUdpSocket extends UdpSocket {
+  readonly #record = new Uint8Array(RECORD_LEN);
+
+  constructor(options: NameSocketOptions, server: IpAddr, fd: number) {
+    super(options, server, fd);
+    server.put(this.#record, 0);
+    put16(this.#record, RECORD_PORT, DNS_PORT);
+  }
+
+  override send(message: Uint8Array): boolean {
+    const datagram = new Uint8Array(RECORD_LEN + message.length);
+    datagram.set(this.#record);
+    datagram.set(message, RECORD_LEN);
+    return super.send(datagram);
+  }
+
+  /** Without the record of its ends; null: from another sender. */
+  protected override messageIn(datagram: Uint8Array): Uint8Array | null {
+    if (datagram.length < RECORD_LEN || get16(datagram, RECORD_PORT) !== DNS_PORT) return null;
+    const sender = IpAddr.at(datagram, 0);
+    const isServer = sender.equals(this.server) || this.options.farPeer?.equals(sender) === true;
+    return isServer ? datagram.subarray(RECORD_LEN) : null;
   }
 }
 
@@ -190,9 +230,12 @@ export class DnsSockets implements DnsUpstream {
       if (other !== key && !sockets.some(({ isOpen }) => isOpen)) this.#udp.delete(other);
     }
     if (open.length >= UDP_PER_SERVER) return open[this.#options.random.below(open.length)]!;
-    const fd = openConv(this.#options, "udp", (i) => `connect ${server}!${DNS_PORT}${this.#randomPort(i)}`);
+    const isFar = server.isLoopback && this.#options.farPeer !== null;
+    const fd = isFar
+      ? openConv(this.#options, "udp", () => "headers", "announce *!0")
+      : openConv(this.#options, "udp", (i) => `connect ${server}!${DNS_PORT}${this.#randomPort(i)}`);
     if (fd < 0) return open[0] ?? null;
-    const socket = new UdpSocket(this.#options, server, fd);
+    const socket = new (isFar ? FarUdpSocket : UdpSocket)(this.#options, server, fd);
     watch(this.#options, fd, socket);
     open.push(socket);
     return socket;
@@ -216,8 +259,13 @@ export class DnsSockets implements DnsUpstream {
   }
 }
 
-/** A conversation that has taken one of a few commands: the descriptor of its data file; -1: none could be had. */
-function openConv({ proc, netDir }: NameSocketOptions, proto: string, command: (i: number) => string): number {
+/** A conversation that has taken one of a few commands and then `then`: the descriptor of its data file; -1: none. */
+function openConv(
+  { proc, netDir }: NameSocketOptions,
+  proto: string,
+  command: (i: number) => string,
+  then: string | null = null,
+): number {
   const { sys } = proc;
   let ctl = -1;
   try {
@@ -233,6 +281,7 @@ function openConv({ proc, netDir }: NameSocketOptions, proto: string, command: (
         if (i === PORT_TRIES) throw error;
       }
     }
+    if (then !== null) sys.write(ctl, encoder.encode(then));
     return fdOf(sys.open(`${dir}/data`, Open.ReadWrite | Open.NonBlock));
   } catch (error) {
     if (!(error instanceof KernelError)) throw error;

@@ -1,21 +1,25 @@
 /**
- * ICMP echo to the router: ping of 10.0.2.2 is answered here and nowhere else (RFC 792, RFC 1812 4.3.3.6).
+ * ICMP echo to the router: ping of 10.0.2.2 is answered here and nowhere else (RFC 792, RFC 1812 4.3.3.6, RFC 4443 4).
  *
- * Path: nat/outbound → echo.
+ * Path: link → echo → nat/packet, addr_hash.
  *
  * @module
  */
 
-import { ICMP_ECHO_REPLY, setIcmpType } from "../../../kernel/wire/icmp.ts";
-import { ipv4Dst, ipv4HeaderLen, ipv4Src, setIpv4Dst, setIpv4Src, setIpv4Ttl } from "../../../kernel/wire/ipv4.ts";
+import { copyAddr } from "../addr_hash.ts";
+import type { NatPacket } from "../packet.ts";
 
-const REPLY_TTL = 64;
-
-/** Turns the whole echo request at `at` into its reply, in place. Id, sequence, data, TOS and options stay. */
-export function replyEcho(buf: Uint8Array, at: number): void {
-  const src = ipv4Src(buf, at);
-  setIpv4Src(buf, at, ipv4Dst(buf, at));
-  setIpv4Dst(buf, at, src);
-  setIpv4Ttl(buf, at, REPLY_TTL);
-  setIcmpType(buf, at + ipv4HeaderLen(buf, at), ICMP_ECHO_REPLY);
+/**
+ * Turns the echo request that was read into its reply, in place. Id, sequence, data, options, TOS or traffic class and
+ * flow label stay. False: its checksum is wrong.
+ */
+export function replyEcho(packet: NatPacket): boolean {
+  const { family, buf, at, transport, srcPort: id } = packet;
+  if (!family.icmpIsSound(packet)) return false;
+  const src = copyAddr(packet.src);
+  packet.setSource(packet.dst, id);
+  packet.setDestination(src, id);
+  family.setEchoReply(buf, transport);
+  family.setHops(buf, at, family.hopsDefault);
+  return true;
 }

@@ -1,7 +1,7 @@
 /**
  * Neighbour discovery on the guests' link (RFC 4861 7.2, RFC 4862 5.4): who answers for which address. As arp for IPv4.
  *
- * Path: link6 → neighbor → wire/icmp6, wire/nd, ip_addr, mac_addr.
+ * Path: link6 → neighbor → addr6, wire/icmp6, wire/nd, mac_addr.
  *
  * Never answered: a guest that asks whether an address is free which nobody else has, or it would find a conflict with
  * itself. That the router's addresses are taken it hears.
@@ -10,17 +10,10 @@
  */
 
 import { ICMP6_NEIGHBOR_ADVERT, ICMP6_NEIGHBOR_SOLICIT } from "../../../kernel/wire/icmp6.ts";
-import { IpAddr } from "../../../kernel/wire/ip_addr.ts";
+import { ALL_NODES } from "../../../kernel/inet/addr6.ts";
+import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../../kernel/wire/mac_addr.ts";
 import type { NeighborAdvert, NeighborSolicit } from "../../../kernel/wire/nd.ts";
-
-/** ff02::1: every node on the link. */
-export const ALL_NODES: IpAddr = new IpAddr(0xff020000 | 0, 0, 0, 1);
-
-/** The group that whoever looks for `addr` asks (RFC 4291 2.7.1). */
-export function solicitedNode(addr: IpAddr): IpAddr {
-  return new IpAddr(0xff020000 | 0, 0, 1, 0xff000000 | (addr.w3 & 0xffffff));
-}
 
 /** Who has an address, and whether that is the router. */
 export interface Owner {

@@ -1,7 +1,7 @@
 /**
  * Router advertisements for the guests' link (RFC 4861 6.2, RFC 4862, RFC 8106): what they say, and when.
  *
- * Path: link6, nat6 → router_advert → wire/nd, random, dns_name, wire/icmp6.
+ * Path: link6, nat → router_advert → wire/nd, random, dns_name, wire/icmp6.
  *
  * @module
  */

@@ -1,22 +1,23 @@
 /**
- * FairQueue: frames of one guest on their way to the NAT, so that a flood of it starves no other flow of its own.
+ * FairQueue: frames of one guest on their way to the NAT, queued so that a flood does not starve the guest's other
+ * flows.
  *
  * Path: daemon → fair_queue → block, job, time, ethernet.
  *
- * Taking a frame from a card costs a fifth of what the NAT does with it. So many are taken and few go on at a time, in
- * turn from queues, {@link QUANTUM} each (deficit round robin in frames, as RFC 8290 4.2 does it in bytes):
+ * Taking a frame from a card costs a fifth of what the NAT does with it. So many are taken and few are passed on at a
+ * time, in turn from queues, {@link QUANTUM} each (deficit round robin in frames, as RFC 8290 4.2 does it in bytes):
  *
  * ```
  *   answered ──hash of protocol and the guest's port──► one of FLOWS queues ─┐
  *   not (yet) answered ──protocol──► one of STRANGERS queues ────────────────┴─ in turn ──► sink
  * ```
  *
- * RFC 8290 gives a flow that is new the first place. Here a flood is of new flows: a scan, datagrams to random places.
- * Those of a protocol share one place, and a flow that the world has answered in the last minute or two has its own.
- * While nothing waits for more than a turn the order stays as it is, and nothing is dropped.
+ * RFC 8290 serves new flows first. Here a flood consists of new flows: a scan, or datagrams to random addresses. New
+ * flows of a protocol share one queue, and a flow that was answered in the last minute or two has its own. While no
+ * frame waits for more than a turn, the order is kept and nothing is dropped.
  *
- * Limits: {@link FRAMES_MAX} frames and {@link BYTES_MAX} bytes wait; of more the longest queue loses its first frame
- * (RFC 8290 4.1.2). Nothing is allocated for a frame.
+ * Limits: {@link FRAMES_MAX} frames and {@link BYTES_MAX} bytes wait; beyond that the longest queue loses its first
+ * frame (RFC 8290 4.1.2). Nothing is allocated for a frame.
  *
  * @module
  */
@@ -26,18 +27,18 @@ import { Job } from "../../../kernel/job.ts";
 import type { Clock, Timer } from "../../../kernel/time.ts";
 import { ETHER_HEADER_LEN } from "../../../kernel/wire/ethernet.ts";
 
-/** Frames that wait at the most: some 2 MiB of buffers for usual frames, 20 ms of the NAT's work. */
+/** Most frames that wait: some 2 MiB of buffers for usual frames, 20 ms of the NAT's work. */
 export const FRAMES_MAX = 1024;
-/** Bytes that wait at the most, counted as whole buffers: 64 segments of 64 KiB. */
-export const BYTES_MAX = 1 << 22;
-/** Frames that go on in one turn of the loop, at the most. */
+/** Most bytes that wait, counted as whole buffers: 64 segments of 64 KiB. */
+const BYTES_MAX = 1 << 22;
+/** Most frames passed on in one turn of the loop. */
 export const FRAMES_PER_TURN = 64;
 /**
  * How long they may take together. A frame of a known flow takes some 5 µs, one that needs a new map ten times as much:
- * 64 of those would have Linux' queue before us overflow.
+ * 64 of those would let Linux' queue before us overflow.
  */
 const TURN_MS = 0.5;
-/** After how many frames the clock is asked. */
+/** Frames between two readings of the clock. */
 const CLOCK_EVERY = 8;
 /** Frames of one queue in one round. */
 export const QUANTUM = 4;
@@ -46,7 +47,7 @@ const FLOWS = 256;
 /** Queues of those that are not: UDP, TCP, ICMP, all else. */
 const STRANGERS = 4;
 const QUEUES = FLOWS + STRANGERS;
-/** How often what was answered is forgotten, if it was not again. */
+/** Period after which an answered flow is dropped unless it was answered again. */
 export const FORGET_MS = 60_000;
 
 const ETHERTYPE_AT = 12;
@@ -64,9 +65,9 @@ const Kind = { Udp: 0, Tcp: 1, Icmp: 2, Other: 3 } as const;
 type Kind = typeof Kind[keyof typeof Kind];
 const KEYS = 3 << 16;
 
-/** What happened to frames. */
+/** Counters of frames. */
 export class FairCounters {
-  /** Handed on. */
+  /** Passed on. */
   passed = 0;
   /** Dropped, as too many waited. */
   drops = 0;
@@ -82,20 +83,20 @@ export class FairQueue {
   readonly #heads: (Block | null)[] = new Array(QUEUES).fill(null);
   readonly #tails: (Block | null)[] = new Array(QUEUES).fill(null);
   readonly #lengths = new Uint16Array(QUEUES);
-  /** Queues that are not empty, in the order of their turn: a ring, as each is in it once at the most. */
+  /** Non-empty queues in the order of their turn: a ring, since each is in it once at most. */
   readonly #ring = new Uint16Array(QUEUES);
   #first = 0;
   #active = 0;
-  /** What is left of the first one's turn. */
+  /** Rest of the first one's turn. */
   #credit = QUANTUM;
   #frames = 0;
   #bytes = 0;
-  /** Which keys were answered since the last time of forgetting, and in the time before. */
+  /** Keys answered in this period, and in the one before. */
   #heard = new Uint8Array(KEYS);
   #heardBefore = new Uint8Array(KEYS);
   #forgetMs: number;
 
-  /** `sink` takes the frames (given away). */
+  /** `sink` takes the frames, and owns them. */
   constructor(clock: Clock, sink: (frame: Block) => void) {
     this.#clock = clock;
     this.#sink = sink;
@@ -109,7 +110,7 @@ export class FairQueue {
     return this.#frames;
   }
 
-  /** Takes a frame of the guest (given away). */
+  /** Takes a frame of the guest; consumes it. */
   put(frame: Block): void {
     if (frame.extents !== null) frame.own();
     while (this.#frames > 0 && (this.#frames >= FRAMES_MAX || this.#bytes + frame.buf.length > BYTES_MAX)) this.#drop();
@@ -126,19 +127,19 @@ export class FairQueue {
     if (this.#frames === 1) this.#job.wake();
   }
 
-  /** A frame goes to the guest: whoever it is for is answered. */
+  /** A frame goes to the guest: its flow counts as answered. */
   heard(frame: Block): void {
     const key = keyOf(frame.buf, frame.rp, frame.wp, true);
     if (key >= 0) this.#heard[key] = 1;
   }
 
-  /** Ends it: what waits is dropped. */
+  /** Ends it: waiting frames are dropped. */
   close(): void {
     this.#timer.disarm();
     while (this.#frames > 0) this.#take().free();
   }
 
-  /** Hands on a turn's worth. The rest has its turn after the loop has looked at all else. */
+  /** Passes on one turn's frames. The rest follow after the loop has polled everything else. */
   #run(): void {
     let now = this.#clock.now();
     const end = now + TURN_MS;
@@ -198,7 +199,7 @@ export class FairQueue {
     if (this.#heads[at] === null) this.#leave(place);
   }
 
-  /** Takes the queue at a place of the ring out of it. */
+  /** Removes the queue at a place of the ring. */
   #leave(place: number): void {
     if (place === 0) return this.#advance();
     for (let i = place; i + 1 < this.#active; i++) {
@@ -227,17 +228,16 @@ function keyOf(buf: Uint8Array, rp: number, wp: number, toGuest: boolean): numbe
   const ip = rp + ETHER_HEADER_LEN;
   if (wp < ip + 20) return NO_PORT;
   const type = buf[rp + ETHERTYPE_AT]! << 8 | buf[rp + ETHERTYPE_AT + 1]!;
-  if (type === IPV4) {
-    // A fragment that is not the first has no port.
-    if (((buf[ip + 6]! & 0x1f) | buf[ip + 7]!) !== 0) return NO_PORT;
-    return portKey(buf, ip + (buf[ip]! & 15) * 4, wp, buf[ip + 9]!, toGuest);
-  }
-  return type === IPV6 ? portKey(buf, ip + IPV6_HEADER_LEN, wp, buf[ip + 6]!, toGuest) : NO_PORT;
+  if (type !== IPV4 && type !== IPV6) return NO_PORT;
+  // An IPv4 fragment that is not the first has no port.
+  if (type === IPV4 && ((buf[ip + 6]! & 0x1f) | buf[ip + 7]!) !== 0) return NO_PORT;
+  const at = ip + (type === IPV4 ? (buf[ip]! & 15) * 4 : IPV6_HEADER_LEN);
+  return at + 8 > wp ? NO_PORT : portKey(buf, at, buf[ip + (type === IPV4 ? 9 : 6)]!, toGuest);
 }
 
-function portKey(buf: Uint8Array, at: number, wp: number, protocol: number, toGuest: boolean): number {
-  if (at + 8 > wp) return NO_PORT;
-  // An echo's identifier stands where it stands in request and reply.
+/** As {@link keyOf}, of the transport header at `at`. */
+function portKey(buf: Uint8Array, at: number, protocol: number, toGuest: boolean): number {
+  // Request and reply of an echo carry the identifier at the same place.
   if (protocol === ICMP || protocol === ICMPV6) return Kind.Icmp << 16 | buf[at + 4]! << 8 | buf[at + 5]!;
   if (protocol !== TCP && protocol !== UDP) return NO_PORT;
   const port = toGuest ? at + 2 : at;

@@ -83,7 +83,7 @@ for (const isV6 of [false, true]) {
   });
 }
 
-Deno.test("FairQueue forgets who was answered when no answer has come for two minutes", () => {
+Deno.test("FairQueue drops an answered flow when no answer has come for two minutes", () => {
   const { clock, queue, out } = setUp();
   queue.heard(frame(false, UDP, { dst: 6000 }));
   const isFavoured = () => {

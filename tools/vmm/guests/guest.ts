@@ -1,10 +1,10 @@
 /**
- * Guest: whatever runs behind a NAT, seen from the NAT: a name, an end of a cable, and a way to end it.
+ * Guest: a machine behind a NAT, as the NAT uses it: a name, an end of a cable, and a way to end it.
  *
  * Path: netns_guest, qemu/guest, daemon → guests/guest → host.
  *
- * A guest of a real machine needs sockets and a loop. They are lent to it by its maker (`devices/host`), in the shape
- * that stands here: nothing in this folder opens a device of the kernel's side by itself.
+ * A guest of a real machine needs sockets and a loop. Its maker passes them in (from `devices/host`), by the interfaces
+ * below: nothing in this folder opens a device of the kernel's side by itself.
  *
  * @module
  */
@@ -13,35 +13,35 @@ import type { FramePort } from "../../../kernel/host.ts";
 
 /** One guest. */
 export interface Guest {
-  /** A name for people, such as `netns:web` or `qemu:/run/vm1.sock`. */
+  /** A name for messages, such as `netns:web` or `qemu:/run/vm1.sock`. */
   readonly name: string;
   /** Our end of its cable: `receive` gets what the guest sends, `transmit` sends to the guest. */
   readonly port: FramePort;
-  /** Ends it: its port, and what was started or made for it. Whoever is told twice does nothing the second time. */
+  /** Ends it: its port, and everything that was started or made for it. A second call does nothing. */
   close(): Promise<void>;
 }
 
-/** A descriptor that a loop looks after. */
+/** A descriptor that a loop polls. */
 export interface Pollable {
   readonly fd: number;
-  /** Takes at most `max` units of what is there; returns how many, or a negative number to be forgotten. */
+  /** Takes at most `max` units of what is there; returns how many, or a negative number to be removed. */
   drain(max: number): number;
-  /** Set by the loop, to forget it when it is closed. */
+  /** Set by the loop, to remove it when it is closed. */
   onClose: (() => void) | null;
 }
 
-/** A loop, such as the reactor: drains what has something until that is closed. */
+/** A loop, such as the reactor: drains readable descriptors until they are closed. */
 export interface Loop {
   add(pollable: Pollable): void;
 }
 
-/** Answers of sockets that are no counts: the other end is gone; not now. */
+/** Results of sockets that are no counts: the other end is gone; not now. */
 export const GONE = 0;
 export const LATER = -1;
 
-/** What every socket does. */
+/** Members of every socket. */
 interface Socket extends Pollable {
-  /** Called by `drain`; answers as it does. */
+  /** Called by `drain`; returns the same. */
   onReadable: ((max: number) => number) | null;
   /** Called once after `awaitWritable` when there is room again. */
   onWritable: (() => void) | null;
@@ -57,11 +57,11 @@ export interface StreamSocket extends Socket {
   write(bytes: Uint8Array): number;
 }
 
-/** A place at which a peer connects. */
+/** A path that a peer connects to. */
 export interface StreamListener extends Pollable {
-  /** What the peer is told to connect to. */
+  /** The address for the peer to connect to. */
   readonly path: string;
-  /** Has `take` called with each connection (given away). */
+  /** Calls `take` with each connection, which the callee owns. */
   onConnection(take: (stream: StreamSocket) => void): void;
   close(): void;
 }
@@ -74,6 +74,6 @@ export interface DatagramSocket extends Socket {
   receive(into: Uint8Array): number;
   /** 1; {@link GONE}: there is no peer now; {@link LATER}. */
   send(bytes: Uint8Array): number;
-  /** To be called first by `onWritable`. */
+  /** `onWritable` calls it first. */
   resume(): void;
 }

@@ -1,11 +1,11 @@
 /**
- * A real Linux network stack as the guest: a network namespace with an interface whose other end is ours. What
- * slirp4netns and pasta do.
+ * A real Linux network stack as the guest: a network namespace with an interface whose other end is ours, as with
+ * slirp4netns and pasta.
  *
  * Path: guest_tap, netd/machine, open_guest → netns_guest → guests/guest, block, host.
  *
- * The interface is to be the namespace's only way out, so by default its loopback is brought up as well and, if an
- * address is given, a default route set; without an address all that is left to a DHCP client inside.
+ * The interface is meant as the namespace's only uplink. So by default its loopback is brought up as well and, if there
+ * is an address, a default route is set; without an address a DHCP client inside does that.
  *
  * @module
  */
@@ -14,18 +14,18 @@ import type { BlockPool } from "../../../kernel/block.ts";
 import type { FramePort } from "../../../kernel/host.ts";
 import type { Guest, Loop, Pollable } from "./guest.ts";
 
-/** How a guest of this kind is made. */
+/** Options of a guest of this kind. */
 export interface NetnsGuestOptions {
   /**
    * Which namespace: the name of one of `ip netns`, a process in it, a path such as `/proc/123/ns/net`, or `"new"` for
-   * one that goes with the guest. Default new.
+   * one that ends with the guest. Default new.
    */
   netns?: string | number;
   /** Name of the interface in it, at most 15 bytes. Default `tap0`. */
   device?: string;
   /** Bytes of IP packet on it. Default 1500. */
   mtu?: number;
-  /** Take a persistent TAP of that name that is there and that no program holds; else make one. Default false. */
+  /** Take an existing persistent TAP of that name that no program holds; otherwise make one. Default false. */
   take?: boolean;
   /** Its hardware address, 6 bytes. Default: Linux chooses. */
   mac?: Uint8Array;
@@ -33,7 +33,7 @@ export interface NetnsGuestOptions {
   portMac?: Uint8Array;
   /** Its addresses, such as `10.0.2.15/24`; one IPv4 address at most. Default none: for a DHCP client to find. */
   address?: string | readonly string[];
-  /** Where its packets go that are not for its own network; needs an address. Default: no such route. */
+  /** Gateway of its default route; needs an address. Default: no such route. */
   gateway?: string;
   /**
    * Hand over unfinished checksums and large segments, both ways: for a receiver that can finish them. Default false.
@@ -49,7 +49,7 @@ export interface TapEnd extends FramePort, Pollable {
   readonly netns: { readonly name: string; readonly path: string } | null;
 }
 
-/** What is asked of a TAP device's maker: as `openTap` of devices/host. */
+/** Options for the maker of the TAP device: those of `openTap` of devices/host. */
 export interface TapRequest {
   name: string;
   netns: string;
@@ -63,7 +63,7 @@ export interface TapRequest {
   pool?: BlockPool;
 }
 
-/** What the operating system does for us; `devices/host` has both. */
+/** The parts of the operating system that it needs; `devices/host` has both. */
 export interface NetnsHost<Tap extends TapEnd = TapEnd> {
   /** Makes a TAP device inside a namespace. Throws with nothing left behind. */
   openTap(request: TapRequest): Tap;
@@ -81,8 +81,8 @@ export interface NetnsGuest<Tap extends TapEnd = TapEnd> extends Guest {
 }
 
 /**
- * Makes the guest and has `loop` drain its port. Throws what the maker throws (HostError): ENOENT for no such
- * namespace, EPERM without the right to enter it, EBUSY for an interface that is there.
+ * Makes the guest and lets `loop` drain its port. Throws the HostError of the maker: ENOENT for no such namespace,
+ * EPERM without the right to enter it, EBUSY for an interface that exists.
  */
 export function netnsGuest<Tap extends TapEnd>(
   host: NetnsHost<Tap>,
@@ -109,7 +109,7 @@ export function netnsGuest<Tap extends TapEnd>(
   }
 }
 
-/** The options as the device's maker wants them; what is not given is left out. */
+/** The options for the device's maker; missing ones are left out. */
 export function tapRequest(options: NetnsGuestOptions, device: string = "tap0"): TapRequest {
   const { take, mac, portMac, address, offload, pool } = options;
   const wanted: TapRequest = { name: device, netns: netnsOf(options.netns ?? "new"), mtu: options.mtu ?? 1500 };

@@ -69,15 +69,27 @@ Deno.test("netnsGuest() asks for a new namespace and leaves its address to DHCP"
   assertEquals(tap.closes, 1);
 });
 
-Deno.test("netnsGuest() passes on what it is told, and closes the port if the rest fails", () => {
+Deno.test("netnsGuest() passes on its options, and closes the port if the rest fails", () => {
   const { asked, setups, host } = fakeHost();
   const mac = new Uint8Array([2, 0, 0, 0, 0, 9]);
   netnsGuest(host, { add: () => {} }, {
-    ...{ netns: 7, device: "eth0", mtu: 1400, mac, portMac: mac, offload: true },
-    ...{ address: "10.0.2.15/24", gateway: "10.0.2.2" },
+    netns: 7,
+    device: "eth0",
+    mtu: 1400,
+    mac,
+    portMac: mac,
+    offload: true,
+    address: "10.0.2.15/24",
+    gateway: "10.0.2.2",
   });
   assertEquals(asked, [{
-    ...{ name: "eth0", netns: "/proc/7/ns/net", mtu: 1400, mac, portMac: mac, address: "10.0.2.15/24", offload: true },
+    name: "eth0",
+    netns: "/proc/7/ns/net",
+    mtu: 1400,
+    mac,
+    portMac: mac,
+    address: "10.0.2.15/24",
+    offload: true,
   }]);
   assertEquals(setups, [["/run/netns/n", { device: "eth0", gateway: "10.0.2.2" }]]);
   assertThrows(() => netnsGuest(host, { add: () => {} }, { gateway: "10.0.2.2" }), TypeError, "has no address");

@@ -4,9 +4,10 @@
  * Path: iov, mmio, net → guest_memory → assert, wire/bytes.
  *
  * One or several regions, each a byte array at a guest-physical address. An address comes from the guest and may be
- * anything: a bad one is an answer (null, -1 or false) and never throws. Numbers are little-endian (virtio 1.2, 1.4).
+ * anything: for a bad one the result is null, -1 or false; nothing throws. Numbers are little-endian (virtio 1.2, 1.4).
  *
- * The guest may change its memory at any time, so what a decision hangs on is read once, into a variable or a copy.
+ * The guest may change its memory at any time, so a value that a decision depends on is read once, into a variable or a
+ * copy.
  *
  * Limits: addresses below 2^53; a view lies in one region, so a ring may not cross from one into the next (a buffer
  * may, see {@link Iov.addGuest}). No memory barriers: a guest on another thread would need them.
@@ -17,24 +18,25 @@
 import { assert } from "../../../kernel/assert.ts";
 import { get16le, get32le, get64le, put16le, put32le, put64le } from "../../../kernel/wire/bytes.ts";
 
-/** A piece of memory, and where the guest sees it. */
+/** A piece of memory, and its guest-physical address. */
 export interface MemoryRegion {
   /** Guest-physical address of the first byte. */
   readonly base: number;
+  /** The bytes there. */
   readonly bytes: Uint8Array;
 }
 
-/** What reading a number outside of the memory answers. */
+/** Result of reading a number outside of the memory. */
 export const OUTSIDE = -1;
 
 /** A guest's memory. */
 export class GuestMemory {
   /** By ascending address. */
   readonly regions: readonly MemoryRegion[];
-  /** The one that was asked for last: almost every access finds it. */
+  /** The region of the last access: it serves almost every next one. */
   #last: MemoryRegion;
 
-  /** Regions are ours, not the guest's: at least one, and none over another. */
+  /** Regions come from us, not from the guest: at least one, without overlap. */
   constructor(regions: readonly MemoryRegion[]) {
     const sorted = [...regions].sort((a, b) => a.base - b.base);
     assert(sorted.length > 0, "a guest has memory");
@@ -113,7 +115,7 @@ export class GuestMemory {
     return region !== null;
   }
 
-  /** Writes `bytes`; false if not all of them have a place, and then none is written. */
+  /** Writes `bytes`; false if not all of them fit, and then none is written. */
   write(addr: number, bytes: Uint8Array): boolean {
     const region = this.find(addr, bytes.length);
     if (region !== null) region.bytes.set(bytes, addr - region.base);

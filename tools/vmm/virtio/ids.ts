@@ -43,9 +43,9 @@ export const Reg = {
   Config: 0x100,
 } as const;
 
-/** What the register `Magic` reads: "virt". */
+/** Value of the register `Magic`: "virt". */
 export const MMIO_MAGIC = 0x74726976;
-/** What the register `Version` reads: not the legacy interface. */
+/** Value of the register `Version`: not the legacy interface. */
 export const MMIO_VERSION = 2;
 /** Device id of a network card (5.1.1). */
 export const DEVICE_ID_NET = 1;
@@ -106,6 +106,7 @@ export class Features {
     return new Features(low >>> 0, high >>> 0);
   }
 
+  /** Whether the feature is among them. */
   has(bit: number): boolean {
     return ((bit < 32 ? this.low >>> bit : this.high >>> (bit - 32)) & 1) !== 0;
   }
@@ -121,11 +122,11 @@ export const NO_FEATURES: Features = new Features(0, 0);
 
 /** A driver's mistake after which a device asks for a reset (2.1.2): a value, never thrown. */
 export const DeviceError = {
-  /** Status bits were taken back, or came in the wrong order (3.1.1). */
+  /** Status bits were cleared, or set in the wrong order (3.1.1). */
   StatusOrder: "status-order",
   /** A queue was set up with a size that is no power of two or too large (2.7, 4.2.2.2). */
   QueueSize: "queue-size",
-  /** A queue was changed while it was ready, or made ready before the features were agreed on (4.2.2.2). */
+  /** A queue was changed while it was ready, or made ready before the features were negotiated (4.2.2.2). */
   QueueOrder: "queue-order",
   /** A ring is not aligned (2.7), or not wholly inside the guest's memory. */
   RingAddress: "ring-address",
@@ -145,7 +146,7 @@ export const DeviceError = {
   ZeroLength: "zero-length",
   /** A buffer or an indirect table is not inside the guest's memory. */
   BadAddress: "bad-address",
-  /** An indirect table that may not be: not agreed on, inside another, with a next, or of a bad length (2.7.5.3). */
+  /** An invalid indirect table: not negotiated, inside another, with a next, or of a bad length (2.7.5.3). */
   BadIndirect: "bad-indirect",
   /** A transmitted chain without room for the header, or with bytes for the device to write (5.1.6.2). */
   BadTxBuffer: "bad-tx-buffer",
@@ -154,4 +155,5 @@ export const DeviceError = {
   /** A control command without command or without a byte for the answer (5.1.6.5). */
   BadControl: "bad-control",
 } as const;
+/** One of the errors. */
 export type DeviceError = typeof DeviceError[keyof typeof DeviceError];

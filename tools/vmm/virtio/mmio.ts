@@ -3,12 +3,12 @@
  *
  * Path: net, net_rx, net_tx → mmio → guest_memory, ids, device, virtio/queue.
  *
- * Three kinds of driver mistakes, told apart by what they leave behind:
+ * Three kinds of driver mistakes, by their effect:
  * - an access that does nothing (unknown, unaligned, read-only register; a notify of a queue that is not there or not
- *   ready) is ignored and counted;
- * - features that were not offered or do not fit together: FEATURES_OK does not stick (3.1.1);
+ * ready) is ignored and counted;
+ * - features that were not offered or do not fit together: FEATURES_OK is not set (3.1.1);
  * - anything after which device and driver can no longer agree on what a queue holds: `fault`. The device stops, sets
- *   NEEDS_RESET, tells the driver by a configuration interrupt (2.1.2), and works again after a reset.
+ *   NEEDS_RESET, notifies the driver by a configuration interrupt (2.1.2), and works again after a reset.
  *
  * Only the device whose driver erred is touched. A reset takes place at once: the register reads 0 right after it.
  *
@@ -31,19 +31,21 @@ import { MmioCounters, type VirtioDevice } from "./device.ts";
 import { isQueueSize, VirtQueue } from "./queue.ts";
 
 /** Vendor id of Akaros' devices: "BKAR". */
-export const VENDOR_ID = 0x52414b41;
+const VENDOR_ID = 0x52414b41;
 
-/** Status bits that a driver writes; the others are the device's own or mean nothing. */
+/** Status bits that a driver writes; the others belong to the device or are reserved. */
 const DRIVER_BITS = Status.Acknowledge | Status.Driver | Status.FeaturesOk | Status.DriverOk | Status.Failed;
-/** What a register of a shared memory region reads where there is none (4.2.2). */
+/** Value of the registers of a shared memory region that does not exist (4.2.2). */
 const NO_REGION = 0xffffffff;
 
-/** What the three pairs of address registers set, which are 16 bytes apart. */
+/** The fields that the three pairs of address registers set; the pairs are 16 bytes apart. */
 const QUEUE_PARTS = ["descAddr", "availAddr", "usedAddr"] as const;
 
 /** One register page. */
 export class VirtioMmio {
+  /** The device's queues, by number. */
   readonly queues: readonly VirtQueue[];
+  /** What the driver has done with the registers. */
   readonly counters: MmioCounters = new MmioCounters();
   /** Why the device asks for a reset; null: it does not. */
   lastFault: DeviceError | null = null;
@@ -55,25 +57,26 @@ export class VirtioMmio {
   #deviceWord = 0;
   #driverWord = 0;
   #queueSel = 0;
-  /** What the driver wrote, bits beyond the offered ones included. */
+  /** The bits that the driver wrote, unoffered ones included. */
   #driverLow = 0;
   #driverHigh = 0;
   /** It wrote bits of words that do not exist. */
   #driverBeyond = false;
   #features = NO_FEATURES;
 
+  /** The registers of `device`, as after a reset. */
   constructor(device: VirtioDevice, options: { memory: GuestMemory; onInterrupt: () => void }) {
     this.#device = device;
     this.#onInterrupt = options.onInterrupt;
     this.queues = device.queueSizes.map((size) => new VirtQueue(options.memory, size));
   }
 
-  /** What was agreed on; nothing before FEATURES_OK. */
+  /** The negotiated features; none before FEATURES_OK. */
   get features(): Features {
     return this.#features;
   }
 
-  /** Whether the device may use its queues: DRIVER_OK, and nothing has gone wrong. */
+  /** Whether the device may use its queues: DRIVER_OK, and there was no fault. */
   get live(): boolean {
     return (this.#status & (Status.DriverOk | Status.NeedsReset | Status.Failed)) === Status.DriverOk;
   }
@@ -83,7 +86,7 @@ export class VirtioMmio {
     return this.#interruptStatus !== 0;
   }
 
-  /** A load of `size` bytes at `offset` in the page. What is no register reads 0. */
+  /** A load of `size` bytes at `offset` in the page. Unknown registers read 0. */
   read(offset: number, size = 4): number {
     if (offset >= Reg.Config) return this.#readConfig(offset - Reg.Config, size);
     const value = size === 4 ? this.#readRegister(offset) : null;
@@ -142,14 +145,14 @@ export class VirtioMmio {
     return value;
   }
 
-  /** A store of `size` bytes at `offset` in the page. What is no register of that width ignores it. */
+  /** A store of `size` bytes at `offset` in the page. Unknown registers and other widths are ignored. */
   write(offset: number, value: number, size = 4): void {
     if (size !== 4 || !(this.#writeRegister(offset, value >>> 0) || this.#writeQueue(offset, value >>> 0))) {
       this.counters.badAccesses++;
     }
   }
 
-  /** Registers of the whole device; false: not one of them, or not now. */
+  /** Registers of the whole device; false: not one of them, or not allowed now. */
   #writeRegister(offset: number, value: number): boolean {
     switch (offset) {
       case Reg.DeviceFeaturesSel:
@@ -218,7 +221,7 @@ export class VirtioMmio {
 
   #setReady(queue: VirtQueue, value: number): void {
     if (value !== 1) {
-      // Linux' driver lets go of a queue this way, whether or not RING_RESET was agreed on.
+      // Linux' driver releases a queue this way, whether or not RING_RESET was negotiated.
       if (queue.ready) this.#resetQueue(queue);
       return;
     }
@@ -265,18 +268,18 @@ export class VirtioMmio {
     const kept = (before & DRIVER_BITS & ~next) === 0;
     const after = (bit: number, needed: number) => (added & bit) === 0 || (next & needed) !== 0;
     const ordered = after(Status.Driver, Status.Acknowledge) && after(Status.FeaturesOk, Status.Driver) &&
-      // Whether FEATURES_OK stuck must have been looked at before: in a write of its own.
+      // The driver must have read back FEATURES_OK first, so this takes a write of its own.
       ((added & Status.DriverOk) === 0 || (before & Status.FeaturesOk) !== 0);
     if (!kept || !ordered) return this.fault(DeviceError.StatusOrder);
     this.#status |= next & ~Status.FeaturesOk;
     if ((added & Status.FeaturesOk) !== 0) this.#agree();
     if ((added & Status.DriverOk) === 0) return;
     if (this.live) this.#device.activate(this.#features);
-    // A mistake from before, when there was nobody to tell.
+    // A fault from before DRIVER_OK, when no driver could be notified.
     else if (this.lastFault !== null) this.#interrupt(Interrupt.Config);
   }
 
-  /** Lets FEATURES_OK stick if the driver's choice is one we can keep. */
+  /** Accepts FEATURES_OK if the device supports the driver's choice. */
   #agree(): void {
     const chosen = new Features(this.#driverLow, this.#driverHigh);
     const { offered } = this.#device;
@@ -286,7 +289,7 @@ export class VirtioMmio {
     this.#status |= Status.FeaturesOk;
   }
 
-  /** Everything back to how it was at power on (2.4.1, 4.2.3.1). */
+  /** Resets everything to its state at power on (2.4.1, 4.2.3.1). */
   reset(): void {
     this.counters.resets++;
     this.#status = 0;
@@ -310,23 +313,23 @@ export class VirtioMmio {
     if (told) this.#interrupt(Interrupt.Config);
   }
 
-  /** The driver wants to know that buffers were used. */
+  /** Notifies the driver of used buffers. */
   interruptUsed(): void {
     if (this.live) this.#interrupt(Interrupt.Used);
   }
 
-  /** The configuration space has changed: who reads it in pieces can tell (2.5.2). */
+  /** The configuration space has changed: a driver that reads it in pieces can detect that (2.5.2). */
   nextGeneration(): void {
     this.#generation = (this.#generation + 1) >>> 0;
   }
 
-  /** The configuration space has changed: the generation moves, and a driver that is there is told. */
+  /** The configuration space has changed: the generation changes, and a running driver is notified. */
   configChanged(): void {
     this.nextGeneration();
     if (this.live) this.#interrupt(Interrupt.Config);
   }
 
-  /** Last of whatever a device does: the driver may run inside of it. */
+  /** The last step of an operation: the driver may run inside it. */
   #interrupt(bit: number): void {
     this.#interruptStatus |= bit;
     this.counters.interrupts++;

@@ -89,7 +89,7 @@ Deno.test("VirtioMmio keeps an interrupt that comes before another's acknowledge
   assertEquals([seen, driver.page.read(0x060), rig.net.mmio.interruptPending], [1, 2, true]);
 });
 
-Deno.test("VirtioMmio moves the configuration's generation with each change, told or not", () => {
+Deno.test("VirtioMmio moves the configuration's generation with each change, with or without an interrupt", () => {
   const rig = new NetRig();
   const before = rig.net.mmio.read(Reg.ConfigGeneration);
   rig.net.link = false;

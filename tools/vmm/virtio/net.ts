@@ -3,12 +3,12 @@
  *
  * Path: vm → net → mmio, guest_memory, ids, device.
  *
- * It knows frames and nothing of what is in them. Who made it gets each frame of the guest by `onFrame` and gives it
- * frames by `receive`. Both directions carry a Block's metadata, so that a checksum may stay owed and a segment uncut
- * between a guest and whoever can do that in hardware.
+ * It carries frames and does not look into them. Its owner gets each frame of the guest by `onFrame` and sends frames
+ * by `receive`. Both directions carry a Block's metadata, so that a checksum may stay owed and a segment uncut between
+ * a guest and hardware that can do the work.
  *
  * Queues: 0 receive, 1 transmit, 2 control. Transmitting is a job: the guest's notify returns at once, and neither side
- * ever runs inside the other. Commands of the control queue are done inside the notify, as drivers wait for them.
+ * ever runs inside the other. Commands of the control queue are run inside the notify, as drivers wait for them.
  *
  * Limits: one pair of queues; 256 descriptors each (a 64 KiB frame over 2 KiB buffers takes 33), 64 for control.
  *
@@ -50,7 +50,7 @@ const LINK_UP = 1;
 const MTU_MIN = 68;
 const MTU_MAX = 65535;
 
-/** Everything that a card can offer. */
+/** All features that a card can offer. */
 export const NET_FEATURES: readonly number[] = Object.values(Feature);
 
 /** Features that need another one (5.1.3.1): any of those listed. */
@@ -72,41 +72,49 @@ const NEEDS: readonly (readonly [feature: number, needed: readonly number[]])[] 
 /** VERSION_1 and those of `features` whose needs are among them: no others may be offered (2.2.2). */
 function offerable(features: readonly number[]): Features {
   const offered = new Set([...features, Feature.Version1]);
-  // What another one needs stands above it.
+  // A feature stands below those that it needs.
   for (const [feature, needed] of NEEDS) if (!needed.some((one) => offered.has(one))) offered.delete(feature);
   return Features.of(offered);
 }
 
-/** What a card is made of. */
+/** Options of a card. */
 export interface VirtioNetOptions {
+  /** The guest's memory. */
   readonly memory: GuestMemory;
   /** The card's address, 6 bytes. */
   readonly mac: Uint8Array;
   /** Most bytes of IP packet in a frame. Default: 1500. */
   readonly mtu?: number;
-  /** Where its work waits for its turn: those of the clock of whoever runs it. */
+  /** Queue of its jobs: that of the clock that drives it. */
   readonly jobs: JobQueue;
-  /** Gets each frame of the guest (given away); extents are valid until it returns. */
+  /** Gets each frame of the guest, and owns it; extents are valid until it returns. */
   readonly onFrame: (block: Block) => void;
-  /** The interrupt line went up. The register page says why. */
+  /** The interrupt line went up; the register page has the reason. */
   readonly onInterrupt: () => void;
-  /** There is room again after `receive` answered "no-buffers". */
+  /** There is room again after `receive` returned "no-buffers". */
   readonly onRoom?: () => void;
-  /** Feature bits to offer, VERSION_1 besides; one without what it needs is left out. Default: {@link NET_FEATURES}. */
+  /**
+   * Feature bits to offer, VERSION_1 besides; one whose needs are missing is left out. Default: {@link NET_FEATURES}.
+   */
   readonly features?: readonly number[];
+  /** Where blocks of received frames come from. */
   readonly blocks?: BlockPool;
 }
 
 /** A network card. */
 export class VirtioNet implements VirtioDevice {
+  /** What kind of device it is. */
   readonly deviceId: number = DEVICE_ID_NET;
   readonly offered: Features;
   readonly config: Uint8Array = new Uint8Array(CONFIG_LEN);
   readonly queueSizes: readonly number[];
   /** The registers: the machine gives them the guest's loads and stores. */
   readonly mmio: VirtioMmio;
+  /** What it has sent, received and refused. */
   readonly counters: NetCounters = new NetCounters();
+  /** Bytes of IP packet in a frame. */
   readonly mtu: number;
+  /** Which frames the guest wants. */
   readonly filter: RxFilter = new RxFilter();
   #mac: MacAddr;
   #link = true;
@@ -119,6 +127,7 @@ export class VirtioNet implements VirtioDevice {
   #answer = new Uint8Array(1);
   #chain = new DescChain();
 
+  /** A card that waits for a driver. */
   constructor(options: VirtioNetOptions) {
     const { memory, mac, mtu = ETHER_MTU, jobs, onFrame, onInterrupt, onRoom, blocks = new BlockPool() } = options;
     assert(mac.length === MAC_ADDR_LEN && (mac[0]! & 1) === 0, "a card has the address of one interface");
@@ -147,13 +156,13 @@ export class VirtioNet implements VirtioDevice {
     return new MacAddr(Math.floor(this.filter.mac / 0x1_0000_0000), this.filter.mac | 0);
   }
 
-  /** What the guest's driver takes undone; what it does not must be settled before `receive`, or is settled there. */
+  /** Offloads of the guest's driver; other work must be done before `receive`, or is done there. */
   get offloads(): PortOffloads {
     const { checksum, tso4, tso6, uso } = this.#rx.caps;
     return { checksum, tcpSegment: tso4 && tso6, udpSegment: uso };
   }
 
-  /** Whether a driver is there and can be sent frames. */
+  /** Whether a driver is ready to receive frames. */
   get ready(): boolean {
     return this.mmio.live && this.mmio.queues[RX_QUEUE]!.ready;
   }
@@ -163,7 +172,7 @@ export class VirtioNet implements VirtioDevice {
     return this.#link;
   }
 
-  /** Plugs the cable in or out; the driver is told. */
+  /** Plugs the cable in or out, and notifies the driver. */
   set link(up: boolean) {
     if (up === this.#link) return;
     this.#link = this.#rx.link = this.#tx.link = up;
@@ -171,21 +180,21 @@ export class VirtioNet implements VirtioDevice {
     this.mmio.configChanged();
   }
 
-  /** Why the last `receive` answered false. */
+  /** Why the last `receive` returned false. */
   get refusal(): RxRefusal | null {
     return this.#rx.refusal;
   }
 
   /**
-   * Gives the guest a frame. True: the block is gone, to the guest or because its filter does not want it. False: see
-   * `refusal`, which is counted; the block is still the caller's, to cut, to keep until there is room, or to drop.
-   * With `more` the guest is told only by the next `receive` without, or by `flush`.
+   * Sends a frame to the guest. True: the block is consumed, by the guest or by its filter. False: see `refusal`, which
+   * is counted; the block is still the caller's, to cut, to keep until there is room, or to drop. With `more` the guest
+   * is notified only by the next `receive` without it, or by `flush`.
    */
   receive(block: Block, more = false): boolean {
     return this.#rx.receive(block, more);
   }
 
-  /** Tells the guest of frames that were received with `more`. */
+  /** Notifies the guest of frames that were received with `more`. */
   flush(): void {
     this.#rx.flush();
   }
@@ -201,7 +210,7 @@ export class VirtioNet implements VirtioDevice {
     this.#roomJob?.wake();
   }
 
-  /** Has both directions do what was agreed on. */
+  /** Applies the negotiated features to both directions. */
   #configure(features: Features): void {
     this.#rx.caps = rxCaps(features);
     this.#rx.mergeable = features.has(Feature.MrgRxbuf);
@@ -215,7 +224,7 @@ export class VirtioNet implements VirtioDevice {
     else this.#offerRoom();
   }
 
-  /** Buffers to receive into: of interest only to who was refused for want of them, so no more notifies are needed. */
+  /** Receive buffers matter only after a refusal for lack of them, so no more notifies are needed. */
   #offerRoom(): void {
     this.mmio.queues[RX_QUEUE]!.stopNotify();
     if (!this.#rx.starved) return;
@@ -223,7 +232,7 @@ export class VirtioNet implements VirtioDevice {
     this.#roomJob?.wake();
   }
 
-  /** For the register page: everything that the driver set is forgotten. */
+  /** For the register page: resets everything that the driver set. */
   reset(): void {
     this.filter.reset(this.#mac.key);
     this.#rx.starved = false;
@@ -239,7 +248,7 @@ export class VirtioNet implements VirtioDevice {
     put16le(config, CONFIG_MTU, this.mtu);
   }
 
-  /** 5.1.6.5: no more commands than the queue has descriptors, then others get their turn. */
+  /** 5.1.6.5: no more commands than the queue has descriptors, then other jobs run. */
   #runControls(): void {
     const { mmio } = this;
     if (!mmio.live) return;
@@ -251,7 +260,7 @@ export class VirtioNet implements VirtioDevice {
       if (error !== null) return mmio.fault(error);
       queue.push(this.#chain.head, 1);
     }
-    // Asked after a full round, too: with an event index the driver would tell us of nothing else.
+    // Called after a full round, too: with an event index the driver would not notify again.
     if (queue.wantNotify()) this.#ctrlJob.wake();
     if (queue.publish()) mmio.interruptUsed();
   }
@@ -274,7 +283,7 @@ export class VirtioNet implements VirtioDevice {
     return null;
   }
 
-  /** The driver has set the card's address: the configuration says so before the command is given back (5.1.6.5.2). */
+  /** The driver has set the card's address: the configuration has it before the command is returned (5.1.6.5.2). */
   #takeMac(): void {
     this.mac.put(this.config, 0);
     this.mmio.nextGeneration();

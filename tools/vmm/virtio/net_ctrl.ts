@@ -3,10 +3,10 @@
  *
  * Path: net, net_rx → net_ctrl → ids, wire/bytes, mac_addr.
  *
- * A command is {class 1, command 1, data …} to read and one byte to write the answer to. It is looked at only after it
- * was copied out of the guest's memory.
+ * A command is {class 1, command 1, data …} to read and one byte to write the answer to. It is read only after it was
+ * copied out of the guest's memory.
  *
- * Until the driver says otherwise the card is promiscuous, as QEMU's is: a driver that sets no filter loses nothing.
+ * Until the driver sets a filter the card is promiscuous, like QEMU's: a driver without filter commands loses nothing.
  *
  * @module
  */
@@ -15,7 +15,9 @@ import { get16, get32, get32le } from "../../../kernel/wire/bytes.ts";
 import { MAC_ADDR_LEN, MacAddr } from "../../../kernel/wire/mac_addr.ts";
 import { Feature, type Features } from "./ids.ts";
 
-/** Addresses of one table that are kept; of a longer one the whole kind (unicast, multicast) is let in, as in QEMU. */
+/**
+ * Addresses of one table that are kept; for a longer one the whole kind (unicast, multicast) is accepted, as in QEMU.
+ */
 export const MAC_TABLE_MAX = 64;
 /** Longest command: both tables, each four times as long as what is kept. */
 export const CONTROL_BYTES_MAX = 2 + 2 * (4 + 4 * MAC_TABLE_MAX * MAC_ADDR_LEN);
@@ -37,23 +39,29 @@ export const Control = {
   MacAddrSet: 0x0101,
 } as const;
 
-/** Which frames the guest wants. */
+/** The receive filter of the guest. */
 export class RxFilter {
+  /** Every frame is wanted. */
   promiscuous = true;
+  /** Every multicast frame is wanted. */
   allMulti = false;
+  /** Every unicast frame is wanted. */
   allUni = false;
+  /** No multicast frame is wanted. */
   noMulti = false;
+  /** No unicast frame is wanted. */
   noUni = false;
+  /** No broadcast frame is wanted. */
   noBcast = false;
   /** The card's own address, as {@link MacAddr.key}. */
   mac = 0;
-  /** More of the kind were asked for than are kept. */
+  /** The list of that kind was longer than the table. */
   #unicastOverflow = false;
   #multicastOverflow = false;
   #unicast: ReadonlySet<number> = new Set();
   #multicast: ReadonlySet<number> = new Set();
 
-  /** Back to how it was at power on. */
+  /** Resets it to its state at power on. */
   reset(mac: number): void {
     this.promiscuous = true;
     this.allMulti =
@@ -67,7 +75,7 @@ export class RxFilter {
     this.#unicastOverflow = this.#multicastOverflow = false;
   }
 
-  /** Addresses besides its own; longer lists than {@link MAC_TABLE_MAX} let in all of their kind. */
+  /** Addresses besides its own; lists longer than {@link MAC_TABLE_MAX} accept all of their kind. */
   setTables(unicast: ReadonlySet<number>, multicast: ReadonlySet<number>): void {
     this.#unicastOverflow = unicast.size > MAC_TABLE_MAX;
     this.#multicastOverflow = multicast.size > MAC_TABLE_MAX;
@@ -75,7 +83,7 @@ export class RxFilter {
     this.#multicast = this.#multicastOverflow ? new Set() : multicast;
   }
 
-  /** Whether the guest wants the frame whose destination is in `buf` at `at`. */
+  /** Whether the filter accepts the frame whose destination is in `buf` at `at`. */
   accepts(buf: Uint8Array, at: number): boolean {
     if (this.promiscuous) return true;
     const dst = get16(buf, at) * 0x100000000 + get32(buf, at + 2);
@@ -89,7 +97,7 @@ export class RxFilter {
   }
 }
 
-/** Whether a command was done; `bytes` are the first `length` of the copied command, at least two. */
+/** Runs a command; false: refused. `bytes` are the first `length` of the copied command, at least two. */
 export function runControl(bytes: Uint8Array, length: number, filter: RxFilter, features: Features): boolean {
   const command = get16(bytes, 0);
   switch (command) {

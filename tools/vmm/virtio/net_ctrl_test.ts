@@ -34,7 +34,7 @@ function tables(unicast: Uint8Array[], multicast: Uint8Array[]): Uint8Array {
   return new Uint8Array([...table(unicast), ...table(multicast)]);
 }
 
-Deno.test("RxFilter lets in everything until the driver says otherwise, and again after a reset", () => {
+Deno.test("RxFilter lets in everything until the driver sets a filter, and again after a reset", () => {
   const filter = ownFilter();
   assertEquals(accepted(filter), "own other group all");
   assert(run(filter, Control.RxPromisc, hex("00")));
@@ -75,7 +75,7 @@ Deno.test("runControl() sets the address tables (5.1.6.5.2), and lets in all of 
   assertEquals(accepted(filter), "own all");
 });
 
-Deno.test("runControl() sets the card's address, but to that of no group and of nobody", () => {
+Deno.test("runControl() sets the card's address, and refuses a group or the zero address", () => {
   const filter = ownFilter();
   filter.promiscuous = false;
   assert(run(filter, Control.MacAddrSet, OTHER));
@@ -86,7 +86,7 @@ Deno.test("runControl() sets the card's address, but to that of no group and of 
   assertEquals(accepted(filter), "other all");
 });
 
-Deno.test("runControl() refuses what was not agreed on, and what has another length", () => {
+Deno.test("runControl() refuses what was not negotiated, and what has another length", () => {
   const filter = ownFilter();
   const none = Features.of([Feature.CtrlVq]);
   for (const command of [0, 1, 2, 3, 4, 5]) assertEquals(run(filter, command, hex("00"), none), false);

@@ -1,5 +1,5 @@
 /**
- * virtio_net_hdr: how a frame's owed checksum and segmentation cross between a guest and a Block (virtio 1.2, 5.1.6).
+ * virtio_net_hdr: carries a frame's owed checksum and segmentation between a guest and a Block (virtio 1.2, 5.1.6).
  *
  * Path: net, net_rx, net_tx → net_header → ids, block, ethernet, wire/bytes.
  *
@@ -18,6 +18,7 @@
 
 import { type Block, Checksum, Segment } from "../../../kernel/block.ts";
 import { get16, get16le, put16le } from "../../../kernel/wire/bytes.ts";
+import { offloadFits } from "../../../kernel/inet/offload.ts";
 import {
   ETHER_HEADER_LEN,
   ETHERTYPE_IPV4,
@@ -25,6 +26,17 @@ import {
   ETHERTYPE_VLAN,
   VLAN_TAG_LEN,
 } from "../../../kernel/wire/ethernet.ts";
+import { IPV4_HEADER_LEN, ipv4HeaderLen } from "../../../kernel/wire/ipv4.ts";
+import { IPV6_HEADER_LEN } from "../../../kernel/wire/ipv6.ts";
+import {
+  TCP_CWR,
+  TCP_HEADER_LEN,
+  TCP_HEADER_MAX,
+  tcpChecksumAt,
+  tcpFlags,
+  tcpHeaderLen,
+} from "../../../kernel/wire/tcp.ts";
+import { UDP_HEADER_LEN, udpChecksumAt } from "../../../kernel/wire/udp.ts";
 import { Feature, type Features } from "./ids.ts";
 
 /** Bytes of the header (5.1.6.1: num_buffers is always there with VERSION_1). */
@@ -50,20 +62,11 @@ const GSO_UDP_L4 = 5;
 const GSO_ECN = 0x80;
 
 /** Smallest size of a TCP segment that is cut for a guest: Linux' TCP_MIN_SND_MSS; 64 KiB are then 1366 pieces. */
-export const TCP_SEGMENT_MIN = 48;
+const TCP_SEGMENT_MIN = 48;
 /** Most datagrams that are cut of one block: Linux' UDP_MAX_SEGMENTS. */
-export const UDP_SEGMENTS_MAX = 128;
+const UDP_SEGMENTS_MAX = 128;
 
-const TCP_HEADER_MIN = 20;
-const TCP_HEADER_MAX = 60;
-const TCP_DATA_OFFSET = 12;
-const TCP_FLAGS = 13;
-const TCP_CWR = 0x80;
-const TCP_CHECKSUM = 16;
-const UDP_HEADER_LEN = 8;
-const UDP_CHECKSUM = 6;
-
-/** What one direction may leave undone. */
+/** Offloads of one direction. */
 export interface HeaderCaps {
   readonly checksum: boolean;
   readonly tso4: boolean;
@@ -73,10 +76,10 @@ export interface HeaderCaps {
   readonly uso: boolean;
 }
 
-/** A direction in which every frame is finished. */
+/** A direction without offloads. */
 export const NO_CAPS: HeaderCaps = { checksum: false, tso4: false, tso6: false, ecn: false, uso: false };
 
-/** What a driver may leave to the device, by what was agreed on. */
+/** Work that a driver may leave to the device, by the negotiated features. */
 export function txCaps(features: Features): HeaderCaps {
   return {
     checksum: features.has(Feature.Csum),
@@ -87,7 +90,7 @@ export function txCaps(features: Features): HeaderCaps {
   };
 }
 
-/** What the device may leave to a driver, by what was agreed on. */
+/** Work that the device may leave to a driver, by the negotiated features. */
 export function rxCaps(features: Features): HeaderCaps {
   return {
     checksum: features.has(Feature.GuestCsum),
@@ -106,14 +109,14 @@ export function headersEnd(header: Uint8Array): number {
   return start + Math.max(get16le(header, CSUM_OFFSET) + 2, transport);
 }
 
-/** Why a transmitted frame cannot be handed on. */
+/** Reasons why a transmitted frame is refused. */
 export type HeaderFault =
-  /** It asks for what was not agreed on. */
+  /** It asks for a feature that was not negotiated. */
   | "not-negotiated"
-  /** What the header says does not fit the frame. */
+  /** The header does not fit the frame. */
   | "bad-header";
 
-/** Gives `block`, which begins with the frame's headers, the metadata of `header`; or answers why it cannot be. */
+/** Gives `block`, which begins with the frame's headers, the metadata of `header`; or returns why it cannot. */
 export function takeTxHeader(header: Uint8Array, block: Block, caps: HeaderCaps): HeaderFault | null {
   const gso = header[GSO_TYPE]!;
   if ((header[FLAGS]! & NEEDS_CSUM) === 0) return gso === GSO_NONE ? null : "bad-header";
@@ -138,7 +141,7 @@ function takeSegment(block: Block, gso: number, size: number, caps: HeaderCaps):
   const linkLen = linkLength(block);
   const payload = block.length - linkLen - headerLen;
   if (payload < 0) return "bad-header";
-  if (payload <= size) return null; // It is one piece as it is.
+  if (payload <= size) return null; // It fits one piece.
   if (segment === Segment.Udp ? payload > size * UDP_SEGMENTS_MAX : size < TCP_SEGMENT_MIN) return "bad-header";
   block.segment = segment;
   block.segmentSize = size;
@@ -183,18 +186,20 @@ export function linkLength(block: Block): number {
 function headerLength(block: Block, segment: Segment): number {
   const { buf, checksumStart: start, checksumField: field } = block;
   const network = block.rp + linkLength(block);
-  if (start < network + 20) return -1;
+  if (start < network + IPV4_HEADER_LEN) return -1;
   const type = get16(buf, network - 2);
   if (type !== (segment === Segment.Tcp4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6)) {
     if (segment !== Segment.Udp || type !== ETHERTYPE_IPV4) return -1;
   }
-  if (type === ETHERTYPE_IPV4 ? start !== network + (buf[network]! & 15) * 4 : start < network + 40) return -1;
-  if (segment === Segment.Udp) {
-    return field === start + UDP_CHECKSUM && start + UDP_HEADER_LEN <= block.wp ? start + UDP_HEADER_LEN - network : -1;
+  if (type === ETHERTYPE_IPV4 ? start !== network + ipv4HeaderLen(buf, network) : start < network + IPV6_HEADER_LEN) {
+    return -1;
   }
-  if (field !== start + TCP_CHECKSUM || start + TCP_HEADER_MIN > block.wp) return -1;
-  const tcpLen = (buf[start + TCP_DATA_OFFSET]! >> 4) * 4;
-  return tcpLen < TCP_HEADER_MIN ? -1 : start + tcpLen - network;
+  if (segment === Segment.Udp) {
+    return field === udpChecksumAt(start) && start + UDP_HEADER_LEN <= block.wp ? start + UDP_HEADER_LEN - network : -1;
+  }
+  if (field !== tcpChecksumAt(start) || start + TCP_HEADER_LEN > block.wp) return -1;
+  const tcpLen = tcpHeaderLen(buf, start);
+  return tcpLen < TCP_HEADER_LEN ? -1 : start + tcpLen - network;
 }
 
 /** Whether `block`, a frame, must be cut before a guest may have it. `frameMax` is the longest frame in one piece. */
@@ -206,18 +211,17 @@ export function mustCut(block: Block, caps: HeaderCaps, frameMax: number): boole
 
 /** Whether this is TCP with the CWR flag, in the block's own bytes. */
 function hasCwr(block: Block): boolean {
-  const flags = block.checksumStart + TCP_FLAGS;
-  return flags < block.wp && (block.buf[flags]! & TCP_CWR) !== 0;
+  const { buf, checksumStart: start, wp } = block;
+  return start + TCP_HEADER_LEN <= wp && (tcpFlags(buf, start) & TCP_CWR) !== 0;
 }
 
 /** Whether the metadata of a frame stays inside it: it may be what a user program wrote. */
 export function metadataFits(block: Block): boolean {
-  const { checksumStart: start, checksumField: field } = block;
-  if (block.checksum === Checksum.Owed) {
-    if (!(start >= block.rp && field >= start && field + 2 <= block.wp && start - block.rp <= 0xffff)) return false;
-  }
-  if (block.segment === Segment.None) return true;
-  return block.segmentSize > 0 && block.segmentSize <= 0xffff && block.segmentHeaderLen > 0;
+  if (!offloadFits(block, block.rp)) return false;
+  // The header of a packet counts in 16 bits, and a guest's checksum is computed in the block's own bytes.
+  const isOwed = block.checksum === Checksum.Owed;
+  if (isOwed && (block.checksumField + 2 > block.wp || block.checksumStart - block.rp > 0xffff)) return false;
+  return block.segment === Segment.None || block.segmentSize <= 0xffff;
 }
 
 /** Writes the header for `block`, which need not be cut and owes no checksum that the guest cannot finish. */

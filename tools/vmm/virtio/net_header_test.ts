@@ -78,7 +78,7 @@ Deno.test("takeTxHeader() leaves a segment that fits one piece uncut, and its ch
   assertEquals([block.segment, block.checksum], [Segment.None, Checksum.Owed]);
 });
 
-Deno.test("takeTxHeader() takes nothing that was not agreed on", () => {
+Deno.test("takeTxHeader() takes nothing that was not negotiated", () => {
   const refused = (caps: Partial<HeaderCaps>, shape: Shape, gso: number) =>
     takeTxHeader(headerOf(shape, gso, 500), frameOf(shape, 3000), { ...ALL, ...caps });
   assertEquals(refused({ checksum: false }, TCP4, 0), "not-negotiated");
@@ -133,7 +133,7 @@ Deno.test("takeTxHeader() never throws and keeps all metadata inside the frame",
   );
 });
 
-Deno.test("putRxHeader() says verified or nothing of a checksum, and only to a guest that takes it", () => {
+Deno.test("putRxHeader() reports a checksum as verified or not at all, and only to a guest that takes it", () => {
   const header = new Uint8Array(12).fill(0xff);
   const block = frameOf(TCP4, 10);
   putRxHeader(header, block, ALL, FRAME_MAX);
@@ -169,7 +169,7 @@ Deno.test("mustCut() is true of segments that the guest does not take whole, and
   assertEquals(mustCut(tcp, ALL, FRAME_MAX), true, "GSO needs an owed checksum");
 });
 
-Deno.test("txCaps() and rxCaps() read what was agreed on", () => {
+Deno.test("txCaps() and rxCaps() read what was negotiated", () => {
   assertEquals(txCaps(Features.of([Feature.Csum, Feature.HostTso6])), { ...NO_CAPS, checksum: true, tso6: true });
   assertEquals(rxCaps(Features.of([Feature.GuestCsum, Feature.GuestUso4])), { ...NO_CAPS, checksum: true });
   assertEquals(rxCaps(Features.of(Object.values(Feature))), ALL);

@@ -69,7 +69,7 @@ for (const { name, error, act } of BAD_SETUPS) {
     act(driver);
     assertEquals(rig.net.mmio.lastFault, error);
     assert(driver.needsReset);
-    // 2.1.2: there is nobody to interrupt before DRIVER_OK.
+    // 2.1.2: there is no driver to interrupt before DRIVER_OK.
     assertEquals(rig.interrupts, 0);
     driver.kick(TX);
     rig.run();
@@ -125,7 +125,7 @@ Deno.test("VirtioNet sends nothing of a driver that was heard and then erred els
   assertEquals([rig.net.mmio.lastFault, rig.frames.length, driver.used(TX)], ["queue-order", 0, []]);
 });
 
-Deno.test("VirtioNet gives back what was sent before a mistake, and tells of the mistake alone", () => {
+Deno.test("VirtioNet gives back what was sent before a mistake, and reports the mistake alone", () => {
   const rig = new NetRig();
   const driver = rig.hostile();
   driver.bringUp();
@@ -168,7 +168,7 @@ Deno.test("VirtioNet does commands that came during others in their turn, and no
   }
 });
 
-Deno.test("VirtioNet tells a driver at DRIVER_OK of a mistake that it made before", () => {
+Deno.test("VirtioNet reports at DRIVER_OK a mistake that the driver made before", () => {
   const rig = new NetRig();
   const driver = rig.hostile();
   driver.agree();
@@ -316,7 +316,7 @@ Deno.test("VirtioNet resets one queue with RING_RESET, which then starts from 0 
   assertEquals([rig.frames.length, driver.needsReset, driver.ram[0x4000 + 0x3000 + 4]], [2, false, 5]);
 });
 
-Deno.test("VirtioNet refuses RING_RESET that was not agreed on", () => {
+Deno.test("VirtioNet refuses RING_RESET that was not negotiated", () => {
   const rig = new NetRig();
   const driver = rig.hostile();
   driver.bringUp();
@@ -334,7 +334,7 @@ function tcpFrame(payload: number, size = 0): { frame: Uint8Array; header: Uint8
   return { frame, header };
 }
 
-Deno.test("VirtioNet drops and counts frames whose header asks for what was not agreed on, or does not fit", () => {
+Deno.test("VirtioNet drops and counts frames whose header asks for what was not negotiated, or does not fit", () => {
   const rig = new NetRig();
   const driver = rig.hostile();
   const { counters } = rig.net;

@@ -3,12 +3,11 @@
  *
  * Path: net → net_rx → iov, ids, mmio, net_counters.
  *
- * A frame and the header before it are written as one run of bytes into what the driver offers: into one chain, or with
- * MRG_RXBUF into as many as it takes, which are given back together. Where one descriptor ends and the next begins does
- * not matter to either.
+ * A frame and its header are written as one run of bytes into the driver's buffers: into one chain, or with MRG_RXBUF
+ * into as many as needed, which are returned together. The boundaries between descriptors do not matter.
  *
- * What the guest cannot finish is finished here (checksums) or refused (cutting): see {@link RxRefusal}. A refused
- * block is still the caller's, and nothing of it has reached the guest.
+ * Work that the guest cannot do is done here (checksums) or refused (cutting): see {@link RxRefusal}. A refused block
+ * is still the caller's, and no part of it has reached the guest.
  *
  * @module
  */
@@ -36,12 +35,12 @@ import { DescChain, type VirtQueue } from "./queue.ts";
 
 const NO_EXTENTS: readonly Uint8Array[] = [];
 
-/** Times that one frame looks again because buffers came just then: a guest that toys with its index waits. */
+/** Retries of one frame when buffers arrive just then: bounded, since a guest may play with its index. */
 const GATHER_TRIES = 4;
 
-/** Why the guest did not get a frame. */
+/** Reasons why the guest did not get a frame. */
 export type RxRefusal =
-  /** No driver is there, or it is to reset the card. */
+  /** There is no driver, or it must reset the card. */
   | "not-ready"
   | "link-down"
   /** Too few buffers are offered now: worth another try when there is room. */
@@ -50,10 +49,10 @@ export type RxRefusal =
   | "too-long"
   /** Its segments must be cut first. */
   | "must-cut"
-  /** No frame, or its metadata lie. */
+  /** Not a frame, or its metadata are wrong. */
   | "bad-frame";
 
-/** What the queue belongs to. */
+/** Options of the queue. */
 export interface NetRxOptions {
   readonly queue: VirtQueue;
   readonly mmio: VirtioMmio;
@@ -65,13 +64,13 @@ export interface NetRxOptions {
 
 /** The receive queue. */
 export class NetRx {
-  /** What we may leave to the driver. */
+  /** Work that may be left to the driver. */
   caps: HeaderCaps = NO_CAPS;
   mergeable = false;
   link = true;
   /** Why the last frame was refused; null: it was not. */
   refusal: RxRefusal | null = null;
-  /** Frames were refused for want of buffers, and none were offered since. */
+  /** Frames were refused for lack of buffers, and none were offered since. */
   starved = false;
   #options: NetRxOptions;
   #header = new Uint8Array(NET_HEADER_LEN);
@@ -107,7 +106,7 @@ export class NetRx {
     return true;
   }
 
-  /** Shows the guest what was received since, and interrupts it if it wants that. */
+  /** Publishes the frames received since then, and interrupts the guest if it asked for that. */
   flush(): void {
     const { queue, mmio } = this.#options;
     if (queue.publish()) mmio.interruptUsed();
@@ -124,7 +123,7 @@ export class NetRx {
     return block.segment === Segment.None ? "too-long" : null;
   }
 
-  /** Settles what the guest cannot, and writes the header. */
+  /** Does the work that the guest cannot, and writes the header. */
   #prepare(block: Block): void {
     if (block.checksum === Checksum.Owed && !this.caps.checksum) {
       finishChecksum(block);
@@ -133,7 +132,7 @@ export class NetRx {
     putRxHeader(this.#header, block, this.caps, this.#options.mtu + linkLength(block));
   }
 
-  /** Takes chains with room for `length` bytes; answers how many, or sets `refusal` and has taken none. */
+  /** Takes chains with room for `length` bytes; returns how many, or sets `refusal` and has taken none. */
   #gather(length: number): number {
     const { queue, mmio } = this.#options;
     let room = 0;
@@ -165,7 +164,7 @@ export class NetRx {
     return 0;
   }
 
-  /** Writes header and frame into the first `count` chains and gives them back. */
+  /** Writes header and frame into the first `count` chains and returns them. */
   #fill(block: Block, count: number): void {
     const { queue } = this.#options;
     if (count > 1) put16le(this.#header, NUM_BUFFERS, count);
@@ -217,7 +216,7 @@ export class NetRx {
   }
 }
 
-/** Whether a receive buffer is what it must be (5.1.6.3.1): each may be a frame's first, which holds the header. */
+/** Whether a receive buffer is valid (5.1.6.3.1): each may be the first of a frame, which holds the header. */
 function badBuffer(chain: DescChain): DeviceError | null {
   const { readable, writable } = chain;
   return readable.count > 0 || writable.length < NET_HEADER_LEN ? DeviceError.BadRxBuffer : null;

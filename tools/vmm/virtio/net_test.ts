@@ -159,7 +159,7 @@ Deno.test("VirtioNet lets others have their turn after a burst, and goes on with
   assertEquals([rig.net.counters.txFrames, rig.net.mmio.lastFault], [2 * TX_BURST + 10, null]);
 });
 
-Deno.test("VirtioNet drops frames longer than an MTU that was agreed on, and no others", () => {
+Deno.test("VirtioNet drops frames longer than an MTU that was negotiated, and no others", () => {
   for (const [low, frames] of [[1 << 3, 2], [0, 4]]) {
     const { rig, driver } = upRig(low!);
     for (const tag of [0, 4]) {
@@ -195,7 +195,7 @@ Deno.test("VirtioNet.receive() takes a header split over descriptors of one byte
   assertEquals(got, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, ...frame]);
 });
 
-Deno.test("VirtioNet.receive() spreads a frame over mergeable buffers and says over how many", () => {
+Deno.test("VirtioNet.receive() spreads a frame over mergeable buffers and reports over how many", () => {
   const { rig, driver } = upRig(MRG_RXBUF, { buffers: 4, bytes: 100 });
   const block = Block.from(testFrame(40));
   block.extents = [testFrame(100), testFrame(110)];
@@ -205,7 +205,7 @@ Deno.test("VirtioNet.receive() spreads a frame over mergeable buffers and says o
   assertEquals(driver.load(HERE + 12, 250), new Uint8Array([...testFrame(40), ...testFrame(100), ...testFrame(110)]));
 });
 
-Deno.test("VirtioNet.receive() refuses for want of buffers, takes none then, and says when there is room", () => {
+Deno.test("VirtioNet.receive() refuses for lack of buffers, takes none then, and reports when there is room", () => {
   let room = 0;
   const { rig, driver } = upRig(MRG_RXBUF, { buffers: 2, bytes: 100, onRoom: () => room++ });
   rig.run();
@@ -292,7 +292,7 @@ Deno.test("VirtioNet.receive() passes a segment whole to a guest with GUEST_TSO4
   ]);
 });
 
-Deno.test("VirtioNet.receive() refuses what is no frame, is longer than the MTU, or has metadata that lie", () => {
+Deno.test("VirtioNet.receive() refuses what is no frame, is longer than the MTU, or has wrong metadata", () => {
   const { rig, driver } = upRig(OFFLOADS, { buffers: 4, bytes: 4096 });
   assertEquals([rig.net.receive(Block.from(new Uint8Array(13))), rig.net.refusal], [false, "bad-frame"]);
   for (const frame of [testFrame(1515), taggedFrame(1519)]) {
@@ -313,7 +313,7 @@ Deno.test("VirtioNet.receive() refuses what is no frame, is longer than the MTU,
   assertEquals([rig.net.counters.rxBadFrame, driver.used(RX)], [1 + lies.length, []]);
 });
 
-Deno.test("VirtioNet.receive() with more tells the guest once, by flush or by the next without", () => {
+Deno.test("VirtioNet.receive() with more notifies the guest once, by flush or by the next without", () => {
   const { rig, driver } = upRig(0, { buffers: 4 });
   const receive = (more: boolean) => rig.net.receive(Block.from(testFrame(60)), more);
   receive(true);
@@ -339,7 +339,9 @@ Deno.test("VirtioNet works in memory of several regions: a buffer may cross a se
   const jobs = new JobQueue();
   const net = new VirtioNet({
     memory: new GuestMemory(regions),
-    ...{ mac: GUEST_MAC, jobs, onInterrupt: () => {} },
+    mac: GUEST_MAC,
+    jobs,
+    onInterrupt: () => {},
     onFrame: (block) => frames.push(block.bytes().slice()),
   });
   const driver = new HostileDriver(bytes, net.mmio);
@@ -365,7 +367,7 @@ Deno.test("VirtioNet works in memory of several regions: a buffer may cross a se
 
 // --- link, filter, control ---
 
-Deno.test("VirtioNet with its link down sends and receives nothing, and tells the driver of both changes", () => {
+Deno.test("VirtioNet with its link down sends and receives nothing, and notifies the driver of both changes", () => {
   const { rig, driver } = upRig(1 << 16, { buffers: 1 });
   rig.net.link = false;
   assertEquals([driver.page.read(0x106, 2), driver.page.read(0x060), rig.interrupts], [0, 2, 1]);
@@ -468,7 +470,7 @@ Deno.test("VirtioNet offers no feature without those that it needs (2.2.2)", () 
   assertEquals(low([0, 11, 13, 9]), 1 | (1 << 11) | (1 << 13));
 });
 
-Deno.test("VirtioNet offers only what it is told to, and then has no control queue", () => {
+Deno.test("VirtioNet offers only the features of its options, and may then have no control queue", () => {
   const rig = new NetRig({ features: [5] });
   const { page } = rig.hostile();
   assertEquals(page.read(0x010), 1 << 5);

@@ -27,25 +27,25 @@ export const TX_BURST = 256;
 /** Frames whose buffers go back together: the driver may refill while we go on. */
 const PUBLISH_EVERY = 64;
 /** Longest frame: the largest IP packet and a tagged link header. */
-export const TX_FRAME_MAX = 65535 + ETHER_HEADER_LEN + VLAN_TAG_LEN;
+const TX_FRAME_MAX = 65535 + ETHER_HEADER_LEN + VLAN_TAG_LEN;
 /** Bytes copied of a long frame: link header with tag, and IP and TCP headers with all options (18 + 60 + 60). */
 export const TX_HEADERS_COPIED = 192;
 /** Frames up to here are copied whole, into the pool's smallest buffer: views would take 35 ns more (measured). */
 export const TX_COPIED_WHOLE = 2048 - BLOCK_HEADROOM;
 
-/** What the queue belongs to. */
+/** Options of the queue. */
 export interface NetTxOptions {
   readonly queue: VirtQueue;
   readonly mmio: VirtioMmio;
   readonly blocks: BlockPool;
   readonly counters: NetCounters;
-  /** Gets each frame (given away); extents are valid until it returns. */
+  /** Gets each frame, and owns it; extents are valid until it returns. */
   readonly onFrame: (block: Block) => void;
 }
 
 /** The transmit queue. */
 export class NetTx {
-  /** What the driver may leave to us. */
+  /** Work that the driver may leave to the device. */
   caps: HeaderCaps = NO_CAPS;
   /** Most bytes behind the link header of a frame that is not to be cut. */
   packetMax = 0;
@@ -58,7 +58,7 @@ export class NetTx {
     this.#options = options;
   }
 
-  /** Sets the limits for a driver that agreed on `caps`, and on the MTU (null: it chose its own). */
+  /** Sets the limits for a driver that negotiated `caps`, and on the MTU (null: it chose its own). */
   configure(caps: HeaderCaps, mtu: number | null): void {
     this.caps = caps;
     this.packetMax = mtu ?? TX_FRAME_MAX;
@@ -67,7 +67,7 @@ export class NetTx {
   /** Handles up to `TX_BURST` waiting frames; true: more may wait, and the driver will not notify of them. */
   drain(): boolean {
     const { queue, mmio } = this.#options;
-    // The notify was heard, and then the driver erred elsewhere.
+    // The driver made a mistake elsewhere after its notify.
     if (!mmio.live) return false;
     const more = this.#burst();
     if (queue.publish()) mmio.interruptUsed();
@@ -99,7 +99,7 @@ export class NetTx {
     return true;
   }
 
-  /** Hands on the frame of the chain; a frame that cannot be is counted, a chain that must not be is an error. */
+  /** Hands on the frame of the chain; an unusable frame is counted, an invalid chain is an error. */
   #send(): DeviceError | null {
     const { counters } = this.#options;
     const { readable, writable } = this.#chain;
@@ -119,7 +119,7 @@ export class NetTx {
     readable.copyOut(0, header, 0, NET_HEADER_LEN);
     let own = length;
     if (length > TX_COPIED_WHOLE) own = Math.min(length, Math.max(TX_HEADERS_COPIED, headersEnd(header)));
-    // Room for all of it: who makes the rest his own (a queue must) then does so in place.
+    // Room for all of it: a receiver that makes the rest its own (a queue must) then does so in place.
     const block = blocks.alloc(length);
     readable.copyOut(NET_HEADER_LEN, block.buf, block.rp, own);
     block.wp += own;

@@ -3,14 +3,14 @@
  *
  * Path: mmio, net, net_rx → virtio/queue → guest_memory, iov, ids, wire/bytes.
  *
- * The way of a buffer: the driver writes descriptors, puts the number of the first into the available ring, and moves
- * the available index. `pop` takes that number, walks the chain and answers its bytes as two lists (readable first,
+ * Life of a buffer: the driver writes descriptors, puts the number of the first into the available ring, and moves the
+ * available index. `pop` takes that number, walks the chain and returns its bytes as two lists (readable first,
  * writable after). When the device is done it `push`es the number and how many bytes it wrote; `publish` moves the used
- * index past all that was pushed, and says whether the driver wants an interrupt for it.
+ * index past all that was pushed, and returns whether the driver wants an interrupt for it.
  *
- * Everything in the rings is the guest's word. Each field is read once; a chain is walked no further than its table is
- * long; a mistake is answered as a {@link DeviceError} and nothing was consumed. `pop` writes nothing to the guest, so
- * what was popped and not pushed can be put back with `unpop`.
+ * Nothing in the rings is trusted. Each field is read once; a chain is walked no further than its table is long; a
+ * mistake is returned as a {@link DeviceError}, and nothing was consumed. `pop` writes nothing to the guest, so chains
+ * that were popped and not pushed can be put back with `unpop`.
  *
  * Limits: 1024 descriptors a queue and an indirect table; no memory barriers (see guest_memory).
  *
@@ -23,9 +23,9 @@ import { Iov } from "./iov.ts";
 import { DeviceError } from "./ids.ts";
 
 /** Most descriptors of a queue, and of an indirect table: Linux' and QEMU's limit (the specification's is 32768). */
-export const QUEUE_SIZE_MAX = 1024;
+const QUEUE_SIZE_MAX = 1024;
 /** Most bytes of one chain (2.7.5.1). */
-export const CHAIN_BYTES_MAX = 0x1_0000_0000;
+const CHAIN_BYTES_MAX = 0x1_0000_0000;
 
 // Descriptor (2.7.5): addr 8, len 4, flags 2, next 2.
 const DESC_LEN = 16;
@@ -36,8 +36,8 @@ const FLAG_NEXT = 1;
 const FLAG_WRITE = 2;
 const FLAG_INDIRECT = 4;
 
-// Available ring (2.7.6): flags 2, idx 2, ring 2 each, used_event 2. Used ring (2.7.8): flags 2, idx 2, ring 8 each
-// (id 4, len 4), avail_event 2. The two event fields always have their place, agreed on or not.
+// Available ring (2.7.6): flags 2, idx 2, ring 2 each, used_event 2. Used ring (2.7.8): flags 2, idx 2, ring 8 each (id
+// 4, len 4), avail_event 2. The two event fields always have their place, negotiated or not.
 const RING_IDX = 2;
 const RING_START = 4;
 const AVAIL_NO_INTERRUPT = 1;
@@ -47,13 +47,16 @@ const USED_ALIGN = 4;
 
 const NO_BYTES: Uint8Array = new Uint8Array(0);
 
-/** One descriptor chain (2.7.5): what the driver lets the device read, and then what it lets it write. */
+/** One descriptor chain (2.7.5): the bytes that the device may read, then those that it may write. */
 export class DescChain {
   /** Number of the first descriptor: the chain's name in the used ring. */
   head = 0;
+  /** What the device may read. */
   readonly readable: Iov = new Iov();
+  /** What the device may write. */
   readonly writable: Iov = new Iov();
 
+  /** Begins a new chain. */
   clear(head: number): void {
     this.head = head;
     this.readable.clear();
@@ -61,13 +64,15 @@ export class DescChain {
   }
 }
 
-/** What was agreed on that matters to a queue. */
+/** Negotiated features of a queue. */
 export interface QueueFeatures {
+  /** Whether the driver may use indirect descriptors. */
   readonly indirect: boolean;
+  /** Whether both sides name the index that they wait for. */
   readonly eventIdx: boolean;
 }
 
-/** What `pop` answers: a chain was taken, there is none, or the driver made a mistake. */
+/** Result of `pop`: a chain was taken, there is none, or the driver made a mistake. */
 export type Popped = "ok" | "empty" | DeviceError;
 
 /** One queue. */
@@ -76,9 +81,11 @@ export class VirtQueue {
   size: number;
   /** Guest addresses of the three parts, as the driver wrote them. */
   descAddr = 0;
+  /** Guest-physical address of the avail ring. */
   availAddr = 0;
+  /** Guest-physical address of the used ring. */
   usedAddr = 0;
-  /** Changes with every reset: who called out and comes back compares it before touching the queue again. */
+  /** Changes with every reset: after a call to other code, the caller compares it before it uses the queue again. */
   epoch = 0;
   #ready = false;
   #memory: GuestMemory;
@@ -93,14 +100,15 @@ export class VirtQueue {
   #usedAt = 0;
   /** Next entry of the available ring to take. */
   #lastAvail = 0;
-  /** Next entry of the used ring to write; the guest knows of those before `#published`. */
+  /** Next entry of the used ring to write; the guest has seen those before `#published`. */
   #nextUsed = 0;
   #published = 0;
-  // Where the walk of a chain is: the table it goes through.
+  // Position of the walk of a chain: the table it goes through.
   #table = NO_BYTES;
   #tableAt = 0;
   #tableCount = 0;
 
+  /** A queue that is not ready. */
   constructor(memory: GuestMemory, readonly sizeMax: number) {
     this.#memory = memory;
     this.size = sizeMax;
@@ -111,7 +119,7 @@ export class VirtQueue {
     return this.#ready;
   }
 
-  /** Back to how it was at power on (2.6.1, 4.2.3.2): nothing of the rings is looked at again. */
+  /** Resets it to its state at power on (2.6.1, 4.2.3.2); the rings are not read again. */
   reset(): void {
     this.epoch++;
     this.#ready = false;
@@ -125,7 +133,7 @@ export class VirtQueue {
     this.#lastAvail = this.#nextUsed = this.#published = 0;
   }
 
-  /** Takes the rings into use; an error if they are not what rings must be. */
+  /** Takes the rings into use; an error if they are invalid. */
   enable(features: QueueFeatures): DeviceError | null {
     const { size, descAddr, availAddr, usedAddr } = this;
     if (!isQueueSize(size, this.sizeMax)) return DeviceError.QueueSize;
@@ -184,7 +192,7 @@ export class VirtQueue {
         if (error !== null) return error;
         indirect = true;
         index = 0;
-        // One more than it has, for this turn's own decrement.
+        // One more than it has, for the decrement of this iteration.
         ttl = this.#tableCount + 1;
         continue;
       }
@@ -197,7 +205,9 @@ export class VirtQueue {
     return DeviceError.ChainLoop;
   }
 
-  /** Goes on in the table of `bytes` bytes at `addr` (2.7.5.3). The write flag of what pointed there means nothing. */
+  /**
+   * Goes on in the table of `bytes` bytes at `addr` (2.7.5.3). The write flag of the pointing descriptor is ignored.
+   */
   #enterIndirect(addr: number, bytes: number): DeviceError | null {
     const count = bytes / DESC_LEN;
     if (!this.#indirect || !Number.isInteger(count) || count === 0) return DeviceError.BadIndirect;
@@ -218,7 +228,7 @@ export class VirtQueue {
     return (write ? writable : readable).addGuest(this.#memory, addr, bytes) ? null : DeviceError.BadAddress;
   }
 
-  /** Gives the chain `head` back, with `bytes` bytes written to it (2.7.8); the driver learns of it by `publish`. */
+  /** Returns the chain `head`, with `bytes` bytes written to it (2.7.8); the driver sees it after `publish`. */
   push(head: number, bytes: number): void {
     const at = this.#usedAt + RING_START + 8 * (this.#nextUsed & (this.size - 1));
     put32le(this.#used, at, head);
@@ -226,7 +236,7 @@ export class VirtQueue {
     this.#nextUsed = (this.#nextUsed + 1) & 0xffff;
   }
 
-  /** Shows the driver all that was pushed; answers whether it wants an interrupt (2.7.7.2). */
+  /** Publishes all pushed chains; returns whether it wants an interrupt (2.7.7.2). */
   publish(): boolean {
     const before = this.#published;
     const now = this.#nextUsed;
@@ -238,14 +248,15 @@ export class VirtQueue {
     return ((now - event - 1) & 0xffff) < ((now - before) & 0xffff);
   }
 
-  /** Tells the driver that it need not notify (2.7.10): this queue is being looked at. */
+  /** Tells the driver that it need not notify (2.7.10): this queue is being processed. */
   stopNotify(): void {
     // With an event index it is enough to leave the old one there: the driver has passed it.
     if (this.#ready && !this.#eventIdx) put16le(this.#used, this.#usedAt, USED_NO_NOTIFY);
   }
 
   /**
-   * Asks the driver to notify of the next buffer. True: some came before it could know of that, so look again now.
+   * Asks the driver to notify of the next buffer. True: some arrived before the request took effect, so check again
+   * now.
    */
   wantNotify(): boolean {
     if (!this.#ready) return false;

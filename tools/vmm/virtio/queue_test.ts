@@ -136,7 +136,7 @@ Deno.test("VirtQueue.publish() interrupts with EVENT_IDX when the used index pas
   assertEquals([publish(65535 - idx), publish(2), publish(1)], [false, false, true]);
 });
 
-Deno.test("VirtQueue.wantNotify() asks by flag or event index, and tells of buffers that came just then", () => {
+Deno.test("VirtQueue.wantNotify() asks by flag or event index, and reports buffers that came just then", () => {
   const plain = readyQueue();
   plain.queue.stopNotify();
   assertEquals(plain.driver.usedFlags(TX), 1);

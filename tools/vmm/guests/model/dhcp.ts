@@ -4,7 +4,7 @@
  *
  * Path: boot/guest, guest_side, linux_dhcp → model/dhcp → dial, proc, sys, block.
  *
- * Limits: one lease is asked for and taken; it is not renewed (a scenario is shorter than a lease).
+ * Limits: it takes one lease and does not renew it (a scenario is shorter than a lease).
  *
  * @module
  */
@@ -52,11 +52,11 @@ const HEADERS_LEN = 52;
 const HEADERS_PORTS = 48;
 /** How often a message is sent. */
 const TRIES = 5;
-/** After how long it is repeated (RFC 2131 4.1 says 4 s; a guest of ours is near). */
+/** After how long it is repeated (RFC 2131 4.1 recommends 4 s; our guest is near). */
 export const DHCP_ANSWER_MS = 1000;
 const POLL_MS = 5;
 
-/** What a guest was given. */
+/** The lease of a guest. */
 export interface Lease {
   readonly address: string;
   readonly prefix: number;
@@ -67,7 +67,7 @@ export interface Lease {
   readonly server: string;
 }
 
-/** What the client needs to know. */
+/** Options of the client. */
 export interface DhcpClientOptions {
   readonly proc: Proc;
   readonly clock: Clock;
@@ -76,11 +76,13 @@ export interface DhcpClientOptions {
   readonly xid: number;
   /** Its interface's directory. Default `/net/ipifc/1`. */
   readonly ifc?: string;
+  /** Gives up when it is aborted. */
+  readonly signal?: AbortSignal | undefined;
 }
 
-/** Asks for a lease and sets everything up. Throws KernelError ETIMEDOUT if nobody answers. */
+/** Asks for a lease and sets everything up. Throws KernelError ETIMEDOUT if there is no answer. */
 export async function modelDhcp(options: DhcpClientOptions): Promise<Lease> {
-  const { proc, clock, ifc = "/net/ipifc/1" } = options;
+  const { proc, clock, ifc = "/net/ipifc/1", signal } = options;
   // As Plan 9's ipconfig does: an interface without an address of its own may send with this one.
   await proc.writeText(`${ifc}/ctl`, "add 0.0.0.0 0.0.0.0");
   const conv = await proc.announce(`udp!*!${DHCP_CLIENT_PORT}`, { ctl: ["headers"] });
@@ -89,6 +91,7 @@ export async function modelDhcp(options: DhcpClientOptions): Promise<Lease> {
     lease = await askForLease(options, async (message, accept) => {
       await proc.blockwrite(conv.data, withHeaders(message));
       for (const endMs = clock.now() + DHCP_ANSWER_MS; clock.now() < endMs;) {
+        signal?.throwIfAborted();
         const block = proc.sys.blockread(conv.data);
         const answer = block === AGAIN || block === null
           ? null
@@ -106,13 +109,13 @@ export async function modelDhcp(options: DhcpClientOptions): Promise<Lease> {
   return lease;
 }
 
-/** Sends a message to 255.255.255.255, and answers the first answer that is accepted; null: none within a while. */
+/** Sends a message to 255.255.255.255 and returns the first accepted answer; null: none in time. */
 export type DhcpExchange = (
   message: Uint8Array,
   accept: (bytes: Uint8Array) => DhcpMessage | null,
 ) => Promise<DhcpMessage | null>;
 
-/** Discover, offer, request, ack; each repeated a few times. Throws KernelError ETIMEDOUT if nobody answers. */
+/** Discover, offer, request, ack; each repeated a few times. Throws KernelError ETIMEDOUT if there is no answer. */
 export async function askForLease(
   client: { readonly mac: Uint8Array; readonly xid: number },
   exchange: DhcpExchange,
@@ -148,7 +151,13 @@ function messageOf(
   const none = IPV4_UNSPECIFIED;
   const addrs = { ciaddr: none, yiaddr: none, siaddr: none, giaddr: none, chaddr: MacAddr.at(client.mac, 0) };
   const message: DhcpMessage = {
-    ...{ op: DHCP_BOOT_REQUEST, hops: 0, xid: client.xid, secs: 0, broadcast: true, sname: "", file: "" },
+    op: DHCP_BOOT_REQUEST,
+    hops: 0,
+    xid: client.xid,
+    secs: 0,
+    broadcast: true,
+    sname: "",
+    file: "",
     ...addrs,
     options: new Map([[DHCP_OPTION_TYPE, encodeDhcpNumber(type, 1)], ...more]),
   };
@@ -169,7 +178,7 @@ function withHeaders(message: Uint8Array): Uint8Array {
   return bytes;
 }
 
-/** One line for people. */
+/** One line of text. */
 export function formatLease(lease: Lease): string {
   const { address, prefix, server, router, nameServers, mtu, seconds } = lease;
   return `${address}/${prefix} from ${server}: router ${router}, name server ${nameServers.join(", ")}, MTU ${mtu}, ` +

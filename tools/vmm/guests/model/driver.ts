@@ -3,12 +3,12 @@
  *
  * Path: vm → driver → header, probe, ring, tx.
  *
- * It shares nothing with the device but the guest's memory and the page of registers. The memory it is lent begins with
- * the rings of the three queues, then come the slots: one of `slotBytes` for each descriptor to receive into and to
- * send from. A frame longer than a slot takes several. With MRG_RXBUF the device spreads a long frame over several
- * slots, too; a device without it is asked for no frame that needs more than one.
+ * It shares nothing with the device but the guest's memory and the page of registers. Its part of the memory begins
+ * with the rings of the three queues; then come the slots: one of `slotBytes` for each descriptor to receive into and
+ * to send from. A frame longer than a slot takes several. With MRG_RXBUF the device spreads a long frame over several
+ * slots, too; without it the driver accepts no frame that needs more than one.
  *
- * A device that asks for a reset gets it, and is set up anew: what was under way is lost, as on a pulled cable.
+ * A device that asks for a reset is reset and set up again; frames in flight are lost, as on a pulled cable.
  *
  * @module
  */
@@ -23,13 +23,13 @@ import { addStatus, agree, queueSizeMax, readNetConfig, type RegisterPage, showR
 import { type GuestRam, ModelRing, ringBytes } from "./ring.ts";
 import { ModelTx, txBytes } from "./tx.ts";
 
-/** What a driver is lent. */
+/** Options of a driver. */
 export interface ModelDriverOptions {
   readonly ram: GuestRam;
   /** Offset in `ram` of the memory that is the driver's own: {@link driverBytes}. A multiple of 16. */
   readonly at: number;
   readonly page: RegisterPage;
-  /** Where interrupts wait for their turn: those of the guest kernel's clock. */
+  /** Queue of its interrupts: that of the guest kernel's clock. */
   readonly jobs: JobQueue;
   readonly blocks?: BlockPool;
   readonly name?: string;
@@ -58,14 +58,17 @@ const RX_BLOCK_BYTES = 66560 - BLOCK_HEADROOM;
 
 /** What happened in a driver. */
 export class DriverCounters {
+  /** Frames that the guest sent. */
   txFrames = 0;
   /** No descriptors were free. */
   txFull = 0;
-  /** Longer than may be sent, or with something left undone that the device does not do. */
+  /** Too long, or with work that the device does not do. */
   txRefused = 0;
+  /** Frames that it got. */
   rxFrames = 0;
-  /** What the device gave back made no sense. */
+  /** The device returned invalid data. */
   rxBad = 0;
+  /** Interrupts that it took. */
   interrupts = 0;
   /** Notifies that were written to the register. */
   kicks = 0;
@@ -85,6 +88,7 @@ export class ModelDriver implements FramePort {
   readonly name: string;
   readonly mbps = 10_000;
   readonly mac: Uint8Array = new Uint8Array(6);
+  /** What it has done. */
   readonly counters: DriverCounters = new DriverCounters();
   receive: ((block: Block) => void) | null = null;
   #options: ModelDriverOptions;
@@ -109,6 +113,7 @@ export class ModelDriver implements FramePort {
   #header = new Uint8Array(HEADER_BYTES);
   #meta: FrameMeta;
 
+  /** A driver that has not started. */
   constructor(options: ModelDriverOptions) {
     this.#options = options;
     this.#page = options.page;
@@ -133,12 +138,12 @@ export class ModelDriver implements FramePort {
     return { checksum: this.has(Feature.Csum), tcpSegment, udpSegment: false };
   }
 
-  /** Whether the feature was agreed on. */
+  /** Whether the feature was negotiated. */
   has(feature: number): boolean {
     return this.#features.has(feature);
   }
 
-  /** Finds the device, agrees on features and sets up its queues (3.1.1); false if it is not one we can drive. */
+  /** Finds the device, negotiates features and sets up its queues (3.1.1); false if this driver does not support it. */
   start(): boolean {
     const page = this.#page;
     const features = agree(page, this.#options.refuse ?? []);
@@ -156,7 +161,7 @@ export class ModelDriver implements FramePort {
     const ring = this.#rx!;
     while (ring.freeCount > 0) {
       const slot = ring.take();
-      ring.describe(slot, this.#rxSlots + slot * this.#slotBytes, this.#slotBytes, -1, true);
+      ring.describeWritable(slot, this.#rxSlots + slot * this.#slotBytes, this.#slotBytes);
       ring.offer(slot);
     }
     ring.wantInterrupt();
@@ -201,7 +206,7 @@ export class ModelDriver implements FramePort {
     this.#page.write(Reg.QueueNotify, queue);
   }
 
-  /** Sends a frame (given away). */
+  /** Sends a frame, which it consumes. */
   transmit(block: Block): boolean {
     const sent = this.link && this.#send(block);
     block.free();
@@ -223,7 +228,7 @@ export class ModelDriver implements FramePort {
     return true;
   }
 
-  /** The interrupt line went up: it is handled when it is its turn. */
+  /** The interrupt line went up: it is handled in a job. */
   interrupt(): void {
     this.#job.wake();
   }
@@ -259,14 +264,14 @@ export class ModelDriver implements FramePort {
       if (block === null) this.counters.rxBad++;
       else if (this.receive !== null) this.receive(block);
       else block.free();
-      // Whoever got the frame may have closed us, or started us anew.
+      // The receiver of the frame may have closed or restarted this driver.
       if (!this.#running || this.#rx !== ring) return;
     }
     this.#kick(RX, ring);
     this.#job.wake();
   }
 
-  /** The frame that begins in the slot that was just taken; null if the device wrote nonsense. */
+  /** The frame that begins in the slot that was just taken; null if the device wrote invalid data. */
   #takeFrame(ring: ModelRing): Block | null {
     if (ring.usedHead >= ring.size) return null;
     const first = this.#rxSlots + ring.usedHead * this.#slotBytes;
@@ -283,7 +288,7 @@ export class ModelDriver implements FramePort {
 
   /**
    * Appends the bytes of `count` slots, the first of which was taken already, and offers these again. Slots that follow
-   * each other in memory are copied as one. False if the device wrote nonsense.
+   * each other in memory are copied as one. False if the device wrote invalid data.
    */
   #takeSlots(ring: ModelRing, count: number, block: Block): boolean {
     let good = ring.usedBytes >= HEADER_BYTES && count > 0 && count <= ring.size;
@@ -293,7 +298,7 @@ export class ModelDriver implements FramePort {
       if (i > 0 && !ring.takeUsed()) return false;
       const { usedHead: slot, usedBytes: bytes } = ring;
       if (slot >= ring.size) return false;
-      // Its descriptor says what it said before.
+      // Its descriptor is unchanged.
       ring.offer(slot);
       good = good && bytes <= this.#slotBytes;
       const at = this.#rxSlots + slot * this.#slotBytes;
@@ -307,7 +312,7 @@ export class ModelDriver implements FramePort {
     return good;
   }
 
-  /** Sends a command to the device (5.1.6.5): class, command, data. True: it was done. */
+  /** Sends a command to the device (5.1.6.5): class, command, data. True: it was run. */
   command(bytes: Uint8Array): boolean {
     const ring = this.#ctrl;
     if (!this.#running || ring === null || bytes.length >= CTRL_SLOT_BYTES) return false;
@@ -317,7 +322,7 @@ export class ModelDriver implements FramePort {
     this.#mem.set(bytes, this.#ctrlSlot);
     this.#mem[answer] = 0xff;
     ring.describe(head, this.#ctrlSlot, bytes.length, tail);
-    ring.describe(tail, answer, 1, -1, true);
+    ring.describeWritable(tail, answer, 1);
     ring.offer(head);
     ring.stopInterrupt();
     this.#kick(CTRL, ring);
@@ -335,7 +340,7 @@ export class ModelDriver implements FramePort {
   }
 }
 
-/** Gives a received frame what its header said; false if that makes no sense. */
+/** Applies the metadata of the header to a received frame; false if they are malformed. */
 function applyMeta(meta: FrameMeta, block: Block): boolean {
   block.checksum = meta.checksum;
   if (meta.checksum !== Checksum.Owed) return meta.segment === Segment.None;

@@ -40,7 +40,14 @@ class ModelRig {
     });
     const page = this.net.mmio;
     this.driver = new ModelDriver({
-      ...{ ram: { bytes, base }, at, page, jobs, queueSize, slotBytes, refuse, blocks: driverBlocks },
+      ram: { bytes, base },
+      at,
+      page,
+      jobs,
+      queueSize,
+      slotBytes,
+      refuse,
+      blocks: driverBlocks,
     });
     this.driver.receive = (block) => this.received.push(block);
     assert(this.driver.start());
@@ -279,7 +286,7 @@ Deno.test("ModelDriver gives up on a page that is no network card", () => {
   assertEquals([start({ 0: 0x74726976, 4: 2, 8: 1 }), driver.link], [false, true]);
 });
 
-Deno.test("ModelDriver counts what a device writes that makes no sense, and does not follow it", () => {
+Deno.test("ModelDriver counts malformed data of a device, and ignores it", () => {
   const sizes: number[] = [];
   const driverBlocks = new class extends BlockPool {
     override alloc(size: number, headroom?: number): Block {

@@ -3,7 +3,7 @@
  *
  * Path: driver, tx → header → ids, block, wire/bytes.
  *
- * Its own reading of the specification, not the device's. hdr_len, which a device must not rely on, is right here.
+ * Written from the specification, independently of the device. hdr_len, which a device must not rely on, is right here.
  *
  * @module
  */
@@ -17,7 +17,7 @@ export const HEADER_BYTES = 12;
 
 const LINK_BYTES = 14;
 
-/** What a header says of a frame; numbers count from the frame's start, `field` from `start`. */
+/** The metadata of a frame in its header; numbers count from the frame's start, `field` from `start`. */
 export interface FrameMeta {
   checksum: Checksum;
   start: number;
@@ -28,7 +28,7 @@ export interface FrameMeta {
   headerLen: number;
 }
 
-/** What a driver may leave to its device. */
+/** Work that a driver may leave to its device. */
 export interface SendRights {
   readonly checksum: boolean;
   readonly tso4: boolean;
@@ -36,7 +36,7 @@ export interface SendRights {
   readonly ecn: boolean;
 }
 
-/** What was agreed on. */
+/** The negotiated features. */
 export function sendRights(features: ReadonlySet<number>): SendRights {
   return {
     checksum: features.has(Feature.Csum),
@@ -46,7 +46,7 @@ export function sendRights(features: ReadonlySet<number>): SendRights {
   };
 }
 
-/** Writes the header for `block`; false if it leaves something undone that was not agreed on. */
+/** Writes the header for `block`; false if it leaves work that was not negotiated. */
 export function writeHeader(header: Uint8Array, block: Block, rights: SendRights): boolean {
   for (let i = 0; i < HEADER_BYTES; i++) header[i] = 0;
   if (block.checksum !== Checksum.Owed) return block.segment === Segment.None;

@@ -1,5 +1,5 @@
 /**
- * How the model driver finds a device, agrees with it on features, and shows it a queue (virtio 1.2, 3.1.1, 4.2.3).
+ * How the model driver finds a device, negotiates features, and sets up a queue (virtio 1.2, 3.1.1, 4.2.3).
  *
  * Path: driver → probe → ring, ids.
  *
@@ -15,7 +15,7 @@ export interface RegisterPage {
   write(offset: number, value: number, size?: number): void;
 }
 
-/** Everything that the driver knows how to use. */
+/** All features that the driver supports. */
 const WANTED: readonly number[] = [
   Feature.Csum,
   Feature.GuestCsum,
@@ -37,7 +37,7 @@ const WANTED: readonly number[] = [
   Feature.Version1,
 ];
 
-/** What is of no use without any of those behind it (5.1.3.1). Segments need buffers for 64 KiB, or MRG_RXBUF. */
+/** Features that need one of those behind them (5.1.3.1). Segments need buffers for 64 KiB, or MRG_RXBUF. */
 const USELESS_WITHOUT: readonly (readonly [feature: number, needed: readonly number[]])[] = [
   [Feature.GuestTso4, [Feature.MrgRxbuf]],
   [Feature.GuestTso6, [Feature.MrgRxbuf]],
@@ -51,15 +51,15 @@ const USELESS_WITHOUT: readonly (readonly [feature: number, needed: readonly num
   [Feature.CtrlMacAddr, [Feature.CtrlVq]],
 ];
 
-/** What a network driver reads of the configuration space (5.1.4). */
+/** The fields of the configuration space that a network driver reads (5.1.4). */
 export interface NetConfig {
   readonly mac: readonly number[];
   readonly linkUp: boolean;
-  /** Null: the device does not say. */
+  /** Null: the device does not offer it. */
   readonly mtu: number | null;
 }
 
-/** Finds a network device and agrees on features with it, all but `refuse`; null if it is none that we can drive. */
+/** Finds a network device and negotiates all features but `refuse`; null if this driver does not support it. */
 export function agree(page: RegisterPage, refuse: readonly number[]): ReadonlySet<number> | null {
   if (page.read(Reg.Magic) !== MMIO_MAGIC || page.read(Reg.Version) !== MMIO_VERSION) return null;
   if (page.read(Reg.DeviceId) !== DEVICE_ID_NET) return null;
@@ -93,7 +93,7 @@ export function addStatus(page: RegisterPage, bit: number): void {
   page.write(Reg.Status, page.read(Reg.Status) | bit);
 }
 
-/** Times that the configuration is read anew because it changed meanwhile. */
+/** Times that the configuration is read again because it changed meanwhile. */
 const CONFIG_TRIES = 8;
 
 /** Reads the configuration space, again if it changed meanwhile (2.5.1). */
@@ -113,7 +113,7 @@ export function queueSizeMax(page: RegisterPage, index: number): number {
   return page.read(Reg.QueueReady) === 0 ? page.read(Reg.QueueNumMax) : 0;
 }
 
-/** Shows the device the ring of queue `index`; false if it does not take it. */
+/** Shows the device the ring of queue `index`; false if the device refuses it. */
 export function showRing(page: RegisterPage, index: number, ring: ModelRing): boolean {
   const { desc, avail, used } = ring.addresses;
   const put = (low: number, addr: number) => {

@@ -3,8 +3,8 @@
  *
  * Path: driver, probe, tx → ring → wire/bytes.
  *
- * Written from the specification alone and without a look at the device's side: the two are witnesses for each other,
- * and meet in the bytes only.
+ * Written from the specification alone, independently of the device's side: each tests the other, and they share
+ * nothing but the bytes.
  *
  * ```
  *   descriptors 16 × size | flags 2, idx 2, 2 × size, used_event 2 | flags 2, idx 2, 8 × size, avail_event 2
@@ -19,7 +19,7 @@ const NEXT = 1;
 const WRITE = 2;
 const INDIRECT = 4;
 
-/** How far ahead of the device the interrupt is asked for when none is wanted. */
+/** How far ahead of the device the event index is set when no interrupt is wanted. */
 const FAR = 0x8000;
 
 /** Memory of a guest as its own driver sees it. */
@@ -38,7 +38,7 @@ export function ringBytes(size: number): number {
 export class ModelRing {
   /** Descriptors that are not in use. */
   freeCount = 0;
-  /** What `takeUsed` found. */
+  /** Result of `takeUsed`. */
   usedHead = 0;
   usedBytes = 0;
   #mem: Uint8Array;
@@ -72,7 +72,7 @@ export class ModelRing {
     return { desc: this.#base + this.#desc, avail: this.#base + this.#avail, used: this.#base + this.#used };
   }
 
-  /** Takes a free descriptor; the caller has looked at `freeCount`. */
+  /** Takes a free descriptor; the caller has checked `freeCount`. */
   take(): number {
     const index = this.#free;
     this.#free = this.#links[index]!;
@@ -80,7 +80,7 @@ export class ModelRing {
     return index;
   }
 
-  /** Gives back `count` descriptors that are linked from `index` on. */
+  /** Returns `count` descriptors that are linked from `index` on. */
   give(index: number, count: number): void {
     let last = index;
     for (let i = 1; i < count; i++) last = this.#links[last]!;
@@ -94,20 +94,28 @@ export class ModelRing {
     return this.#links[index]!;
   }
 
-  /** Writes descriptor `index`: `length` bytes at offset `at` of the memory. `next`: the one behind it, or -1. */
-  describe(index: number, at: number, length: number, next: number, write = false): void {
-    this.#put(this.#desc + 16 * index, at, length, (write ? WRITE : 0) | (next < 0 ? 0 : NEXT), next);
+  /**
+   * Writes descriptor `index`: `length` bytes at offset `at` of the memory, for the device to read. `next`: the
+   * descriptor behind it, or -1.
+   */
+  describe(index: number, at: number, length: number, next: number): void {
+    this.#put(this.#desc + 16 * index, at, length, next < 0 ? 0 : NEXT | next << 16);
     if (next >= 0) this.#links[index] = next;
   }
 
-  /** Writes entry `entry` of the indirect table at offset `table`; the next entry follows it unless it is the last. */
-  describeIn(table: number, entry: number, at: number, length: number, last: boolean): void {
-    this.#put(table + 16 * entry, at, length, last ? 0 : NEXT, entry + 1);
+  /** Writes descriptor `index`: `length` bytes at offset `at` of the memory, for the device to write; the last one. */
+  describeWritable(index: number, at: number, length: number): void {
+    this.#put(this.#desc + 16 * index, at, length, WRITE);
+  }
+
+  /** Writes the entry at offset `entry` of an indirect table. `next`: the number of the entry behind it, or -1. */
+  describeIn(entry: number, at: number, length: number, next: number): void {
+    this.#put(entry, at, length, next < 0 ? 0 : NEXT | next << 16);
   }
 
   /** Writes descriptor `index`: a table of `entries` at offset `table`. */
   describeTable(index: number, table: number, entries: number): void {
-    this.#put(this.#desc + 16 * index, table, 16 * entries, INDIRECT, -1);
+    this.#put(this.#desc + 16 * index, table, 16 * entries, INDIRECT);
   }
 
   /** Links `next` behind `index` for `give` and `next` alone. */
@@ -115,11 +123,11 @@ export class ModelRing {
     this.#links[index] = next;
   }
 
-  #put(desc: number, at: number, length: number, flags: number, next: number): void {
+  /** Writes a descriptor; its flags are the low half of `flagsAndNext`, the number of the next one is the high half. */
+  #put(desc: number, at: number, length: number, flagsAndNext: number): void {
     put64le(this.#mem, desc, this.#base + at);
     put32le(this.#mem, desc + 8, length);
-    put16le(this.#mem, desc + 12, flags);
-    put16le(this.#mem, desc + 14, next < 0 ? 0 : next);
+    put32le(this.#mem, desc + 12, flagsAndNext);
   }
 
   /** Puts the chain `head` into the available ring; the device sees it at `publish`. */
@@ -150,7 +158,7 @@ export class ModelRing {
     return true;
   }
 
-  /** Asks for an interrupt at the next used chain; true if one is there already. */
+  /** Asks for an interrupt at the next used chain; true if there is one already. */
   wantInterrupt(): boolean {
     if (this.#eventIdx) put16le(this.#mem, this.#avail + 4 + 2 * this.size, this.#usedIdx);
     else put16le(this.#mem, this.#avail, 0);

@@ -1,10 +1,11 @@
 /**
- * ModelTx: how the model driver sends: frames are copied into slots of guest memory, and these described to the device.
+ * ModelTx: the sending half of the model driver: copies frames into slots of guest memory and describes them to the
+ * device.
  *
  * Path: driver → tx → header, ring, iov, block.
  *
- * A frame takes as many slots as it needs, one descriptor each; with INDIRECT_DESC these are listed in a table beside.
- * What the device has sent is taken back when there is need of it: sending never asks for an interrupt.
+ * A frame takes as many slots as it needs, one descriptor each; with INDIRECT_DESC an indirect table lists them. Slots
+ * of sent frames are reclaimed on demand: sending never asks for an interrupt.
  *
  * @module
  */
@@ -24,7 +25,7 @@ export function txBytes(size: number, slotBytes: number): number {
 
 /** The sending half of a driver. */
 export class ModelTx {
-  /** Chains that the device gave back and never had. */
+  /** Chains that the device returned without having had them. */
   badUsed = 0;
   #ring: ModelRing;
   #mem: Uint8Array;
@@ -62,7 +63,7 @@ export class ModelTx {
     return true;
   }
 
-  /** Copies header and frame into `count` slots, linked from the one that is answered. */
+  /** Copies header and frame into `count` slots, linked from the one that is returned. */
   #fill(header: Uint8Array, block: Block, count: number): number {
     const ring = this.#ring;
     const head = ring.take();
@@ -105,7 +106,7 @@ export class ModelTx {
     this.#nextSlot = ring.next(last);
   }
 
-  /** Describes the `bytes` bytes in the `count` slots linked from `head` on, in one table if that is agreed on. */
+  /** Describes the `bytes` bytes in the `count` slots linked from `head` on, in one table if that was negotiated. */
   #describe(head: number, count: number, bytes: number): void {
     const ring = this.#ring;
     const table = this.#tables + head * 16 * TABLE_ENTRIES;
@@ -115,7 +116,7 @@ export class ModelTx {
       const next = ring.next(slot);
       const at = this.#slots + slot * this.#slotBytes;
       const here = last ? bytes - i * this.#slotBytes : this.#slotBytes;
-      if (indirect) ring.describeIn(table, i, at, here, last);
+      if (indirect) ring.describeIn(table + 16 * i, at, here, last ? -1 : i + 1);
       else ring.describe(slot, at, here, last ? -1 : next);
       slot = next;
     }
@@ -124,7 +125,7 @@ export class ModelTx {
     ring.offer(head);
   }
 
-  /** Takes back what the device has sent. */
+  /** Reclaims the slots of sent frames. */
   #reclaim(): void {
     const ring = this.#ring;
     while (ring.takeUsed()) {

@@ -13,7 +13,7 @@
  * @module
  */
 
-/** Characters of console kept; older ones are forgotten. */
+/** Characters of console kept; older ones are dropped. */
 const KEPT_MAX = 256 * 1024;
 /** Longest command: the guest's terminal takes lines of 4095 bytes. */
 const COMMAND_MAX = 4000;
@@ -22,7 +22,7 @@ const COMMAND_MAX = 4000;
 export interface GuestOutput {
   /** Its exit status. */
   readonly code: number;
-  /** What it wrote, both streams; lines end with `\n`. */
+  /** Its output, both streams; lines end with `\n`. */
   readonly text: string;
 }
 
@@ -38,7 +38,7 @@ interface Running {
 export class GuestConsole {
   /** Settles when the guest is ready for commands; rejects when it ends before. */
   readonly ready: Promise<void>;
-  /** Milliseconds since its start that the guest was ready, as its own clock has it; null before. */
+  /** Milliseconds since its start that the guest was ready, by its own clock; null before. */
   bootMs: number | null = null;
   readonly #ready = Promise.withResolvers<void>();
   readonly #send: (text: string) => void;
@@ -50,11 +50,11 @@ export class GuestConsole {
   #running = new Map<number, Running>();
   #ended: string | null = null;
 
-  /** `send` puts text on the line. */
+  /** `send` writes text to the line. */
   constructor(send: (text: string) => void) {
     this.#send = send;
     this.ready = this.#ready.promise;
-    // Who does not wait for it hears of the end by other means.
+    // A caller that does not await it learns of the end elsewhere.
     this.ready.catch(() => {});
   }
 
@@ -72,7 +72,7 @@ export class GuestConsole {
     for (const line of lines) this.#take(line);
   }
 
-  /** Says that nothing more will come, and why: whoever waits is told. */
+  /** Ends the console for `why`: waiting commands reject. */
   end(why: string): void {
     if (this.#ended !== null) return;
     this.#ended = why;
@@ -127,7 +127,7 @@ export class GuestConsole {
   }
 }
 
-/** The guest puts a line's end before its last word, whether there was one or not: that one is not the command's. */
+/** The guest writes a newline before its status line in any case: that one is not part of the command's output. */
 function textOf(lines: readonly string[]): string {
   if (lines.at(-1) === "") return lines.slice(0, -1).map((line) => `${line}\n`).join("");
   return lines.join("\n");

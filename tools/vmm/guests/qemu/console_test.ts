@@ -10,7 +10,7 @@ function fake(): { line: GuestConsole; sent: string[]; says: (text: string) => v
   return { line, sent, says: (text) => line.feed(encoder.encode(text)) };
 }
 
-Deno.test("GuestConsole runs commands when the guest is ready, and tells their outputs apart", async () => {
+Deno.test("GuestConsole runs commands when the guest is ready, and separates their outputs", async () => {
   const { line, sent, says } = fake();
   const first = line.run("echo a; false");
   const second = line.run("printf b");
@@ -35,7 +35,7 @@ Deno.test("GuestConsole takes bytes cut anywhere, inside characters as well", as
   assertEquals(await answer, { code: 0, text: "grüße\n" });
 });
 
-Deno.test("GuestConsole: a command that says nothing, and one that says an empty line", async () => {
+Deno.test("GuestConsole: a command without output, and one that prints an empty line", async () => {
   const { line, says } = fake();
   says("akarino: ready 1.00\n");
   const silent = line.run("true");

@@ -3,8 +3,8 @@
  *
  * Path: dgram → frame_stream, port, guests/guest, block.
  *
- * Nobody connects, so the guest is taken to be there from its first frame on, and to be gone when a frame finds nobody
- * at its path. Linux keeps only some ten datagrams for a reader (net.unix.max_dgram_qlen); what is more waits here.
+ * There are no connections: the guest counts as connected from its first frame on, and as gone when a frame finds no
+ * socket at its path. Linux queues only some ten datagrams for a reader (net.unix.max_dgram_qlen); more wait here.
  *
  * @module
  */
@@ -17,12 +17,12 @@ import { QemuPort, type QemuPortOptions, qemuValue } from "./port.ts";
 /** Frames that wait, whatever their length: small ones cost more than their bytes. */
 const FRAMES_MAX = 1024;
 
-/** See above. */
+/** A port for one guest on a pair of datagram sockets. */
 export class QemuDgramPort extends QemuPort {
   readonly #socket: DatagramSocket;
   readonly #peer: string;
   #loop: Loop | null = null;
-  /** One byte more than the longest frame, to see what was cut. */
+  /** One byte more than the longest frame, to detect a longer one. */
   #in = new Uint8Array(FRAME_MAX + 1);
   #blocks = new BlockPool();
   /** Frames that wait, in order; the first is at `#first`. */
@@ -31,7 +31,7 @@ export class QemuDgramPort extends QemuPort {
   #waitingBytes = 0;
   #stalled = false;
 
-  /** Takes over `socket`, which sends to `peer`: the path that QEMU binds. */
+  /** Owns `socket`, which sends to `peer`: the path that QEMU binds. */
   constructor(socket: DatagramSocket, peer: string, options: QemuPortOptions = {}) {
     super(socket.path, options);
     this.#socket = socket;
@@ -102,7 +102,7 @@ export class QemuDgramPort extends QemuPort {
     this.flush();
   };
 
-  /** Nobody is there: what waits is for nobody. */
+  /** The guest is gone: its waiting frames are dropped. */
   #lost(): void {
     for (const block of this.#waiting.slice(this.#first)) block.free();
     this.#waiting.length = 0;

@@ -75,7 +75,7 @@ function started() {
 const send = (port: QemuDgramPort, length: number) => port.transmit(Block.from(new Uint8Array(length)));
 const turn = () => Promise.resolve();
 
-Deno.test("QemuDgramPort tells QEMU both paths", () => {
+Deno.test("QemuDgramPort gives QEMU both paths", () => {
   const { port } = started();
   const local = "local.type=unix,local.path=/run/theirs";
   assertEquals(port.netdev("n"), `dgram,id=n,${local},remote.type=unix,remote.path=/run/ours`);

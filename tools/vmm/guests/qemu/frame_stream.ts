@@ -3,7 +3,7 @@
  *
  * Path: dgram, port, stream → frame_stream → wire/bytes, block.
  *
- * Pure: whoever owns the stream reads into the one and writes from the other. Both have one buffer for ever.
+ * Pure: the owner of the stream reads into the one and writes from the other. Each has one buffer for its whole life.
  *
  * @module
  */
@@ -13,19 +13,19 @@ import { get32, put32 } from "../../../../kernel/wire/bytes.ts";
 
 /** Bytes of length before each frame. */
 export const PREFIX_LEN = 4;
-/** Longest frame that QEMU sends or takes (its NET_BUFSIZE); a greater length is the end of all meaning. */
+/** Longest frame that QEMU sends or takes (its NET_BUFSIZE); a greater length is malformed. */
 export const FRAME_MAX = 4096 + 65536;
 /** Bytes that may wait for a peer that reads slowly: a few of the largest frames, or a burst of 170 usual ones. */
 export const WAITING_MAX = 256 * 1024;
 
-/** What {@link FrameReader.take} answers when the peer announced a frame longer than any. */
+/** Result of {@link FrameReader.take} when the peer announced a frame longer than the limit. */
 export const MALFORMED = -1;
 
 /** Bytes in, frames out. */
 export class FrameReader {
   /** Takes each frame as a view that is only valid during the call; may be of any length, also 0. */
   readonly #onFrame: (frame: Uint8Array) => void;
-  /** Room for the longest frame: whatever is incomplete fits. */
+  /** Room for the longest frame: any incomplete frame fits. */
   #buf = new Uint8Array(PREFIX_LEN + FRAME_MAX);
   #start = 0;
   #end = 0;
@@ -34,10 +34,10 @@ export class FrameReader {
     this.#onFrame = onFrame;
   }
 
-  /** Where the next bytes of the stream are to be put; never empty. */
+  /** Buffer for the next bytes of the stream; never empty. */
   room(): Uint8Array {
     if (this.#start > 0) {
-      // Seldom more than a part of one frame: everything complete was handed on.
+      // At most a part of one frame: complete ones were passed on.
       this.#buf.copyWithin(0, this.#start, this.#end);
       this.#end -= this.#start;
       this.#start = 0;
@@ -45,7 +45,10 @@ export class FrameReader {
     return this.#buf.subarray(this.#end);
   }
 
-  /** Takes `count` bytes that were put into {@link room} and hands on every whole frame: how many; or MALFORMED. */
+  /**
+   * Takes `count` bytes that were put into {@link room} and passes on every whole frame; returns how many, or
+   * MALFORMED.
+   */
   take(count: number): number {
     this.#end += count;
     let frames = 0;
@@ -54,7 +57,7 @@ export class FrameReader {
       if (length > FRAME_MAX) return MALFORMED;
       const at = this.#start + PREFIX_LEN;
       if (at + length > this.#end) break;
-      // Moved before the call: who is called may reset us.
+      // Advanced before the call: the callee may call reset.
       this.#start = at + length;
       frames++;
       this.#onFrame(this.#buf.subarray(at, at + length));
@@ -62,7 +65,7 @@ export class FrameReader {
     return frames;
   }
 
-  /** Forgets what is incomplete: another stream begins. */
+  /** Drops an incomplete frame: another stream begins. */
   reset(): void {
     this.#start = this.#end = 0;
   }
@@ -79,7 +82,7 @@ export class FrameWriter {
     return this.#buf.subarray(this.#start, this.#end);
   }
 
-  /** How many they are. */
+  /** How many bytes wait. */
   get length(): number {
     return this.#end - this.#start;
   }
@@ -105,13 +108,13 @@ export class FrameWriter {
     return true;
   }
 
-  /** Takes away the first `count` bytes, which were written. */
+  /** Removes the first `count` bytes, which were written. */
   written(count: number): void {
     this.#start += count;
     if (this.#start === this.#end) this.#start = this.#end = 0;
   }
 
-  /** Forgets everything: the stream is gone. */
+  /** Drops everything: the stream is gone. */
   reset(): void {
     this.#start = this.#end = 0;
   }

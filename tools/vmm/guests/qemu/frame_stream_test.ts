@@ -71,7 +71,7 @@ Deno.test("FrameReader: the longest frame fits behind anything, a longer one is 
   }
 });
 
-Deno.test("FrameReader: whoever is called may reset it", () => {
+Deno.test("FrameReader: its callback may reset it", () => {
   const seen: number[] = [];
   const reader = new FrameReader((frame) => {
     seen.push(frame.length);

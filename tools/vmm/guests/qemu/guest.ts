@@ -1,6 +1,5 @@
 /**
- * A virtual machine of QEMU as the guest: one that somebody starts elsewhere and attaches to our socket, or one of
- * ours.
+ * A virtual machine of QEMU as the guest: one that is started elsewhere and attached to our socket, or one of ours.
  *
  * Path: open_guest, qemu_side → qemu/guest → guests/guest, qemu/machine, port.
  *
@@ -8,18 +7,19 @@
  */
 
 import type { Guest, Loop } from "../guest.ts";
-import { QemuMachine, type QemuMachineOptions } from "./machine.ts";
+import type { QemuMachineOptions } from "./arguments.ts";
+import { QemuMachine } from "./machine.ts";
 import type { QemuPort } from "./port.ts";
 
 /** A virtual machine as a guest. */
 export interface QemuGuest extends Guest {
   readonly port: QemuPort;
-  /** The machine, if we started it; null: it comes by itself, and may go and come again. */
+  /** The machine, if we started it; null: it connects by itself, and may disconnect and return. */
   readonly machine: QemuMachine | null;
 }
 
 /**
- * Has `loop` drain the port (given away), and starts the machine if there is one to start. Throws if QEMU cannot be
+ * Lets `loop` drain the port, which it owns, and starts the machine if there is one to start. Throws if QEMU cannot be
  * started; then the port is closed.
  */
 export function qemuGuest(

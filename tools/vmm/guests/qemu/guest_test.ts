@@ -7,8 +7,16 @@ import { qemuGuest } from "./guest.ts";
 function idlePort(): { port: QemuDgramPort; closes: () => number } {
   let closes = 0;
   const socket: DatagramSocket = {
-    ...{ fd: 9, path: "/run/ours", onClose: null, onReadable: null, onWritable: null },
-    ...{ receive: () => -1, send: () => 0, resume: () => {}, awaitWritable: () => {}, drain: () => 0 },
+    fd: 9,
+    path: "/run/ours",
+    onClose: null,
+    onReadable: null,
+    onWritable: null,
+    receive: () => -1,
+    send: () => 0,
+    resume: () => {},
+    awaitWritable: () => {},
+    drain: () => 0,
     close: () => void closes++,
   };
   return { port: new QemuDgramPort(socket, "/run/theirs"), closes: () => closes };

@@ -1,10 +1,10 @@
 /**
- * QemuPort: what the stream and the datagram port have in common: the face of a FramePort, and what is counted.
+ * QemuPort: the common part of the stream and the datagram port: the FramePort, and its counters.
  *
- * Path: qemu/guest, dgram, qemu/machine → port → guests/guest, frame_stream, block, host.
+ * Path: qemu/guest, dgram, qemu/arguments → port → guests/guest, frame_stream, block, host.
  *
- * Nothing is done per frame but one copy: frames to the guest are gathered while the loop turns, and go out together in
- * a microtask, so that a batch costs one system call.
+ * A frame costs one copy: frames to the guest are gathered during a turn of the loop, and sent together in a microtask,
+ * so that a batch costs one system call.
  *
  * @module
  */
@@ -18,16 +18,16 @@ import type { Loop } from "../guest.ts";
 /** Link header and two VLAN tags, which come on top of the MTU. */
 const LINK_ROOM = ETHER_HEADER_LEN + 8;
 /** Least MTU that IPv4 can use (RFC 791), and the most that leaves room for the header in QEMU's longest frame. */
-export const MTU_MIN = 68;
-export const MTU_MAX = 65535;
-/** What QEMU says of its cards. */
+const MTU_MIN = 68;
+const MTU_MAX = 65535;
+/** Speed that QEMU reports for its cards. */
 const MBPS = 1000;
-/** Our end of the cable: locally administered. Only a kernel that is plugged in uses it; a NAT has its own. */
+/** Our end of the cable: locally administered. Only a kernel at this end uses it; a NAT has its own. */
 const DEFAULT_MAC = new Uint8Array([0x52, 0x55, 0, 0, 0, 1]);
 
-/** How a port is made. */
+/** Options of a port. */
 export interface QemuPortOptions {
-  /** A name for people. Default: `qemu:` and the path. */
+  /** A name for messages. Default: `qemu:` and the path. */
   name?: string;
   /** Bytes of IP packet in one frame; longer ones are dropped. Default 1500. */
   mtu?: number;
@@ -37,28 +37,28 @@ export interface QemuPortOptions {
   pool?: BlockPool;
 }
 
-/** What a port has done. Each frame that is dropped is in exactly one counter. */
+/** Counters of a port. Each dropped frame is in exactly one of them. */
 export class QemuCounters {
-  /** Frames given to `receive`, and their bytes. */
+  /** Frames passed to `receive`, and their bytes. */
   received = 0;
   receivedBytes = 0;
   /** From the guest, shorter than an Ethernet header. */
   runts = 0;
   /** From the guest, longer than the MTU allows. */
   giants = 0;
-  /** Frames taken to be sent, and their bytes; those that wait when a guest goes are lost with it. */
+  /** Frames taken to be sent, and their bytes; those that wait when a guest disconnects are lost. */
   transmitted = 0;
   transmittedBytes = 0;
-  /** Not sent: no guest is there. */
+  /** Not sent: there is no guest. */
   noGuest = 0;
   /** Not sent: the guest does not keep up, and its buffer is full. */
   overflows = 0;
-  /** Not sent: no whole frame, or one that was left unfinished for a device that could finish it. */
+  /** Not sent: no whole frame, or one with unfinished offloads. */
   unsendable = 0;
-  /** How often a guest came, and how often one went. */
+  /** How often a guest connected, and how often one disconnected. */
   arrivals = 0;
   departures = 0;
-  /** Connections refused because a guest is there already. */
+  /** Connections refused because there is a guest already. */
   refused = 0;
   /** Connections ended because of a length that no frame has. */
   malformed = 0;
@@ -75,9 +75,9 @@ export abstract class QemuPort implements FramePort {
   readonly offloads = NO_OFFLOADS;
   readonly mbps = MBPS;
   readonly counters = new QemuCounters();
-  /** Takes each received block (given away). */
+  /** Takes each received block, and owns it. */
   receive: ((block: Block) => void) | null = null;
-  /** Called when a guest comes or goes. */
+  /** Called when a guest connects or disconnects. */
   onLink: ((up: boolean) => void) | null = null;
   readonly #pool: BlockPool;
   readonly #frameMax: number;
@@ -97,7 +97,7 @@ export abstract class QemuPort implements FramePort {
     this.#frameMax = mtu + LINK_ROOM;
   }
 
-  /** Whether a guest is there. */
+  /** Whether there is a guest. */
   get link(): boolean {
     return this.#link;
   }
@@ -105,10 +105,10 @@ export abstract class QemuPort implements FramePort {
   /** The value of QEMU's option `-netdev` for a machine that is to be this guest. */
   abstract netdev(id: string): string;
 
-  /** Has `loop` drain it. */
+  /** Lets `loop` drain it. */
   abstract start(loop: Loop): void;
 
-  /** Sends a frame to the guest, if it is there and keeps up. */
+  /** Sends a frame to the guest, if there is one and it keeps up. */
   transmit(block: Block): boolean {
     const { counters } = this;
     const length = block.length;
@@ -140,13 +140,13 @@ export abstract class QemuPort implements FramePort {
     if (!this.closed) this.flush();
   };
 
-  /** Copies a frame to where it waits; false, counted as an overflow, if there is no room. */
+  /** Queues a copy of a frame; false, counted as an overflow, if there is no room. */
   protected abstract enqueue(block: Block, length: number): boolean;
 
-  /** Sends what waits, as far as it goes. */
+  /** Sends as many waiting frames as there is room for. */
   protected abstract flush(): void;
 
-  /** Gives a frame of the guest to `receive`, as a block of its own. */
+  /** Passes a frame of the guest to `receive`, as a block of its own. */
   protected deliver = (frame: Uint8Array): void => {
     const { counters } = this;
     const { length } = frame;
@@ -159,7 +159,7 @@ export abstract class QemuPort implements FramePort {
     }
   };
 
-  /** Says whether a guest is there. */
+  /** Sets whether there is a guest. */
   protected setLink(up: boolean): void {
     if (this.#link === up) return;
     this.#link = up;
@@ -168,7 +168,7 @@ export abstract class QemuPort implements FramePort {
     this.onLink?.(up);
   }
 
-  /** Closes it: nothing is received after it, and no guest can come. */
+  /** Closes it: nothing is received after it, and no guest can connect. */
   close(): void {
     if (this.closed) return;
     this.closed = true;

@@ -1,11 +1,11 @@
 /**
- * QemuStreamPort: the server for QEMU's `-netdev stream` on a unix socket, and for whatever else speaks so (passt's
- * and gvproxy's clients): a length of 32 bits, then the frame.
+ * QemuStreamPort: the server for QEMU's `-netdev stream` on a unix socket, and for other programs with the same
+ * protocol (clients of passt and gvproxy): a length of 32 bits, then the frame.
  *
  * Path: open_guest, qemu_side → stream → frame_stream, port, guests/guest, block.
  *
- * One guest at a time: a cable has two ends. When it goes the next may come; a second one beside it is turned away. A
- * length that no frame has ends the connection, since nothing after it can be understood.
+ * One guest at a time: a cable has two ends. When it disconnects the next may connect; a second one meanwhile is
+ * refused. A length that no frame has ends the connection, since the stream cannot be parsed any further.
  *
  * @module
  */
@@ -15,23 +15,23 @@ import { FrameReader, FrameWriter, MALFORMED } from "./frame_stream.ts";
 import { GONE, LATER, type Loop, type StreamListener, type StreamSocket } from "../guest.ts";
 import { QemuPort, type QemuPortOptions, qemuValue } from "./port.ts";
 
-/** Waiting bytes that are written without waiting for the end of the turn: keeps the peer busy meanwhile. */
+/** Waiting bytes that are written without waiting for the end of the turn: this keeps the peer busy. */
 const WRITE_EARLY = 64 * 1024;
 
-/** Frames of a guest that has gone which are still taken before the next guest is let in: more than a socket holds. */
+/** Frames of a disconnected guest that are still taken before the next guest is accepted: more than a socket holds. */
 const LAST_FRAMES_MAX = 65536;
 
-/** See above. */
+/** A port for one guest at a time on a stream socket. */
 export class QemuStreamPort extends QemuPort {
   readonly #listener: StreamListener;
   #loop: Loop | null = null;
   #stream: StreamSocket | null = null;
   #reader = new FrameReader(this.deliver);
   #writer = new FrameWriter();
-  /** The socket is full: nothing is written until it tells. */
+  /** The socket is full: nothing is written until there is room. */
   #stalled = false;
 
-  /** Takes over `listener`. */
+  /** Owns `listener`. */
   constructor(listener: StreamListener, options: QemuPortOptions = {}) {
     super(listener.path, options);
     this.#listener = listener;
@@ -48,7 +48,7 @@ export class QemuStreamPort extends QemuPort {
   }
 
   #connected = (stream: StreamSocket): void => {
-    // The one before may have gone in the same turn: its end is seen by reading.
+    // The previous one may have disconnected in the same turn: reading detects its end.
     if (this.#stream !== null) this.#read(LAST_FRAMES_MAX, true);
     if (this.#stream !== null || this.closed) {
       this.counters.refused++;
@@ -62,7 +62,7 @@ export class QemuStreamPort extends QemuPort {
     this.setLink(true);
   };
 
-  /** Reads up to some `max` frames; as far as the end of what is there, or `toEnd`, until the socket says so itself. */
+  /** Reads up to some `max` frames; until there are no more, or with `toEnd` until the end of the stream. */
   #read = (max: number, toEnd = false): number => {
     let count = 0;
     while (count < max && this.#stream !== null) {
@@ -80,7 +80,7 @@ export class QemuStreamPort extends QemuPort {
         this.#disconnect();
         break;
       }
-      // A part of a frame is work, too: the rest is near.
+      // A part of a frame counts as work, too: the rest follows soon.
       count += Math.max(1, frames);
       if (isAll && !toEnd) break;
     }

@@ -114,7 +114,7 @@ function started(mtu = 1500) {
   return { listener, port, added, received, links };
 }
 
-Deno.test("QemuStreamPort tells QEMU where it is, with commas doubled", () => {
+Deno.test("QemuStreamPort gives QEMU its address, with commas doubled", () => {
   const { port } = started();
   assertEquals(port.netdev("net0"), "stream,id=net0,server=off,addr.type=unix,addr.path=/run/a,,b.sock");
   assertEquals(port.name, "qemu:/run/a,b.sock");
@@ -218,7 +218,7 @@ Deno.test("QemuStreamPort: one guest at a time, but one that has just gone is no
   assertEquals(received, [60, 61], "its last words are heard");
 });
 
-Deno.test("QemuStreamPort: a write that finds nobody ends the connection", async () => {
+Deno.test("QemuStreamPort: a write without a peer ends the connection", async () => {
   const { listener, port, links } = started();
   const peer = listener.connect();
   peer.ended = true;
@@ -227,7 +227,7 @@ Deno.test("QemuStreamPort: a write that finds nobody ends the connection", async
   assertEquals([peer.closed, links], [true, [true, false]]);
 });
 
-Deno.test("QemuStreamPort may be closed by who receives, and by then is quiet", async () => {
+Deno.test("QemuStreamPort may be closed by its receiver, and is quiet then", async () => {
   const { listener, port, received, links } = started();
   const peer = listener.connect();
   port.receive = (block) => {
