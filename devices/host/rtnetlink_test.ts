@@ -36,21 +36,6 @@ machineTest("rtnetlink and sysctl answer of the namespace that is visited", ["ro
   });
 });
 
-machineTest("rtnetlink tells whether nftables has a chain", ["root", "tun", "netns", "tool:nft"], async () => {
-  using tap = openTap({ netns: "new", name: "rt1", address: ["10.98.8.1/24"] });
-  const netns = tap.netns!;
-  const nft = async (...words: string[]) => {
-    const args = [`--net=${netns.path}`, "nft", ...words];
-    const { code } = await new Deno.Command("nsenter", { args }).output();
-    assertEquals(code, 0, words.join(" "));
-  };
-  assertEquals(netns.run(hasFirewallChains), false);
-  await nft("add", "table", "ip", "t");
-  assertEquals(netns.run(hasFirewallChains), false, "a table is no chain");
-  await nft("add", "chain", "ip", "t", "c");
-  assertEquals(netns.run(hasFirewallChains), true);
-});
-
 machineTest(
   "rtnetlink finds the hardware address of a neighbor, once it has answered",
   ["root", "tun", "netns"],
@@ -72,3 +57,18 @@ machineTest(
     assertEquals(`${find()}`, `${senderMac}`);
   },
 );
+
+machineTest("rtnetlink tells whether nftables has a chain", ["root", "tun", "netns", "tool:nft"], async () => {
+  using tap = openTap({ netns: "new", name: "rt1", address: ["10.98.8.1/24"] });
+  const netns = tap.netns!;
+  const nft = async (...words: string[]) => {
+    const args = [`--net=${netns.path}`, "nft", ...words];
+    const { code } = await new Deno.Command("nsenter", { args }).output();
+    assertEquals(code, 0, words.join(" "));
+  };
+  assertEquals(netns.run(hasFirewallChains), false);
+  await nft("add", "table", "ip", "t");
+  assertEquals(netns.run(hasFirewallChains), false, "a table is no chain");
+  await nft("add", "chain", "ip", "t", "c");
+  assertEquals(netns.run(hasFirewallChains), true);
+});

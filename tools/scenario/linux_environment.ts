@@ -51,7 +51,7 @@ export async function linuxEnvironment({ wire, ipv6, observe }: LinuxEnvironment
     };
     return { wire, host, addresses: HOST, remote, log, close };
   } catch (error) {
-    await host.close();
+    await host.world.close();
     throw error;
   }
 }

@@ -11,6 +11,7 @@ import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { boot } from "../boot/boot.ts";
 import type { PortObserver } from "../boot/observe_port.ts";
 import { type Environment, PREFIX6 } from "./environment.ts";
+import type { PerVersion } from "./ip_family.ts";
 import { KernelEndpoint } from "./kernel_endpoint.ts";
 import { PacketLog } from "./packet_log.ts";
 
@@ -18,6 +19,7 @@ import { PacketLog } from "./packet_log.ts";
 const RATE_BPS = 1e9;
 const DELAY_MS = 0.1;
 
+const PREFIX4 = 24;
 const HOST = { 4: "10.0.0.1", 6: "2001:db8::1" };
 const REMOTE = { 4: "10.0.0.2", 6: "2001:db8::2" };
 
@@ -39,16 +41,12 @@ export async function memoryEnvironment(options: MemoryOptions): Promise<Environ
     log.see(direction, block);
     observe?.(direction, block, wallMs);
   };
-  const v6 = (address: string) => ipv6 ? `${address}/${PREFIX6}` : null;
-  const host = await boot({
-    wire: "memory",
-    seed,
-    address: `${HOST[4]}/24`,
-    address6: v6(HOST[6]),
-    cable,
-    observe: see,
-  });
-  const other = await host.neighbor({ address: `${REMOTE[4]}/24`, address6: v6(REMOTE[6]) });
+  const host = await boot({ wire: "memory", seed, ...addressesOf(HOST, ipv6), cable, observe: see });
+  const other = await host.neighbor(addressesOf(REMOTE, ipv6));
   const remote = new KernelEndpoint("a second kernel", other.spawn("services"), host.clock, { ...REMOTE });
   return { wire: "memory", host, addresses: HOST, remote, log, close: () => host.world.close() };
+}
+
+function addressesOf(own: PerVersion<string>, ipv6: boolean): { address: string; address6: string | null } {
+  return { address: `${own[4]}/${PREFIX4}`, address6: ipv6 ? `${own[6]}/${PREFIX6}` : null };
 }

@@ -159,7 +159,7 @@ Deno.test("runSteps() lets a step be ended early, and all of them, also in the m
 /** One unit on the wire: direction, time and bytes. */
 type Seen = readonly [direction: string, wallMs: number, hex: string];
 
-/** Runs the scenario in memory; returns its output, its counts, and the packets on the wire. */
+/** Runs the scenario in memory; its steps, its counters, and the units on the wire. */
 async function play(seed: number) {
   const wire: Seen[] = [];
   const env = await memoryEnvironment({
