@@ -17,7 +17,7 @@ export const CEILINGS = {
   testOnlyExports: 72,
   longParameterLists: 28,
   kitsNamedTest: 0,
-  dialectWords: 508,
+  dialectWords: 502,
 };
 
 /** Fails if there are more problems than the ceiling `name` lets there be, and lists them. */
