@@ -37,7 +37,7 @@ export const GUEST_MACS: Readonly<Record<Style, MacAddr>> = {
   real: new MacAddr(0x0001, 0x0203040c),
 };
 
-/** Network of the qemu style, and the last bytes of who is in it (QEMU `-netdev user`). */
+/** Network of the qemu style, and the last bytes of the addresses in it (QEMU `-netdev user`). */
 export const QEMU_SUBNET = "10.0.2.0/24";
 const QEMU_ROUTER = 2;
 const QEMU_DNS = 3;
@@ -282,7 +282,7 @@ function byProto(option: DependenceOption | undefined, usual: Dependence): Depen
 
 type Addresses = Pick<NatConfig, "subnet" | "mask" | "prefix" | "router" | "guest" | "firstLease" | "dns">;
 
-/** Who is who on the guest's link. */
+/** The addresses on the guest's link. */
 function addresses(options: NatOptions, style: Style, hostAddr: IpAddr): Addresses {
   if (style === "real" && (options.subnet === undefined || options.router === undefined)) {
     throw new KernelError("EINVAL", "Cannot give a guest the host's address without the host's subnet and router");

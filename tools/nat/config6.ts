@@ -1,5 +1,6 @@
 /**
- * What the IPv6 side of a NAT is made from: the host's address, the guests' network, and who is who in it.
+ * What the IPv6 side of a NAT is made from: the host's address, the guests' network, and the
+ * addresses in it.
  *
  * Path: nat/config → config6 → family_config, addr6.
  *

@@ -27,7 +27,7 @@ export const Reason = {
   IpChecksum: 7,
   /** A guest's packet from an address, IP's or the link's, that no guest of this link may have. */
   Source: 8,
-  /** To nobody, a group, a broadcast, or a reserved address. */
+  /** To no address, a group, a broadcast, or a reserved address. */
   Destination: 9,
   /** To a neighbour on the guest's own link that is none of ours. */
   OnLink: 10,
@@ -89,7 +89,7 @@ export const Reason = {
   Dhcp: 38,
   /** An ARP packet that needs no answer, or that is none. */
   Arp: 39,
-  /** A message to the router or the name server for which nobody is there. */
+  /** A message to the router or the name server for which no service is there. */
   NoService: 40,
   /** A checksum or a cut owed that does not fit the packet. */
   Offload: 41,

@@ -1,5 +1,5 @@
 /**
- * GuestTable: the guests of one NAT: who is at an address, and how many addresses a station may have.
+ * GuestTable: the guests of one NAT: which station is at an address, and how many it may have.
  *
  * Path: table → guest_table → addr_hash, nat/guest, map.
  *

@@ -13,7 +13,7 @@ for (const family of FAMILIES) {
   /** As much of a packet as errors quote. */
   const quotable = (packet: Uint8Array) => packet.slice(0, is6 ? 1232 : 548);
 
-  Deno.test(`${name}: what the host refuses for size or want of a route comes back as the guest's packet`, () => {
+  Deno.test(`${name}: what the host refuses for its size or without a route comes back as the guest's packet`, () => {
     const large = { payload: pattern(1300), isWhole: true };
     for (const packet of [family.udp(large), family.tcp(large), family.echo(), family.tcp()]) {
       const kit = family.kit();

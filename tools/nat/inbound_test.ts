@@ -76,7 +76,7 @@ for (const family of FAMILIES) {
     assertEquals(kit.back(reply({ src: other }), map).toGuest.length, 1);
   });
 
-  Deno.test(`${name}: packets whose hops end here get an answer, from the router or from the host`, () => {
+  Deno.test(`${name}: packets whose hops end here are answered, by the router or by the host`, () => {
     const kit = family.kit();
     const { map } = sentOf(kit.out(family.udp()));
     const at = family.headerLen;

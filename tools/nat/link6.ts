@@ -48,7 +48,7 @@ import { answerDhcp6, DHCP6_CLIENT_PORT, DHCP6_SERVER_PORT } from "./services/dh
 import { answerNeighbor, neighborQuestion } from "./services/neighbor.ts";
 import { type AdvertTimer, routerAdvert } from "./services/router_advert.ts";
 
-/** ff02::1:2, and its site-scoped sister: everybody who serves DHCPv6. */
+/** ff02::1:2, and its site-scoped sister: all servers of DHCPv6. */
 const DHCP6_GROUP = 0x10002;
 /** Answers to routers' solicitations a second. */
 const SOLICITS_PER_SECOND = 10;

@@ -76,7 +76,7 @@ export class NatMap implements MapEnds {
   isStatic = false;
   /** The host's address it is bound to; null: all of them. */
   bound: IpAddr | null = null;
-  /** For whoever holds its conversation: descriptor, and place in the queue of those with packets. */
+  /** For the holder of its conversation: descriptor, and place in the queue of those with packets. */
   fd = -1;
   dir = "";
   isReady = false;

@@ -253,7 +253,7 @@ export class NatNames {
     }
   }
 
-  /** The guest whose connection was translated to this one; null: it is nobody's, or has too many. */
+  /** The guest whose connection was translated to this one; null: there is none, or it has too many. */
   #ownerOf(dir: string): object | null {
     const { addr, port } = this.#endOf(dir, "remote");
     const parsed = parseIpAddr(addr);

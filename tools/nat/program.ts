@@ -243,7 +243,7 @@ export class NatProgram {
       if (count === BURST) this.#ready.push(map);
       else map.isReady = false;
       left -= Math.max(1, count);
-      // Who came in the meantime waits behind those who wait already.
+      // Those that came in the meantime wait behind those that wait already.
       this.#takeEvents();
     }
     if (this.#ready.length > 0) this.#job.wake();

@@ -64,7 +64,7 @@ export interface Piece {
   readonly start: number;
   readonly isLast: boolean;
   readonly bytes: Uint8Array;
-  /** What stands before the bytes of the first piece; of others nobody looks at it. */
+  /** What stands before the bytes of the first piece; of others it is not read. */
   readonly header: Uint8Array;
   /** Most bytes that the whole may have. */
   readonly room: number;

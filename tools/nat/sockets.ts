@@ -121,7 +121,7 @@ export class NatSockets implements PortBroker {
       this.#write(ctl, `${prefix}${map.hostPort}${last}`);
       return map.hostPort;
     }
-    // A claim of 127.0.0.1 would win over a host program that has the port on all addresses: take one that nobody has.
+    // A claim of 127.0.0.1 would win over a host program that has the port on all addresses: take one that is free.
     const mayChoose = map.realm !== Realm.Host && map.guestPort !== 0;
     const tries = mayChoose ? 1 + (map.proto === MapProto.Icmp ? 0 : PARITY_TRIES) : 0;
     for (let i = 0; i < tries; i++) {

@@ -1,41 +1,62 @@
-/** A whole kernel as the guest, its Ethernet plugged into the NAT: real ARP, ICMP, UDP and TCP on both sides. */
+/**
+ * A whole kernel as the guest, over both versions of IP: its IPv4 address by hand, its IPv6 address by the NAT's router
+ * advertisement; real ARP, neighbour discovery, ICMP, UDP and TCP on both sides.
+ *
+ * @module
+ */
 
-import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import type { Conversation } from "../../../kernel/dial.ts";
-import { KernelError } from "../../../kernel/error.ts";
-import { listen } from "../../../kernel/dial.ts";
-import type { Proc } from "../../../kernel/proc.ts";
+import { assert, assertEquals, assertMatch, assertNotMatch } from "@std/assert";
 import { SeededRandom } from "../../../kernel/random.ts";
+import { parseIcmpQuote } from "../../../kernel/wire/icmp.ts";
+import { parseIcmp6Quote } from "../../../kernel/wire/icmp6.ts";
 import { boot } from "../../../tools/boot/boot.ts";
 import type { NatOptions } from "../../../tools/nat/nat.ts";
 import { NatProgram } from "../../../tools/nat/program.ts";
+import type { V6Options } from "../../../tools/nat/config6.ts";
 import { GuestPort } from "../../kit/nat/guest_port.ts";
 import { pattern } from "../../kit/ip/ip_fixture.ts";
-import { GUEST, HOST, REMOTE, ROUTER } from "../../kit/nat/nat.ts";
+import { advance, User, type UserConv } from "../../kit/ip/story.ts";
+import { addIpv6, PEER6, US6 } from "../../kit/ip/story6.ts";
+import { accept, call, hear, say, stateOf } from "../../kit/tcp/story.ts";
+import { DNS, GUEST, HOST, REMOTE, ROUTER } from "../../kit/nat/nat.ts";
 
-/** Host, remote and guest kernels with a NAT between. */
-async function tellThree(options: { nat?: Partial<NatOptions>; forwards?: readonly string[]; mtu?: number } = {}) {
+/** What the guest's hardware address 00:01:02:03:04:0b makes of the network. */
+const SELF = "fd00::2:201:2ff:fe03:40b";
+const ROUTER6 = "fd00:0:0:2::2";
+const DNS6 = "fd00:0:0:2::3";
+/** Long enough for a packet to go round, neighbours' questions included. */
+const ROUND_MS = 20;
+
+/** Host, remote and guest kernels, the guest's address from the router's advertisement. */
+async function tellGuest(options: { nat?: Partial<NatOptions>; v6?: Partial<V6Options> } = {}) {
   const host = await boot();
   const remote = await host.neighbor({ address: `${REMOTE}/24` });
-  const port = new GuestPort(host, options.mtu ?? 1500);
-  const real = options.nat?.style === "real";
-  const address = real ? `${HOST}/24` : `${GUEST}/24`;
-  const guest = await host.neighbor({ port, address, gateway: real ? "10.0.0.254" : ROUTER });
+  const user = new User(host);
+  const there = new User(remote);
+  addIpv6(user, US6);
+  addIpv6(there, PEER6);
+  const mtu = options.nat?.mtu ?? 1500;
+  const port = new GuestPort(host, 1500);
+  const kernel = await host.neighbor({ port, address: null });
+  const guest = new User(kernel);
   const program = port.program = new NatProgram({
     proc: host.spawn("nat"),
     clock: host.clock,
     random: new SeededRandom(1),
     toGuest: (frame) => port.receive?.(frame),
-    nat: { hostAddr: `${HOST}/24`, nameServers: [REMOTE], mtu: options.mtu ?? 1500, ...options.nat },
-    forwards: options.forwards ?? [],
+    nat: {
+      ...{ hostAddr: `${HOST}/24`, nameServers: [REMOTE], mtu },
+      ...options.nat,
+      v6: { hostAddr: `${US6}/64`, ...options.v6 },
+    },
   });
+  guest.command("/net/ipifc/1/ctl", "recvra6 on");
+  advance(host, 4000);
+  guest.command("/net/ipifc/1/ctl", `add ${GUEST} /24`);
+  guest.command("/net/iproute", `add 0.0.0.0 /0 ${ROUTER}`);
   return {
-    host,
-    remote,
-    guest,
-    program,
-    inGuest: guest.spawn("user"),
-    there: remote.spawn("user"),
+    ...{ host, remote, user, there, guest, program },
+    round: () => advance(host, ROUND_MS),
     async [Symbol.asyncDispose]() {
       program.close();
       await host.world.close();
@@ -43,111 +64,299 @@ async function tellThree(options: { nat?: Partial<NatOptions>; forwards?: readon
   };
 }
 
-/** Answers every datagram of `port` with itself. */
-async function echoUdp(proc: Proc, port: number): Promise<void> {
-  const conv = await proc.announce(`udp!*!${port}`, { ctl: ["headers"] });
-  for await (const datagram of proc.blocks(conv.data)) await proc.blockwrite(conv.data, datagram);
+type GuestStory = Awaited<ReturnType<typeof tellGuest>>;
+
+/** One version of IP in these stories. */
+interface Version {
+  readonly name: string;
+  readonly us: string;
+  readonly peer: string;
+  readonly self: string;
+  readonly router: string;
+  readonly dns: string;
+  readonly loopback: string;
+  /** Bytes of the IP header, the protocol's directory, and the type of an echo request. */
+  readonly header: number;
+  readonly icmp: string;
+  readonly echo: number;
+  /** Most bytes of a guest's datagram, and of one to it. */
+  readonly largest: readonly [up: number, down: number];
+  readonly denied: string;
+  /** Type and code of ICMP errors. */
+  readonly codes: {
+    readonly prohibited: readonly number[];
+    readonly hops: readonly number[];
+    readonly port: readonly number[];
+  };
+  /** A forward of the guest's `port`. */
+  forward(hostPort: number, port: number): string;
 }
 
-/** Runs `program` until the kernels end it. */
-function runs(program: Promise<void>): void {
-  program.catch((error) => {
-    if (!(error instanceof KernelError)) throw error;
+const VERSIONS: readonly Version[] = [
+  {
+    ...{ name: "IPv4", us: HOST, peer: REMOTE, self: GUEST, router: ROUTER, dns: DNS, loopback: "127.0.0.1" },
+    ...{ header: 20, icmp: "icmp", echo: 8, largest: [65_507, 65_507], denied: "tcp:10.0.0.0/24:80" },
+    codes: { prohibited: [3, 13], hops: [11, 0], port: [3, 3] },
+    forward: (hostPort, port) => `:${hostPort}-${GUEST}:${port}`,
+  },
+  {
+    ...{ name: "IPv6", us: US6, peer: PEER6, self: SELF, router: ROUTER6, dns: DNS6, loopback: "::1" },
+    // A guest's fragments go on with a fragment header of eight bytes.
+    ...{ header: 40, icmp: "icmpv6", echo: 128, largest: [65_519, 65_527], denied: "tcp:[2001:db8::/32]:80" },
+    codes: { prohibited: [1, 1], hops: [3, 0], port: [1, 4] },
+    forward: (hostPort, port) => `:${hostPort}-[${SELF}]:${port}`,
+  },
+];
+
+/** Pings `addr` with `size` bytes; the length of what came back, or null. */
+function ping(story: GuestStory, addr: string, size: number, { icmp, header, echo }: Version): number | null {
+  const conv = story.guest.conv(icmp, `connect ${addr}!1`);
+  const message = new Uint8Array(header + 8 + size);
+  message[header] = echo;
+  conv.bwrite(message);
+  story.round();
+  const reply = conv.bread();
+  conv.close();
+  return reply === null ? null : reply.length;
+}
+
+/** A server at the remote that answers every datagram with itself, when it is told to. */
+function echoServer(story: GuestStory, port: number): { conv: UserConv; serve: () => Uint8Array | null } {
+  const conv = story.there.conv("udp", "headers", `announce ${port}`);
+  const serve = () => {
+    const record = conv.read();
+    if (record !== null) conv.bwrite(record);
+    story.round();
+    return record;
+  };
+  return { conv, serve };
+}
+
+Deno.test("akaros 23: a guest takes address, route, MTU and name server from the router's advertisement", async () => {
+  await using story = await tellGuest({ nat: { mtu: 1400 } });
+  const { guest } = story;
+  assertMatch(guest.text("/net/ipifc/1/status"), new RegExp(`\t${SELF} /64`));
+  assertMatch(guest.text("/net/iproute"), /^:: \/0 fe80::201:2ff:fe03:40a .*ra/m);
+  assertMatch(guest.text("/net/ndb"), /dns=fd00:0:0:2::3|dns=fd00::2:0:0:0:3/);
+  // What does not fit 1400 bytes it cuts.
+  assertEquals([ping(story, ROUTER6, 1352, VERSIONS[1]!), story.program.nat.counters.reassembled], [1400, 0]);
+  assertEquals([ping(story, ROUTER6, 1353, VERSIONS[1]!), story.program.nat.counters.reassembled], [1401, 1]);
+});
+
+for (const version of VERSIONS) {
+  const { name, us, peer, self, router, dns, loopback, header, largest, denied, codes } = version;
+
+  Deno.test(`${name}: akaros 23: a guest pings router, name server and remote, in small and large`, async () => {
+    await using story = await tellGuest();
+    for (const addr of [router, dns, peer]) {
+      for (const size of [0, 56, 1492 - header, 1493 - header, 5000, 20_000]) {
+        assertEquals(ping(story, addr, size, version), header + 8 + size, `${addr} ${size}`);
+      }
+    }
+    assertMatch(story.program.command("maps icmp"), new RegExp(`^icmp ${self}!\\d+ `, "m"));
+  });
+
+  Deno.test(`${name}: akaros 23: datagrams of every size come back whole`, async () => {
+    await using story = await tellGuest();
+    const { conv: server, serve } = echoServer(story, 7);
+    const conv = story.guest.conv("udp", `connect ${peer}!7`);
+    for (const size of [0, 1, 1232, 1233, 1452, 1453, 1472, 1473, 9000, largest[0]]) {
+      conv.bwrite(pattern(size));
+      story.round();
+      const record = serve();
+      assert(record !== null, `${size}`);
+      assertEquals(record.length, 52 + size);
+      assertEquals(conv.take(), pattern(size));
+    }
+    // To the guest the largest there is: it needs no fragment header of the whole.
+    conv.bwrite(pattern(1));
+    story.round();
+    const record = server.read()!;
+    server.bwrite(new Uint8Array([...record.subarray(0, 52), ...pattern(largest[1])]));
+    story.round();
+    assertEquals(conv.take(), pattern(largest[1]));
+    assertMatch(story.program.command("maps udp"), new RegExp(`^udp ${self}!\\d+ `, "m"));
+  });
+
+  Deno.test(`${name}: RFC 8200 5: what comes in fragments is cut again for the guest`, async () => {
+    await using story = await tellGuest({ nat: { mtu: 1280 } });
+    story.there.command("/net/ipifc/1/ctl", "mtu 1294");
+    const { serve } = echoServer(story, 7);
+    const conv = story.guest.conv("udp", `connect ${peer}!7`);
+    for (const size of [1232, 1233, 1300, 1400, 1452, 1453, 3000]) {
+      conv.bwrite(pattern(size));
+      story.round();
+      assert(serve() !== null, `${size} from the guest`);
+      assertEquals(conv.take(), pattern(size), `${size} to the guest`);
+    }
+    assertNotMatch(story.program.command("stats"), /refused-too-big/);
+  });
+
+  Deno.test(`${name}: akaros 23: TCP goes both ways, is half-closed, and a closed port refuses`, async () => {
+    await using story = await tellGuest();
+    const server = story.there.conv("tcp", "announce 80");
+    const conv = call(story.guest, `${peer}!80`);
+    story.round();
+    const served = accept(server);
+    assertMatch(served.text("remote"), new RegExp(`^${us}!`));
+    say(conv, "from the guest");
+    story.round();
+    assertEquals(hear(served), "from the guest");
+    conv.command("shutdown wr");
+    story.round();
+    assertEquals(hear(served), "");
+    say(served, "to the guest, after its end");
+    story.round();
+    assertEquals(hear(conv), "to the guest, after its end");
+    served.close();
+    story.round();
+    assertEquals(hear(conv), "");
+    const refused = call(story.guest, `${peer}!81`);
+    story.round();
+    assertEquals(stateOf(refused), "Closed");
+  });
+
+  Deno.test(`${name}: akaros 17: what the policy refuses the guest hears of at once`, async () => {
+    await using story = await tellGuest({ nat: { policy: { deny: [denied] } } });
+    story.there.conv("tcp", "announce 80");
+    const refused = call(story.guest, `${peer}!80`);
+    const conv = story.guest.conv("udp", `connect ${router}!9`, "ignoreadvice on");
+    conv.bwrite(pattern(3));
+    story.round();
+    assert(stateOf(refused) !== "Established");
+    assertEquals([...conv.error()!.slice(header, header + 2)], codes.prohibited);
+    assertMatch(story.program.command("stats"), /^refused-policy-denied [1-9]/m);
+  });
+
+  Deno.test(`${name}: akaros 17: the router's address is the host's loopback, where the policy says so`, async () => {
+    await using story = await tellGuest({ nat: { policy: { loopback: true } } });
+    const server = story.user.conv("udp", "headers", `announce ${loopback}!7`);
+    const conv = story.guest.conv("udp", `connect ${router}!7`);
+    conv.bwrite(pattern(9));
+    story.round();
+    server.bwrite(server.read()!);
+    story.round();
+    assertEquals(conv.take(), pattern(9));
+  });
+
+  Deno.test(`${name}: A forward: the guest's server sees its client, its answers are the host's`, async () => {
+    await using story = await tellGuest();
+    assertMatch(story.program.command(`add tcp:${version.forward(8080, 80)}`), /^ok\n/);
+    const server = story.guest.conv("tcp", "announce 80");
+    const conv = call(story.there, `${us}!8080`);
+    advance(story.host, 4000);
+    const served = accept(server);
+    assertMatch(served.text("remote"), new RegExp(`^${peer}!`));
+    say(conv, "hello");
+    story.round();
+    assertEquals(hear(served), "hello");
+    say(served, "welcome");
+    story.round();
+    assertEquals(hear(conv), "welcome");
+  });
+
+  Deno.test(`${name}: Traceroute: time exceeded from the router, port unreachable from the remote`, async () => {
+    await using story = await tellGuest();
+    const conv = story.guest.conv("udp", `connect ${peer}!33434`, "ignoreadvice on", "ttl 1");
+    conv.bwrite(pattern(20));
+    story.round();
+    assertEquals([...conv.error()!.slice(header, header + 2)], codes.hops);
+    conv.command("ttl 2");
+    conv.bwrite(pattern(20));
+    story.round();
+    const error = conv.error()!;
+    assertEquals([...error.slice(header, header + 2)], codes.port);
+    const quote = header === 20 ? parseIcmpQuote(error, 20, error.length) : parseIcmp6Quote(error, 40, error.length);
+    assertEquals(`${quote!.ip.src}`, self);
+  });
+
+  Deno.test(`${name}: ECN marks pass both ways`, async () => {
+    await using story = await tellGuest();
+    const server = story.there.conv("udp", "bypass 7");
+    const conv = story.guest.conv("udp", `connect ${peer}!7`, "tos 3");
+    conv.bwrite(pattern(9));
+    story.round();
+    const packet = server.take();
+    const tos = header === 20 ? packet[1]! : (packet[0]! & 15) << 4 | packet[1]! >> 4;
+    assertEquals(tos, 3);
+  });
+
+  Deno.test(`${name}: A path of 1280 bytes: the guest hears of it, and its connection goes on`, async () => {
+    await using story = await tellGuest();
+    story.user.command("/net/ipifc/1/ctl", "mtu 1294");
+    const server = story.there.conv("tcp", "announce 80");
+    const conv = call(story.guest, `${peer}!80`);
+    story.round();
+    const served = accept(server);
+    const text = "x".repeat(20_000);
+    say(conv, text);
+    let got = "";
+    for (let i = 0; i < 200 && got.length < text.length; i++) {
+      story.round();
+      for (let part = hear(served); part !== null && part !== ""; part = hear(served)) got += part;
+    }
+    assertEquals(got.length, text.length);
+    assertMatch(story.program.command("stats"), /^refused-too-big [1-9]/m);
+  });
+
+  Deno.test(`${name}: A map ends when its time is over, and everything ends with the NAT`, async () => {
+    await using story = await tellGuest();
+    const conv = story.guest.conv("udp", `connect ${peer}!7`, "ignoreadvice on");
+    conv.bwrite(pattern(1));
+    story.round();
+    assertEquals(story.program.sockets.openCount, 1);
+    advance(story.host, 301_000);
+    assertEquals(story.program.sockets.openCount, 0);
+    conv.bwrite(pattern(1));
+    story.round();
+    story.program.close();
+    assertEquals(story.program.sockets.openCount, 0);
+  });
+
+  Deno.test(`${name}: A forward takes the port of an open connection, which goes on, and gives it back`, async () => {
+    await using story = await tellGuest();
+    const forward = version.forward(6000, 22);
+    const server = story.there.conv("tcp", "announce 80");
+    const conv = call(story.guest, `${peer}!80 6000`);
+    advance(story.host, 4000);
+    const served = accept(server);
+    assertEquals(served.text("remote"), `${us}!6000\n`);
+    const talk = (text: string) => {
+      say(conv, `> ${text}`);
+      say(served, `< ${text}`);
+      story.round();
+      assertEquals([hear(served), hear(conv)], [`> ${text}`, `< ${text}`]);
+    };
+    const inner = story.guest.conv("tcp", "announce 22");
+    assertMatch(story.program.command(`add tcp:${forward}`), /^ok\n/);
+    talk("while it is forwarded");
+    const caller = call(story.there, `${us}!6000`);
+    advance(story.host, 4000);
+    const taken = accept(inner);
+    say(caller, "a new call");
+    story.round();
+    assertEquals([hear(taken), stateOf(caller)], ["a new call", "Established"]);
+    talk("while another calls");
+    assertMatch(story.program.command(`remove tcp:${forward}`), /^ok\n/);
+    talk("after it was removed");
+    assertEquals(story.program.sockets.openCount, story.program.nat.table.count());
+  });
+
+  Deno.test(`${name}: A forward takes the port of the guest's datagrams: their answers go on`, async () => {
+    await using story = await tellGuest();
+    const forward = version.forward(6000, 22);
+    const server = echoServer(story, 7);
+    const conv = story.guest.conv("udp", `connect ${peer}!7 6000`);
+    const echo = (size: number) => {
+      conv.bwrite(pattern(size));
+      story.round();
+      server.serve();
+      assertEquals([us, conv.read()], [us, pattern(size)]);
+    };
+    echo(3);
+    assertMatch(story.program.command(`add udp:${forward}`), /^ok\n/);
+    echo(4);
+    assertMatch(story.program.command(`remove udp:${forward}`), /^ok\n/);
+    echo(5);
   });
 }
-
-async function readAll(proc: Proc, conv: Conversation): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  const buf = new Uint8Array(65536);
-  for (let count = await proc.read(conv.data, buf); count > 0; count = await proc.read(conv.data, buf)) {
-    parts.push(buf.slice(0, count));
-  }
-  return new Uint8Array(parts.flatMap((part) => [...part]));
-}
-
-Deno.test("A guest kernel resolves the router, pings, and exchanges datagrams of every size", async () => {
-  await using story = await tellThree();
-  runs(echoUdp(story.there, 7));
-  const conv = await story.inGuest.dial(`udp!${REMOTE}!7`);
-  for (const size of [0, 1, 1472, 1473, 9000, 65507]) {
-    await story.inGuest.blockwrite(conv.data, pattern(size));
-    assertEquals((await story.inGuest.blockread(conv.data))?.bytes(), pattern(size));
-  }
-  for (const addr of [ROUTER, REMOTE]) {
-    const ping = await story.inGuest.dial(`icmp!${addr}!1`);
-    const request = new Uint8Array(84);
-    request[20] = 8;
-    await story.inGuest.blockwrite(ping.data, request);
-    assertEquals((await story.inGuest.blockread(ping.data))?.length, 84);
-  }
-});
-
-Deno.test("A refused UDP port comes back to the guest's program as a refusal", async () => {
-  await using story = await tellThree();
-  const conv = await story.inGuest.dial(`udp!${REMOTE}!99`);
-  await story.inGuest.write(conv.data, "anybody?");
-  const error = await assertRejects(() => story.inGuest.read(conv.data, new Uint8Array(9)), KernelError);
-  assertEquals(error.message, "Connection refused: port unreachable");
-});
-
-Deno.test("real style: the guest has the host's address, and the remote cannot tell them apart", async () => {
-  const nat = { style: "real", subnet: "10.0.0.0/24", router: "10.0.0.254", policy: { loopback: true } } as const;
-  await using story = await tellThree({ nat });
-  runs(echoUdp(story.there, 7));
-  runs(echoUdp(story.host.spawn("echo"), 8));
-  for (const address of [`udp!${REMOTE}!7`, "udp!10.0.0.254!8"]) {
-    const conv = await story.inGuest.dial(address);
-    await story.inGuest.blockwrite(conv.data, pattern(100));
-    assertEquals((await story.inGuest.blockread(conv.data))?.bytes(), pattern(100));
-  }
-  assertEquals(await story.inGuest.readText("/net/arp").then((table) => table.includes("00010203040a")), true);
-});
-
-Deno.test("head-to-head, half-close and the rest: TCP both ways, the client's address, a refusal", async () => {
-  await using story = await tellThree({ forwards: ["tcp:2222:22"] });
-  const { inGuest, there } = story;
-  const server = await there.announce("tcp!*!80");
-  const call = listen(there, server);
-  const client = await inGuest.dial(`tcp!${REMOTE}!80`);
-  const taken = await call;
-  assertEquals((await there.readText(`${taken.dir}/remote`)).startsWith(`${HOST}!`), true);
-  const up = pattern(100_000);
-  const sending = inGuest.write(client.data, up).then(() => inGuest.write(client.ctl, "shutdown wr"));
-  assertEquals((await readAll(there, taken)).length, up.length);
-  await sending;
-  // The guest has closed its side; ours still brings data (half-close).
-  const answering = there.write(taken.data, up).then(() => there.write(taken.ctl, "shutdown wr"));
-  assertEquals(await readAll(inGuest, client), up);
-  await answering;
-  const guestServer = await inGuest.announce("tcp!*!22");
-  const coming = listen(inGuest, guestServer);
-  await there.dial(`tcp!${HOST}!2222`, { local: "5555" });
-  assertEquals((await inGuest.readText(`${(await coming).dir}/remote`)).trim(), `${REMOTE}!5555`);
-  await assertRejects(() => inGuest.dial(`tcp!${REMOTE}!81`), KernelError);
-  assert(story.program.nat.table.count(1) >= 2);
-});
-
-Deno.test("A service moves host → guest → host while the remote keeps address and port for it (TCP)", async () => {
-  await using story = await tellThree();
-  const { there, inGuest, program } = story;
-  const onHost = story.host.spawn("service");
-  const words: string[] = [];
-  for (const where of ["host", "guest", "host"]) {
-    const proc = where === "guest" ? inGuest : onHost;
-    if (where === "guest") assertEquals(program.command("add tcp:7000:7000").slice(0, 2), "ok");
-    const server = await proc.announce("tcp!*!7000");
-    // The port cannot be taken while it is in use.
-    if (where === "host") assertMatch(program.command("add tcp:7000:7000"), /^error: .*tcp\/\d+ of eve/);
-    const coming = listen(proc, server);
-    const client = await there.dial(`tcp!${HOST}!7000`);
-    const taken = await coming;
-    assertEquals((await proc.readText(`${taken.dir}/remote`)).split("!")[0], REMOTE);
-    await proc.write(taken.data, where);
-    await proc.write(taken.ctl, "shutdown wr");
-    words.push(new TextDecoder().decode(await readAll(there, client)));
-    for (const fd of [taken.data, taken.ctl, server.data, server.ctl]) await proc.close(fd);
-    for (const fd of [client.data, client.ctl]) await there.close(fd);
-    if (where === "guest") assertEquals(program.command("remove tcp:7000:7000").slice(0, 2), "ok");
-  }
-  assertEquals(words, ["host", "guest", "host"]);
-});
