@@ -48,7 +48,7 @@ export {
   Checksum as ChecksumState,
   Segment as SegmentOffload,
 } from "./block.ts";
-export { Chan, type Files, type Walked } from "./chan.ts";
+export { Chan, type CreateOptions, type Files, type Walked } from "./chan.ts";
 export { ctlText, type CtlVerb, parseNumber, parseSwitch, runCtl, splitWords } from "./ctl.ts";
 export { ChanCtl, Dev, type DevEnv, makeDir, permits, readBytes, textOf } from "./dev.ts";
 export {

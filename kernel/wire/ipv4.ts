@@ -133,10 +133,15 @@ export function emitIpv4(fields: Ipv4Fields, buf: Uint8Array, at: number): numbe
 
 /** The fields of a new header that a sender chooses; all are there. */
 export interface Ipv4Start {
+  /** The source address. */
   readonly src: IpAddr;
+  /** The destination address. */
   readonly dst: IpAddr;
+  /** The protocol of the payload, such as 17. */
   readonly protocol: number;
+  /** The time to live, 0 to 255. */
   readonly ttl: number;
+  /** Type of service: DSCP and ECN, 0 to 255. */
   readonly tos: number;
 }
 

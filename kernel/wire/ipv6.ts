@@ -39,7 +39,7 @@ export const IPV6_HEADER_LEN = 40;
 /** Length of a fragment header, in bytes. */
 export const IPV6_FRAGMENT_LEN = 8;
 /** Most bytes of a packet: a payload of 16 bits' length behind the header. */
-export const IPV6_TOTAL_MAX = IPV6_HEADER_LEN + 65535;
+export const IPV6_TOTAL_MAX: number = IPV6_HEADER_LEN + 65535;
 /** The hop limit that a host starts with (RFC 1700). */
 export const IPV6_HOP_LIMIT_DEFAULT = 64;
 /** Every link carries packets of this many bytes (RFC 8200 5). */
@@ -130,10 +130,15 @@ export function emitIpv6(fields: Ipv6Fields, buf: Uint8Array, at: number): numbe
 
 /** The fields of a new header that a sender chooses; all are there. */
 export interface Ipv6Start {
+  /** The source address. */
   readonly src: IpAddr;
+  /** The destination address. */
   readonly dst: IpAddr;
+  /** The next header, such as 17. */
   readonly protocol: number;
+  /** The hop limit, 0 to 255. */
   readonly ttl: number;
+  /** Traffic class: DSCP and ECN, 0 to 255. */
   readonly tos: number;
 }
 
