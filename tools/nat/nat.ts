@@ -67,14 +67,15 @@ import { Counters, Reason } from "./counters.ts";
 import { Decision } from "./decision.ts";
 import { FAMILY4 } from "./family4.ts";
 import { FAMILY6 } from "./family6.ts";
-import { type FamilyConfig, mayBeGuest } from "./family_config.ts";
+import type { FamilyConfig } from "./family_config.ts";
 import { Flow } from "./flow.ts";
-import { formatForward, type Forward, type ForwardSpec, ForwardTable, parseForward } from "./forward.ts";
+import { formatForward, type Forward, ForwardTable, parseForward } from "./forward.ts";
+import { closeForward, openForward } from "./forward_ports.ts";
 import { LimitReport } from "./limit_report.ts";
 import { toGuest } from "./link.ts";
 import { LINK4 } from "./link4.ts";
 import { Link6 } from "./link6.ts";
-import { type Guest, MAP_PROTO_NAMES, MapClass, NatMap, Realm } from "./map.ts";
+import { type Guest, MAP_PROTO_NAMES, MapClass, type NatMap, Realm } from "./map.ts";
 import { type NatFamily, NatPacket } from "./packet.ts";
 import { NatPolicy } from "./policy.ts";
 import { Reassembler } from "./reassembler.ts";
@@ -85,7 +86,7 @@ import { DnsServers } from "./services/dns_servers.ts";
 import { DnsZone } from "./services/dns_zone.ts";
 import { AdvertTimer } from "./services/router_advert.ts";
 import { NatTable } from "./table.ts";
-import { carry, Fate, fateOf, uncarry } from "./takeover.ts";
+import { uncarry } from "./takeover.ts";
 import { UnresolvedGuests } from "./unresolved.ts";
 
 export { translateOutbound } from "./outbound.ts";
@@ -249,84 +250,14 @@ export class Nat implements NatContext {
    */
   addForward(text: string): Forward {
     const asked = parseForward(text);
-    this.forwards.requireFree(asked);
-    this.#requireReach(asked);
-    const addr = asked.guestAddr ?? this.#main.addr;
-    const config = addr.isV4 ? this.config : this.config.v6;
-    if (config === null || !mayBeGuest(config, addr)) {
-      throw new KernelError("EINVAL", `Cannot forward to ${addr}: no guest's address`);
-    }
-    const guest = this.table.addGuest(addr, null);
-    if (guest === null) throw new KernelError("ENOSPC", `Cannot forward to ${addr}: too many guests`);
-    const { proto, guestPort } = asked;
-    const map = new NatMap(guest, { proto, guestPort, realm: Realm.World, remote: null, remoteHash: 0, remotePort: 0 });
-    map.isStatic = true;
-    map.count = asked.count;
-    map.bound = asked.bound;
-    map.hostPort = asked.hostPort;
-    this.#openInPlace(map, asked);
-    const forward = { spec: { ...asked, hostPort: map.hostPort }, map };
-    this.forwards.add(forward);
+    const forward = openForward(this, asked, asked.guestAddr ?? this.#main.addr);
     this.#refusedForwards.delete(formatForward(asked));
     return forward;
   }
 
-  /** EADDRNOTAVAIL: that address of the host cannot be reached from elsewhere. */
-  #requireReach(spec: ForwardSpec): void {
-    const { bound } = spec;
-    if (bound === null || !bound.isLoopback || this.config.loopbackForwards) return;
-    const own = bound.isV4 ? this.config.hostAddr : this.config.v6?.hostAddr ?? this.config.hostAddr;
-    throw new KernelError(
-      "EADDRNOTAVAIL",
-      `Cannot forward ${
-        formatForward(spec)
-      }: ${bound} of the host is not reached from elsewhere, forwards are at ${own}`,
-    );
-  }
-
-  /** Claims a forward's host ports, taking them from guests' maps (see nat/takeover). EADDRINUSE: another has one. */
-  #openInPlace(forward: NatMap, spec: ForwardSpec): void {
-    const carried: NatMap[] = [];
-    const ended: NatMap[] = [];
-    for (const map of this.#holders(spec)) {
-      const { hostAddr } = this.#contextOf(map.guest.addr).config;
-      const fate = fateOf(map, spec, { is6: forward.is6, hostAddr });
-      if (fate !== Fate.Leave) (fate === Fate.Carry ? carried : ended).push(map);
-    }
-    for (const map of [...carried, ...ended]) this.ports.close(map);
-    const refusal = this.ports.open(forward);
-    if (refusal !== "") {
-      for (const map of [...carried, ...ended]) this.#reopen(map);
-      throw new KernelError("EADDRINUSE", `Cannot forward ${formatForward(spec)}: ${refusal}`);
-    }
-    for (const map of carried) carry(forward, map);
-    for (const map of ended) this.evict(map, map.guest);
-  }
-
-  /** The guests' maps that have a host port of `spec` and a conversation of their own. */
-  #holders(spec: ForwardSpec): NatMap[] {
-    const holders: NatMap[] = [];
-    for (let i = 0; i < spec.count && spec.hostPort !== 0; i++) {
-      for (const map of this.table.holdersOf(spec.proto, spec.hostPort + i)) {
-        if (map.carrier === null) holders.push(map);
-      }
-    }
-    return holders;
-  }
-
-  /** Gives a map its host port back, or ends it. */
-  #reopen(map: NatMap): void {
-    if (this.ports.open(map) !== "") this.close(map);
-  }
-
   /** Takes out a forward named as it was added. ENOENT: there is none. */
   removeForward(text: string): Forward {
-    const forward = this.forwards.remove(parseForward(text));
-    const carried = [...forward.map.carried?.values() ?? []].flat();
-    for (const map of carried) uncarry(map);
-    this.ports.close(forward.map);
-    for (const map of carried) this.#reopen(map);
-    return forward;
+    return closeForward(this, parseForward(text));
   }
 
   /** Ends a map for the sake of another, of `guest`. */

@@ -1,7 +1,7 @@
 /**
  * Takeover: what becomes of the guests' maps that have the host ports of a new forward.
  *
- * Path: nat → takeover → nat/forward, map, ip_addr.
+ * Path: nat, forward_ports → takeover → nat/forward, map, ip_addr.
  *
  * A guest may have sent from a port before somebody wants it forwarded. The forward gets the port: new calls are its.
  * The map stays with all that it remembers, and the forward's conversation carries its packets: out, and in from the
