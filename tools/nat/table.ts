@@ -37,8 +37,8 @@ export interface PacketEnds extends MapEnds {
 
 export { GUESTS_MAX } from "./guest_table.ts";
 
-/** Most remotes that all filters together let in: 190 bytes each, 6.3 MB. */
-export const FILTER_REMOTES_MAX = 32_768;
+/** Most remotes that all filters together let in: 190 bytes each, 4.6 MB. */
+export const FILTER_REMOTES_MAX = 24_576;
 /** A TCP connection that had a packet within this time is live: twice the keepalive of most programs. */
 export const EVICT_IDLE_MS = 60_000;
 /** A question this old has its answer, or will not get it: a resolver asks again after 5 seconds. */
