@@ -343,7 +343,7 @@ Deno.test("A forward of IPv6 answers each by the address that it came to; a gues
   const kit = natKit6({}, { hostAddrs: ["2001:db8:2::2/64"] });
   const { map } = kit.nat.addForward(`tcp::8080-[${GUEST6}]:80`);
   const syn = tcp6({ src: REMOTE6, srcPort: 1234, dst: "2001:db8:2::2", dstPort: 8080 });
-  // Where the guest is, nobody knows yet: it is asked for.
+  // The guest's hardware address is not known yet: it is resolved.
   const { frames, toGuest } = kit.back(syn, map);
   assertEquals([frames.length, toGuest[0]![40]], [1, 135]);
   sentOf(kit.out(udp6()));

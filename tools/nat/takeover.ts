@@ -3,7 +3,7 @@
  *
  * Path: nat, forward_ports → takeover → nat/forward, map, ip_addr.
  *
- * A guest may have sent from a port before somebody wants it forwarded. The forward gets the port: new calls are its.
+ * A guest may have sent from a port before the port is forwarded. The forward gets the port: new calls are its.
  * The map stays with all that it remembers, and the forward's conversation carries its packets: out, and in from the
  * remotes of its connections (UDP: from the addresses that its filter lets in). It ends when it would have ended
  * anyway; if the forward goes first, it gets its port back.

@@ -27,7 +27,7 @@
  * Limits: {@link PENDING_MAX} questions, {@link ASKER_MAX} of one guest: at a limit the guest's own oldest, or the
  * oldest of all, is given up with SERVFAIL. {@link QUESTION_MAX} bytes a question.
  *
- * Time is a parameter; nothing is sent before {@link DnsRelay.run}, which its owner calls when it was waked.
+ * Time is a parameter; nothing is sent before {@link DnsRelay.run}, which its owner calls when it has work.
  *
  * @module
  */
@@ -50,7 +50,7 @@ export const QUESTION_MAX = 4096;
 const TYPE_IXFR = 251;
 const TYPE_AXFR = 252;
 
-/** Who asks. */
+/** The client of a question. */
 export interface DnsAsker {
   /** What limits are counted by: the guest. */
   readonly owner: object;
@@ -108,7 +108,7 @@ export class DnsRelay {
   readonly servers: DnsServers;
   /** Called when {@link run} has something to do. */
   onWork: () => void = () => {};
-  /** Null: nobody can be asked. */
+  /** Null: no server is known. */
   upstream: DnsUpstream | null = null;
   readonly counters = { asked: 0, answered: 0, failed: 0, dropped: 0, movedOn: 0, unmatched: 0 };
   readonly #random: Random;
@@ -308,7 +308,7 @@ export class DnsRelay {
     this.onWork();
   }
 
-  /** Nobody waits for the answers of `asker` any more: its connection is over. */
+  /** The connection of `asker` is over: answers for it are dropped. */
   forget(asker: DnsAsker): void {
     for (const entry of [...this.#pending.values()]) if (entry.asker === asker) this.#remove(entry);
   }

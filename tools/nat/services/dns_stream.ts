@@ -15,7 +15,7 @@ import { get16, put16 } from "../../../kernel/wire/bytes.ts";
 /** Bytes that wait for a side that does not read: four answers of the largest size. */
 export const OUT_MAX = 256 * 1024;
 const READ_SIZE = 16 * 1024;
-/** Reads in one turn: whoever sends without end does not stop the others. */
+/** Reads in one turn: a connection that sends without end does not stop the others. */
 const READS_PER_TURN = 16;
 
 /** One connection. */
