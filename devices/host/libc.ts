@@ -130,6 +130,7 @@ export const EBADFD = 77;
 export const EADDRINUSE = 98;
 export const ENOBUFS = 105;
 export const ECONNREFUSED = 111;
+export const EINPROGRESS = 115;
 
 /** The name of an error of Linux: the kernel's {@link ErrnoName}, two more, and `E<number>` for one without words. */
 export type HostErrorName = ErrnoName | "ESRCH" | "EBADFD" | `E${number}`;

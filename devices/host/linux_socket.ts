@@ -12,6 +12,7 @@
 import { call, EAGAIN, lastErrno, libc } from "./libc.ts";
 import type { Netns } from "./netns.ts";
 import type { Pollable } from "./reactor.ts";
+import { SOCKADDR_LEN } from "./socket_family.ts";
 import {
   endOf,
   openSocket,
@@ -19,7 +20,6 @@ import {
   SOCK_DGRAM,
   SOCK_RAW,
   sockaddr,
-  SOCKADDR_LEN,
   SocketFd,
   type SocketKind,
   SOL_SOCKET,

@@ -2,14 +2,15 @@
  * What sockets of Linux have in common: opened in a namespace, named by struct sockaddr_in or sockaddr_in6, closed
  * once.
  *
- * Path: linux_socket, linux_tcp, linux_dhcp → socket_fd → libc, netns, ip_addr.
+ * Path: linux_socket, linux_tcp, linux_dhcp → socket_fd → libc, netns, socket_family, ip_addr.
  *
  * @module
  */
 
-import { IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
+import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { call, EINVAL, holdLibc, HostError, libc, releaseLibc } from "./libc.ts";
 import type { Netns } from "./netns.ts";
+import { AF_INET, AF_INET6, sockaddrAt, sockaddrOf } from "./socket_family.ts";
 
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
@@ -17,12 +18,7 @@ export const SOCK_RAW = 3;
 /** SOCK_NONBLOCK and SOCK_CLOEXEC: what every socket here is. */
 export const SOCK_FLAGS = 0o2004000;
 export const SOL_SOCKET = 1;
-/** Bytes of a struct sockaddr_in6, the longer of the two. */
-export const SOCKADDR_LEN = 28;
 
-const SOCKADDR_IN_LEN = 16;
-const AF_INET = 2;
-const AF_INET6 = 10;
 const SOL_IPV6 = 41;
 const IPV6_V6ONLY = 26;
 
@@ -61,26 +57,17 @@ export function setOption(fd: number, attempt: string, level: number, option: nu
   call(attempt, libc().setsockopt(fd, level, option, bytes, bytes.length));
 }
 
-/**
- * struct sockaddr_in, or sockaddr_in6 for an IPv6 address: family in host order, port and address in network order.
- * EINVAL: no IP address.
- */
+/** struct sockaddr_in, or sockaddr_in6 for an IPv6 address. EINVAL: no IP address. */
 export function sockaddr(addr: string, port: number): Uint8Array<ArrayBuffer> {
-  const parsed = parseIpAddr(addr);
-  if (parsed === null) throw new HostError(`Cannot use the address "${addr}"`, EINVAL);
-  const name = new Uint8Array(parsed.isV4 ? SOCKADDR_IN_LEN : SOCKADDR_LEN);
-  name[0] = parsed.isV4 ? AF_INET : AF_INET6;
-  name[2] = port >> 8;
-  name[3] = port;
-  if (parsed.isV4) parsed.putV4(name, 4);
-  else parsed.put(name, 8);
-  return name;
+  const address = parseIpAddr(addr);
+  if (address === null) throw new HostError(`Cannot use the address "${addr}"`, EINVAL);
+  return sockaddrOf(address.isV4 ? 4 : 6, { address, port });
 }
 
 /** Address and port of a struct sockaddr_in or sockaddr_in6. */
 export function endOf(name: Uint8Array): { addr: string; port: number } {
-  const addr = name[0] === AF_INET ? IpAddr.v4At(name, 4) : IpAddr.at(name, 8);
-  return { addr: `${addr}`, port: (name[2]! << 8) | name[3]! };
+  const { address, port } = sockaddrAt(name, 0)!;
+  return { addr: `${address}`, port };
 }
 
 /** A socket that a reactor looks after until it is closed. */
