@@ -45,9 +45,9 @@ const QEMU_DNS = 3;
 export const QEMU_GUEST = 15;
 
 /** Smallest MTU: what every host takes (RFC 791 3.1). */
-export const GUEST_MTU_MIN = 576;
+const GUEST_MTU_MIN = 576;
 /** Largest MTU: as slirp4netns and passt. */
-export const GUEST_MTU_MAX = 65535;
+const GUEST_MTU_MAX = 65535;
 
 /** How long an idle map lives, in milliseconds, by what it is for. */
 export interface Lifetimes {
@@ -73,7 +73,7 @@ export interface Lifetimes {
 }
 
 /** The lifetimes unless told otherwise. */
-export const LIFETIMES: Lifetimes = {
+const LIFETIMES: Lifetimes = {
   udp: 300_000,
   udpUnanswered: 120_000,
   dns: 30_000,
@@ -98,7 +98,7 @@ export interface Caps {
  * All guests of a NAT. With its conversation a map costs 2.4 KB of UDP, 2.3 KB of TCP and 2.5 KB of ICMP: 13 MB if all
  * are taken, so that a netd whose guest scans every port stays below 128 MiB.
  */
-export const TOTAL_CAPS: Caps = { udp: 2341, tcp: 2341, icmp: 896 };
+const TOTAL_CAPS: Caps = { udp: 2341, tcp: 2341, icmp: 896 };
 /** One guest: an eighth less, so that another always gets some. */
 export const GUEST_CAPS: Caps = { udp: 2048, tcp: 2048, icmp: 784 };
 

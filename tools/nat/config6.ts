@@ -18,7 +18,7 @@ import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import type { FamilyConfig } from "./family_config.ts";
 
 /** The guests' network unless told otherwise: a unique local one (RFC 4193). */
-export const SUBNET6 = "fd00:0:0:2::/64";
+const SUBNET6 = "fd00:0:0:2::/64";
 const ROUTER = 2;
 const DNS = 3;
 /** Bytes of an IPv6 and a TCP header without options: what an MSS leaves out. */
@@ -35,7 +35,7 @@ export interface V6Options {
 }
 
 /** What the rest of the NAT has settled. */
-export interface V6Given {
+interface V6Given {
   readonly style: "qemu" | "real";
   readonly mtu: number;
   readonly mss: number | undefined;

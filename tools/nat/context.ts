@@ -36,7 +36,7 @@ export interface PortBroker {
 }
 
 /** An address and port of the host's, where a program answers for the guests' name server. */
-export interface HostEndpoint {
+interface HostEndpoint {
   readonly addr: IpAddr;
   readonly port: number;
 }

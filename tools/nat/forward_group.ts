@@ -15,7 +15,7 @@ import { type AddrEntry, AddrMap, copyAddr } from "./addr_hash.ts";
 export const REMOTES_MAX = 4096;
 
 /** The ends of a packet that came in, as the host has them. */
-export interface HostEnds {
+interface HostEnds {
   readonly src: IpAddr;
   readonly dst: IpAddr;
 }

@@ -24,7 +24,7 @@ interface Linked<M> {
 }
 
 /** Maps of one class in order of last use. As all have one lifetime, that is the order in which they expire. */
-export class MapList<M extends Linked<M>> {
+class MapList<M extends Linked<M>> {
   /** The least recently used. */
   head: M | null = null;
   tail: M | null = null;

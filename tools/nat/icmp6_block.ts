@@ -14,7 +14,7 @@ import { emitIpv6, IPV6_HEADER_LEN, IPV6_HOP_LIMIT_DEFAULT } from "../../kernel/
 import { emitUdp, setUdpChecksum, UDP_HEADER_LEN } from "../../kernel/wire/udp.ts";
 
 /** From whom, to whom, and how far. */
-export interface Ends {
+interface Ends {
   readonly src: IpAddr;
   readonly dst: IpAddr;
   readonly hopLimit?: number;

@@ -44,7 +44,7 @@ import { NatSockets } from "./sockets.ts";
 /** Packets that one conversation may bring before the next has its turn. */
 export const BURST = 16;
 /** Packets in one run of the job. */
-export const PACKETS_PER_RUN = 256;
+const PACKETS_PER_RUN = 256;
 /** Commands in one run of the job. */
 const COMMANDS_PER_RUN = 16;
 

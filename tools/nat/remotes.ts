@@ -14,7 +14,7 @@ import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { type AddrEntry, copyAddr } from "./addr_hash.ts";
 
 /** Most entries that are looked at to find the one to forget: with eight a busy remote hardly ever goes. */
-export const LOOKS_MAX = 8;
+const LOOKS_MAX = 8;
 
 /** A remote end that a map lets in. */
 export class Remote<M> implements AddrEntry<Remote<M>> {

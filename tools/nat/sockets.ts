@@ -21,9 +21,9 @@ import type { PortBroker } from "./context.ts";
 import { MAP_PROTO_NAMES, MapProto, type NatMap, Realm } from "./map.ts";
 
 /** Lowest guest port that the host is asked for as it is. */
-export const PRESERVE_MIN = 1024;
+const PRESERVE_MIN = 1024;
 /** How many other ports of the same parity are tried. */
-export const PARITY_TRIES = 2;
+const PARITY_TRIES = 2;
 /** Ports that are tried for parity: those that `#ip` itself hands out (Akaros: 5000 to 65535). */
 const PARITY_FROM = 5000;
 const PARITY_PAIRS = (65536 - PARITY_FROM) / 2;
@@ -32,7 +32,7 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 /** How ports are claimed. */
-export interface SocketOptions {
+interface SocketOptions {
   readonly proc: Proc;
   /** Where readiness of the conversations lands; an event's data is its map. */
   readonly events: EventQueue;

@@ -40,7 +40,7 @@ export { GUESTS_MAX } from "./guest_table.ts";
 /** Most remotes that all filters together let in: 190 bytes each, 4.6 MB. */
 export const FILTER_REMOTES_MAX = 24_576;
 /** A TCP connection that had a packet within this time is live: twice the keepalive of most programs. */
-export const EVICT_IDLE_MS = 60_000;
+const EVICT_IDLE_MS = 60_000;
 /** A question this old has its answer, or will not get it: a resolver asks again after 5 seconds. */
 const ANSWER_MS = 5_000;
 
@@ -56,7 +56,7 @@ interface Victim {
  * By protocol, cheapest first. The next packet of UDP or echo makes its map again; of TCP that is not so. What has just
  * been asked waits for its answer, and goes before idle maps only when there are many of its kind.
  */
-export const VICTIMS: readonly (readonly Victim[])[] = [
+const VICTIMS: readonly (readonly Victim[])[] = [
   [
     { cls: MapClass.Dns, idleMs: ANSWER_MS },
     { cls: MapClass.UdpUnanswered, idleMs: ANSWER_MS },

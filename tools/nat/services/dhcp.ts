@@ -97,7 +97,7 @@ export interface DhcpConfig {
 }
 
 /** An address and who has it. */
-export interface Lease {
+interface Lease {
   readonly addr: IpAddr;
   /** `MacAddr.key`; -1: nobody, it was declined. */
   readonly mac: number;

@@ -16,7 +16,7 @@ import type { MacAddr } from "../../../kernel/wire/mac_addr.ts";
 import type { NeighborAdvert, NeighborSolicit } from "../../../kernel/wire/nd.ts";
 
 /** Who has an address, and whether that is the router. */
-export interface Owner {
+interface Owner {
   readonly mac: MacAddr;
   readonly isRouter: boolean;
 }

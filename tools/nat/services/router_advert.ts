@@ -32,7 +32,7 @@ const OPTION_DNSSL = 31;
 const UNITS_MAX = 255;
 
 /** What the link is. */
-export interface AdvertConfig {
+interface AdvertConfig {
   readonly mac: MacAddr;
   readonly mtu: number;
   /** A /64. */
