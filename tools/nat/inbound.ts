@@ -160,7 +160,7 @@ function isLetIn({ nat, flow }: FamilyContext, map: NatMap): boolean {
 
 /**
  * Whether the packet must be refused for its size. What the host itself sent is cut: no path is to be discovered. So is
- * what came in fragments, whatever they say of DF: its sender has cut it, and could do no more if it was told.
+ * what came in fragments, whatever they say of DF: its sender has cut it, and could do no more if it knew.
  */
 function isTooBig({ nat, packet, config, family }: FamilyContext, isLocal: boolean): boolean {
   const { block, buf, at, src } = packet;

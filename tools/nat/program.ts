@@ -66,7 +66,7 @@ export interface NatProgramOptions {
   readonly clock: Clock;
   /** For ports and identifiers. */
   readonly random: Random;
-  /** Takes frames for guests (given away). */
+  /** Takes frames for guests, and owns them from then on. */
   readonly toGuest: (frame: Block) => void;
   /** How the NAT is made. */
   readonly nat: NatOptions;
@@ -149,7 +149,7 @@ export class NatProgram {
     }
   }
 
-  /** Takes a frame of a guest (given away). */
+  /** Takes a frame of a guest, and owns it from then on. */
   fromGuest(frame: Block): void {
     this.#isTranslating = true;
     const { kind, map, block } = this.#observe === null

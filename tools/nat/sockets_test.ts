@@ -31,7 +31,7 @@ Deno.test("A free port is preserved; of a taken or low one the parity is (RFC 47
   assert(open(0).hostPort > 0);
 });
 
-Deno.test("A map of the loopback is bound there, to a port that nobody has", async () => {
+Deno.test("A map of the loopback is bound there, to a port that is not in use", async () => {
   await using story = await tell();
   story.user.conv("udp", "announce 4000");
   const sockets = new NatSockets({

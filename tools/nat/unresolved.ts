@@ -53,7 +53,7 @@ export class UnresolvedGuests {
     return this.#bytes;
   }
 
-  /** Holds a packet (given away) for `guest`, and asks for it unless that was done within the last second. */
+  /** Holds a packet for `guest`, owns it from then on, and asks for it unless that was done within the last second. */
   hold(guest: Guest, block: Block, now: number): void {
     let waiting = this.#waiting.get(guest);
     if (waiting === undefined) {

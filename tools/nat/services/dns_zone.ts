@@ -130,7 +130,7 @@ export class DnsZone {
   }
 
   #soa(name: string): DnsRecord {
-    const soa = { mname: this.#server, rname: `nobody.${this.#zoneName}`, ...SOA_TIMES };
+    const soa = { mname: this.#server, rname: `hostmaster.${this.#zoneName}`, ...SOA_TIMES };
     return { name, type: DNS_TYPE_SOA, class: DNS_CLASS_IN, ttl: ZONE_TTL, data: { kind: "soa", soa } };
   }
 }
