@@ -44,7 +44,7 @@ interface Dhcp6Config {
 }
 
 /** The options of the message from `at` to `end`, the first of each code; null if it is malformed. */
-export function dhcp6Options(buf: Uint8Array, at: number, end: number): Map<number, Uint8Array> | null {
+function dhcp6Options(buf: Uint8Array, at: number, end: number): Map<number, Uint8Array> | null {
   if (end - at < HEADER_LEN) return null;
   const options = new Map<number, Uint8Array>();
   for (let i = at + HEADER_LEN; i < end;) {
