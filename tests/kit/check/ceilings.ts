@@ -13,11 +13,11 @@ export const CEILINGS = {
   filesInCircles: 0,
   pathNames: 0,
   pathEdges: 0,
-  unusedExports: 53,
-  testOnlyExports: 9,
-  longParameterLists: 10,
+  unusedExports: 0,
+  testOnlyExports: 7,
+  longParameterLists: 9,
   kitsNamedTest: 0,
-  dialectWords: 43,
+  dialectWords: 0,
 };
 
 /** Fails if there are more problems than the ceiling `name` lets there be, and lists them. */
