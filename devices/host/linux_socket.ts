@@ -59,7 +59,7 @@ export class LinuxSocket extends SocketFd implements Pollable {
     super(openSocket(kindOf(kind, version), netns));
     // A smaller buffer than asked for is no error: Linux limits it silently.
     for (const option of [SO_SNDBUF, SO_RCVBUF]) {
-      setOption(this.fd, "Cannot size a socket's buffer", SOL_SOCKET, option, SOCKET_BUFFER);
+      setOption(this.fd, { level: SOL_SOCKET, option, value: SOCKET_BUFFER }, "Cannot size a socket's buffer");
     }
   }
 

@@ -42,7 +42,7 @@ export function openSocket({ what, type, protocol, version = 4 }: SocketKind, ne
   const open = () => {
     const fd = call(attempt, libc().socket(version === 4 ? AF_INET : AF_INET6, type | SOCK_FLAGS, protocol));
     // So that one of IPv4 may have the same port; a raw one has none, and Linux refuses this.
-    if (version === 6 && type !== SOCK_RAW) setOption(fd, attempt, SOL_IPV6, IPV6_V6ONLY, 1);
+    if (version === 6 && type !== SOCK_RAW) setOption(fd, { level: SOL_IPV6, option: IPV6_V6ONLY, value: 1 }, attempt);
     return fd;
   };
   holdLibc();
@@ -54,8 +54,15 @@ export function openSocket({ what, type, protocol, version = 4 }: SocketKind, ne
   }
 }
 
-/** Sets an option that is an int. Throws {@link HostError}, which says what was attempted. */
-export function setOption(fd: number, attempt: string, level: number, option: number, value: number): void {
+/** An option of a socket that is an int. */
+interface IntOption {
+  readonly level: number;
+  readonly option: number;
+  readonly value: number;
+}
+
+/** Sets an option. Throws {@link HostError}, which says what was attempted. */
+export function setOption(fd: number, { level, option, value }: IntOption, attempt: string): void {
   const bytes = new Uint8Array(new Int32Array([value]).buffer);
   // Safe because the length is that of the buffer.
   call(attempt, libc().setsockopt(fd, level, option, bytes, bytes.length));

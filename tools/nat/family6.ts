@@ -83,10 +83,10 @@ export const FAMILY6: NatFamily = {
   },
   icmpAsks: (type) => type === ICMP6_ECHO_REQUEST,
   icmpIsEchoRequest: (type) => type === ICMP6_ECHO_REQUEST,
-  icmpIsSound: ({ buf, transport, end, src, dst }) => icmp6ChecksumOk(buf, transport, end, src, dst),
+  icmpIsSound: (packet) => icmp6ChecksumOk(packet.buf, packet.transport, packet.end, packet),
   setIcmpId: setIcmp6EchoId,
   setEchoReply: (buf, at) => setIcmp6Type(buf, at, ICMP6_ECHO_REPLY),
-  setIcmpChecksum: ({ buf, transport, end, src, dst }) => setIcmp6Checksum(buf, transport, end, src, dst),
+  setIcmpChecksum: (packet) => setIcmp6Checksum(packet.buf, packet.transport, packet.end, packet),
   hops: ipv6HopLimit,
   setHops: setIpv6HopLimit,
   putSource: setIpv6Src,
@@ -156,8 +156,9 @@ function forbiddenHeader(buf: Uint8Array, at: number, end: number): Reason {
   return Reason.None;
 }
 
-function readQuote({ buf, transport, end, src, dst }: NatPacket): QuotedPacket | null {
-  if (!icmp6ChecksumOk(buf, transport, end, src, dst)) return null;
+function readQuote(packet: NatPacket): QuotedPacket | null {
+  const { buf, transport, end } = packet;
+  if (!icmp6ChecksumOk(buf, transport, end, packet)) return null;
   const quote = parseIcmp6Quote(buf, transport, end);
   if (quote === null) return null;
   const { ip, protocol, ipAt, transportAt } = quote;

@@ -23,7 +23,7 @@ interface Ends {
 /** A whole packet around `message`, which gets its checksum. */
 export function icmp6Block(ends: Ends, message: Uint8Array): Block {
   const block = headed(ends, IP_PROTO_ICMP6, message.length).append(message);
-  setIcmp6Checksum(block.buf, block.rp + IPV6_HEADER_LEN, block.wp, ends.src, ends.dst);
+  setIcmp6Checksum(block.buf, block.rp + IPV6_HEADER_LEN, block.wp, ends);
   return block;
 }
 

@@ -67,10 +67,10 @@ function rewritten(packet: Uint8Array, changes: Changes): Uint8Array {
 function summed(packet: Uint8Array): Uint8Array {
   const at = ipv4HeaderLen(packet, 0);
   setIpv4Checksum(packet, 0, at);
-  const ends = [ipv4Src(packet, 0), ipv4Dst(packet, 0)] as const;
-  if (packet[9] === 6) setTcpChecksum(packet, at, packet.length, ...ends);
+  const [src, dst] = [ipv4Src(packet, 0), ipv4Dst(packet, 0)];
+  if (packet[9] === 6) setTcpChecksum(packet, at, packet.length, { src, dst });
   else if (packet[9] === 1) setIcmpChecksum(packet, at, packet.length);
-  else if (packet[at + 6] !== 0 || packet[at + 7] !== 0) setUdpChecksum(packet, at, ...ends);
+  else if (packet[at + 6] !== 0 || packet[at + 7] !== 0) setUdpChecksum(packet, at, src, dst);
   return packet;
 }
 

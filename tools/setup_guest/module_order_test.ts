@@ -5,7 +5,7 @@
  */
 
 import { assertEquals } from "@std/assert";
-import { dependencies, inOrder } from "./modules.ts";
+import { dependencies, inOrder } from "./module_order.ts";
 
 Deno.test("dependencies() reads a module's own words", () => {
   const module = (text: string) => new TextEncoder().encode(`\x7fELF\0license=GPL\0${text}\0name=x\0`);

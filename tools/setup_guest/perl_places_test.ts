@@ -5,9 +5,9 @@
  */
 
 import { assertEquals } from "@std/assert";
-import { placeOf } from "./perl.ts";
+import { perlPlace } from "./perl_places.ts";
 
-Deno.test("placeOf() takes perl, its modules, and libraries of older and newer releases; nothing else", () => {
+Deno.test("perlPlace() takes perl, its modules, and libraries of older and newer releases; nothing else", () => {
   const places: Record<string, string | null> = {
     "usr/bin/perl": "usr/bin/perl",
     "usr/bin/perl5.36.0": null,
@@ -21,5 +21,5 @@ Deno.test("placeOf() takes perl, its modules, and libraries of older and newer r
     "usr/lib/x86_64-linux-gnu/gconv/libm.so.6": null,
     "usr/share/doc/libc6/copyright": null,
   };
-  for (const [path, to] of Object.entries(places)) assertEquals(placeOf(path), to, path);
+  for (const [path, to] of Object.entries(places)) assertEquals(perlPlace(path), to, path);
 });
