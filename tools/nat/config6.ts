@@ -69,7 +69,7 @@ export function v6Config(options: V6Options, given: V6Given): FamilyConfig {
     router: at(ROUTER),
     linkLocal: eui64(LINK_LOCAL_PREFIX, given.hostMac),
     onlyGuest: null,
-    broadcasts: new Set(),
+    broadcasts: [],
     hasLoopback: given.hasLoopback,
     loopback: IPV6_LOOPBACK,
     loopbackFrom: IPV6_LOOPBACK,

@@ -11,6 +11,7 @@ import type { TokenBucket } from "../../kernel/inet/token_bucket.ts";
 import type { Random } from "../../kernel/random.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
+import type { RemoteAddr } from "./addr_hash.ts";
 import type { NatConfig } from "./config.ts";
 import type { Counters } from "./counters.ts";
 import type { Decision } from "./decision.ts";
@@ -57,8 +58,9 @@ export interface NatContext {
   readonly random: Random;
   /** Domains that DHCP and router advertisements announce. */
   readonly search: readonly string[];
-  /** Whether filtering depends on remotes at all, by MapProto. */
+  /** Whether filtering depends on remotes at all, and on their ports, by MapProto. */
   readonly filters: readonly boolean[];
+  readonly filtersPorts: readonly boolean[];
   readonly v4: FamilyContext;
   /** Null: guests have no IPv6. */
   readonly v6: FamilyContext | null;
@@ -74,8 +76,8 @@ export interface NatContext {
   meet(addr: IpAddr, mac: MacAddr, isLease?: boolean): Guest | null;
   /** Ends a map for the sake of another, of `guest`. */
   evict(victim: NatMap, guest: Guest): void;
-  /** The filter of `map` lets the remote at `addr` in from now on, by its key. */
-  letIn(map: NatMap, key: number, addr: IpAddr): void;
+  /** The filter of `map` lets the remote `at` in from now on, with `port` or (0) without. */
+  letIn(map: NatMap, at: RemoteAddr, port: number): void;
 }
 
 /** The NAT's part of one version of IP. */

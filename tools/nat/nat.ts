@@ -60,7 +60,7 @@ import { TokenBucket } from "../../kernel/inet/token_bucket.ts";
 import { type Random, SeededRandom } from "../../kernel/random.ts";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
-import { AddrHash } from "./addr_hash.ts";
+import { AddrHash, type RemoteAddr } from "./addr_hash.ts";
 import { type NatConfig, natConfig, type NatOptions } from "./config.ts";
 import type { FamilyContext, NatContext, NatLink, PortBroker } from "./context.ts";
 import { Counters, Reason } from "./counters.ts";
@@ -128,6 +128,7 @@ export class Nat implements NatContext {
     dropped: () => void this.counters.refuse(Reason.NoMac),
   });
   readonly filters: readonly boolean[];
+  readonly filtersPorts: readonly boolean[];
   readonly v4: FamilyContext;
   readonly v6: FamilyContext | null;
   readonly decision: Decision = new Decision();
@@ -146,6 +147,7 @@ export class Nat implements NatContext {
     const config = this.config = natConfig(options);
     this.table = new NatTable(config, new AddrHash(config.v6 === null ? null : random));
     this.filters = config.filtering.map((filtering) => filtering !== "endpoint");
+    this.filtersPorts = config.filtering.map((filtering) => filtering === "address-port");
     this.dhcp = new DhcpServer({ ...dhcpConfig(config), isInUse: (word, mac) => this.#isInUse(word, mac) });
     this.search = config.search;
     const zone = new DnsZone(zoneOf(config), config.zoneName, zone6Of(config));
@@ -165,7 +167,7 @@ export class Nat implements NatContext {
 
   #contextFor({ family, link, config, policy }: FamilyParts): FamilyContext {
     const packet = new NatPacket(family);
-    return { nat: this, family, link, config, policy, packet, flow: new Flow(), nameServer: null };
+    return { nat: this, family, link, config, policy, packet, flow: new Flow(this.table.hash), nameServer: null };
   }
 
   #contextOf(addr: IpAddr): FamilyContext {
@@ -270,8 +272,8 @@ export class Nat implements NatContext {
     this.close(victim);
   }
 
-  letIn(map: NatMap, key: number, addr: IpAddr): void {
-    if (!this.table.letIn(map, key, addr, this.now)) return;
+  letIn(map: NatMap, at: RemoteAddr, port: number): void {
+    if (!this.table.letIn(map, at, port, this.now)) return;
     this.counters.remotesForgotten++;
     this.limits.note(this.now, map.guest, map.proto);
   }

@@ -23,7 +23,7 @@
 
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
-import { AddrHash, copyAddr } from "./addr_hash.ts";
+import { AddrHash, copyAddr, type RemoteAddr } from "./addr_hash.ts";
 import type { NatConfig } from "./config.ts";
 import { Reason } from "./counters.ts";
 import { GuestTable } from "./guest_table.ts";
@@ -231,17 +231,17 @@ export class NatTable {
     if (deadline < this.deadline) this.deadline = deadline;
   }
 
-  /** The filter of `map` lets the remote at `addr` in from now on. Returns whether another was forgotten for it. */
-  letIn(map: NatMap, key: number, addr: IpAddr, now: number): boolean {
-    const known = map.remoteOf(key, addr);
+  /** The filter of `map` lets the remote `at` in from now on. Returns whether another was forgotten for it. */
+  letIn(map: NatMap, at: RemoteAddr, port: number, now: number): boolean {
+    const known = map.remoteOf(at, port);
     if (known !== null) {
-      known.lastUse = now;
+      known.use(now);
       return false;
     }
     const isFull = this.#remotes >= FILTER_REMOTES_MAX;
     if (isFull) this.#forgetRemote();
     this.#remotes++;
-    map.guest.remotes.add(map.addRemote(key, addr, now));
+    map.guest.remotes.add(map.addRemote(at, port, now));
     return isFull;
   }
 

@@ -61,6 +61,8 @@ export interface ConvHome {
   backToBound(conv: Conv): void;
 }
 
+const NO_GROUPS: readonly Membership[] = [];
+
 /** One conversation. */
 export class Conv {
   state: ConvState = ConvState.Idle;
@@ -88,7 +90,7 @@ export class Conv {
   /** The only IP version that its bypass takes and sends; 0: both. */
   bypassVersion: 0 | 4 | 6 = 0;
   /** Multicast groups it joined. */
-  groups: Membership[] = [];
+  groups: readonly Membership[] = NO_GROUPS;
   /** How many chans of ctl, data, err and listen are open; a call that was not taken yet counts as one. */
   inUse = 0;
   /** How many chans of snoop are open: copies go to `sq` only then. */
@@ -103,12 +105,6 @@ export class Conv {
   sq: Queue | null = null;
   /** Taps on the data file: they belong to the conversation, so they outlive an exchange of its queues. */
   readonly dataTaps: TapList = new TapList();
-  readonly errTaps: TapList = new TapList();
-  readonly listenTaps: TapList = new TapList();
-  /** Calls that wait to be taken by `listen`. */
-  readonly calls: Conv[] = [];
-  /** Where `listen` and `connect` sleep. */
-  readonly changed: Rendez = new Rendez();
   /** What a bypassed conversation claims; null in every other state. */
   bypass: Bypass | null = null;
   /** For {@link ConvTable}: its entries there. */
@@ -117,13 +113,48 @@ export class Conv {
   holdsPort = false;
   /** The private part of the protocol, which alone knows its type: see `tcbOf` of TCP. */
   priv: unknown = null;
+  /** Made when first needed: most conversations, of which a NAT has thousands, need none of these. */
   #eq: Queue | null = null;
+  #errTaps: TapList | null = null;
+  #listenTaps: TapList | null = null;
+  #calls: Conv[] | null = null;
+  #changed: Rendez | null = null;
 
   constructor(readonly space: ConvHome, readonly proto: Proto, readonly number: number) {
     this.rq = this.makeDataQueue({ limit: 0 });
   }
 
-  /** What the err file reads: whole ICMP errors. Made when first needed. */
+  /** Taps on the err file. */
+  get errTaps(): TapList {
+    return this.#errTaps ??= new TapList();
+  }
+
+  /** Taps on the listen file. */
+  get listenTaps(): TapList {
+    return this.#listenTaps ??= new TapList();
+  }
+
+  /** Calls that wait to be taken by `listen`. */
+  get calls(): Conv[] {
+    return this.#calls ??= [];
+  }
+
+  /** How many they are. */
+  get callCount(): number {
+    return this.#calls?.length ?? 0;
+  }
+
+  /** Where `listen` and `connect` sleep. */
+  get changed(): Rendez {
+    return this.#changed ??= new Rendez();
+  }
+
+  /** Wakes who sleeps there. */
+  wake(): void {
+    this.#changed?.wakeup();
+  }
+
+  /** What the err file reads: whole ICMP errors. */
   get eq(): Queue {
     if (this.#eq === null) {
       this.#eq = new Queue({
@@ -168,14 +199,14 @@ export class Conv {
   /** The connection stands: callers that wait for it go on. */
   connected(): void {
     this.state = ConvState.Connected;
-    this.changed.wakeup();
+    this.wake();
     this.dataTaps.fire(TapEvent.Writable);
   }
 
   /** Calls may come now. */
   announced(): void {
     this.state = ConvState.Announced;
-    this.changed.wakeup();
+    this.wake();
     this.dataTaps.fire(TapEvent.Writable);
   }
 
@@ -184,7 +215,7 @@ export class Conv {
     this.state = ConvState.Idle;
     this.space.backToBound(this);
     this.failure = reason;
-    this.changed.wakeup();
+    this.wake();
     this.dataTaps.fire(TapEvent.Writable);
   }
 
@@ -201,7 +232,7 @@ export class Conv {
     this.ignoreAdvice = this.offload = this.writeShut = false;
     this.keepHeader = true;
     this.bypassVersion = 0;
-    this.groups = [];
+    this.groups = NO_GROUPS;
     this.failure = null;
     this.priv = null;
     this.#eq?.reopen();
