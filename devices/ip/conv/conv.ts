@@ -73,7 +73,7 @@ export class Conv {
   raddr: IpAddr = IP_UNSPECIFIED;
   lport = 0;
   rport = 0;
-  /** Last port of a bypassed range; equal to `lport` otherwise. */
+  /** Last port of an announced or bypassed range; equal to `lport` otherwise. */
   lportEnd = 0;
   ttl = TTL_DEFAULT;
   tos = 0;
@@ -83,6 +83,8 @@ export class Conv {
   writeShut = false;
   /** ICMP errors do not hang it up. */
   ignoreAdvice = false;
+  /** Its local address may be one that is not ours: the answers to it must find their way back by themselves. */
+  allowsForeign = false;
   /** Its reader and writer know blocks with a checksum owed or a segment to be cut. */
   offload = false;
   /** A bypass writer's TTL, TOS, id, DF and options are kept; false: Akaros' behaviour. */
@@ -229,7 +231,11 @@ export class Conv {
     this.ttl = TTL_DEFAULT;
     this.tos = 0;
     this.bound = null;
-    this.ignoreAdvice = this.offload = this.writeShut = false;
+    this.ignoreAdvice =
+      this.allowsForeign =
+      this.offload =
+      this.writeShut =
+        false;
     this.keepHeader = true;
     this.bypassVersion = 0;
     this.groups = NO_GROUPS;
@@ -259,6 +265,8 @@ export interface Proto {
   readonly convsMax: number;
   /** Whether ports are its addresses and `bypass` may claim them; it needs `bypass` then. */
   readonly bypassable: boolean;
+  /** Whether `announce` takes a range of ports: a call, or the record before a datagram, says which one it came to. */
+  readonly announcesRanges?: boolean;
   /** Where a packet's ends are, for the checks of a bypass writer's packets. */
   readonly bypass?: BypassRules;
   /** The port of a remote address means nothing (ICMP). */
