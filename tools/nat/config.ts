@@ -16,6 +16,7 @@ import { MacAddr, parseMacAddr } from "../../kernel/wire/mac_addr.ts";
 import { encodeDnsName } from "../../kernel/wire/dns_name.ts";
 import type { PolicyOptions } from "./policy.ts";
 import type { DnsPatience } from "./services/dns_servers.ts";
+import type { ForwardDoors } from "./forward.ts";
 import { v6Config, type V6Options } from "./config6.ts";
 import type { FamilyConfig } from "./family_config.ts";
 import { MAP_PROTO_NAMES } from "./map_class.ts";
@@ -118,6 +119,12 @@ export interface NatOptions {
   guest?: string;
   /** First address that DHCP gives. Default: the guest's. */
   firstLease?: string;
+  /**
+   * Opens forwards on the machine behind the uplink. Default: they are ports of the host kernel alone.
+   *
+   * @internal
+   */
+  doors?: ForwardDoors;
   /** Whether a forward may be at an address of the host's loopback. Default true. */
   loopbackForwards?: boolean;
   /** Address that the NAT answers for as a name server; null: guests ask the host's servers themselves. */
@@ -140,6 +147,11 @@ export interface NatOptions {
    * all addresses, though 127.0.0.1 was asked: such an answer comes from the router, too.
    */
   farPeer?: string;
+  /**
+   * An address on the uplink that stands for the machine there and its loopback, as that of a socket uplink does:
+   * guests know it by the router's address. In the place of `farLoopback`. Default: there is none.
+   */
+  machine?: string;
   /** Bytes of IP packet on the guest's link. */
   mtu?: number;
   /** Largest MSS that a SYN may offer, either way; 0: as it is. Default: what fits the guest's MTU. */
@@ -220,6 +232,9 @@ export function natConfig(options: NatOptions): NatConfig {
   if (style === "qemu") requireApart(link, hostTexts);
   const { hostName = "guest", search = [], leaseSeconds = 3600 } = options;
   const hostMac = options.hostMac ?? HOST_MAC;
+  const machine = options.machine === undefined ? null : addr(options.machine, "machine");
+  const isFar = machine !== null || options.farLoopback === true;
+  const farPeer = isFar && options.farPeer !== undefined ? addr(options.farPeer, "far peer") : null;
   return {
     style,
     hostAddr,
@@ -231,9 +246,9 @@ export function natConfig(options: NatOptions): NatConfig {
     loopbackForwards: options.loopbackForwards ?? true,
     nameServers: (options.nameServers ?? []).map(nameServer),
     hasLoopback: true,
-    loopback: IPV4_LOOPBACK,
-    loopbackFrom: options.farLoopback === true ? hostAddr : IPV4_LOOPBACK,
-    farPeer: options.farLoopback === true && options.farPeer !== undefined ? addr(options.farPeer, "far peer") : null,
+    loopback: machine ?? IPV4_LOOPBACK,
+    loopbackFrom: isFar ? hostAddr : IPV4_LOOPBACK,
+    farPeer: machine ?? farPeer,
     hostMac,
     guestMac: options.guestMac === undefined ? GUEST_MACS[style] : options.guestMac,
     mtu,

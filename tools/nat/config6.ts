@@ -32,6 +32,8 @@ export interface V6Options {
   hostAddrs?: readonly string[];
   /** The guests' network, a /64. */
   subnet?: string;
+  /** As that of the NAT, of IPv6. */
+  machine?: string;
 }
 
 /** What the rest of the NAT has settled. */
@@ -61,6 +63,7 @@ export function v6Config(options: V6Options, given: V6Given): FamilyConfig {
   const subnet = addr6(net, "subnet").and(mask);
   requireApart(subnet, mask, hostTexts);
   const at = (number: number) => new IpAddr(subnet.w0, subnet.w1, 0, number);
+  const machine = options.machine === undefined ? null : addr6(options.machine, "machine");
   return {
     hostAddr: hostAddrs[0]!,
     hostAddrs,
@@ -70,10 +73,10 @@ export function v6Config(options: V6Options, given: V6Given): FamilyConfig {
     linkLocal: eui64(LINK_LOCAL_PREFIX, given.hostMac),
     onlyGuest: null,
     broadcasts: [],
-    hasLoopback: given.hasLoopback,
-    loopback: IPV6_LOOPBACK,
-    loopbackFrom: IPV6_LOOPBACK,
-    farPeer: null,
+    hasLoopback: machine !== null || given.hasLoopback,
+    loopback: machine ?? IPV6_LOOPBACK,
+    loopbackFrom: machine === null ? IPV6_LOOPBACK : hostAddrs[0]!,
+    farPeer: machine,
     dns: given.hasDns ? at(DNS) : null,
     mss: given.mss === 0 ? 0 : Math.min(given.mss ?? given.mtu, given.mtu - TCP_IP6_HEADERS),
   };

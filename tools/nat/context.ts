@@ -17,7 +17,7 @@ import type { Counters } from "./counters.ts";
 import type { Decision } from "./decision.ts";
 import type { FamilyConfig } from "./family_config.ts";
 import type { Flow } from "./flow.ts";
-import type { ForwardTable } from "./forward.ts";
+import type { ForwardDoors, ForwardTable } from "./forward.ts";
 import type { LimitReport } from "./limit_report.ts";
 import type { Guest, NatMap } from "./map.ts";
 import type { NatFamily, NatPacket } from "./packet.ts";
@@ -47,6 +47,8 @@ export interface NatContext {
   readonly config: NatConfig;
   readonly table: NatTable;
   readonly forwards: ForwardTable;
+  /** What opens forwards on the machine behind the uplink; null: they are ports of the host kernel alone. */
+  readonly doors: ForwardDoors | null;
   readonly counters: Counters;
   readonly limits: LimitReport;
   readonly reassembler: Reassembler;

@@ -119,7 +119,8 @@ export function errorInbound(ctx: FamilyContext, holder: NatMap): Decision {
 /** By which address the guest knows the finder of the fault: the host is the router, others are as they are. */
 function finderSeen({ packet, config, family }: FamilyContext): IpAddr {
   const { src } = packet;
-  const isNear = src.isLoopback || family.isMartian(src) || isOnLink(config, src) || isGuestsOwn(config, src);
+  const isNear = src.isLoopback || src.equals(config.loopback) || family.isMartian(src) || isOnLink(config, src) ||
+    isGuestsOwn(config, src);
   return isNear ? config.router : src;
 }
 
@@ -149,7 +150,9 @@ function senderOf(ctx: FamilyContext, holder: NatMap, quote: QuotedPacket): NatM
 /** By which address the guest knows the remote `real` of one of its packets. */
 export function addrSeen({ config }: FamilyContext, map: NatMap, real: IpAddr): IpAddr {
   if (map.realm === Realm.Dns) return config.dns ?? real;
-  return real.isLoopback || map.realm === Realm.Host || isGuestsOwn(config, real) ? config.router : real;
+  return real.isLoopback || real.equals(config.loopback) || map.realm === Realm.Host || isGuestsOwn(config, real)
+    ? config.router
+    : real;
 }
 
 /** Real style: the guest has the host's address, and calls the host by the router's. */

@@ -50,6 +50,19 @@ export interface Forward {
   readonly map: NatMap;
 }
 
+/**
+ * Opens the ports of forwards beyond the host kernel: listening sockets of the machine behind its uplink. A forward's
+ * address and ports are then the machine's, and lead to ports of the host kernel.
+ */
+export interface ForwardDoors {
+  /**
+   * Opens those of `spec`, which lead to the host kernel's from `port` on. Throws KernelError that names the refusal.
+   */
+  open(spec: ForwardSpec, port: number): void;
+  /** Closes what was opened for `spec`. */
+  close(spec: ForwardSpec): void;
+}
+
 /** The forwards of one NAT. */
 export class ForwardTable {
   readonly #forwards: Forward[] = [];

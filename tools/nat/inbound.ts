@@ -64,9 +64,9 @@ export function inbound(ctx: FamilyContext, block: Block, holder: NatMap): Decis
  */
 function isLocalTo({ packet, config }: FamilyContext, map: NatMap): boolean {
   const { src } = packet;
-  if (map.realm !== Realm.Host || config.farPeer === null) return src.isLoopback;
-  const isFarAnswer = packet.proto === MapProto.Udp && packet.kind === Kind.Ports && src.equals(config.farPeer);
-  return isFarAnswer || src.isLoopback;
+  if (src.isLoopback || src.equals(config.loopback)) return true;
+  if (map.realm !== Realm.Host || config.farPeer === null) return false;
+  return packet.proto === MapProto.Udp && packet.kind === Kind.Ports && src.equals(config.farPeer);
 }
 
 /** The map whose connection the packet at hand belongs to, of those that the forward `holder` carries; or itself. */

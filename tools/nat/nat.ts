@@ -69,7 +69,7 @@ import { FAMILY4 } from "./family4.ts";
 import { FAMILY6 } from "./family6.ts";
 import type { FamilyConfig } from "./family_config.ts";
 import { Flow } from "./flow.ts";
-import { formatForward, type Forward, ForwardTable, parseForward } from "./forward.ts";
+import { formatForward, type Forward, type ForwardDoors, ForwardTable, parseForward } from "./forward.ts";
 import { closeForward, openForward } from "./forward_ports.ts";
 import { LimitReport } from "./limit_report.ts";
 import { toGuest } from "./link.ts";
@@ -117,6 +117,7 @@ export class Nat implements NatContext {
   readonly forwards: ForwardTable = new ForwardTable();
   readonly counters: Counters = new Counters();
   readonly limits: LimitReport = new LimitReport(this.counters);
+  readonly doors: ForwardDoors | null;
   readonly reassembler: Reassembler = new Reassembler();
   readonly dhcp: DhcpServer;
   readonly relay: DnsRelay;
@@ -145,6 +146,7 @@ export class Nat implements NatContext {
   /** `random` is for what must not be guessed; only IPv6 has such a thing. */
   constructor(options: NatOptions, readonly ports: PortBroker, readonly random: Random = new SeededRandom(1)) {
     const config = this.config = natConfig(options);
+    this.doors = options.doors ?? null;
     this.table = new NatTable(config, new AddrHash(config.v6 === null ? null : random));
     this.filters = config.filtering.map((filtering) => filtering !== "endpoint");
     this.filtersPorts = config.filtering.map((filtering) => filtering === "address-port");
