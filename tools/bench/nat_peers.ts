@@ -59,7 +59,7 @@ export async function openNatGuest(kind: GuestKind): Promise<NatGuest> {
 
 /** A process of its own, as for its users: nothing of ours beside it in its loop. */
 async function openNetd(world: Netns, guest: Netns, options: readonly string[]): Promise<() => Promise<void>> {
-  const uplink = ["--uplink-netns", world.name, "--uplink-device", "aka0", "--dns", WORLD];
+  const uplink = ["--uplink", "tap", "--uplink-netns", world.name, "--uplink-device", "aka0", "--dns", WORLD];
   const netd = ["run", "--no-prompt", "--allow-ffi", "--allow-write=/proc/sys", NETD];
   const args = [...netd, "--netns", guest.name, "--configure", ...uplink, ...options];
   return await start(guest, Deno.execPath(), args);
