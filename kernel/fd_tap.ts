@@ -102,7 +102,7 @@ export class EventQueue implements EventSink {
 }
 
 /** What an {@link FdTap} is made from. */
-export interface FdTapOptions {
+interface FdTapOptions {
   /** The descriptor; -1: none. */
   readonly fd: number;
   /** Wanted bits of {@link TapEvent}. */

@@ -1,13 +1,13 @@
 /**
- * HostSockets: what the socket uplink needs of an operating system's own sockets. Implemented by devices/host for Linux,
- * and by a fake with virtual time for stories.
+ * HostSockets: what the socket uplink needs of an operating system's own sockets. Implemented by devices/host for
+ * Linux, and by a fake with virtual time for stories.
  *
  * Path: tools/uplink/uplink → host_sockets → ip_addr, error.
  *
  * Nothing here waits, and nothing throws for what the network or the machine answers: a call returns a count, a socket,
  * or says why not. Readiness is reported on edges: {@link HostSocket.onReady} is called once when a socket may have
- * become readable, writable or broken, and not again until a call of it has answered {@link NOT_NOW}. An owner therefore
- * reads, or writes, until it gets that answer, or remembers by itself that it stopped earlier.
+ * become readable, writable or broken, and not again until a call of it has answered {@link NOT_NOW}. An owner
+ * therefore reads, or writes, until it gets that answer, or remembers by itself that it stopped earlier.
  *
  * @module
  */
@@ -46,11 +46,13 @@ export interface SocketReport {
   readonly offender: IpAddr | null;
   /** Destination of the packet that it is about. */
   readonly to: SocketEnd;
-  /** Start of that packet's payload as far as Linux kept it: of UDP the payload, of echo the message from its type on. */
+  /**
+   * Start of that packet's payload as far as Linux kept it: of UDP the payload, of echo the message from its type on.
+   */
   readonly payload: Uint8Array;
 }
 
-/** What all sockets have. */
+/** The members of every socket. */
 export interface HostSocket {
   /** See the module: called on edges, never inside a call of this socket. */
   onReady: (() => void) | null;
@@ -66,11 +68,13 @@ export interface HostSocket {
 
 /** A TCP connection, or the attempt at one. */
 export interface HostStream extends HostSocket {
-  /** The other end: where it was told to connect to, or who called. */
+  /** The other end: the destination of connecting, or the caller. */
   readonly remote: SocketEnd;
   /** `connecting` until the handshake ended; `failed` if it was refused, and `failure` says why. */
   readonly state: "connecting" | "connected" | "failed";
-  /** Reads into `into`, which has room: a count, 0 at the end of what the peer sends, {@link NOT_NOW}, {@link FAILED}. */
+  /**
+   * Reads into `into`, which has room: a count, 0 at the end of what the peer sends, {@link NOT_NOW}, {@link FAILED}.
+   */
   read(into: Uint8Array): number;
   /** Writes a part of the first `count` of `parts`: how many bytes, {@link NOT_NOW}, {@link FAILED}. */
   write(parts: readonly Uint8Array[], count: number): number;
@@ -120,9 +124,9 @@ export interface DatagramIn {
 export interface HostDatagrams extends HostSocket {
   /**
    * Sends the first `count` of `messages` in order: how many the machine took. If that is fewer, `refusal` says why the
-   * next one was not taken: null for {@link NOT_NOW}. An error of an earlier message is never the answer for a later one:
-   * it is left for {@link HostSocket.takeReport}, and the message is tried again (udp(7): a pending error is reported by
-   * the next call, whatever its destination).
+   * next one was not taken: null for {@link NOT_NOW}. An error of an earlier message is never the answer for a later
+   * one: it is left for {@link HostSocket.takeReport}, and the message is tried again (udp(7): a pending error is
+   * reported by the next call, whatever its destination).
    */
   send(messages: readonly DatagramOut[], count: number): number;
   /** See {@link send}. */
@@ -164,7 +168,9 @@ export interface HostSockets {
   listen(request: BindRequest): HostListener | SocketFailure;
   /** Opens a UDP port. */
   datagrams(request: BindRequest): HostDatagrams | SocketFailure;
-  /** Opens a ping socket (icmp(7)); the kernel chooses its identifier. EACCES: ping_group_range leaves this process out. */
+  /**
+   * Opens a ping socket (icmp(7)); the kernel chooses its identifier. EACCES: ping_group_range leaves this process out.
+   */
   echo(version: 4 | 6, from: IpAddr | null): HostDatagrams | SocketFailure;
   /** Whether `address` is one of the machine's own, now; broadcast and group addresses are not. */
   isLocal(address: IpAddr): boolean;

@@ -56,10 +56,9 @@ export interface QueueOptions {
 
 /** A queue of blocks. */
 export class Queue {
-  /** Where readers sleep. */
-  readonly readable: Rendez = new Rendez();
-  /** Where writers sleep. */
-  readonly writable: Rendez = new Rendez();
+  /** Made when a system call first sleeps there: in most queues none does. */
+  #readable: Rendez | null = null;
+  #writable: Rendez | null = null;
   /** Called on edges with bits of {@link TapEvent}: empty to not, full to not, closed. */
   onEdge: ((events: number) => void) | null = null;
   /** Blocks dropped because the queue was full. */
@@ -96,6 +95,16 @@ export class Queue {
     this.#kick = options.kick ?? null;
     this.#bypass = options.bypass ?? null;
     this.#account = options.account ?? null;
+  }
+
+  /** Where readers sleep. */
+  get readable(): Rendez {
+    return this.#readable ??= new Rendez();
+  }
+
+  /** Where writers sleep. */
+  get writable(): Rendez {
+    return this.#writable ??= new Rendez();
   }
 
   /** Bytes queued. */
@@ -201,7 +210,7 @@ export class Queue {
     this.#bytes += block.wp - block.rp;
     this.#charge(block.buf.length + QUEUE_BLOCK_COST);
     if (wasEmpty) {
-      this.readable.wakeup();
+      this.#readable?.wakeup();
       this.onEdge?.(TapEvent.Readable);
     }
     this.#kick?.();
@@ -303,7 +312,7 @@ export class Queue {
 
   #roomAgain(): void {
     if (this.#full || this.#closed) return; // Writers of a closed queue were woken when it closed.
-    this.writable.wakeup();
+    this.#writable?.wakeup();
     this.onEdge?.(TapEvent.Writable);
   }
 
@@ -377,8 +386,8 @@ export class Queue {
   }
 
   #tellEnd(): void {
-    this.readable.wakeup();
-    this.writable.wakeup();
+    this.#readable?.wakeup();
+    this.#writable?.wakeup();
     this.onEdge?.(TapEvent.Hangup);
   }
 

@@ -1,7 +1,7 @@
 /**
- * libc: the C library while somebody holds it, and the error class of its failed calls.
+ * libc: the C library, opened for its users; errno, and the error class of failed calls.
  *
- * Path: tun, netdev, netns, reactor → libc → libc_symbols.
+ * Path: tun, netdev, netns, reactor → libc → libc_symbols, Linux.
  *
  * Limits: Linux on x86_64 or aarch64, both little endian; the constants are those that the two share. The library is
  * opened by its first user and closed after its last, and needs `--allow-ffi` (Deno cannot limit that to one library by
@@ -165,26 +165,21 @@ const ERRORS: Readonly<Record<number, readonly [name: HostErrorName, text: strin
   64: ["ENONET", "machine is not on the network"],
   71: ["EPROTO", "protocol error"],
   77: ["EBADFD", "file descriptor in bad state"],
-  89: ["EDESTADDRREQ", "destination address required"],
   90: ["EMSGSIZE", "message too long"],
   92: ["ENOPROTOOPT", "protocol not available"],
-  93: ["EPROTONOSUPPORT", "protocol not supported"],
-  94: ["ESOCKTNOSUPPORT", "socket type not supported"],
   95: ["EOPNOTSUPP", "operation not supported"],
   97: ["EAFNOSUPPORT", "address family not supported by protocol"],
   98: ["EADDRINUSE", "address already in use"],
   99: ["EADDRNOTAVAIL", "cannot assign requested address"],
   100: ["ENETDOWN", "network is down"],
   101: ["ENETUNREACH", "network is unreachable"],
-  102: ["ENETRESET", "network dropped connection on reset"],
-  103: ["ECONNABORTED", "software caused connection abort"],
+  103: ["ECONNABORTED", "connection aborted"],
   104: ["ECONNRESET", "connection reset by peer"],
   105: ["ENOBUFS", "no buffer space available"],
   110: ["ETIMEDOUT", "connection timed out"],
   111: ["ECONNREFUSED", "connection refused"],
   112: ["EHOSTDOWN", "host is down"],
   113: ["EHOSTUNREACH", "no route to host"],
-  115: ["EINPROGRESS", "operation now in progress"],
 };
 
 /** Whether an error says that this process, or the machine, has no descriptor or no memory left at the moment. */

@@ -1,12 +1,12 @@
 /**
- * Every function of the C library that Akarino calls, with the types that Deno's FFI needs.
+ * Every call into C that Akarino makes, in one table.
  *
  * Path: libc → libc_symbols → Linux.
  *
  * @module
  */
 
-/** The symbol table. */
+/** The calls: names, parameters and results as C declares them. */
 export const SYMBOLS = {
   open: {
     parameters: [/* const char *path */ "buffer", /* int flags */ "i32", /* mode_t mode */ "u32"],
@@ -73,24 +73,6 @@ export const SYMBOLS = {
     ],
     result: /* int */ "i32",
   },
-  getsockopt: {
-    parameters: [
-      /* int sockfd */ "i32",
-      /* int level */ "i32",
-      /* int optname */ "i32",
-      /* void *optval */ "buffer",
-      /* socklen_t *optlen */ "buffer",
-    ],
-    result: /* int */ "i32",
-  },
-  getsockname: {
-    parameters: [/* int sockfd */ "i32", /* struct sockaddr *addr */ "buffer", /* socklen_t *addrlen */ "buffer"],
-    result: /* int */ "i32",
-  },
-  getpeername: {
-    parameters: [/* int sockfd */ "i32", /* struct sockaddr *addr */ "buffer", /* socklen_t *addrlen */ "buffer"],
-    result: /* int */ "i32",
-  },
   sendto: {
     parameters: [
       /* int sockfd */ "i32",
@@ -113,6 +95,21 @@ export const SYMBOLS = {
     ],
     result: /* ssize_t */ "i32",
   },
+  getsockopt: {
+    parameters: [
+      /* int sockfd */ "i32",
+      /* int level */ "i32",
+      /* int optname */ "i32",
+      /* void *optval */ "buffer",
+      /* socklen_t *optlen */ "buffer",
+    ],
+    result: /* int */ "i32",
+  },
+  getsockname: {
+    parameters: [/* int sockfd */ "i32", /* struct sockaddr *addr */ "buffer", /* socklen_t *addrlen */ "buffer"],
+    result: /* int */ "i32",
+  },
+  // A msghdr holds pointers: its owner keeps everything that it points to.
   sendmsg: {
     parameters: [/* int sockfd */ "i32", /* const struct msghdr *msg */ "buffer", /* int flags */ "i32"],
     result: /* ssize_t */ "i32",
@@ -140,13 +137,12 @@ export const SYMBOLS = {
     ],
     result: /* int */ "i32",
   },
-  prlimit: {
-    parameters: [
-      /* pid_t pid */ "i32",
-      /* int resource */ "i32",
-      /* const struct rlimit *new_limit */ "buffer",
-      /* struct rlimit *old_limit */ "buffer",
-    ],
+  getrlimit: {
+    parameters: [/* int resource */ "i32", /* struct rlimit *rlim */ "buffer"],
+    result: /* int */ "i32",
+  },
+  setrlimit: {
+    parameters: [/* int resource */ "i32", /* const struct rlimit *rlim */ "buffer"],
     result: /* int */ "i32",
   },
   epoll_create1: { parameters: [/* int flags */ "i32"], result: /* int */ "i32" },

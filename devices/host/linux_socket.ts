@@ -12,7 +12,6 @@
 import { call, EAGAIN, lastErrno, libc } from "./libc.ts";
 import type { Netns } from "./netns.ts";
 import type { Pollable } from "./reactor.ts";
-import { SOCKADDR_LEN } from "./socket_family.ts";
 import {
   endOf,
   openSocket,
@@ -20,6 +19,7 @@ import {
   SOCK_DGRAM,
   SOCK_RAW,
   sockaddr,
+  SOCKADDR_LEN,
   SocketFd,
   type SocketKind,
   SOL_SOCKET,
@@ -59,7 +59,7 @@ export class LinuxSocket extends SocketFd implements Pollable {
     super(openSocket(kindOf(kind, version), netns));
     // A smaller buffer than asked for is no error: Linux limits it silently.
     for (const option of [SO_SNDBUF, SO_RCVBUF]) {
-      setOption(this.fd, "Cannot size a socket's buffer", SOL_SOCKET, option, SOCKET_BUFFER);
+      setOption(this.fd, { level: SOL_SOCKET, option, value: SOCKET_BUFFER }, "Cannot size a socket's buffer");
     }
   }
 

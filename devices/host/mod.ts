@@ -23,8 +23,6 @@
  */
 
 export { RealClock } from "./clock.ts";
-export { raiseDescriptorLimit } from "./descriptor_limit.ts";
-export { LinuxSockets, type LinuxSocketsOptions } from "./host_sockets.ts";
 export { HostError, type HostErrorName } from "./libc.ts";
 export { type InterfaceAddress, NetDevice } from "./netdev.ts";
 export { createNetns, Netns, openNetns } from "./netns.ts";

@@ -25,7 +25,7 @@ const RT_FLAGS = 56;
 const RT_DEV = 88;
 
 /** Options of the set-up. */
-export interface NetnsSetup {
+interface NetnsSetup {
   /** The interface that the default route uses. */
   device: string;
   /** IPv4 address of the router; without one no route is made. */

@@ -66,7 +66,7 @@ const ANSWER_MAX = 1 << 22;
 const MESSAGE_MAX = 1 << 16;
 
 /** An address of an interface. */
-export interface HostAddress {
+interface HostAddress {
   readonly addr: IpAddr;
   readonly prefix: number;
 }
@@ -91,7 +91,7 @@ export interface HostRoute {
 }
 
 /** A packet whose route is asked for. */
-export interface RouteQuestion {
+interface RouteQuestion {
   readonly to: IpAddr;
   /** A packet that comes in from there by the interface `device`: how it is forwarded. */
   readonly incoming?: { readonly from: IpAddr; readonly device: number };

@@ -2,15 +2,14 @@
  * What sockets of Linux have in common: opened in a namespace, named by struct sockaddr_in or sockaddr_in6, closed
  * once.
  *
- * Path: linux_socket, linux_tcp, linux_dhcp → socket_fd → libc, netns, socket_family, ip_addr.
+ * Path: linux_socket, linux_tcp, linux_dhcp → socket_fd → libc, netns, ip_addr.
  *
  * @module
  */
 
-import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
+import { IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { call, EINVAL, holdLibc, HostError, libc, releaseLibc } from "./libc.ts";
 import type { Netns } from "./netns.ts";
-import { AF_INET, AF_INET6, sockaddrAt, sockaddrOf } from "./socket_family.ts";
 
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
@@ -18,7 +17,12 @@ export const SOCK_RAW = 3;
 /** SOCK_NONBLOCK and SOCK_CLOEXEC: what every socket here is. */
 export const SOCK_FLAGS = 0o2004000;
 export const SOL_SOCKET = 1;
+/** Bytes of a struct sockaddr_in6, the longer of the two. */
+export const SOCKADDR_LEN = 28;
 
+const SOCKADDR_IN_LEN = 16;
+const AF_INET = 2;
+const AF_INET6 = 10;
 const SOL_IPV6 = 41;
 const IPV6_V6ONLY = 26;
 
@@ -38,7 +42,7 @@ export function openSocket({ what, type, protocol, version = 4 }: SocketKind, ne
   const open = () => {
     const fd = call(attempt, libc().socket(version === 4 ? AF_INET : AF_INET6, type | SOCK_FLAGS, protocol));
     // So that one of IPv4 may have the same port; a raw one has none, and Linux refuses this.
-    if (version === 6 && type !== SOCK_RAW) setOption(fd, attempt, SOL_IPV6, IPV6_V6ONLY, 1);
+    if (version === 6 && type !== SOCK_RAW) setOption(fd, { level: SOL_IPV6, option: IPV6_V6ONLY, value: 1 }, attempt);
     return fd;
   };
   holdLibc();
@@ -50,24 +54,40 @@ export function openSocket({ what, type, protocol, version = 4 }: SocketKind, ne
   }
 }
 
-/** Sets an option that is an int. Throws {@link HostError}, which says what was attempted. */
-export function setOption(fd: number, attempt: string, level: number, option: number, value: number): void {
+/** An option of a socket that is an int. */
+interface IntOption {
+  readonly level: number;
+  readonly option: number;
+  readonly value: number;
+}
+
+/** Sets an option. Throws {@link HostError}, which says what was attempted. */
+export function setOption(fd: number, { level, option, value }: IntOption, attempt: string): void {
   const bytes = new Uint8Array(new Int32Array([value]).buffer);
   // Safe because the length is that of the buffer.
   call(attempt, libc().setsockopt(fd, level, option, bytes, bytes.length));
 }
 
-/** struct sockaddr_in, or sockaddr_in6 for an IPv6 address. EINVAL: no IP address. */
+/**
+ * struct sockaddr_in, or sockaddr_in6 for an IPv6 address: family in host order, port and address in network order.
+ * EINVAL: no IP address.
+ */
 export function sockaddr(addr: string, port: number): Uint8Array<ArrayBuffer> {
-  const address = parseIpAddr(addr);
-  if (address === null) throw new HostError(`Cannot use the address "${addr}"`, EINVAL);
-  return sockaddrOf(address.isV4 ? 4 : 6, { address, port });
+  const parsed = parseIpAddr(addr);
+  if (parsed === null) throw new HostError(`Cannot use the address "${addr}"`, EINVAL);
+  const name = new Uint8Array(parsed.isV4 ? SOCKADDR_IN_LEN : SOCKADDR_LEN);
+  name[0] = parsed.isV4 ? AF_INET : AF_INET6;
+  name[2] = port >> 8;
+  name[3] = port;
+  if (parsed.isV4) parsed.putV4(name, 4);
+  else parsed.put(name, 8);
+  return name;
 }
 
 /** Address and port of a struct sockaddr_in or sockaddr_in6. */
 export function endOf(name: Uint8Array): { addr: string; port: number } {
-  const { address, port } = sockaddrAt(name, 0)!;
-  return { addr: `${address}`, port };
+  const addr = name[0] === AF_INET ? IpAddr.v4At(name, 4) : IpAddr.at(name, 8);
+  return { addr: `${addr}`, port: (name[2]! << 8) | name[3]! };
 }
 
 /** A socket that a reactor looks after until it is closed. */

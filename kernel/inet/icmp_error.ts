@@ -46,7 +46,7 @@ export function mayReportError(buf: Uint8Array, at: number, end: number): boolea
 /** The message of an error about the packet in `block`, without an IP header; the block stays the caller's. */
 export function icmpErrorMessage(block: Block, fields: IcmpErrorFields): Block {
   const { buf, rp, wp } = block;
-  const { src, dst, type, code, rest } = fields;
+  const { type, code, rest } = fields;
   const error = { type, code, rest, packet: buf.subarray(rp, wp) };
   if (buf[rp]! >>> 4 === 4) {
     const message = Block.alloc(icmpErrorLen(error));
@@ -55,6 +55,6 @@ export function icmpErrorMessage(block: Block, fields: IcmpErrorFields): Block {
   }
   const message = Block.alloc(icmp6ErrorLen(error));
   message.wp += emitIcmp6Error(error, message.buf, message.rp);
-  setIcmp6Checksum(message.buf, message.rp, message.wp, src, dst);
+  setIcmp6Checksum(message.buf, message.rp, message.wp, fields);
   return message;
 }

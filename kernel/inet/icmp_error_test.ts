@@ -52,7 +52,7 @@ Deno.test("icmpErrorMessage() of IPv6 fits 1280 bytes, and sums a pseudo-header"
   const [src, dst] = [ip("2001:db8::1"), ip("2001:db8::2")];
   const message = icmpErrorMessage(Block.from(packet), { src, dst, type: 2, code: 0, rest: 1280 }).bytes();
   assertEquals(message.length, ICMP_HEADER_LEN + ICMP6_QUOTE_MAX);
-  assert(icmp6ChecksumOk(message, 0, message.length, src, dst));
+  assert(icmp6ChecksumOk(message, 0, message.length, { src, dst }));
   assertObjectMatch(parseIcmp6(message, 0, message.length)!, { type: 2, code: 0, rest: 1280 });
   assertEquals(message.subarray(ICMP_HEADER_LEN), packet.subarray(0, ICMP6_QUOTE_MAX));
 });

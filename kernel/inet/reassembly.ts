@@ -22,7 +22,7 @@
  */
 
 import type { Block, BlockPool } from "../block.ts";
-import { sameBytes } from "../wire/bytes.ts";
+import { hasBytesAt } from "../wire/bytes.ts";
 import { FRAGMENT_UNIT } from "./fragment4.ts";
 import type { FragmentFormat, FragmentPlace } from "./fragment_format.ts";
 
@@ -106,7 +106,7 @@ export class PartialDatagram {
     let at = starts.length;
     while (at > 0 && starts[at - 1]! >= start) at--;
     if (starts[at] === start && ends[at] === end) {
-      return sameBytes(this.#block.buf, dataAt + start, block.buf, from, end - start) ? null : "overlap";
+      return hasBytesAt(this.#block.buf, dataAt + start, block.buf.subarray(from, block.wp)) ? null : "overlap";
     }
     if ((at > 0 && ends[at - 1]! > start) || (at < starts.length && starts[at]! < end)) return "overlap";
     if (starts.length >= FRAGMENTS_MAX) return "tooMany";

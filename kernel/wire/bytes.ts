@@ -78,10 +78,10 @@ export function put64le(buf: Uint8Array, at: number, value: number): void {
   put32le(buf, at + 4, Math.floor(value / 0x100000000));
 }
 
-/** Whether the `length` bytes of `a` at `aAt` and of `b` at `bAt` are the same. */
-export function sameBytes(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number, length: number): boolean {
-  for (let i = 0; i < length; i++) {
-    if (a[aAt + i] !== b[bAt + i]) return false;
+/** Whether `bytes` stand in `buf` at `at`. */
+export function hasBytesAt(buf: Uint8Array, at: number, bytes: Uint8Array): boolean {
+  for (let i = 0; i < bytes.length; i++) {
+    if (buf[at + i] !== bytes[i]) return false;
   }
   return true;
 }

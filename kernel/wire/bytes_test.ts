@@ -11,12 +11,12 @@ import {
   get32le,
   get64le,
   getWord,
+  hasBytesAt,
   put16,
   put16le,
   put32,
   put32le,
   put64le,
-  sameBytes,
   swap16,
   toHex,
 } from "./bytes.ts";
@@ -63,12 +63,12 @@ Deno.test("what a put writes, its get reads, and nothing beside it is touched", 
 
 Deno.test("swap16() swaps two bytes", () => assertEquals([0x1234, 0xff].map(swap16), [0x3412, 0xff00]));
 
-Deno.test("sameBytes() compares no more than the given length", () => {
-  const a = new Uint8Array([1, 2, 3, 4]);
-  const b = new Uint8Array([2, 3, 9]);
-  assert(sameBytes(a, 1, b, 0, 2));
-  assert(!sameBytes(a, 1, b, 0, 3));
-  assert(sameBytes(a, 0, b, 0, 0));
+Deno.test("hasBytesAt() compares all of the given bytes, and no others", () => {
+  const buf = new Uint8Array([1, 2, 3, 4]);
+  assert(hasBytesAt(buf, 1, new Uint8Array([2, 3])));
+  assert(!hasBytesAt(buf, 1, new Uint8Array([2, 3, 9])));
+  assert(!hasBytesAt(buf, 3, new Uint8Array([4, 0])), "behind the end there are no zeros");
+  assert(hasBytesAt(buf, 0, new Uint8Array()));
 });
 
 Deno.test("concatBytes() joins parts into bytes of their own", () => {

@@ -63,6 +63,14 @@ export function addrSum(addr: IpAddr): number {
   );
 }
 
+/** Source and destination of an IP packet: the addresses of its pseudo-header. */
+export interface IpEnds {
+  /** Its source. */
+  readonly src: IpAddr;
+  /** Its destination. */
+  readonly dst: IpAddr;
+}
+
 /** The sum of the pseudo-header before `length` bytes of `protocol`: IPv4 or IPv6 by the kind of the addresses. */
 export function pseudoSum(src: IpAddr, dst: IpAddr, protocol: number, length: number): number {
   return fold(addrSum(src) + addrSum(dst) + protocol + (length >>> 16) + (length & 0xffff));

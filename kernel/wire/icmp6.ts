@@ -1,7 +1,7 @@
 /**
  * ICMP for IPv6 (RFC 4443). The messages of neighbour discovery are in nd.
  *
- * Path: icmp/icmp6, icmp_errors, neighbor/mld → wire/icmp6 → checksum, ipv6, wire/bytes, ip_addr.
+ * Path: icmp/icmp6, icmp_errors, neighbor/mld → wire/icmp6 → checksum, ipv6, wire/bytes.
  *
  *     | type | code | checksum 2 | rest 4 | data …
  *       echo:               id 2, sequence 2   the bytes to send back
@@ -15,8 +15,7 @@
  */
 
 import { get16, get32, put16, put32 } from "./bytes.ts";
-import { checksum, pseudoSum, sum, updateChecksum16 } from "./checksum.ts";
-import type { IpAddr } from "./ip_addr.ts";
+import { checksum, type IpEnds, pseudoSum, sum, updateChecksum16 } from "./checksum.ts";
 import { IP_PROTO_ICMP6 } from "./ip_proto.ts";
 import { IPV6_HEADER_LEN, IPV6_MTU_MIN, type Ipv6Header, parseQuotedIpv6, walkIpv6 } from "./ipv6.ts";
 
@@ -201,12 +200,12 @@ export function icmp6EchoSeq(buf: Uint8Array, at: number): number {
 }
 
 /** Whether the checksum of the message from `at` to `end` is right. */
-export function icmp6ChecksumOk(buf: Uint8Array, at: number, end: number, src: IpAddr, dst: IpAddr): boolean {
+export function icmp6ChecksumOk(buf: Uint8Array, at: number, end: number, { src, dst }: IpEnds): boolean {
   return sum(buf, at, end, pseudoSum(src, dst, IP_PROTO_ICMP6, end - at)) === 0xffff;
 }
 
 /** Computes the checksum of the message from `at` to `end` and writes it. */
-export function setIcmp6Checksum(buf: Uint8Array, at: number, end: number, src: IpAddr, dst: IpAddr): void {
+export function setIcmp6Checksum(buf: Uint8Array, at: number, end: number, { src, dst }: IpEnds): void {
   put16(buf, at + CHECKSUM, 0);
   put16(buf, at + CHECKSUM, checksum(buf, at, end, pseudoSum(src, dst, IP_PROTO_ICMP6, end - at)));
 }

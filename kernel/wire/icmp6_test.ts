@@ -27,15 +27,15 @@ const TOO_BIG = hex(`
 Deno.test("parseIcmp6() reads an echo request whose checksum covers the addresses", () => {
   assertEquals(icmp6.parseIcmp6(ECHO, 0, ECHO.length), { type: 128, code: 0, checksum: 0x9689, rest: 0x00070001 });
   assertEquals([icmp6.icmp6Type(ECHO, 0), icmp6.icmp6EchoId(ECHO, 0), icmp6.icmp6EchoSeq(ECHO, 0)], [128, 7, 1]);
-  assert(icmp6.icmp6ChecksumOk(ECHO, 0, ECHO.length, SRC, DST));
-  assert(!icmp6.icmp6ChecksumOk(ECHO, 0, ECHO.length, SRC, SRC));
+  assert(icmp6.icmp6ChecksumOk(ECHO, 0, ECHO.length, { src: SRC, dst: DST }));
+  assert(!icmp6.icmp6ChecksumOk(ECHO, 0, ECHO.length, { src: SRC, dst: SRC }));
   assertEquals(icmp6.parseIcmp6(ECHO, 0, 7), null);
 });
 
 Deno.test("emitIcmp6Echo() and setIcmp6Checksum() write the message that was captured", () => {
   const buf = new Uint8Array(ECHO.length);
   assertEquals(icmp6.emitIcmp6Echo({ reply: false, id: 7, seq: 1, data: hex("6869") }, buf, 0), ECHO.length);
-  icmp6.setIcmp6Checksum(buf, 0, buf.length, SRC, DST);
+  icmp6.setIcmp6Checksum(buf, 0, buf.length, { src: SRC, dst: DST });
   assertEquals(buf, ECHO);
 });
 
@@ -44,13 +44,13 @@ Deno.test("rewritten types, identifiers and addresses leave the checksum that a 
     fc.property(ipv6Addrs, ipv6Addrs, ipv6Addrs, u16, fc.uint8Array({ maxLength: 40 }), (src, dst, to, id, data) => {
       const buf = new Uint8Array(60);
       const end = icmp6.emitIcmp6Echo({ reply: false, id: 1, seq: 2, data }, buf, 0);
-      icmp6.setIcmp6Checksum(buf, 0, end, src, dst);
+      icmp6.setIcmp6Checksum(buf, 0, end, { src, dst });
       icmp6.setIcmp6Type(buf, 0, icmp6.ICMP6_ECHO_REPLY);
       icmp6.setIcmp6EchoId(buf, 0, id);
       icmp6.adjustIcmp6Checksum(buf, 0, addrSum(dst), addrSum(to));
       const expected = new Uint8Array(60);
       icmp6.emitIcmp6Echo({ reply: true, id, seq: 2, data }, expected, 0);
-      icmp6.setIcmp6Checksum(expected, 0, end, src, to);
+      icmp6.setIcmp6Checksum(expected, 0, end, { src, dst: to });
       assertEquals(buf, expected);
     }),
     fuzz(200),

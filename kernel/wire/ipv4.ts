@@ -15,7 +15,7 @@
  */
 
 import { get16, getWord, put16 } from "./bytes.ts";
-import { checksum, sum, updateChecksum16, updateChecksum32 } from "./checksum.ts";
+import { checksum, fold, sum, updateChecksum16, updateChecksum32 } from "./checksum.ts";
 import { IpAddr } from "./ip_addr.ts";
 import { formatIpProto } from "./ip_proto.ts";
 
@@ -239,7 +239,19 @@ export function ipv4Dst(buf: Uint8Array, at: number): IpAddr {
 
 /** Whether the checksum of the header at `at`, which must be complete, is right. */
 export function ipv4ChecksumOk(buf: Uint8Array, at: number): boolean {
-  return sum(buf, at, at + ipv4HeaderLen(buf, at)) === 0xffff;
+  const headerLen = ipv4HeaderLen(buf, at);
+  return (headerLen === IPV4_HEADER_LEN ? plainSum(buf, at) : sum(buf, at, at + headerLen)) === 0xffff;
+}
+
+/** The sum of a header without options, as most are: without a loop it takes half the time. */
+function plainSum(buf: Uint8Array, at: number): number {
+  return fold(
+    halves(buf, at) + halves(buf, at + 4) + halves(buf, at + 8) + halves(buf, at + SRC) + halves(buf, at + DST),
+  );
+}
+
+function halves(buf: Uint8Array, at: number): number {
+  return ((buf[at]! << 8) | buf[at + 1]!) + ((buf[at + 2]! << 8) | buf[at + 3]!);
 }
 
 /** Computes the header checksum and writes it. */

@@ -65,9 +65,9 @@ Deno.test("parseNd() reads a neighbor solicitation, and emitNd() writes it back"
   const buf = new Uint8Array(SOLICIT.length);
   const src = parseIpAddr("fe80::5054:ff:fe12:3456")!;
   const group = parseIpAddr("ff02::1:ff00:2")!;
-  assert(icmp6ChecksumOk(SOLICIT, 0, SOLICIT.length, src, group));
+  assert(icmp6ChecksumOk(SOLICIT, 0, SOLICIT.length, { src, dst: group }));
   assertEquals(emitNd(message, buf, 0), SOLICIT.length);
-  setIcmp6Checksum(buf, 0, buf.length, src, group);
+  setIcmp6Checksum(buf, 0, buf.length, { src, dst: group });
   assertEquals(buf, SOLICIT);
 });
 

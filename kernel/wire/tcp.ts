@@ -1,7 +1,7 @@
 /**
  * TCP headers (RFC 9293 3.1). The options are in tcp_options.
  *
- * Path: tcp/tcp, ack, tcp/advice → wire/tcp → tcp_options, checksum, wire/bytes, ip_addr.
+ * Path: tcp/tcp, ack, tcp/advice → wire/tcp → tcp_options, checksum, wire/bytes.
  *
  *     | source port 2 | destination port 2 | sequence 4 | acknowledgment 4 |
  *     | data offset 4 bits, reserved 4 | flags | window 2 | checksum 2 | urgent 2 | options 0 to 40 |
@@ -12,8 +12,7 @@
  */
 
 import { get16, get32, put16, put32, swap16 } from "./bytes.ts";
-import { checksum, pseudoSum, sum, updateChecksum16, updateChecksum32 } from "./checksum.ts";
-import type { IpAddr } from "./ip_addr.ts";
+import { checksum, type IpEnds, pseudoSum, sum, updateChecksum16, updateChecksum32 } from "./checksum.ts";
 import { IP_PROTO_TCP } from "./ip_proto.ts";
 import {
   emitTcpOptions,
@@ -186,12 +185,12 @@ export function tcpFlags(buf: Uint8Array, at: number): number {
 }
 
 /** Whether the checksum of the segment from `at` to `end` is right. */
-export function tcpChecksumOk(buf: Uint8Array, at: number, end: number, src: IpAddr, dst: IpAddr): boolean {
+export function tcpChecksumOk(buf: Uint8Array, at: number, end: number, { src, dst }: IpEnds): boolean {
   return sum(buf, at, end, pseudoSum(src, dst, IP_PROTO_TCP, end - at)) === 0xffff;
 }
 
 /** Computes the checksum of the segment from `at` to `end` and writes it. */
-export function setTcpChecksum(buf: Uint8Array, at: number, end: number, src: IpAddr, dst: IpAddr): void {
+export function setTcpChecksum(buf: Uint8Array, at: number, end: number, { src, dst }: IpEnds): void {
   put16(buf, at + CHECKSUM, 0);
   put16(buf, at + CHECKSUM, checksum(buf, at, end, pseudoSum(src, dst, IP_PROTO_TCP, end - at)));
 }

@@ -52,8 +52,8 @@ Deno.test("parseTcp() reads a SYN with its options", () => {
     },
     headerLen: 40,
   });
-  assert(tcp.tcpChecksumOk(SYN, 0, SYN.length, SRC, DST));
-  assert(!tcp.tcpChecksumOk(SYN, 0, SYN.length, SRC, SRC));
+  assert(tcp.tcpChecksumOk(SYN, 0, SYN.length, { src: SRC, dst: DST }));
+  assert(!tcp.tcpChecksumOk(SYN, 0, SYN.length, { src: SRC, dst: SRC }));
 });
 
 Deno.test("parseTcp() refuses a data offset below 5 or beyond the end, and short headers", () => {
@@ -82,7 +82,7 @@ Deno.test("emitTcp() and setTcpChecksum() write the segment that was captured", 
   const fields = { ...tcp.parseTcp(SYN, 0, 40)!, checksum: 0 };
   assertEquals(tcp.emitTcp(fields, buf, 0), 40);
   assertEquals(tcp.tcpEmitLen(fields), 40);
-  tcp.setTcpChecksum(buf, 0, 40, SRC, DST);
+  tcp.setTcpChecksum(buf, 0, 40, { src: SRC, dst: DST });
   assertEquals(buf, SYN);
 });
 
@@ -93,7 +93,7 @@ Deno.test("rewritten ports, numbers, flags and addresses leave the checksum that
       const buf = new Uint8Array(40 + data.length);
       buf.set(SYN);
       buf.set(data, 40);
-      tcp.setTcpChecksum(buf, 0, buf.length, src, dst);
+      tcp.setTcpChecksum(buf, 0, buf.length, { src, dst });
       tcp.setTcpSrcPort(buf, 0, after.srcPort);
       tcp.setTcpDstPort(buf, 0, after.dstPort);
       tcp.setTcpSeq(buf, 0, after.seq);
@@ -103,7 +103,7 @@ Deno.test("rewritten ports, numbers, flags and addresses leave the checksum that
       assertEquals([srcPort, dstPort, seq, flags], [after.srcPort, after.dstPort, after.seq, after.flags]);
       assertEquals(headerLen, 40);
       const full = buf.slice();
-      tcp.setTcpChecksum(full, 0, full.length, to, dst);
+      tcp.setTcpChecksum(full, 0, full.length, { src: to, dst });
       assertEquals(buf, full);
     }),
     fuzz(300),
@@ -120,10 +120,10 @@ Deno.test("clampTcpMss() lowers an offer and keeps the checksum right, at even a
   ]);
   odd[12] = 0x90;
   for (const segment of [SYN.slice(), odd]) {
-    tcp.setTcpChecksum(segment, 0, segment.length, SRC, DST);
+    tcp.setTcpChecksum(segment, 0, segment.length, { src: SRC, dst: DST });
     assert(tcp.clampTcpMss(segment, 0, segment.length, 1400));
     assertEquals(tcp.parseTcp(segment, 0, segment.length)?.options.mss, 1400);
-    assert(tcp.tcpChecksumOk(segment, 0, segment.length, SRC, DST));
+    assert(tcp.tcpChecksumOk(segment, 0, segment.length, { src: SRC, dst: DST }));
     assert(!tcp.clampTcpMss(segment, 0, segment.length, 1400), "Nothing is left to lower");
   }
   assertEquals(odd.subarray(20, 32), hex("01 02 04 05 78 01 01 01 02 04 05 78"));

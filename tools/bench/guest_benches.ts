@@ -47,17 +47,20 @@ const CHUNK = 1 << 17;
 /** So long a way is compiled late. */
 const LONG = { warmUpMs: 1000 };
 
+/** The parts of a {@link GuestWorld}. */
+interface GuestParts {
+  readonly host: Host;
+  readonly card: ModelCard;
+  readonly network: GuestNetwork;
+  /** A program of the guest, and one of the remote. */
+  readonly near: Proc;
+  readonly far: Proc;
+  readonly remoteAddr: string;
+}
+
 /** A guest, its host, and a remote. */
 class GuestWorld implements AsyncDisposable {
-  private constructor(
-    readonly host: Host,
-    readonly card: ModelCard,
-    readonly network: GuestNetwork,
-    /** A program of the guest, and one of the remote. */
-    readonly near: Proc,
-    readonly far: Proc,
-    readonly remoteAddr: string,
-  ) {}
+  private constructor(readonly parts: GuestParts) {}
 
   static async open(offloads: boolean): Promise<GuestWorld> {
     const host = await boot({ wire: "memory", cable: { offloads } });
@@ -74,19 +77,21 @@ class GuestWorld implements AsyncDisposable {
       nat: { hostAddr: `${host.address}/24` },
       offload: offloads,
     });
-    return new GuestWorld(host, card, network, kernel.spawn("guest"), remote.spawn("remote"), remote.address);
+    const [near, far] = [kernel.spawn("guest"), remote.spawn("remote")];
+    return new GuestWorld({ host, card, network, near, far, remoteAddr: remote.address });
   }
 
   /** Throws if the card or the NAT has lost something: then the figures would say nothing. */
   assertNothingLost(): void {
-    const { rxNoBuffers, rxMustCut, rxLong, txNotNegotiated, txBadHeader } = this.card.device.counters;
-    const lost = rxNoBuffers + rxMustCut + rxLong + txNotNegotiated + txBadHeader + this.card.driver.counters.txFull;
+    const { device, driver } = this.parts.card;
+    const { rxNoBuffers, rxMustCut, rxLong, txNotNegotiated, txBadHeader } = device.counters;
+    const lost = rxNoBuffers + rxMustCut + rxLong + txNotNegotiated + txBadHeader + driver.counters.txFull;
     if (lost > 0) throw new Error(`The card lost ${lost} frames`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.network.close();
-    await this.host.world.close();
+    this.parts.network.close();
+    await this.parts.host.world.close();
   }
 }
 
@@ -155,9 +160,9 @@ function sendBatch(proc: Proc, conv: Conversation, bytes: Uint8Array): void {
 
 async function datagrams(tell: Tell): Promise<void> {
   await using world = await GuestWorld.open(false);
-  const { near, far } = world;
+  const { near, far, remoteAddr } = world.parts;
   const calls = await far.announce(`udp!*!${PORT}`);
-  const call = await near.dial(`udp!${world.remoteAddr}!${PORT}`);
+  const call = await near.dial(`udp!${remoteAddr}!${PORT}`);
   await near.write(call.data, new Uint8Array(1));
   const answer = await listen(far, calls);
   await far.blockread(answer.data);
@@ -186,9 +191,9 @@ async function datagrams(tell: Tell): Promise<void> {
 async function streams(tell: Tell): Promise<void> {
   for (const offloads of [false, true]) {
     await using world = await GuestWorld.open(offloads);
-    const { near, far } = world;
+    const { near, far, remoteAddr } = world.parts;
     const calls = await far.announce(`tcp!*!${PORT}`);
-    const call = await near.dial(`tcp!${world.remoteAddr}!${PORT}`);
+    const call = await near.dial(`tcp!${remoteAddr}!${PORT}`);
     const answer = await listen(far, calls);
     const how = offloads ? "64 KiB segments" : "every packet finished";
     const row = async (way: string, work: () => Promise<void>) =>

@@ -86,7 +86,7 @@ async function translation(tell: Tell): Promise<void> {
 
 /** Pings and connections before anything is measured. */
 const WARM_UP = 1000;
-/** How often each row is measured, netd and slirp4netns in turn: other work on the machine then hits both. */
+/** How often each row is measured, all in turn: other work on the machine then hits each. */
 const ROUNDS = 5;
 const PINGS = 200;
 
@@ -124,7 +124,7 @@ const ROWS: readonly Row[] = [
   udpRow("down", ["-R"]),
 ];
 
-/** Every row with us as the network and with slirp4netns, and how many times theirs ours is. */
+/** Every row with us as the network, by a device and by sockets, and with slirp4netns and pasta. */
 async function guests(tell: Tell): Promise<void> {
   await using stack = new AsyncDisposableStack();
   const all: NatGuest[] = [];

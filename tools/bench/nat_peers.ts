@@ -1,11 +1,12 @@
 /**
- * A namespace as a guest behind us, or behind slirp4netns: the same world, the same tools.
+ * A namespace as a guest behind us, by a device or by sockets, or behind slirp4netns or pasta: the same world,
+ * the same tools.
  *
  * Path: nat_benches → nat_peers → linux_peers, libc, netns.
  *
  * ```
  *   guest namespace ─tap0─ netd ─TAP aka0─ world namespace
- *   guest namespace ─tap0─ slirp4netns, itself inside the world namespace
+ *   guest namespace ─tap0─ netd by sockets, slirp4netns or pasta, itself inside the world namespace
  * ```
  *
  * @module
@@ -15,7 +16,7 @@ import { EACCES, HostError } from "../../devices/host/libc.ts";
 import { createNetns, type Netns } from "../../devices/host/netns.ts";
 import { IPERF3_SERVER, PERL_SERVER, perlClient, PORT, runIn, withServer } from "./linux_peers.ts";
 
-export const GUEST_KINDS = ["netd", "netd --busy-poll 3", "slirp4netns"] as const;
+export const GUEST_KINDS = ["netd", "netd --busy-poll 3", "netd sockets", "slirp4netns", "pasta"] as const;
 type GuestKind = typeof GUEST_KINDS[number];
 
 /** Address that the guest talks to: of the world's end of the uplink, or of its loopback interface. */
@@ -43,7 +44,15 @@ export async function openNatGuest(kind: GuestKind): Promise<NatGuest> {
   const world = stack.use(createNetns(`nb-world-${number}-${Deno.pid}`));
   const guest = stack.use(createNetns(`nb-guest-${number}-${Deno.pid}`));
   const [program, ...options] = kind.split(" ");
-  const close = program === "netd" ? await openNetd(world, guest, options) : await openSlirp(world, guest);
+  if (program !== "netd" || options[0] === "sockets") await giveAddress(world);
+  const close =
+    await (kind === "netd sockets"
+      ? openSockets(world, guest)
+      : program === "netd"
+      ? openNetd(world, guest, options)
+      : program === "pasta"
+      ? openPasta(world, guest)
+      : openSlirp(world, guest));
   const held = stack.move();
   return {
     kind,
@@ -57,16 +66,51 @@ export async function openNatGuest(kind: GuestKind): Promise<NatGuest> {
   };
 }
 
-/** A process of its own, as for its users: nothing of ours beside it in its loop. */
-async function openNetd(world: Netns, guest: Netns, options: readonly string[]): Promise<() => Promise<void>> {
-  const uplink = ["--uplink-netns", world.name, "--uplink-device", "aka0", "--dns", WORLD];
+/** Arguments of Deno for a process of its own, as for its users: nothing of ours beside it in its loop. */
+function netdArguments(guest: Netns, ...options: readonly string[]): string[] {
   const netd = ["run", "--no-prompt", "--allow-ffi", "--allow-write=/proc/sys", NETD];
-  const args = [...netd, "--netns", guest.name, "--configure", ...uplink, ...options];
-  return await start(guest, Deno.execPath(), args);
+  return [...netd, "--netns", guest.path, "--configure", "--dns", WORLD, ...options];
+}
+
+async function openNetd(world: Netns, guest: Netns, options: readonly string[]): Promise<() => Promise<void>> {
+  const uplink = ["--uplink", "tap", "--uplink-netns", world.name, "--uplink-device", "aka0"];
+  return await start(guest, Deno.execPath(), netdArguments(guest, ...uplink, ...options));
+}
+
+/** Gives a world that no TAP of ours leads to an interface, as pasta wants one, and lets its programs ping. */
+async function giveAddress(world: Netns): Promise<void> {
+  await runIn(world, "ip", "link", "add", "ext0", "type", "veth", "peer", "name", "ext1");
+  for (const device of ["ext0", "ext1"]) await runIn(world, "ip", "link", "set", device, "up");
+  await runIn(world, "ip", "addr", "add", `${WORLD}/24`, "dev", "ext0");
+  await runIn(world, "ip", "route", "add", "default", "via", WORLD.replace(/1$/, "254"));
+  await runIn(world, "sysctl", "-qw", "net.ipv4.ping_group_range=0\t2147483647");
+}
+
+/** Its sockets are the world's. */
+async function openSockets(world: Netns, guest: Netns): Promise<() => Promise<void>> {
+  return await start(guest, "nsenter", [`--net=${world.path}`, Deno.execPath(), ...netdArguments(guest)]);
+}
+
+async function openPasta(world: Netns, guest: Netns): Promise<() => Promise<void>> {
+  const addresses = ["-a", "10.0.2.100", "-n", "24", "-g", "10.0.2.2"];
+  const args = [
+    "-f",
+    "-q",
+    "--runas",
+    "0",
+    "--config-net",
+    "-i",
+    "ext0",
+    ...addresses,
+    "--netns",
+    guest.path,
+    "-I",
+    "tap0",
+  ];
+  return await start(guest, "nsenter", [`--net=${world.path}`, "pasta", ...args]);
 }
 
 async function openSlirp(world: Netns, guest: Netns): Promise<() => Promise<void>> {
-  await runIn(world, "ip", "addr", "add", `${WORLD}/32`, "dev", "lo");
   const args = ["--netns-type=path", "--configure", guest.path, "tap0"];
   return await start(guest, "nsenter", [`--net=${world.path}`, "slirp4netns", ...args]);
 }
@@ -91,7 +135,7 @@ async function start(guest: Netns, command: string, args: readonly string[]): Pr
   while (!(await runIn(guest, "ip", "-o", "route")).includes("default")) {
     if (performance.now() < end) continue;
     await close();
-    throw new HostError(`Cannot start ${args.includes(NETD) ? "netd" : "slirp4netns"}`, EACCES, {
+    throw new HostError(`Cannot start ${args.includes(NETD) ? "netd" : args[1]}`, EACCES, {
       reason: "is it installed?",
     });
   }

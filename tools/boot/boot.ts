@@ -48,8 +48,8 @@ export interface BootOptions extends AddressOptions {
   mtu?: number;
   /** In memory: rate, delay and faults of the cable. */
   cable?: CableOptions;
-  /** A port of one's own, with wire `none`. */
-  port?: FramePort | PacketPort;
+  /** A port of one's own in the place of the wire's, or what makes it in the host's world. */
+  port?: FramePort | PacketPort | ((world: World) => FramePort | PacketPort);
   /** Sees every unit that crosses the wire, for captures. */
   observe?: PortObserver;
   /** On tap and tun: Linux' side of the device. Default address 10.99.0.1/24. */
@@ -255,7 +255,8 @@ async function join(world: World, options: BootOptions & { name: string }): Prom
 /** Gives the host its wire, its names for files, its interfaces and its routes. */
 async function setUp(host: Host, addresses: HostAddresses, options: BootOptions & { name: string }): Promise<void> {
   const { wire = "memory", observe } = options;
-  host.port = options.port ?? (wire === "none" ? null : openPort(host.world, wire, options));
+  const { port: own = wire === "none" ? null : openPort(host.world, wire, options) } = options;
+  host.port = typeof own === "function" ? own(host.world) : own;
   const setup = host.spawn("boot");
   setup.sys.nbind("#ip", "/net", Mount.Before);
   setup.sys.nbind("#cons", "/dev", Mount.Before);

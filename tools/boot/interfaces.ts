@@ -15,7 +15,7 @@ import { Open } from "../../kernel/qid.ts";
 import type { HostAddresses } from "./addresses.ts";
 
 /** The devices that have the host's network. */
-export interface NetworkDevices {
+interface NetworkDevices {
   readonly ether: EtherDev;
   readonly ip: IpDev;
 }

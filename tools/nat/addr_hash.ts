@@ -38,20 +38,28 @@ export class AddrHash {
   }
 }
 
-/** The key of an address with the number `hash` and a port; `port` 0 where only the address counts. */
-export function endKey(hash: number, port: number): number {
-  return (hash >>> 0) * 0x10000 + port;
+/** A remote as it is looked up. Its number may cost more than what it is for: it is asked for where a table is. */
+export interface RemoteAddr {
+  readonly remote: IpAddr;
+  readonly remoteHash: number;
 }
 
-/** What an {@link AddrMap} keeps: it is found by an address and its key. */
+/** What an {@link AddrMap} keeps: it is found by an address, which has the number `hash`, and a port. */
 export interface AddrEntry<E> {
-  readonly key: number;
   readonly addr: IpAddr;
-  /** For the table: the next entry with the same key. */
+  readonly hash: number;
+  /** 0 where only the address counts. */
+  readonly port: number;
+  /** For the table: the next entry with the same number and port. */
   nextSame: E | null;
 }
 
-/** Entries by address and key, in the order in which their keys came. */
+/** Without a port a small integer, which takes no memory of its own. An address has one hash: its keys differ. */
+function keyOf(hash: number, port: number): number {
+  return port === 0 ? hash : (hash >>> 0) * 0x10000 + port;
+}
+
+/** Entries by address and port, in the order in which they came; but those of one number and port come together. */
 export class AddrMap<E extends AddrEntry<E>> {
   readonly #first = new Map<number, E>();
   #size = 0;
@@ -60,9 +68,9 @@ export class AddrMap<E extends AddrEntry<E>> {
     return this.#size;
   }
 
-  /** The entry of `addr`, whose key is `key`, or null. */
-  get(key: number, addr: IpAddr): E | null {
-    let entry = this.#first.get(key) ?? null;
+  /** The entry of `addr`, whose number is `hash`, and `port`; or null. */
+  get(hash: number, addr: IpAddr, port: number): E | null {
+    let entry = this.#first.get(keyOf(hash, port)) ?? null;
     while (entry !== null && !entry.addr.equals(addr)) entry = entry.nextSame;
     return entry;
   }
@@ -71,9 +79,10 @@ export class AddrMap<E extends AddrEntry<E>> {
   add(entry: E): void {
     entry.nextSame = null;
     this.#size++;
-    let last = this.#first.get(entry.key);
+    const key = keyOf(entry.hash, entry.port);
+    let last = this.#first.get(key);
     if (last === undefined) {
-      this.#first.set(entry.key, entry);
+      this.#first.set(key, entry);
       return;
     }
     while (last.nextSame !== null) last = last.nextSame;
@@ -82,11 +91,12 @@ export class AddrMap<E extends AddrEntry<E>> {
 
   /** Takes out an entry that is in it. */
   delete(entry: E): void {
-    const first = this.#first.get(entry.key);
+    const key = keyOf(entry.hash, entry.port);
+    const first = this.#first.get(key);
     if (first === undefined) return;
     if (first === entry) {
-      if (entry.nextSame === null) this.#first.delete(entry.key);
-      else this.#first.set(entry.key, entry.nextSame);
+      if (entry.nextSame === null) this.#first.delete(key);
+      else this.#first.set(key, entry.nextSame);
     } else {
       let before = first;
       while (before.nextSame !== null && before.nextSame !== entry) before = before.nextSame;

@@ -16,6 +16,7 @@ import { MacAddr, parseMacAddr } from "../../kernel/wire/mac_addr.ts";
 import { encodeDnsName } from "../../kernel/wire/dns_name.ts";
 import type { PolicyOptions } from "./policy.ts";
 import type { DnsPatience } from "./services/dns_servers.ts";
+import type { ForwardDoors } from "./forward.ts";
 import { v6Config, type V6Options } from "./config6.ts";
 import type { FamilyConfig } from "./family_config.ts";
 import { MAP_PROTO_NAMES } from "./map_class.ts";
@@ -45,9 +46,9 @@ const QEMU_DNS = 3;
 export const QEMU_GUEST = 15;
 
 /** Smallest MTU: what every host takes (RFC 791 3.1). */
-export const GUEST_MTU_MIN = 576;
+const GUEST_MTU_MIN = 576;
 /** Largest MTU: as slirp4netns and passt. */
-export const GUEST_MTU_MAX = 65535;
+const GUEST_MTU_MAX = 65535;
 
 /** How long an idle map lives, in milliseconds, by what it is for. */
 export interface Lifetimes {
@@ -73,7 +74,7 @@ export interface Lifetimes {
 }
 
 /** The lifetimes unless told otherwise. */
-export const LIFETIMES: Lifetimes = {
+const LIFETIMES: Lifetimes = {
   udp: 300_000,
   udpUnanswered: 120_000,
   dns: 30_000,
@@ -95,12 +96,12 @@ export interface Caps {
 }
 
 /**
- * All guests of a NAT. With its conversation a map costs 2.4 KB of UDP, 2.3 KB of TCP and 2.5 KB of ICMP: 13 MB if all
- * are taken, so that a netd whose guest scans every port stays below 128 MiB.
+ * All guests of a NAT. With its conversation a map costs 2.1 KB of UDP, 2.2 KB of TCP and 2.1 KB of ICMP: 14 MB if all
+ * are taken, so that a netd whose guest scans every port stays below 120 MiB.
  */
-export const TOTAL_CAPS: Caps = { udp: 2341, tcp: 2341, icmp: 896 };
+const TOTAL_CAPS: Caps = { udp: 2341, tcp: 3511, icmp: 896 };
 /** One guest: an eighth less, so that another always gets some. */
-export const GUEST_CAPS: Caps = { udp: 2048, tcp: 2048, icmp: 784 };
+export const GUEST_CAPS: Caps = { udp: 2048, tcp: 3072, icmp: 784 };
 
 /** How a NAT is made; what is left out is the default. */
 export interface NatOptions {
@@ -118,6 +119,12 @@ export interface NatOptions {
   guest?: string;
   /** First address that DHCP gives. Default: the guest's. */
   firstLease?: string;
+  /**
+   * Opens forwards on the machine behind the uplink. Default: they are ports of the host kernel alone.
+   *
+   * @internal
+   */
+  doors?: ForwardDoors;
   /** Whether a forward may be at an address of the host's loopback. Default true. */
   loopbackForwards?: boolean;
   /** Address that the NAT answers for as a name server; null: guests ask the host's servers themselves. */
@@ -140,6 +147,11 @@ export interface NatOptions {
    * all addresses, though 127.0.0.1 was asked: such an answer comes from the router, too.
    */
   farPeer?: string;
+  /**
+   * An address on the uplink that stands for the machine there and its loopback, as that of a socket uplink does:
+   * guests know it by the router's address. In the place of `farLoopback`. Default: there is none.
+   */
+  machine?: string;
   /** Bytes of IP packet on the guest's link. */
   mtu?: number;
   /** Largest MSS that a SYN may offer, either way; 0: as it is. Default: what fits the guest's MTU. */
@@ -220,20 +232,23 @@ export function natConfig(options: NatOptions): NatConfig {
   if (style === "qemu") requireApart(link, hostTexts);
   const { hostName = "guest", search = [], leaseSeconds = 3600 } = options;
   const hostMac = options.hostMac ?? HOST_MAC;
+  const machine = options.machine === undefined ? null : addr(options.machine, "machine");
+  const isFar = machine !== null || options.farLoopback === true;
+  const farPeer = isFar && options.farPeer !== undefined ? addr(options.farPeer, "far peer") : null;
   return {
     style,
     hostAddr,
     hostAddrs,
     linkLocal: null,
     onlyGuest: style === "real" ? link.guest : null,
-    broadcasts: new Set([...hostTexts, `${link.subnet}/${link.prefix}`].flatMap(broadcastsOf)),
+    broadcasts: [...new Set([...hostTexts, `${link.subnet}/${link.prefix}`].flatMap(broadcastsOf))],
     ...link,
     loopbackForwards: options.loopbackForwards ?? true,
     nameServers: (options.nameServers ?? []).map(nameServer),
     hasLoopback: true,
-    loopback: IPV4_LOOPBACK,
-    loopbackFrom: options.farLoopback === true ? hostAddr : IPV4_LOOPBACK,
-    farPeer: options.farLoopback === true && options.farPeer !== undefined ? addr(options.farPeer, "far peer") : null,
+    loopback: machine ?? IPV4_LOOPBACK,
+    loopbackFrom: isFar ? hostAddr : IPV4_LOOPBACK,
+    farPeer: machine ?? farPeer,
     hostMac,
     guestMac: options.guestMac === undefined ? GUEST_MACS[style] : options.guestMac,
     mtu,

@@ -18,7 +18,7 @@ import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import type { FamilyConfig } from "./family_config.ts";
 
 /** The guests' network unless told otherwise: a unique local one (RFC 4193). */
-export const SUBNET6 = "fd00:0:0:2::/64";
+const SUBNET6 = "fd00:0:0:2::/64";
 const ROUTER = 2;
 const DNS = 3;
 /** Bytes of an IPv6 and a TCP header without options: what an MSS leaves out. */
@@ -32,10 +32,12 @@ export interface V6Options {
   hostAddrs?: readonly string[];
   /** The guests' network, a /64. */
   subnet?: string;
+  /** As that of the NAT, of IPv6. */
+  machine?: string;
 }
 
 /** What the rest of the NAT has settled. */
-export interface V6Given {
+interface V6Given {
   readonly style: "qemu" | "real";
   readonly mtu: number;
   readonly mss: number | undefined;
@@ -61,6 +63,7 @@ export function v6Config(options: V6Options, given: V6Given): FamilyConfig {
   const subnet = addr6(net, "subnet").and(mask);
   requireApart(subnet, mask, hostTexts);
   const at = (number: number) => new IpAddr(subnet.w0, subnet.w1, 0, number);
+  const machine = options.machine === undefined ? null : addr6(options.machine, "machine");
   return {
     hostAddr: hostAddrs[0]!,
     hostAddrs,
@@ -69,11 +72,11 @@ export function v6Config(options: V6Options, given: V6Given): FamilyConfig {
     router: at(ROUTER),
     linkLocal: eui64(LINK_LOCAL_PREFIX, given.hostMac),
     onlyGuest: null,
-    broadcasts: new Set(),
-    hasLoopback: given.hasLoopback,
-    loopback: IPV6_LOOPBACK,
-    loopbackFrom: IPV6_LOOPBACK,
-    farPeer: null,
+    broadcasts: [],
+    hasLoopback: machine !== null || given.hasLoopback,
+    loopback: machine ?? IPV6_LOOPBACK,
+    loopbackFrom: machine === null ? IPV6_LOOPBACK : hostAddrs[0]!,
+    farPeer: machine,
     dns: given.hasDns ? at(DNS) : null,
     mss: given.mss === 0 ? 0 : Math.min(given.mss ?? given.mtu, given.mtu - TCP_IP6_HEADERS),
   };

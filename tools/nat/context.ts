@@ -11,12 +11,13 @@ import type { TokenBucket } from "../../kernel/inet/token_bucket.ts";
 import type { Random } from "../../kernel/random.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
+import type { RemoteAddr } from "./addr_hash.ts";
 import type { NatConfig } from "./config.ts";
 import type { Counters } from "./counters.ts";
 import type { Decision } from "./decision.ts";
 import type { FamilyConfig } from "./family_config.ts";
 import type { Flow } from "./flow.ts";
-import type { ForwardTable } from "./forward.ts";
+import type { ForwardDoors, ForwardTable } from "./forward.ts";
 import type { LimitReport } from "./limit_report.ts";
 import type { Guest, NatMap } from "./map.ts";
 import type { NatFamily, NatPacket } from "./packet.ts";
@@ -36,7 +37,7 @@ export interface PortBroker {
 }
 
 /** An address and port of the host's, where a program answers for the guests' name server. */
-export interface HostEndpoint {
+interface HostEndpoint {
   readonly addr: IpAddr;
   readonly port: number;
 }
@@ -46,6 +47,8 @@ export interface NatContext {
   readonly config: NatConfig;
   readonly table: NatTable;
   readonly forwards: ForwardTable;
+  /** What opens forwards on the machine behind the uplink; null: they are ports of the host kernel alone. */
+  readonly doors: ForwardDoors | null;
   readonly counters: Counters;
   readonly limits: LimitReport;
   readonly reassembler: Reassembler;
@@ -57,8 +60,9 @@ export interface NatContext {
   readonly random: Random;
   /** Domains that DHCP and router advertisements announce. */
   readonly search: readonly string[];
-  /** Whether filtering depends on remotes at all, by MapProto. */
+  /** Whether filtering depends on remotes at all, and on their ports, by MapProto. */
   readonly filters: readonly boolean[];
+  readonly filtersPorts: readonly boolean[];
   readonly v4: FamilyContext;
   /** Null: guests have no IPv6. */
   readonly v6: FamilyContext | null;
@@ -74,8 +78,8 @@ export interface NatContext {
   meet(addr: IpAddr, mac: MacAddr, isLease?: boolean): Guest | null;
   /** Ends a map for the sake of another, of `guest`. */
   evict(victim: NatMap, guest: Guest): void;
-  /** The filter of `map` lets the remote at `addr` in from now on, by its key. */
-  letIn(map: NatMap, key: number, addr: IpAddr): void;
+  /** The filter of `map` lets the remote `at` in from now on, with `port` or (0) without. */
+  letIn(map: NatMap, at: RemoteAddr, port: number): void;
 }
 
 /** The NAT's part of one version of IP. */

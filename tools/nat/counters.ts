@@ -29,7 +29,7 @@ export const Reason = {
   Source: 8,
   /** To no address, a group, a broadcast, or a reserved address. */
   Destination: 9,
-  /** To a neighbour on the guest's own link that is none of ours. */
+  /** To an address on the guest's own link that is not ours. */
   OnLink: 10,
   /** The time to live ended here. */
   Ttl: 11,

@@ -21,7 +21,7 @@ import type { FamilyContext, NatContext } from "./context.ts";
 import { Reason } from "./counters.ts";
 import { Decision } from "./decision.ts";
 import { isHosts, isNowhere, isOnLink } from "./family_config.ts";
-import { filterKey, mayReach, resolveFlow } from "./flow.ts";
+import { filterPort, mayReach, resolveFlow } from "./flow.ts";
 import { quotedPort, setQuotedEnd } from "./icmp_error.ts";
 import { drop, toGuest } from "./link.ts";
 import { type Guest, MapProto, type NatMap, Realm } from "./map.ts";
@@ -76,7 +76,7 @@ function mayReport(ctx: FamilyContext, map: NatMap): Reason {
 /** Whether the filter of `map` lets the flow's remote in. */
 function isOpen({ nat, flow }: FamilyContext, map: NatMap): boolean {
   if (!nat.filters[map.proto]) return true;
-  return map.lets(filterKey(nat.config, flow), flow.remote, nat.now - nat.table.lifetimeOf(map));
+  return map.lets(flow, filterPort(nat, flow), nat.now - nat.table.lifetimeOf(map));
 }
 
 /** Translates an error (a whole IP packet, consumed) about a packet that `map` sent. */
@@ -119,19 +119,19 @@ export function errorInbound(ctx: FamilyContext, holder: NatMap): Decision {
 /** By which address the guest knows the finder of the fault: the host is the router, others are as they are. */
 function finderSeen({ packet, config, family }: FamilyContext): IpAddr {
   const { src } = packet;
-  const isNear = src.isLoopback || family.isMartian(src) || isOnLink(config, src) || isGuestsOwn(config, src);
+  const isNear = src.isLoopback || src.equals(config.loopback) || family.isMartian(src) || isOnLink(config, src) ||
+    isGuestsOwn(config, src);
   return isNear ? config.router : src;
 }
 
 /** Fills the flow with the ends of the packet that an error quotes, which `map` sent, as the guest knows them. */
 function resolveQuoted(ctx: FamilyContext, map: NatMap, quote: QuotedPacket): void {
-  const { nat, packet, flow } = ctx;
+  const { packet, flow } = ctx;
   const port = quotedPort(packet, quote, "source");
   const quotedRemote = map.proto === MapProto.Icmp ? 0 : quotedPort(packet, quote, "destination");
   // Behind the name server's port 53 is the port of the relay's program.
   const remotePort = map.realm === Realm.Dns ? DNS_PORT : quotedRemote;
   flow.set(map.proto, map.guestPort + port - map.hostPort, addrSeen(ctx, map, quote.dst), remotePort);
-  flow.remoteHash = nat.table.hash.of(flow.remote);
 }
 
 /** The map that sent the quoted packet, of those that the forward `holder` carries; or itself. */
@@ -140,8 +140,8 @@ function senderOf(ctx: FamilyContext, holder: NatMap, quote: QuotedPacket): NatM
   for (const map of holder.carried!.get(quotedPort(packet, quote, "source")) ?? []) {
     resolveQuoted(ctx, map, quote);
     const isOwn = map.proto === MapProto.Tcp
-      ? map.isConnected(flow.keyAt(flow.remotePort), flow.remote, TCP_ACK)
-      : map.remoteOf(filterKey(nat.config, flow), flow.remote) !== null;
+      ? map.isConnected(flow, TCP_ACK)
+      : map.remoteOf(flow, filterPort(nat, flow)) !== null;
     if (isOwn) return map;
   }
   return holder;
@@ -150,7 +150,9 @@ function senderOf(ctx: FamilyContext, holder: NatMap, quote: QuotedPacket): NatM
 /** By which address the guest knows the remote `real` of one of its packets. */
 export function addrSeen({ config }: FamilyContext, map: NatMap, real: IpAddr): IpAddr {
   if (map.realm === Realm.Dns) return config.dns ?? real;
-  return real.isLoopback || map.realm === Realm.Host || isGuestsOwn(config, real) ? config.router : real;
+  return real.isLoopback || real.equals(config.loopback) || map.realm === Realm.Host || isGuestsOwn(config, real)
+    ? config.router
+    : real;
 }
 
 /** Real style: the guest has the host's address, and calls the host by the router's. */

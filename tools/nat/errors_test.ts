@@ -86,7 +86,7 @@ for (const family of FAMILIES) {
     for (const [bytes, reason] of cases) assertEquals(kit.error(bytes, map).reason, reason);
   });
 
-  Deno.test(`${name}: a guest's error goes to whoever sent what it quotes, and to no other station`, () => {
+  Deno.test(`${name}: a guest's error goes to the sender of the packet that it quotes, and to no other station`, () => {
     const kit = family.kit();
     const { map } = sentOf(kit.out(family.udp()));
     const got = gotOf(kit.back(reply({ payload: pattern(30) }), map));

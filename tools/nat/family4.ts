@@ -32,6 +32,7 @@ import {
   setIcmpEchoId,
   setIcmpType,
 } from "../../kernel/wire/icmp.ts";
+import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_ICMP, IP_PROTO_UDP } from "../../kernel/wire/ip_proto.ts";
 import {
   emitIpv4,
@@ -64,6 +65,7 @@ import {
   type NatPacket,
   type QuotedPacket,
 } from "./packet.ts";
+import type { Piece, WholeDatagram } from "./reassembler.ts";
 
 /** IP options (RFC 791 3.1); LSRR and SSRR are the loose and the strict source route. */
 const OPTION_END = 0;
@@ -75,74 +77,158 @@ const ERROR_TOS = 0xc0;
 /** Of every datagram that a service of the router sends. */
 const SERVICE_TTL = IPV4_TTL_DEFAULT;
 
-/** See above. */
-export const FAMILY4: NatFamily = {
-  version: 4,
-  icmpProtocol: IP_PROTO_ICMP,
-  icmpSumsAddresses: false,
-  udpNeedsChecksum: false,
-  headersMax: IPV4_HEADER_MAX + TCP_HEADER_MAX,
-  mtuMin: 0,
-  hopsDefault: IPV4_TTL_DEFAULT,
-  refusals: {
+/** See above. Its methods are on a prototype, not in fields: so the compiler knows them at a call for both versions. */
+class Family4 implements NatFamily {
+  readonly version = 4;
+  readonly icmpProtocol = IP_PROTO_ICMP;
+  readonly icmpSumsAddresses = false;
+  readonly udpNeedsChecksum = false;
+  readonly headersMax = IPV4_HEADER_MAX + TCP_HEADER_MAX;
+  readonly mtuMin = 0;
+  readonly hopsDefault = IPV4_TTL_DEFAULT;
+  readonly refusals = {
     prohibited: { type: ICMP_UNREACHABLE, code: ICMP_UNREACHABLE_PROHIBITED },
     port: { type: ICMP_UNREACHABLE, code: ICMP_UNREACHABLE_PORT },
     protocol: { type: ICMP_UNREACHABLE, code: ICMP_UNREACHABLE_PROTOCOL },
     hops: { type: ICMP_TIME_EXCEEDED, code: ICMP_TIME_EXCEEDED_TTL },
     tooBig: { type: ICMP_UNREACHABLE, code: ICMP_UNREACHABLE_TOO_BIG },
     noRoute: { type: ICMP_UNREACHABLE, code: ICMP_UNREACHABLE_NET },
-  },
-  readHeader,
-  icmpKind: (type) => icmpIsError(type) ? Kind.Error : icmpHasId(type) ? Kind.Query : -1,
-  icmpAsks: (type) => type === ICMP_ECHO_REQUEST || type === ICMP_TIMESTAMP_REQUEST,
-  icmpIsEchoRequest: (type) => type === ICMP_ECHO_REQUEST,
-  icmpIsSound: ({ buf, transport, end }) => icmpChecksumOk(buf, transport, end),
-  setIcmpId: setIcmpEchoId,
-  setEchoReply: (buf, at) => setIcmpType(buf, at, ICMP_ECHO_REPLY),
-  setIcmpChecksum: ({ buf, transport, end }) => setIcmpChecksum(buf, transport, end),
-  hops: ipv4Ttl,
-  setHops: setIpv4Ttl,
-  putSource: setIpv4Src,
-  putDestination: setIpv4Dst,
-  mayCut: (buf, at) => !ipv4DontFragment(buf, at),
-  // Groups, and all that is reserved (RFC 1122 3.2.2).
-  isGroup: ({ w3 }) => w3 >>> 28 >= 0xe,
-  isMartian: ({ w3 }) => w3 >>> 28 >= 0xe || w3 >>> 24 === 0,
-  readQuote,
-  makeError,
-  makeDatagram,
-  pieceOf: pieceOf4,
-  wholeOf: wholeOf4,
-  cut: cutPacket4,
-};
+  };
 
-function readHeader(packet: NatPacket, block: Block): Reason {
-  const { buf, rp, wp } = block;
-  if (wp - rp < IPV4_HEADER_LEN) return Reason.Short;
-  const version = buf[rp]! >>> 4;
-  if (version !== 4) return version === 6 ? Reason.Ipv6 : Reason.BadIp;
-  const headerLen = ipv4HeaderLen(buf, rp);
-  const totalLen = ipv4TotalLen(buf, rp);
-  const { length } = block;
-  if (headerLen < IPV4_HEADER_LEN || headerLen > wp - rp || totalLen < headerLen || totalLen > length) {
-    return Reason.BadIp;
+  readHeader(packet: NatPacket, block: Block): Reason {
+    const { buf, rp, wp } = block;
+    if (wp - rp < IPV4_HEADER_LEN) return Reason.Short;
+    const version = buf[rp]! >>> 4;
+    if (version !== 4) return version === 6 ? Reason.Ipv6 : Reason.BadIp;
+    const headerLen = ipv4HeaderLen(buf, rp);
+    const totalLen = ipv4TotalLen(buf, rp);
+    const { length } = block;
+    if (headerLen < IPV4_HEADER_LEN || headerLen > wp - rp || totalLen < headerLen || totalLen > length) {
+      return Reason.BadIp;
+    }
+    if (!ipv4ChecksumOk(buf, rp)) return Reason.IpChecksum;
+    if (headerLen > IPV4_HEADER_LEN) {
+      const reason = optionsReason(buf, rp + IPV4_HEADER_LEN, rp + headerLen);
+      if (reason !== Reason.None) return reason;
+    }
+    if (totalLen < length) block.trim(totalLen);
+    packet.place(block, headerLen);
+    packet.namedAt = rp;
+    setAddr4(packet.src, ipv4SrcWord(block.buf, packet.at));
+    setAddr4(packet.dst, ipv4DstWord(block.buf, packet.at));
+    packet.protocol = ipv4Protocol(block.buf, packet.at);
+    packet.kind = Kind.Ports;
+    if (!ipv4IsFragment(block.buf, packet.at)) return Reason.None;
+    packet.kind = Kind.Fragment;
+    return packet.finishOther(packet.transport) ? Reason.None : Reason.Offload;
   }
-  if (!ipv4ChecksumOk(buf, rp)) return Reason.IpChecksum;
-  if (headerLen > IPV4_HEADER_LEN) {
-    const reason = optionsReason(buf, rp + IPV4_HEADER_LEN, rp + headerLen);
-    if (reason !== Reason.None) return reason;
+
+  icmpKind(type: number): Kind | -1 {
+    return icmpIsError(type) ? Kind.Error : icmpHasId(type) ? Kind.Query : -1;
   }
-  if (totalLen < length) block.trim(totalLen);
-  packet.place(block, headerLen);
-  packet.namedAt = rp;
-  setAddr4(packet.src, ipv4SrcWord(block.buf, packet.at));
-  setAddr4(packet.dst, ipv4DstWord(block.buf, packet.at));
-  packet.protocol = ipv4Protocol(block.buf, packet.at);
-  packet.kind = Kind.Ports;
-  if (!ipv4IsFragment(block.buf, packet.at)) return Reason.None;
-  packet.kind = Kind.Fragment;
-  return packet.finishOther(packet.transport) ? Reason.None : Reason.Offload;
+
+  icmpAsks(type: number): boolean {
+    return type === ICMP_ECHO_REQUEST || type === ICMP_TIMESTAMP_REQUEST;
+  }
+
+  icmpIsEchoRequest(type: number): boolean {
+    return type === ICMP_ECHO_REQUEST;
+  }
+
+  icmpIsSound({ buf, transport, end }: NatPacket): boolean {
+    return icmpChecksumOk(buf, transport, end);
+  }
+
+  setIcmpId(buf: Uint8Array, at: number, id: number): void {
+    setIcmpEchoId(buf, at, id);
+  }
+
+  setEchoReply(buf: Uint8Array, at: number): void {
+    setIcmpType(buf, at, ICMP_ECHO_REPLY);
+  }
+
+  setIcmpChecksum({ buf, transport, end }: NatPacket): void {
+    setIcmpChecksum(buf, transport, end);
+  }
+
+  hops(buf: Uint8Array, at: number): number {
+    return ipv4Ttl(buf, at);
+  }
+
+  setHops(buf: Uint8Array, at: number, hops: number): void {
+    setIpv4Ttl(buf, at, hops);
+  }
+
+  putSource(buf: Uint8Array, at: number, addr: IpAddr): void {
+    setIpv4Src(buf, at, addr);
+  }
+
+  putDestination(buf: Uint8Array, at: number, addr: IpAddr): void {
+    setIpv4Dst(buf, at, addr);
+  }
+
+  mayCut(buf: Uint8Array, at: number): boolean {
+    return !ipv4DontFragment(buf, at);
+  }
+
+  /** Groups, and all that is reserved (RFC 1122 3.2.2). */
+  isGroup({ w3 }: IpAddr): boolean {
+    return w3 >>> 28 >= 0xe;
+  }
+
+  isMartian({ w3 }: IpAddr): boolean {
+    return w3 >>> 28 >= 0xe || w3 >>> 24 === 0;
+  }
+
+  /** A redirect is for a router's own neighbours (RFC 1812 5.2.7.2); source quench is deprecated (RFC 6633 5). */
+  readQuote({ buf, transport, end }: NatPacket): QuotedPacket | null {
+    const type = buf[transport]!;
+    if (type === ICMP_REDIRECT || type === ICMP_SOURCE_QUENCH || !icmpChecksumOk(buf, transport, end)) return null;
+    const quote = parseIcmpQuote(buf, transport, end);
+    if (quote === null) return null;
+    const { src, dst, protocol } = quote.ip;
+    return { src, dst, protocol, ipAt: quote.ipAt, transportAt: quote.transportAt, end: quote.end };
+  }
+
+  makeError(block: Block, { src, dst, type, code, rest = 0 }: ErrorFields): Block {
+    const quoted = block.buf.subarray(block.rp, Math.min(block.wp, block.rp + ICMP_QUOTE_MAX));
+    const error = { type, code, rest, packet: quoted };
+    const payloadLen = icmpErrorLen(error);
+    const packet = Block.alloc(IPV4_HEADER_LEN + payloadLen);
+    const header = { src, dst, protocol: IP_PROTO_ICMP, payloadLen, ttl: IPV4_TTL_DEFAULT, tos: ERROR_TOS };
+    emitIpv4(header, packet.buf, packet.rp);
+    emitIcmpError(error, packet.buf, packet.rp + IPV4_HEADER_LEN);
+    packet.wp = packet.rp + IPV4_HEADER_LEN + payloadLen;
+    return packet;
+  }
+
+  makeDatagram({ src, dst, srcPort, dstPort }: DatagramEnds, data: Uint8Array): Block {
+    const payloadLen = UDP_HEADER_LEN + data.length;
+    const block = Block.alloc(IPV4_HEADER_LEN + payloadLen);
+    const { buf, rp } = block;
+    const udpAt = rp + emitIpv4({ src, dst, protocol: IP_PROTO_UDP, payloadLen, ttl: SERVICE_TTL }, buf, rp);
+    emitUdp({ srcPort, dstPort, payloadLen: data.length }, buf, udpAt);
+    buf.set(data, udpAt + UDP_HEADER_LEN);
+    block.wp = udpAt + payloadLen;
+    setUdpChecksum(buf, udpAt, src, dst);
+    return block;
+  }
+
+  pieceOf(packet: NatPacket): Piece {
+    return pieceOf4(packet);
+  }
+
+  wholeOf(whole: WholeDatagram): Block | null {
+    return wholeOf4(whole);
+  }
+
+  cut(block: Block, mtu: number): Block[] | null {
+    return cutPacket4(block, mtu);
+  }
 }
+
+/** IPv4's part of every NAT. */
+export const FAMILY4: NatFamily = new Family4();
 
 /** What is wrong with IP options: a source route, or an option that runs out of the header. */
 function optionsReason(buf: Uint8Array, from: number, end: number): Reason {
@@ -160,38 +246,4 @@ function optionsReason(buf: Uint8Array, from: number, end: number): Reason {
 function icmpHasId(type: number): boolean {
   return type === ICMP_ECHO_REQUEST || type === ICMP_ECHO_REPLY || type === ICMP_TIMESTAMP_REQUEST ||
     type === ICMP_TIMESTAMP_REPLY;
-}
-
-/** A redirect is for a router's own neighbours (RFC 1812 5.2.7.2); source quench is deprecated (RFC 6633 5). */
-function readQuote({ buf, transport, end }: NatPacket): QuotedPacket | null {
-  const type = buf[transport]!;
-  if (type === ICMP_REDIRECT || type === ICMP_SOURCE_QUENCH || !icmpChecksumOk(buf, transport, end)) return null;
-  const quote = parseIcmpQuote(buf, transport, end);
-  if (quote === null) return null;
-  const { src, dst, protocol } = quote.ip;
-  return { src, dst, protocol, ipAt: quote.ipAt, transportAt: quote.transportAt, end: quote.end };
-}
-
-function makeError(block: Block, { src, dst, type, code, rest = 0 }: ErrorFields): Block {
-  const quoted = block.buf.subarray(block.rp, Math.min(block.wp, block.rp + ICMP_QUOTE_MAX));
-  const error = { type, code, rest, packet: quoted };
-  const payloadLen = icmpErrorLen(error);
-  const packet = Block.alloc(IPV4_HEADER_LEN + payloadLen);
-  const header = { src, dst, protocol: IP_PROTO_ICMP, payloadLen, ttl: IPV4_TTL_DEFAULT, tos: ERROR_TOS };
-  emitIpv4(header, packet.buf, packet.rp);
-  emitIcmpError(error, packet.buf, packet.rp + IPV4_HEADER_LEN);
-  packet.wp = packet.rp + IPV4_HEADER_LEN + payloadLen;
-  return packet;
-}
-
-function makeDatagram({ src, dst, srcPort, dstPort }: DatagramEnds, data: Uint8Array): Block {
-  const payloadLen = UDP_HEADER_LEN + data.length;
-  const block = Block.alloc(IPV4_HEADER_LEN + payloadLen);
-  const { buf, rp } = block;
-  const udpAt = rp + emitIpv4({ src, dst, protocol: IP_PROTO_UDP, payloadLen, ttl: SERVICE_TTL }, buf, rp);
-  emitUdp({ srcPort, dstPort, payloadLen: data.length }, buf, udpAt);
-  buf.set(data, udpAt + UDP_HEADER_LEN);
-  block.wp = udpAt + payloadLen;
-  setUdpChecksum(buf, udpAt, src, dst);
-  return block;
 }

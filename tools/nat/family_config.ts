@@ -24,7 +24,7 @@ export interface FamilyConfig {
   /** Real style: the one address that a guest may have, which is the host's; null: any of the network. */
   readonly onlyGuest: IpAddr | null;
   /** Words of broadcast and network addresses of the host's and the guests' networks: nothing is sent there. */
-  readonly broadcasts: ReadonlySet<number>;
+  readonly broadcasts: readonly number[];
   /** Whether the router's address may stand for a loopback. */
   readonly hasLoopback: boolean;
   /** That loopback, and the host's address when it talks to it: the same, unless it is another machine's. */
@@ -44,7 +44,9 @@ export function isHosts({ hostAddrs }: FamilyConfig, addr: IpAddr): boolean {
 
 /** Whether nothing can be sent to `addr`: a broadcast, or no address at all. */
 export function isNowhere({ broadcasts }: FamilyConfig, addr: IpAddr): boolean {
-  return addr.isV4 ? broadcasts.has(addr.w3) : addr.isUnspecified;
+  if (!addr.isV4) return addr.isUnspecified;
+  for (let i = 0; i < broadcasts.length; i++) if (broadcasts[i] === addr.w3) return true;
+  return false;
 }
 
 /** Whether `addr` is a station's address in the guests' own network; never in real style, where it is the host's. */

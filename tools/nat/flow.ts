@@ -12,7 +12,7 @@
 import { DNS_PORT } from "../../kernel/wire/dns.ts";
 import { IP_UNSPECIFIED, type IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_ICMP, IP_PROTO_TCP, IP_PROTO_UDP } from "../../kernel/wire/ip_proto.ts";
-import { endKey, scratchAddr, setAddr } from "./addr_hash.ts";
+import type { AddrHash } from "./addr_hash.ts";
 import { Reason } from "./counters.ts";
 import { type FamilyConfig, isHosts } from "./family_config.ts";
 import type { ForwardTable } from "./forward.ts";
@@ -26,9 +26,8 @@ export class Flow implements PacketEnds {
   proto: MapProto = MapProto.Udp;
   guestPort = 0;
   realm: Realm = Realm.World;
-  /** The remote as the guest calls it, and the number of its address: hashed once a packet. */
-  readonly remote: IpAddr = scratchAddr();
-  remoteHash = 0;
+  /** The remote as the guest calls it, lent by the packet or the configuration. */
+  remote: IpAddr = IP_UNSPECIFIED;
   remotePort = 0;
   map: NatMap | null = null;
   /** The remote as the host calls it; null: the same. */
@@ -44,17 +43,27 @@ export class Flow implements PacketEnds {
   /** The map of a guest that the remote end is (a hairpin); found by {@link mayReach}. */
   target: NatMap | null = null;
 
+  #hash = 0;
+  #isHashed = false;
+
+  constructor(readonly hashes: AddrHash) {}
+
+  /** The number of the remote's address: worked out at most once a packet. */
+  get remoteHash(): number {
+    if (!this.#isHashed) {
+      this.#hash = this.hashes.of(this.remote);
+      this.#isHashed = true;
+    }
+    return this.#hash;
+  }
+
   /** Overwrites it with the ends that a packet shows; {@link resolveFlow} finds the rest. */
   set(proto: MapProto, guestPort: number, remote: IpAddr, remotePort: number): void {
     this.proto = proto;
     this.guestPort = guestPort;
-    setAddr(this.remote, remote);
+    this.remote = remote;
     this.remotePort = remotePort;
-  }
-
-  /** The key of the remote, by its address and `port`. */
-  keyAt(port: number): number {
-    return endKey(this.remoteHash, port);
+    this.#isHashed = false;
   }
 }
 
@@ -68,12 +77,11 @@ interface FlowContext {
 
 /** Fills `flow`, which has the ends of a packet of `guest`; makes no map. */
 export function resolveFlow({ nat, config, flow }: FlowContext, guest: Guest): Flow {
-  flow.remoteHash = nat.table.hash.of(flow.remote);
   flow.map = flow.real = flow.target = null;
   flow.realPort = 0;
   flow.isAnswer = false;
   const group = guest.forwards.size === 0 ? undefined : guest.forwards.get(flow.proto << 16 | flow.guestPort);
-  const known = group === undefined ? null : group.pathTo(flow.keyAt(flow.remotePort), flow.remote);
+  const known = group === undefined ? null : group.pathTo(flow);
   if (known !== null) {
     flow.map = known.map;
     flow.real = known.real;
@@ -123,7 +131,7 @@ function realmOf({ router, dns }: FamilyConfig, { remote, remotePort }: Flow): R
   return dns !== null && remotePort === DNS_PORT && remote.equals(dns) ? Realm.Dns : Realm.World;
 }
 
-/** The key by which a filter knows the remote of `flow`. */
-export function filterKey({ filtering }: { readonly filtering: readonly string[] }, flow: Flow): number {
-  return endKey(flow.remoteHash, filtering[flow.proto] === "address-port" ? flow.remotePort : 0);
+/** The port by which a filter knows the remote of `flow`; 0: by none. */
+export function filterPort({ filtersPorts }: { readonly filtersPorts: readonly boolean[] }, flow: Flow): number {
+  return filtersPorts[flow.proto]! ? flow.remotePort : 0;
 }

@@ -50,6 +50,19 @@ export interface Forward {
   readonly map: NatMap;
 }
 
+/**
+ * Opens the ports of forwards beyond the host kernel: listening sockets of the machine behind its uplink. A forward's
+ * address and ports are then the machine's, and lead to ports of the host kernel.
+ */
+export interface ForwardDoors {
+  /**
+   * Opens those of `spec`, which lead to the host kernel's from `port` on. Throws KernelError that names the refusal.
+   */
+  open(spec: ForwardSpec, port: number): void;
+  /** Closes what was opened for `spec`. */
+  close(spec: ForwardSpec): void;
+}
+
 /** The forwards of one NAT. */
 export class ForwardTable {
   readonly #forwards: Forward[] = [];
@@ -145,7 +158,11 @@ export function parseForward(text: string): ForwardSpec {
   const six = FORM6.exec(plain);
   if (six !== null) {
     const [, proto = "tcp", bound, hostPort, guest, guestPort] = six;
-    const spec = { ...base(proto, "", hostPort!, guestPort!, text), count: 1, guestAddr: addr6Of(guest!, text) };
+    const spec = {
+      ...ends({ proto, bound: "", hostPort: hostPort!, guestPort: guestPort! }, text),
+      count: 1,
+      guestAddr: addr6Of(guest!, text),
+    };
     return checked({ ...spec, bound: bound === undefined || bound === "::" ? null : addr6Of(bound, text) }, text);
   }
   const qemu = QEMU_FORM.exec(plain);
@@ -153,20 +170,36 @@ export function parseForward(text: string): ForwardSpec {
   if (qemu !== null && (guestText === "" || guestText.includes("."))) {
     const [, proto = "tcp", bound, hostPort, , guestPort] = qemu;
     const guestAddr = guestText === "" ? null : addrOf(guestText, text);
-    return checked({ ...base(proto, bound!, hostPort!, guestPort!, text), count: 1, guestAddr }, text);
+    return checked({
+      ...ends({ proto, bound: bound!, hostPort: hostPort!, guestPort: guestPort! }, text),
+      count: 1,
+      guestAddr,
+    }, text);
   }
   const ours = OUR_FORM.exec(plain);
   if (ours === null) throw bad(text, "want proto:[addr:]hostport[-hostport]:guestport");
   const [, proto, bound = "", first, last = first, guestPort] = ours;
   const count = portOf(last!) - portOf(first!) + 1;
-  return checked({ ...base(proto!, bound, first!, guestPort!, text), count, guestAddr: null }, text);
+  return checked({
+    ...ends({ proto: proto!, bound, hostPort: first!, guestPort: guestPort! }, text),
+    count,
+    guestAddr: null,
+  }, text);
 }
 
 function portOf(text: string): number {
   return text === "*" ? 0 : Number(text);
 }
 
-function base(proto: string, bound: string, hostPort: string, guestPort: string, text: string) {
+/** The words of a forward that both forms have. */
+interface Words {
+  readonly proto: string;
+  readonly bound: string;
+  readonly hostPort: string;
+  readonly guestPort: string;
+}
+
+function ends({ proto, bound, hostPort, guestPort }: Words, text: string) {
   const isAll = bound === "" || bound === "*" || bound === "0.0.0.0";
   return {
     proto: proto === "tcp" ? MapProto.Tcp : MapProto.Udp,

@@ -10,12 +10,13 @@
 
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { type AddrEntry, AddrMap, copyAddr } from "./addr_hash.ts";
+import type { RemoteEnd } from "./tcp_flows.ts";
 
 /** Most remotes that one forwarded port remembers; the first to come is the first to go. */
 export const REMOTES_MAX = 4096;
 
 /** The ends of a packet that came in, as the host has them. */
-export interface HostEnds {
+interface HostEnds {
   readonly src: IpAddr;
   readonly dst: IpAddr;
 }
@@ -37,19 +38,21 @@ export class ForwardGroup<M extends { readonly bound: IpAddr | null }> {
     return this.#paths.size;
   }
 
-  /** How to answer the remote that the guest knows as `addr`, by its key with its port (see addr_hash); or null. */
-  pathTo(key: number, addr: IpAddr): ForwardPath<M> | null {
-    return this.#paths.get(key, addr);
+  /** How to answer the remote that the guest knows as `end`; or null. */
+  pathTo({ remote, remoteHash, remotePort }: RemoteEnd): ForwardPath<M> | null {
+    return this.#paths.get(remoteHash, remote, remotePort);
   }
 
-  /** Remembers that the remote which the guest knows as `addr` came by `map`, between these ends. */
-  remember(key: number, addr: IpAddr, map: M, { src, dst }: HostEnds): void {
-    const old = this.#paths.get(key, addr);
+  /** Remembers that the remote which the guest knows as `end` came by `map`, between these ends. */
+  remember(end: RemoteEnd, map: M, { src, dst }: HostEnds): void {
+    const old = this.pathTo(end);
     if (old !== null) {
       if (old.map === map && old.real.equals(src) && old.local.equals(dst)) return;
       this.#paths.delete(old);
     } else if (this.#paths.size >= REMOTES_MAX) this.#forgetFirst();
-    const path = { key, addr: copyAddr(addr), nextSame: null, map, real: copyAddr(src), local: copyAddr(dst) };
+    const { remote, remoteHash: hash, remotePort: port } = end;
+    const addrs = { addr: copyAddr(remote), real: copyAddr(src), local: copyAddr(dst) };
+    const path = { ...addrs, hash, port, nextSame: null, map };
     this.#paths.add(path);
   }
 

@@ -33,17 +33,29 @@ export function openForward(nat: ForwardContext, asked: ForwardSpec, addr: IpAdd
   const map = new NatMap(guest, { proto, guestPort, realm: Realm.World, remote: null, remoteHash: 0, remotePort: 0 });
   map.isStatic = true;
   map.count = asked.count;
-  map.bound = asked.bound;
+  map.bound = nat.doors === null ? asked.bound : null;
   map.hostPort = asked.hostPort;
   claim(nat, map, asked);
-  const forward = { spec: { ...asked, hostPort: map.hostPort }, map };
+  const forward = { spec: { ...asked, hostPort: asked.hostPort || map.hostPort }, map };
   nat.forwards.add(forward);
+  try {
+    nat.doors?.open(forward.spec, map.hostPort);
+  } catch (error) {
+    takeOut(nat, forward.spec);
+    throw error;
+  }
   return forward;
 }
 
 /** Takes out the forward that `spec` names; the maps that it carries get their ports back. ENOENT: there is none. */
 export function closeForward(nat: ForwardContext, spec: ForwardSpec): Forward {
-  const forward = nat.forwards.remove(spec);
+  const forward = takeOut(nat, spec);
+  nat.doors?.close(forward.spec);
+  return forward;
+}
+
+function takeOut(nat: ForwardContext, named: ForwardSpec): Forward {
+  const forward = nat.forwards.remove(named);
   const carried = [...forward.map.carried?.values() ?? []].flat();
   for (const map of carried) uncarry(map);
   nat.ports.close(forward.map);
@@ -52,9 +64,9 @@ export function closeForward(nat: ForwardContext, spec: ForwardSpec): Forward {
 }
 
 /** EADDRNOTAVAIL: that address of the host cannot be reached from elsewhere. */
-function requireReach({ config }: NatContext, spec: ForwardSpec): void {
+function requireReach({ config, doors }: NatContext, spec: ForwardSpec): void {
   const { bound } = spec;
-  if (bound === null || !bound.isLoopback || config.loopbackForwards) return;
+  if (doors !== null || bound === null || !bound.isLoopback || config.loopbackForwards) return;
   const own = bound.isV4 ? config.hostAddr : config.v6?.hostAddr ?? config.hostAddr;
   const text = formatForward(spec);
   throw new KernelError(
@@ -73,13 +85,24 @@ function claim(nat: ForwardContext, forward: NatMap, spec: ForwardSpec): void {
     if (fate !== Fate.Leave) (fate === Fate.Carry ? carried : ended).push(map);
   }
   for (const map of [...carried, ...ended]) nat.ports.close(map);
-  const refusal = nat.ports.open(forward);
+  const refusal = openPorts(nat, forward);
   if (refusal !== "") {
     for (const map of [...carried, ...ended]) reopen(nat, map);
     throw new KernelError("EADDRINUSE", `Cannot forward ${formatForward(spec)}: ${refusal}`);
   }
   for (const map of carried) carry(forward, map);
   for (const map of ended) nat.evict(map, map.guest);
+}
+
+/**
+ * Opens the ports of a forward. Behind doors those of the machine are what was asked for: where another forward leads
+ * to the same number, any other serves.
+ */
+function openPorts({ ports, doors }: NatContext, forward: NatMap): string {
+  const refusal = ports.open(forward);
+  if (refusal === "" || doors === null || forward.count > 1) return refusal;
+  forward.hostPort = 0;
+  return ports.open(forward);
 }
 
 /** The guests' maps that have a host port of `spec` and a conversation of their own. */

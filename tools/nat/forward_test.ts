@@ -107,9 +107,10 @@ Deno.test("A port remembers how its remotes came, the newest at most, and forget
     const [a, b] = [mapOf("tcp:1:1").map, mapOf("tcp:2:1").map];
     group.maps.push(a, b);
     const dst = ip("10.0.0.1");
-    // Keys are two numbers for all: it is the address that counts.
-    const remember = (n: number, map: NatMap) => group.remember(n % 2, addrOf(n), map, { src: addrOf(n), dst });
-    const mapFor = (n: number) => group.pathTo(n % 2, addrOf(n))?.map ?? null;
+    // Two hashes for all: it is the address that counts.
+    const end = (n: number) => ({ remote: addrOf(n), remoteHash: n % 2, remotePort: 80 });
+    const remember = (n: number, map: NatMap) => group.remember(end(n), map, { src: addrOf(n), dst });
+    const mapFor = (n: number) => group.pathTo(end(n))?.map ?? null;
     for (let n = 0; n <= REMOTES_MAX; n++) remember(n, n % 2 === 0 ? a : b);
     assertEquals({ length: group.length, first: mapFor(0), last: mapFor(1) }, {
       length: REMOTES_MAX,

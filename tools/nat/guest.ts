@@ -24,7 +24,7 @@ interface Linked<M> {
 }
 
 /** Maps of one class in order of last use. As all have one lifetime, that is the order in which they expire. */
-export class MapList<M extends Linked<M>> {
+class MapList<M extends Linked<M>> {
   /** The least recently used. */
   head: M | null = null;
   tail: M | null = null;
@@ -52,7 +52,7 @@ export class MapList<M extends Linked<M>> {
 
 /** One guest. */
 export class GuestRecord<M extends Linked<M>> implements AddrEntry<GuestRecord<M>> {
-  readonly key: number;
+  readonly port = 0;
   nextSame: GuestRecord<M> | null = null;
   /** Null until it has sent a frame. */
   mac: MacAddr | null;
@@ -67,7 +67,6 @@ export class GuestRecord<M extends Linked<M>> implements AddrEntry<GuestRecord<M
 
   /** `hash` is its address' (see addr_hash). */
   constructor(readonly addr: IpAddr, readonly hash: number, mac: MacAddr | null) {
-    this.key = hash;
     this.mac = mac;
   }
 

@@ -42,7 +42,7 @@ export class GuestTable {
   get(addr: IpAddr): Guest | null {
     const last = this.#last;
     if (last !== null && last.addr.equals(addr)) return last;
-    return this.#last = this.#guests.get(this.hash.of(addr), addr);
+    return this.#last = this.#guests.get(this.hash.of(addr), addr, 0);
   }
 
   /**

@@ -14,7 +14,7 @@ import { emitIpv6, IPV6_HEADER_LEN, IPV6_HOP_LIMIT_DEFAULT } from "../../kernel/
 import { emitUdp, setUdpChecksum, UDP_HEADER_LEN } from "../../kernel/wire/udp.ts";
 
 /** From whom, to whom, and how far. */
-export interface Ends {
+interface Ends {
   readonly src: IpAddr;
   readonly dst: IpAddr;
   readonly hopLimit?: number;
@@ -23,7 +23,7 @@ export interface Ends {
 /** A whole packet around `message`, which gets its checksum. */
 export function icmp6Block(ends: Ends, message: Uint8Array): Block {
   const block = headed(ends, IP_PROTO_ICMP6, message.length).append(message);
-  setIcmp6Checksum(block.buf, block.rp + IPV6_HEADER_LEN, block.wp, ends.src, ends.dst);
+  setIcmp6Checksum(block.buf, block.rp + IPV6_HEADER_LEN, block.wp, ends);
   return block;
 }
 

@@ -29,7 +29,7 @@ export function mayAnswer({ kind, src, dst, family }: NatPacket): boolean {
 }
 
 /** Which end of the quoted packet. */
-export type QuoteEnd = "source" | "destination";
+type QuoteEnd = "source" | "destination";
 
 /** The port, or identifier, of an end of the quoted packet; -1: its protocol has none that we know. */
 export function quotedPort(packet: NatPacket, { protocol, transportAt }: QuotedPacket, end: QuoteEnd): number {
@@ -42,7 +42,7 @@ export function quotedPort(packet: NatPacket, { protocol, transportAt }: QuotedP
 }
 
 /** A new end of a quoted packet; of ICMP the port is the identifier. */
-export interface NewEnd {
+interface NewEnd {
   readonly which: QuoteEnd;
   readonly addr: IpAddr;
   readonly port: number;

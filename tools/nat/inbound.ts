@@ -16,7 +16,7 @@ import { Reason } from "./counters.ts";
 import { Decision } from "./decision.ts";
 import { errorInbound } from "./errors.ts";
 import { isHosts, isOnLink } from "./family_config.ts";
-import { filterKey } from "./flow.ts";
+import { filterPort } from "./flow.ts";
 import { mayAnswer } from "./icmp_error.ts";
 import { drop, toGuest } from "./link.ts";
 import { type MapClass, MapProto, type NatMap, Realm } from "./map.ts";
@@ -64,9 +64,9 @@ export function inbound(ctx: FamilyContext, block: Block, holder: NatMap): Decis
  */
 function isLocalTo({ packet, config }: FamilyContext, map: NatMap): boolean {
   const { src } = packet;
-  if (map.realm !== Realm.Host || config.farPeer === null) return src.isLoopback;
-  const isFarAnswer = packet.proto === MapProto.Udp && packet.kind === Kind.Ports && src.equals(config.farPeer);
-  return isFarAnswer || src.isLoopback;
+  if (src.isLoopback || src.equals(config.loopback)) return true;
+  if (map.realm !== Realm.Host || config.farPeer === null) return false;
+  return packet.proto === MapProto.Udp && packet.kind === Kind.Ports && src.equals(config.farPeer);
 }
 
 /** The map whose connection the packet at hand belongs to, of those that the forward `holder` carries; or itself. */
@@ -75,7 +75,7 @@ function carriedFor(ctx: FamilyContext, holder: NatMap): NatMap {
   for (const map of holder.carried!.get(packet.dstPort) ?? []) {
     if (!resolveArrival(ctx, map, isLocalTo(ctx, map)) || !isLetIn(ctx, map)) continue;
     const isOwn = map.proto === MapProto.Tcp
-      ? map.isConnected(flow.keyAt(flow.remotePort), flow.remote, tcpFlags(packet.buf, packet.transport))
+      ? map.isConnected(flow, tcpFlags(packet.buf, packet.transport))
       : nat.filters[map.proto]!;
     if (isOwn) return map;
   }
@@ -84,12 +84,11 @@ function carriedFor(ctx: FamilyContext, holder: NatMap): NatMap {
 
 /** Fills the flow with the ends of the packet at hand as the guest knows them; false: the sender is none for `map`. */
 function resolveArrival(ctx: FamilyContext, map: NatMap, isLocal: boolean): boolean {
-  const { nat, packet, flow } = ctx;
+  const { packet, flow } = ctx;
   const seen = seenAs(ctx, map, isLocal);
   if (seen === null) return false;
   const port = map.realm === Realm.Dns ? DNS_PORT : packet.kind === Kind.Query ? 0 : packet.srcPort;
   flow.set(map.proto, map.guestPort + packet.dstPort - map.hostPort, seen, port);
-  flow.remoteHash = nat.table.hash.of(flow.remote);
   return true;
 }
 
@@ -105,7 +104,7 @@ function pass(ctx: FamilyContext, map: NatMap, hops: number): Decision {
     }
   }
   packet.setDestination(map.guest.addr, flow.guestPort);
-  if (!flow.remote.equals(packet.src)) {
+  if (flow.remote !== packet.src) {
     packet.setSource(flow.remote, packet.kind === Kind.Query ? packet.srcPort : flow.remotePort);
   }
   family.setHops(packet.buf, packet.at, hops);
@@ -118,15 +117,15 @@ function pass(ctx: FamilyContext, map: NatMap, hops: number): Decision {
 function use({ nat, packet, flow }: FamilyContext, map: NatMap, guestPort: number): void {
   if (map.isStatic) {
     const group = map.guest.forwards.get(map.proto << 16 | guestPort);
-    group?.remember(flow.keyAt(flow.remotePort), flow.remote, map, packet);
+    group?.remember(flow, map, packet);
     return;
   }
   let cls: MapClass;
   if (map.proto === MapProto.Tcp) {
-    cls = map.track(flow.keyAt(flow.remotePort), flow.remote, tcpFlags(packet.buf, packet.transport), false);
+    cls = map.track(flow, tcpFlags(packet.buf, packet.transport), false);
   } else if (!nat.config.inboundRefresh) return;
   else cls = map.classAfterReceiving;
-  if (flow.known !== null) flow.known.lastUse = nat.now;
+  flow.known?.use(nat.now);
   nat.table.touch(map, cls, nat.now);
 }
 
@@ -154,13 +153,13 @@ function isMartian({ packet, family, config }: FamilyContext): boolean {
 function isLetIn({ nat, flow }: FamilyContext, map: NatMap): boolean {
   flow.known = null;
   if (map.isStatic || !nat.filters[map.proto]) return true;
-  const known = flow.known = map.remoteOf(filterKey(nat.config, flow), flow.remote);
+  const known = flow.known = map.remoteOf(flow, filterPort(nat, flow));
   return known !== null && nat.now - known.lastUse < nat.table.lifetimeOf(map);
 }
 
 /**
  * Whether the packet must be refused for its size. What the host itself sent is cut: no path is to be discovered. So is
- * what came in fragments, whatever they say of DF: its sender has cut it, and could do no more if it was told.
+ * what came in fragments, whatever they say of DF: its sender has cut it, and could do no more if it knew.
  */
 function isTooBig({ nat, packet, config, family }: FamilyContext, isLocal: boolean): boolean {
   const { block, buf, at, src } = packet;

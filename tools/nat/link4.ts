@@ -27,19 +27,30 @@ import { Reason } from "./counters.ts";
 import type { Decision } from "./decision.ts";
 import { mayBeGuest } from "./family_config.ts";
 import { ignore, sendFrame } from "./link.ts";
+import type { Guest } from "./map.ts";
 import { MapProto } from "./map_class.ts";
 import { Kind, udpIsSound } from "./packet.ts";
 import { answerArp, arpRequest, arpSender } from "./services/arp.ts";
 
 /** See above. */
-export const LINK4: NatLink = {
-  etherType: ETHERTYPE_IPV4,
-  serve: (ctx) => isDhcp(ctx) ? dhcpPacket(ctx) : null,
-  isAnothers: ({ nat }, addr, mac) => nat.dhcp.isAnothers(addr.w3, mac.key, nat.now),
-  ask({ nat, config }, guest) {
+class Link4 implements NatLink {
+  readonly etherType = ETHERTYPE_IPV4;
+
+  serve(ctx: FamilyContext): Decision | null {
+    return isDhcp(ctx) ? dhcpPacket(ctx) : null;
+  }
+
+  isAnothers({ nat }: FamilyContext, addr: IpAddr, mac: MacAddr): boolean {
+    return nat.dhcp.isAnothers(addr.w3, mac.key, nat.now);
+  }
+
+  ask({ nat, config }: FamilyContext, guest: Guest): void {
     sendArp(nat, arpRequest(nat.config.hostMac, config.router, guest.addr), MAC_BROADCAST);
-  },
-};
+  }
+}
+
+/** The link of every NAT. */
+export const LINK4: NatLink = new Link4();
 
 function sendArp(nat: NatContext, packet: ArpPacket, dst: MacAddr): void {
   const block = Block.alloc(ARP_LEN);

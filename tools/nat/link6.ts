@@ -101,10 +101,10 @@ function isDhcp({ packet }: FamilyContext): boolean {
 /** An ICMPv6 message of the link in the packet that was just read (consumed). */
 function linkMessage(ctx: FamilyContext, solicitLimiter: TokenBucket): Decision {
   const { nat, packet } = ctx;
-  const { block, buf, at, transport, end, dst } = packet;
+  const { block, buf, at, transport, end } = packet;
   const src = copyAddr(packet.src);
   // From beyond the link it cannot be sent (RFC 4861 6.1, 7.1).
-  const isSound = ipv6HopLimit(buf, at) === ND_HOP_LIMIT && icmp6ChecksumOk(buf, transport, end, src, dst);
+  const isSound = ipv6HopLimit(buf, at) === ND_HOP_LIMIT && icmp6ChecksumOk(buf, transport, end, packet);
   const message = isSound ? parseNd(buf, transport, end) : null;
   block.free();
   switch (message?.type) {

@@ -24,7 +24,7 @@ Deno.test("toGuest puts the guest's address before what fits, and cuts what does
   assertEquals(nat.counters.refused[Reason.TooBig], 1);
 });
 
-Deno.test("A packet of our own is sound, and an error about it is told once", () => {
+Deno.test("A packet of our own is sound, and an error about it is reported once", () => {
   const { nat } = natKit();
   const block = FAMILY4.makeDatagram({ src: ip(GUEST), dst: ip(REMOTE), srcPort: 1, dstPort: 2 }, pattern(9));
   assertSound(block.bytes());

@@ -13,7 +13,7 @@ import { type Guest, NatMap } from "./map.ts";
 import type { NatTable, PacketEnds } from "./table.ts";
 
 /** What of a NAT a new map needs. */
-export interface MapMaker {
+interface MapMaker {
   readonly table: NatTable;
   readonly counters: Counters;
   readonly limits: LimitReport;

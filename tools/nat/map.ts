@@ -23,11 +23,11 @@
 
 import { DNS_PORT } from "../../kernel/wire/dns.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
-import { AddrMap } from "./addr_hash.ts";
+import { AddrMap, copyAddr, type RemoteAddr } from "./addr_hash.ts";
 import type { GuestRecord } from "./guest.ts";
-import { MapClass, type MapProto, type Realm } from "./map_class.ts";
+import { MapClass, MapProto, type Realm } from "./map_class.ts";
 import { Remote } from "./remotes.ts";
-import { TcpFlows } from "./tcp_flows.ts";
+import { type RemoteEnd, TcpFlows } from "./tcp_flows.ts";
 
 export { MAP_CLASS_NAMES, MAP_PROTO_NAMES, MapClass, MapProto, Realm } from "./map_class.ts";
 export { FLOWS_MAX } from "./tcp_flows.ts";
@@ -78,7 +78,8 @@ export class NatMap implements MapEnds {
   bound: IpAddr | null = null;
   /** For the holder of its conversation: descriptor, and place in the queue of those with packets. */
   fd = -1;
-  dir = "";
+  /** Number of the conversation in its protocol's directory. */
+  conv = -1;
   isReady = false;
   packetsOut = 0;
   packetsIn = 0;
@@ -89,7 +90,8 @@ export class NatMap implements MapEnds {
   /** The remotes that the filter lets in. Most maps have one: the first needs no table. */
   #remote: Remote<NatMap> | null = null;
   #remotes: AddrMap<Remote<NatMap>> | null = null;
-  readonly #flows = new TcpFlows();
+  /** Its connections; null but for TCP. */
+  readonly #flows: TcpFlows | null;
 
   /** `guest` of a forward changes when that follows the guest. */
   constructor(public guest: Guest, ends: MapEnds) {
@@ -101,6 +103,7 @@ export class NatMap implements MapEnds {
     this.remotePort = ends.remotePort;
     this.is6 = !guest.addr.isV4;
     this.class = FIRST_CLASS[this.proto];
+    this.#flows = ends.proto === MapProto.Tcp ? new TcpFlows() : null;
   }
 
   /** Whether the host's `port` is one of its. */
@@ -108,22 +111,24 @@ export class NatMap implements MapEnds {
     return port >= this.hostPort && port < this.hostPort + this.count;
   }
 
-  /** The remote at `addr` that the filter knows by `key` (see addr_hash), or null. */
-  remoteOf(key: number, addr: IpAddr): Remote<NatMap> | null {
+  /** The remote `at` that the filter knows, with `port` or (0) without; or null. */
+  remoteOf(at: RemoteAddr, port: number): Remote<NatMap> | null {
     const first = this.#remote;
-    if (first !== null && first.key === key && first.addr.equals(addr)) return first;
-    return this.#remotes === null ? null : this.#remotes.get(key, addr);
+    if (first !== null && first.port === port && first.addr.equals(at.remote)) return first;
+    return this.#remotes === null ? null : this.#remotes.get(at.remoteHash, at.remote, port);
   }
 
   /** Whether that remote was sent to within the lifetime that ends with `oldest`, a time. */
-  lets(key: number, addr: IpAddr, oldest: number): boolean {
-    const remote = this.remoteOf(key, addr);
+  lets(at: RemoteAddr, port: number, oldest: number): boolean {
+    const remote = this.remoteOf(at, port);
     return remote !== null && remote.lastUse > oldest;
   }
 
   /** For the table: a remote that is let in from now on. */
-  addRemote(key: number, addr: IpAddr, now: number): Remote<NatMap> {
-    const remote = new Remote<NatMap>(this, key, addr, now);
+  addRemote(at: RemoteAddr, port: number, now: number): Remote<NatMap> {
+    const { remoteHash } = at;
+    const addr = this.#flows?.keptAddr(at.remote) ?? copyAddr(at.remote);
+    const remote = new Remote<NatMap>(this, { remote: addr, remoteHash }, port, now);
     if (this.#remote === null) this.#remote = remote;
     else (this.#remotes ??= new AddrMap()).add(remote);
     return remote;
@@ -146,7 +151,7 @@ export class NatMap implements MapEnds {
   get sizes(): { remotes: number; flows: number } {
     return {
       remotes: (this.#remote === null ? 0 : 1) + (this.#remotes?.size ?? 0),
-      flows: this.#flows.count,
+      flows: this.#flows?.count ?? 0,
     };
   }
 
@@ -161,13 +166,13 @@ export class NatMap implements MapEnds {
     return this.class === MapClass.UdpUnanswered ? MapClass.Udp : this.class;
   }
 
-  /** A TCP segment passed to or from the remote at `addr`; returns the class that the map has by that. */
-  track(key: number, addr: IpAddr, flags: number, fromGuest: boolean): MapClass {
-    return this.#flows.track(key, addr, flags, fromGuest);
+  /** A TCP segment passed to or from the remote `end`; returns the class that the map has by that. */
+  track(end: RemoteEnd, flags: number, fromGuest: boolean): MapClass {
+    return this.#flows!.track(end, flags, fromGuest);
   }
 
-  /** Whether a segment from the remote at `addr` belongs to a connection of this map, and is no new call. */
-  isConnected(key: number, addr: IpAddr, flags: number): boolean {
-    return this.#flows.isConnected(key, addr, flags);
+  /** Whether a segment from the remote `end` belongs to a connection of this map, and is no new call. */
+  isConnected(end: RemoteEnd, flags: number): boolean {
+    return this.#flows!.isConnected(end, flags);
   }
 }

@@ -4,17 +4,20 @@ import { assertEquals } from "@std/assert";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from "../../kernel/wire/tcp.ts";
 import { newGuest, newMap as mapOf } from "../../tests/kit/nat/guest_maps.ts";
-import { AddrHash, endKey } from "./addr_hash.ts";
 import { FLOWS_MAX, MAP_CLASS_NAMES, MapProto, type NatMap } from "./map.ts";
 
 const newMap = (proto: MapProto = MapProto.Tcp) => mapOf(newGuest(IpAddr.v4(0x0a00020f)), { proto });
 
-/** The remote with the number `n`, of IPv6 or not. All have one key, so that only the address tells them apart. */
-const remoteAt = (n: number, is6 = true) => is6 ? new IpAddr(0x20010db8, 0, n, 1) : IpAddr.v4(n);
-const KEY = 5;
+/** The remote with the number `n`, of IPv6 or not. All have one hash, so that only the address tells them apart. */
+const remoteAt = (n: number, is6 = true) => ({
+  remote: is6 ? new IpAddr(0x20010db8, 0, n, 1) : IpAddr.v4(n),
+  remoteHash: 5,
+  remotePort: 80,
+});
+const PORT = 80;
 
 function track(map: NatMap, n: number, flags: number, fromGuest: boolean) {
-  return map.track(KEY, remoteAt(n), flags, fromGuest);
+  return map.track(remoteAt(n), flags, fromGuest);
 }
 
 /** The state after each of `steps`: `>` from the guest, `<` from the network, then letters of flags. */
@@ -68,35 +71,36 @@ for (const is6 of [false, true]) {
   Deno.test(`A filter knows its ${is6 ? "IPv6" : "IPv4"} remotes, all of them, until they are taken out`, () => {
     const udp = newMap(MapProto.Udp);
     const at = (n: number) => remoteAt(n, is6);
-    const remotes = [7, 8, 9].map((n) => udp.addRemote(KEY, at(n), n));
-    const lets = () => [7, 8, 9].map((n) => udp.lets(KEY, at(n), 8));
+    const remotes = [7, 8, 9].map((n) => udp.addRemote(at(n), PORT, n));
+    const lets = () => [7, 8, 9].map((n) => udp.lets(at(n), PORT, 8));
     assertEquals(lets(), [false, false, true]);
-    udp.remoteOf(KEY, at(7))!.lastUse = 9;
-    assertEquals([udp.remoteOf(KEY, at(6)), udp.remoteOf(KEY + 1, at(8))], [null, null]);
+    udp.remoteOf(at(7), PORT)!.use(9);
+    assertEquals([udp.remoteOf(at(6), PORT), udp.remoteOf(at(8), PORT + 1)], [null, null]);
     assertEquals([lets(), udp.sizes.remotes], [[true, false, true], 3]);
     udp.removeRemote(remotes[0]!);
     udp.removeRemote(remotes[2]!);
-    assertEquals([7, 8, 9].map((n) => udp.remoteOf(KEY, at(n))), [null, remotes[1]!, null]);
+    assertEquals([7, 8, 9].map((n) => udp.remoteOf(at(n), PORT)), [null, remotes[1]!, null]);
     const gone: string[] = [];
-    udp.addRemote(KEY, at(5), 1);
+    udp.addRemote(at(5), PORT, 1);
     udp.clearRemotes(({ addr }) => gone.push(`${addr}`));
-    assertEquals([gone, udp.sizes.remotes], [[`${at(5)}`, `${at(8)}`], 0]);
+    assertEquals([gone, udp.sizes.remotes], [[`${at(5).remote}`, `${at(8).remote}`], 0]);
   });
 }
 
 Deno.test("A segment belongs to a connection unless it is a new call", () => {
   const map = newMap();
   track(map, 7, TCP_SYN, true);
-  const isConnected = () =>
-    [TCP_SYN, TCP_ACK, TCP_SYN | TCP_ACK].map((flags) => map.isConnected(KEY, remoteAt(7), flags));
+  const isConnected = () => [TCP_SYN, TCP_ACK, TCP_SYN | TCP_ACK].map((flags) => map.isConnected(remoteAt(7), flags));
   // A SYN while ours is on its way is half of a simultaneous open.
   assertEquals(isConnected(), [true, true, true]);
   for (const fromGuest of [true, false]) track(map, 7, TCP_ACK, fromGuest);
-  assertEquals([isConnected(), map.isConnected(KEY, remoteAt(8), TCP_ACK)], [[false, true, true], false]);
+  assertEquals([isConnected(), map.isConnected(remoteAt(8), TCP_ACK)], [[false, true, true], false]);
 });
 
-Deno.test("A remote's key is its address and its port", () => {
-  const hash = new AddrHash(null);
-  assertEquals(endKey(hash.of(IpAddr.v4(-1)), 65535), 2 ** 48 - 1);
-  assertEquals(endKey(hash.of(IpAddr.v4(0x0a000001)), 0), 0x0a000001 * 65536);
+Deno.test("A connection is known by its remote's address and port", () => {
+  const map = newMap();
+  const end = remoteAt(7);
+  for (const remotePort of [1, 2, 65535]) map.track({ ...end, remotePort }, TCP_SYN, true);
+  const knows = (remotePort: number) => map.isConnected({ ...end, remotePort }, TCP_ACK);
+  assertEquals([1, 2, 65535, 0, 3].map(knows), [true, true, true, false, false]);
 });

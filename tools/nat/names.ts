@@ -29,10 +29,10 @@ import type { Nat } from "./nat.ts";
 import type { DnsAsker } from "./services/dns.ts";
 
 /** Most connections of guests: each may hold a message of 64 KiB, so 8 MiB at the worst. */
-export const CONNS_MAX = 128;
+const CONNS_MAX = 128;
 export const CONNS_PER_GUEST = 32;
 /** Longer than the relay takes to give a question up. */
-export const CONN_IDLE_MS = 60_000;
+const CONN_IDLE_MS = 60_000;
 /** How often idle connections are looked for. */
 const SWEEP_MS = 5000;
 /** Events in one run of the job. */
@@ -42,7 +42,7 @@ const CALLS_PER_TURN = 16;
 const encoder = new TextEncoder();
 
 /** How it is started. */
-export interface NatNamesOptions {
+interface NatNamesOptions {
   readonly proc: Proc;
   readonly clock: Clock;
   readonly random: Random;

@@ -60,7 +60,7 @@ import { TokenBucket } from "../../kernel/inet/token_bucket.ts";
 import { type Random, SeededRandom } from "../../kernel/random.ts";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
-import { AddrHash } from "./addr_hash.ts";
+import { AddrHash, type RemoteAddr } from "./addr_hash.ts";
 import { type NatConfig, natConfig, type NatOptions } from "./config.ts";
 import type { FamilyContext, NatContext, NatLink, PortBroker } from "./context.ts";
 import { Counters, Reason } from "./counters.ts";
@@ -69,7 +69,7 @@ import { FAMILY4 } from "./family4.ts";
 import { FAMILY6 } from "./family6.ts";
 import type { FamilyConfig } from "./family_config.ts";
 import { Flow } from "./flow.ts";
-import { formatForward, type Forward, ForwardTable, parseForward } from "./forward.ts";
+import { formatForward, type Forward, type ForwardDoors, ForwardTable, parseForward } from "./forward.ts";
 import { closeForward, openForward } from "./forward_ports.ts";
 import { LimitReport } from "./limit_report.ts";
 import { toGuest } from "./link.ts";
@@ -117,6 +117,7 @@ export class Nat implements NatContext {
   readonly forwards: ForwardTable = new ForwardTable();
   readonly counters: Counters = new Counters();
   readonly limits: LimitReport = new LimitReport(this.counters);
+  readonly doors: ForwardDoors | null;
   readonly reassembler: Reassembler = new Reassembler();
   readonly dhcp: DhcpServer;
   readonly relay: DnsRelay;
@@ -128,6 +129,7 @@ export class Nat implements NatContext {
     dropped: () => void this.counters.refuse(Reason.NoMac),
   });
   readonly filters: readonly boolean[];
+  readonly filtersPorts: readonly boolean[];
   readonly v4: FamilyContext;
   readonly v6: FamilyContext | null;
   readonly decision: Decision = new Decision();
@@ -144,8 +146,10 @@ export class Nat implements NatContext {
   /** `random` is for what must not be guessed; only IPv6 has such a thing. */
   constructor(options: NatOptions, readonly ports: PortBroker, readonly random: Random = new SeededRandom(1)) {
     const config = this.config = natConfig(options);
+    this.doors = options.doors ?? null;
     this.table = new NatTable(config, new AddrHash(config.v6 === null ? null : random));
     this.filters = config.filtering.map((filtering) => filtering !== "endpoint");
+    this.filtersPorts = config.filtering.map((filtering) => filtering === "address-port");
     this.dhcp = new DhcpServer({ ...dhcpConfig(config), isInUse: (word, mac) => this.#isInUse(word, mac) });
     this.search = config.search;
     const zone = new DnsZone(zoneOf(config), config.zoneName, zone6Of(config));
@@ -165,7 +169,7 @@ export class Nat implements NatContext {
 
   #contextFor({ family, link, config, policy }: FamilyParts): FamilyContext {
     const packet = new NatPacket(family);
-    return { nat: this, family, link, config, policy, packet, flow: new Flow(), nameServer: null };
+    return { nat: this, family, link, config, policy, packet, flow: new Flow(this.table.hash), nameServer: null };
   }
 
   #contextOf(addr: IpAddr): FamilyContext {
@@ -270,8 +274,8 @@ export class Nat implements NatContext {
     this.close(victim);
   }
 
-  letIn(map: NatMap, key: number, addr: IpAddr): void {
-    if (!this.table.letIn(map, key, addr, this.now)) return;
+  letIn(map: NatMap, at: RemoteAddr, port: number): void {
+    if (!this.table.letIn(map, at, port, this.now)) return;
     this.counters.remotesForgotten++;
     this.limits.note(this.now, map.guest, map.proto);
   }

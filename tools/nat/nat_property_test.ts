@@ -48,7 +48,7 @@ interface Changes {
   readonly mss?: number;
 }
 
-/** A copy with `changes`, every checksum computed anew; a UDP checksum of 0 stays 0. */
+/** A copy with `changes`, every checksum computed again; a UDP checksum of 0 stays 0. */
 function rewritten(packet: Uint8Array, changes: Changes): Uint8Array {
   const copy = packet.slice();
   const at = ipv4HeaderLen(copy, 0);
@@ -67,10 +67,10 @@ function rewritten(packet: Uint8Array, changes: Changes): Uint8Array {
 function summed(packet: Uint8Array): Uint8Array {
   const at = ipv4HeaderLen(packet, 0);
   setIpv4Checksum(packet, 0, at);
-  const ends = [ipv4Src(packet, 0), ipv4Dst(packet, 0)] as const;
-  if (packet[9] === 6) setTcpChecksum(packet, at, packet.length, ...ends);
+  const [src, dst] = [ipv4Src(packet, 0), ipv4Dst(packet, 0)];
+  if (packet[9] === 6) setTcpChecksum(packet, at, packet.length, { src, dst });
   else if (packet[9] === 1) setIcmpChecksum(packet, at, packet.length);
-  else if (packet[at + 6] !== 0 || packet[at + 7] !== 0) setUdpChecksum(packet, at, ...ends);
+  else if (packet[at + 6] !== 0 || packet[at + 7] !== 0) setUdpChecksum(packet, at, src, dst);
   return packet;
 }
 
@@ -238,7 +238,7 @@ Deno.test("Out and back are the naive translation: whole, owed, borrowed, in fra
         if (shape.how === "fragments") expected[6] = expected[7] = 0;
         assertEquals(left, summed(expected));
         assertSound(left);
-        // And back: what the other side makes of it, in the guest's names again.
+        // And back: the other side's answer, translated to the guest's address and port.
         const answer = answerTo(left, 77);
         const canOwe = answer[9] === 6 || shape.kind === "udp";
         const outcome = kit.back(isOwedBack && canOwe ? owed(answer) : answer.slice(), map);
@@ -332,7 +332,7 @@ Deno.test("64 KiB segments, owed and uncut, are right each way once they are cut
   );
 });
 
-/** As much of a packet as a router quotes; not half of a TCP checksum, which nobody could update. */
+/** As much of a packet as a router quotes; not half of a TCP checksum, which no translation could update. */
 function quoted(packet: Uint8Array, extra: number): Uint8Array {
   const count = packet[9] === 6 && extra === 9 ? 10 : extra;
   return packet.subarray(0, ipv4HeaderLen(packet, 0) + 8 + count);

@@ -1,11 +1,11 @@
 /**
- * NatObserver: looks at both sides of a NAT, and is told what the NAT decided: for captures and for tests.
+ * NatObserver: sees the packets on both sides of a NAT with the NAT's decisions, for captures and for tests.
  *
  * Path: capture, program, guest_types → observer → nat/counters, decision, map.
  *
- * Nothing here is on the way of a packet unless somebody looks: the bytes are copied before the translation writes
- * over them, and shown when it has decided, before the packet goes on. So packets are seen in the order in which they
- * went: the guest's frame, then what became of it.
+ * Without an observer nothing here runs. With one, the bytes are copied before the translation writes over them, and
+ * shown after the decision, before the packet goes on. So packets are seen in the order in which they went: the guest's
+ * frame, then the packet that came of it.
  *
  * @module
  */

@@ -26,7 +26,7 @@ import { Reason } from "./counters.ts";
 import { Decision } from "./decision.ts";
 import { errorOutbound } from "./errors.ts";
 import { isNowhere, isOnLink, isRouters, mayBeGuest } from "./family_config.ts";
-import { filterKey, mayReach, resolveFlow } from "./flow.ts";
+import { filterPort, mayReach, resolveFlow } from "./flow.ts";
 import { inbound } from "./inbound.ts";
 import { answerEcho, drop, errorToGuest, frameSender, ignore, toGuest } from "./link.ts";
 import { arpFrame } from "./link4.ts";
@@ -59,14 +59,13 @@ export function translateOutbound(nat: NatContext, frame: Block, now: number): D
 }
 
 function packetOut(ctx: FamilyContext, block: Block, isGroup: boolean): Decision {
-  const { nat, packet, config } = ctx;
+  const { nat, packet } = ctx;
   const reason = packet.read(block);
   if (reason === Reason.Protocol && !isGroup && !packet.dst.isMulticast) return otherProtocol(ctx);
   if (reason !== Reason.None) return drop(nat, block, reason);
   const served = ctx.link.serve(ctx, isGroup);
   if (served !== null) return served;
   if (isGroup) return drop(nat, block, Reason.LinkBroadcast);
-  if (!mayBeGuest(config, packet.src)) return drop(nat, block, Reason.Source);
   const guest = senderOf(ctx);
   if (typeof guest === "number") return drop(nat, block, guest);
   return packet.kind === Kind.Fragment ? fragment(ctx, guest) : route(ctx, guest);
@@ -83,10 +82,11 @@ function otherProtocol(ctx: FamilyContext): Decision {
 
 /** The guest that sent the packet; it and its hardware address are learnt, unless another has the address. */
 function senderOf(ctx: FamilyContext): Guest | Reason {
-  const { nat, packet } = ctx;
+  const { nat, packet, config } = ctx;
   const { table, macHi, macLo } = nat;
   const guest = table.guest(packet.src);
   if (guest !== null && guest.mac !== null && guest.mac.lo === macLo && guest.mac.hi === macHi) return guest;
+  if (!mayBeGuest(config, packet.src)) return Reason.Source;
   const mac = frameSender(nat);
   if (mac.isGroup || mac.isZero) return Reason.Source;
   if (ctx.link.isAnothers(ctx, packet.src, mac)) return Reason.Spoofed;
@@ -213,11 +213,11 @@ function use({ nat, packet, flow }: FamilyContext, map: NatMap): void {
   let cls: MapClass = map.class;
   if (packet.proto === MapProto.Tcp) {
     const flags = tcpFlags(packet.buf, packet.transport);
-    cls = map.track(flow.keyAt(packet.dstPort), flow.remote, flags, true);
+    cls = map.track(flow, flags, true);
     // RFC 7857 7.1: a guest that refuses a call does not keep the map alive by it.
     if ((flags & TCP_RST) !== 0 && cls === map.class) return;
   } else cls = map.classAfterSending(packet.dstPort);
-  if (nat.filters[map.proto]) nat.letIn(map, filterKey(nat.config, flow), flow.remote);
+  if (nat.filters[map.proto]) nat.letIn(map, flow, filterPort(nat, flow));
   nat.table.touch(map, cls, nat.now);
 }
 

@@ -74,7 +74,7 @@ Deno.test("The router's address is the loopback of the machine behind the uplink
   const got = gotOf(back(udpPacket(answer), map));
   assertEquals(endsOf(got), `${ROUTER}:7 > ${GUEST}:4000`);
   assertSound(got);
-  assertEquals(back(udpPacket({ ...answer, src: REMOTE }), map).reason, "filtered", "nobody from outside");
+  assertEquals(back(udpPacket({ ...answer, src: REMOTE }), map).reason, "filtered", "no host from outside");
   const refused = icmpErrorPacket({ type: 3, code: 3, packet }, { src: "127.0.0.1", dst: HOST });
   assertEquals(endsOf(gotOf(error(refused, map)).slice(28)), `${GUEST}:4000 > ${ROUTER}:7`);
   assertEquals(out(udp({ dst: "127.0.0.1" })).reason, "policy-loopback");
@@ -101,7 +101,7 @@ Deno.test("The far machine answers a datagram to its loopback from its own addre
   assertEquals(rows.map(({ reason }) => reason), rows.map(() => "filtered"));
 });
 
-Deno.test("Without farLoopback, or before anything was asked, the peer's address is nobody's", () => {
+Deno.test("Without farLoopback, or before the guest asks, packets from the peer's address are filtered", () => {
   for (const options of [{ farLoopback: false }, { filtering: "address-port" as const, farLoopback: true }]) {
     const { out, back } = natKit({ policy: { loopback: true }, farPeer: "10.0.0.9", ...options });
     const { map } = sentOf(out(udp({ dst: ROUTER, dstPort: 7 })));
@@ -110,7 +110,7 @@ Deno.test("Without farLoopback, or before anything was asked, the peer's address
   }
 });
 
-Deno.test("akaros 26: nothing leaves to groups, broadcasts, nobody, or from an address that is not a guest's", () => {
+Deno.test("akaros 26: nothing leaves to groups, broadcasts, reserved addresses, or from what is not a guest's", () => {
   const { out, frame, refused } = natKit();
   for (const dst of ["224.0.0.251", "255.255.255.255", "10.0.2.255", "10.0.0.255", "0.0.0.0", "240.0.0.1", GUEST]) {
     assertEquals([dst, out(udp({ dst })).reason], [dst, "destination"]);
@@ -126,7 +126,7 @@ Deno.test("akaros 26: nothing leaves to groups, broadcasts, nobody, or from an a
   assertEquals(refused("destination"), 7);
 });
 
-Deno.test("akaros 19: protocols without ports are dropped and counted, and who asked is told so", () => {
+Deno.test("akaros 19: protocols without ports are dropped and counted, and the sender gets an ICMP error", () => {
   const { out, frame, refused, nat } = natKit();
   for (const protocol of [2, 47, 132, 0, 255]) {
     const refusal = out(ipPacket({ src: GUEST, dst: REMOTE, protocol, payload: pattern(8) }));
@@ -134,7 +134,7 @@ Deno.test("akaros 19: protocols without ports are dropped and counted, and who a
     assertSound(error);
     assertEquals([refusal.reason, error[20], error[21], error[28 + 9]], ["protocol", 3, 2, protocol]);
   }
-  // IGMP as hosts send it: to a group, and nobody is told.
+  // IGMP as hosts send it: to a group, so no error is sent.
   const igmp = ipPacket({ src: GUEST, dst: "224.0.0.22", protocol: 2, options: pattern(4), payload: pattern(8) });
   igmp.set([148, 4, 0, 0], 20);
   setIpv4Checksum(igmp, 0, 24);

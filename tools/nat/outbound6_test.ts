@@ -56,7 +56,7 @@ Deno.test("Two addresses whose last words are alike are two guests", () => {
   assertEquals([`${one.guest.addr}`, `${two.guest.addr}`], ["fd00::2:1:0:0:15", "fd00::2:2:0:0:15"]);
 });
 
-Deno.test("translateOutbound6() refuses what no guest may send, or nobody may get", () => {
+Deno.test("translateOutbound6() refuses sources that no guest may use, and forbidden destinations", () => {
   const kit = natKit6({ policy: { deny: ["udp:[2001:db8:bad::/48]:1-99"] } });
   const cases: [Uint8Array, string][] = [
     [udp6({ src: "2001:db8::77" }), "source"],
@@ -83,7 +83,7 @@ Deno.test("translateOutbound6() refuses what no guest may send, or nobody may ge
     [packet6({ src: GUEST6, dst: REMOTE6, nextHeader: 51, payload: authentication() }), "protocol"],
   ];
   for (const [packet, reason] of cases) {
-    // Nothing is told too often: the limit is not what is looked at here.
+    // A second apart: the limit of error messages is not what is tested here.
     kit.now += 1000;
     assertEquals(kit.out(packet).reason, reason);
   }

@@ -120,7 +120,7 @@ for (const family of FAMILIES) {
   });
 }
 
-Deno.test("Packets that make no sense are told apart", () => {
+Deno.test("Each malformed packet has its own reason", () => {
   const cases: [string, Uint8Array][] = [
     ["short", new Uint8Array(19)],
     ["bad-ip", new Uint8Array(20)],

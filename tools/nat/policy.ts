@@ -96,6 +96,8 @@ export class NatPolicy {
   readonly #allow: readonly PolicyRule[];
   readonly #deny: readonly PolicyRule[];
   readonly #categories: readonly Category[];
+  /** By an address' first byte: 1 if a category may have it. Most have none, and need no look at each. */
+  readonly #apart = new Uint8Array(256);
 
   /**
    * Throws KernelError for a rule that cannot be read, of either version. Without `hasLoopback` the router's address
@@ -114,6 +116,10 @@ export class NatPolicy {
     const all = version === 4 ? categories4(switches) : categories6(switches);
     // One that is on says nothing, but for the metadata services, which lie inside others.
     this.#categories = all.filter(({ on, reason }) => !on || reason === Reason.Metadata);
+    for (const { net, mask } of this.#categories) {
+      const bits = firstByte(mask, version);
+      for (let byte = 0; byte < 256; byte++) if ((byte & bits) === firstByte(net, version)) this.#apart[byte] = 1;
+    }
   }
 
   /** Whether a guest may send to `addr`, an address of the world; Reason.None if so. Nothing is built. */
@@ -129,6 +135,7 @@ export class NatPolicy {
   }
 
   #categoryOf(addr: IpAddr): Category | null {
+    if (this.#apart[firstByte(addr, this.version)] === 0) return null;
     for (const one of this.#categories) if (addr.sameNet(one.net, one.mask)) return one;
     return null;
   }
@@ -171,6 +178,11 @@ export class NatPolicy {
     if (!this.#host) off.push("the host's own addresses");
     return [this.#restrict ? "restricted: only what is allowed below" : `everything but ${off.join(", ")}`, ...rules];
   }
+}
+
+/** The first byte of an address as it is written. */
+function firstByte({ w0, w3 }: IpAddr, version: 4 | 6): number {
+  return (version === 4 ? w3 : w0) >>> 24;
 }
 
 const CATEGORY_NAMES: Readonly<Record<number, string>> = {

@@ -42,7 +42,7 @@ export interface PolicyRule extends Net {
 }
 
 /** Reads a rule; EINVAL names what is wrong with it. */
-export function parsePolicyRule(text: string): PolicyRule {
+function parsePolicyRule(text: string): PolicyRule {
   const [, inside = null] = /\[([^\]]*)\]/.exec(text) ?? [];
   const parts = (inside === null ? text : text.replace(`[${inside}]`, "*")).split(":");
   const protocol = PROTOCOLS[parts[0]!];

@@ -8,7 +8,7 @@ import { ip } from "../../tests/kit/ip/ip_fixture.ts";
 import { ipv4Addrs, u16 } from "../../tests/kit/ip/wire.ts";
 import { Reason, REASON_NAMES } from "./counters.ts";
 import { NatPolicy, type PolicyOptions } from "./policy.ts";
-import { formatRule, parsePolicyRule, RULES_MAX } from "./policy_rule.ts";
+import { formatRule, parseRules, type PolicyRule, RULES_MAX } from "./policy_rule.ts";
 
 const TCP = 6;
 const UDP = 17;
@@ -106,9 +106,14 @@ Deno.test("The host: its loopback by the router's address, its own addresses, it
   );
 });
 
+/** One rule as a list of one has it. */
+function ruleOf(text: string): PolicyRule {
+  return parseRules([text])[0]!;
+}
+
 Deno.test("A rule is printed as it is read", () => {
-  assertEquals(formatRule(parsePolicyRule("tcp:192.0.2.7/24:80-443")), "tcp:192.0.2.0/24:80-443");
-  assertEquals(formatRule(parsePolicyRule("*")), "any:0.0.0.0/0");
+  assertEquals(formatRule(ruleOf("tcp:192.0.2.7/24:80-443")), "tcp:192.0.2.0/24:80-443");
+  assertEquals(formatRule(ruleOf("*")), "any:0.0.0.0/0");
   fc.assert(
     fc.property(
       fc.constantFrom("tcp", "udp", "icmp", "any"),
@@ -117,8 +122,8 @@ Deno.test("A rule is printed as it is read", () => {
       u16,
       u16,
       (proto, addr, length, a, b) => {
-        const rule = parsePolicyRule(`${proto}:${addr}/${length}:${Math.min(a, b)}-${Math.max(a, b)}`);
-        assertEquals(parsePolicyRule(formatRule(rule)), rule);
+        const rule = ruleOf(`${proto}:${addr}/${length}:${Math.min(a, b)}-${Math.max(a, b)}`);
+        assertEquals(ruleOf(formatRule(rule)), rule);
       },
     ),
     fuzz(200),
@@ -138,13 +143,13 @@ Deno.test("Rules that cannot be read are refused, whatever the text", () => {
       "10.0.0.1/8/8",
     ]
   ) {
-    assertEquals([text, assertThrows(() => parsePolicyRule(text), KernelError).code], [text, "EINVAL"]);
+    assertEquals([text, assertThrows(() => ruleOf(text), KernelError).code], [text, "EINVAL"]);
   }
   assertThrows(() => new NatPolicy({ deny: new Array(RULES_MAX + 1).fill("*") }), KernelError);
   fc.assert(
     fc.property(fc.string(), (text) => {
       try {
-        parsePolicyRule(text);
+        ruleOf(text);
       } catch (error) {
         if (!(error instanceof KernelError)) throw error;
       }
@@ -172,7 +177,7 @@ Deno.test("Rules about IPv6 stand in brackets, and are shown as they are read", 
       ["icmp:[2001:db8:ffff::1/48]", "icmp:[2001:db8:ffff::/48]"],
       ["udp:[::/0]:1-99", "udp:[::/0]:1-99"],
     ] as const
-  ) assertEquals(formatRule(parsePolicyRule(text)), shown);
+  ) assertEquals(formatRule(ruleOf(text)), shown);
   for (const text of ["[10.0.0.1]", "[2001:db8::/129]", "[nonsense]", "tcp:[::1", "[::1]:99999", "x:[::1]:1", "[]"]) {
     assertThrows(() => new NatPolicy({ allow: [text] }), KernelError);
   }

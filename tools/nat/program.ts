@@ -44,7 +44,7 @@ import { NatSockets } from "./sockets.ts";
 /** Packets that one conversation may bring before the next has its turn. */
 export const BURST = 16;
 /** Packets in one run of the job. */
-export const PACKETS_PER_RUN = 256;
+const PACKETS_PER_RUN = 256;
 /** Commands in one run of the job. */
 const COMMANDS_PER_RUN = 16;
 
@@ -66,7 +66,7 @@ export interface NatProgramOptions {
   readonly clock: Clock;
   /** For ports and identifiers. */
   readonly random: Random;
-  /** Takes frames for guests (given away). */
+  /** Takes frames for guests, and owns them from then on. */
   readonly toGuest: (frame: Block) => void;
   /** How the NAT is made. */
   readonly nat: NatOptions;
@@ -149,11 +149,11 @@ export class NatProgram {
     }
   }
 
-  /** Takes a frame of a guest (given away). */
+  /** Takes a frame of a guest, and owns it from then on. */
   fromGuest(frame: Block): void {
     this.#isTranslating = true;
     const { kind, map, block } = this.#observe === null
-      ? translateOutbound(this.nat, frame, this.#clock.now())
+      ? translateOutbound(this.nat, frame, this.#now())
       : this.#watchOutbound(frame, this.#observe);
     this.#isTranslating = false;
     if (this.#events.length > 0 || this.#ready.length > 0) this.#job.wake();
@@ -163,19 +163,27 @@ export class NatProgram {
     this.#armIfSooner();
   }
 
+  /**
+   * The time in whole milliseconds: a small integer, which stands in an object's own field. A fraction would take 16
+   * bytes more in each map and remote.
+   */
+  #now(): number {
+    return Math.floor(this.#clock.now());
+  }
+
   /** {@link translateOutbound} with somebody looking. */
   #watchOutbound(frame: Block, observe: NatObserver): Decision {
     const { nat } = this;
     const bytes = wholeBytes(frame).slice();
     const { mapsMade } = nat.counters;
-    const decision = translateOutbound(nat, frame, this.#clock.now());
+    const decision = translateOutbound(nat, frame, this.#now());
     const note = describeDecision(decision, nat.counters.mapsMade > mapsMade);
     observe({ point: "guest", direction: "out", bytes, note });
     return decision;
   }
 
   #inbound(packet: Block, map: NatMap): Decision {
-    return translateInbound(this.nat, packet, map, this.#clock.now());
+    return translateInbound(this.nat, packet, map, this.#now());
   }
 
   /** The same with somebody looking. */
@@ -191,7 +199,7 @@ export class NatProgram {
     // What waits goes first: a packet must not find a port that changes hands without an owner: the host would
     // reset a connection that a new forward is to carry.
     this.#clock.jobs.run();
-    return runNatCommand(this.nat, text, this.#clock.now());
+    return runNatCommand(this.nat, text, this.#now());
   }
 
   /** Ends it: every port is free again. */
@@ -300,11 +308,11 @@ export class NatProgram {
     const { sys } = this.#proc;
     let fd = -1;
     try {
-      const opened = sys.open(`${map.dir}/err`, Open.Read | Open.NonBlock);
+      const opened = sys.open(`${this.sockets.dirOf(map)}/err`, Open.Read | Open.NonBlock);
       if (opened === AGAIN) return;
       fd = opened as number;
       for (let block = sys.blockread(fd); block !== AGAIN && block !== null; block = sys.blockread(fd)) {
-        translateError(this.nat, block as Block, map, this.#clock.now());
+        translateError(this.nat, block as Block, map, this.#now());
         this.#deliver();
       }
     } catch (error) {
@@ -318,7 +326,7 @@ export class NatProgram {
   // --- time
 
   #expire(): void {
-    const now = this.#clock.now();
+    const now = this.#now();
     this.nat.expire(now);
     const line = this.nat.limits.take(now);
     if (line !== "") this.#say(line);

@@ -176,7 +176,7 @@ Deno.test("Whatever guests and the network send, nothing throws, and no table gr
   );
 });
 
-Deno.test("No station passes its share of addresses, whoever had them before", () => {
+Deno.test("No station passes its share of addresses, whichever station had them before", () => {
   // Few addresses and much time between: they are idle soon, and change hands.
   const hands = fc.record({
     mac: fc.constantFrom(0, 0, 0, 1),

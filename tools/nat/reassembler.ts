@@ -16,7 +16,7 @@
  * @module
  */
 
-import { sameBytes } from "../../kernel/wire/bytes.ts";
+import { hasBytesAt } from "../../kernel/wire/bytes.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { copyAddr } from "./addr_hash.ts";
 import { Reason } from "./counters.ts";
@@ -171,7 +171,7 @@ export class Reassembler {
     while (i < have.length && have[i + 1]! < start) i += 2;
     const [from, to] = [have[i] ?? Infinity, have[i + 1] ?? Infinity];
     // Only touching is good; all inside and the same is a piece that came twice.
-    if (start >= from && end <= to) return sameBytes(datagram.payload, start, piece, 0, piece.length);
+    if (start >= from && end <= to) return hasBytesAt(datagram.payload, start, piece);
     if (end > from && start < to) return false;
     if (start === to && end > (have[i + 2] ?? Infinity)) return false;
     if (!this.#grow(datagram, end)) return false;

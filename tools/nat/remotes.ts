@@ -3,33 +3,41 @@
  *
  * Path: table, map → remotes → addr_hash, ip_addr.
  *
- * Each packet of a flow only writes down the time (`lastUse`). The list is in order of a time that was true once
- * (`since`): when a remote must go, those at its head that were used in the meantime go to its end, at most
- * {@link LOOKS_MAX} of them ("second chance"). So a packet never moves an entry, and a new remote never scans.
+ * Each packet of a flow only writes down that it was used, and when. The list is in an order that was true once: when a
+ * remote must go, those at its head that were used in the meantime go to its end, at most {@link LOOKS_MAX} of them
+ * ("second chance"). So a packet never moves an entry, and a new remote never scans.
  *
  * @module
  */
 
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
-import { type AddrEntry, copyAddr } from "./addr_hash.ts";
+import type { AddrEntry, RemoteAddr } from "./addr_hash.ts";
 
 /** Most entries that are looked at to find the one to forget: with eight a busy remote hardly ever goes. */
-export const LOOKS_MAX = 8;
+const LOOKS_MAX = 8;
 
 /** A remote end that a map lets in. */
 export class Remote<M> implements AddrEntry<Remote<M>> {
   readonly addr: IpAddr;
+  readonly hash: number;
   nextSame: Remote<M> | null = null;
   prev: Remote<M> | null = null;
   next: Remote<M> | null = null;
+  /** When it was used last, and whether that was after it got its place in the list. */
   lastUse: number;
-  /** The time of use that its place in the list stands for. */
-  since: number;
+  isUsed = false;
 
-  /** `key` is that of `addr` and of the port, if the filter looks at it. */
-  constructor(readonly map: M, readonly key: number, addr: IpAddr, now: number) {
-    this.addr = copyAddr(addr);
-    this.lastUse = this.since = now;
+  /** `at` is kept; `port` is 0 if the filter does not look at it. */
+  constructor(readonly map: M, at: RemoteAddr, readonly port: number, now: number) {
+    this.addr = at.remote;
+    this.hash = at.remoteHash;
+    this.lastUse = now;
+  }
+
+  /** Somebody sent to it or heard of it. */
+  use(now: number): void {
+    this.lastUse = now;
+    this.isUsed = true;
   }
 }
 
@@ -62,8 +70,8 @@ export class RemoteList<M> {
   oldest(): Remote<M> | null {
     for (let looks = 0; looks < LOOKS_MAX; looks++) {
       const head = this.#head;
-      if (head === null || head.lastUse === head.since) return head;
-      head.since = head.lastUse;
+      if (head === null || !head.isUsed) return head;
+      head.isUsed = false;
       this.remove(head);
       this.add(head);
     }

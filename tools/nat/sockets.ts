@@ -21,9 +21,9 @@ import type { PortBroker } from "./context.ts";
 import { MAP_PROTO_NAMES, MapProto, type NatMap, Realm } from "./map.ts";
 
 /** Lowest guest port that the host is asked for as it is. */
-export const PRESERVE_MIN = 1024;
+const PRESERVE_MIN = 1024;
 /** How many other ports of the same parity are tried. */
-export const PARITY_TRIES = 2;
+const PARITY_TRIES = 2;
 /** Ports that are tried for parity: those that `#ip` itself hands out (Akaros: 5000 to 65535). */
 const PARITY_FROM = 5000;
 const PARITY_PAIRS = (65536 - PARITY_FROM) / 2;
@@ -32,7 +32,7 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 /** How ports are claimed. */
-export interface SocketOptions {
+interface SocketOptions {
   readonly proc: Proc;
   /** Where readiness of the conversations lands; an event's data is its map. */
   readonly events: EventQueue;
@@ -62,19 +62,26 @@ export class NatSockets implements PortBroker {
     this.#offload = options.offload ?? false;
   }
 
+  /** The directory of the conversation of `map`. */
+  dirOf(map: NatMap): string {
+    return `${this.#protoDir(map)}/${map.conv}`;
+  }
+
+  #protoDir({ proto, is6 }: NatMap): string {
+    return `${this.#netDir}/${is6 && proto === MapProto.Icmp ? "icmpv6" : MAP_PROTO_NAMES[proto]}`;
+  }
+
   open(map: NatMap): string {
     const { sys } = this.#proc;
-    const isIcmp = map.proto === MapProto.Icmp;
-    const protoDir = `${this.#netDir}/${map.is6 && isIcmp ? "icmpv6" : MAP_PROTO_NAMES[map.proto]}`;
     let ctl = -1;
     try {
-      ctl = fdOf(sys.open(`${protoDir}/clone`, Open.ReadWrite | Open.NonBlock));
-      const dir = `${protoDir}/${this.#readText(ctl)}`;
+      ctl = fdOf(sys.open(`${this.#protoDir(map)}/clone`, Open.ReadWrite | Open.NonBlock));
+      map.conv = parseInt(this.#readText(ctl), 10);
       if (map.is6) this.#write(ctl, "bypass-version 6");
       const port = this.#claim(ctl, map);
-      if (isIcmp) this.#write(ctl, "bypass-echo replies");
+      if (map.proto === MapProto.Icmp) this.#write(ctl, "bypass-echo replies");
       if (this.#offload) this.#write(ctl, "offload on");
-      this.#attach(map, dir, port);
+      this.#attach(map, port);
       return "";
     } catch (error) {
       if (!(error instanceof KernelError)) throw error;
@@ -95,8 +102,9 @@ export class NatSockets implements PortBroker {
   }
 
   /** Opens the data file of a conversation that has its port; 0: one that it chose. */
-  #attach(map: NatMap, dir: string, port: number): void {
+  #attach(map: NatMap, port: number): void {
     const { sys } = this.#proc;
+    const dir = this.dirOf(map);
     const fd = fdOf(sys.open(`${dir}/data`, Open.ReadWrite | Open.NonBlock));
     try {
       const hostPort = port === 0 ? this.#localPort(dir) : port;
@@ -108,7 +116,6 @@ export class NatSockets implements PortBroker {
       throw error;
     }
     map.fd = fd;
-    map.dir = dir;
     this.openCount++;
   }
 

@@ -31,7 +31,7 @@ Deno.test("A free port is preserved; of a taken or low one the parity is (RFC 47
   assert(open(0).hostPort > 0);
 });
 
-Deno.test("A map of the loopback is bound there, to a port that nobody has", async () => {
+Deno.test("A map of the loopback is bound there, to a port that is not in use", async () => {
   await using story = await tell();
   story.user.conv("udp", "announce 4000");
   const sockets = new NatSockets({
@@ -42,7 +42,7 @@ Deno.test("A map of the loopback is bound there, to a port that nobody has", asy
   const map = mapOf(4000, MapProto.Udp, Realm.Host);
   map.bound = IpAddr.v4(0x7f000001);
   assertEquals([sockets.open(map), map.hostPort === 4000], ["", false]);
-  assertMatch(story.user.text(`${map.dir}/local`), /^127\.0\.0\.1!/);
+  assertMatch(story.user.text(`${sockets.dirOf(map)}/local`), /^127\.0\.0\.1!/);
 });
 
 Deno.test("What cannot be had is said, and leaves nothing open; close gives everything back, once", async () => {
@@ -59,7 +59,7 @@ Deno.test("What cannot be had is said, and leaves nothing open; close gives ever
   range.isStatic = true;
   range.hostPort = 8000;
   range.count = 10;
-  assertEquals([sockets.open(range), story.user.text(`${range.dir}/local`).trim()], ["", "::!8000-8009"]);
+  assertEquals([sockets.open(range), story.user.text(`${sockets.dirOf(range)}/local`).trim()], ["", "::!8000-8009"]);
   sockets.close(range);
   sockets.close(range);
   assertEquals([sockets.openCount, proc.fds.size, range.fd], [0, 0, -1]);

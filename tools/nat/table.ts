@@ -23,7 +23,7 @@
 
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { MacAddr } from "../../kernel/wire/mac_addr.ts";
-import { AddrHash, copyAddr } from "./addr_hash.ts";
+import { AddrHash, copyAddr, type RemoteAddr } from "./addr_hash.ts";
 import type { NatConfig } from "./config.ts";
 import { Reason } from "./counters.ts";
 import { GuestTable } from "./guest_table.ts";
@@ -40,7 +40,7 @@ export { GUESTS_MAX } from "./guest_table.ts";
 /** Most remotes that all filters together let in: 190 bytes each, 4.6 MB. */
 export const FILTER_REMOTES_MAX = 24_576;
 /** A TCP connection that had a packet within this time is live: twice the keepalive of most programs. */
-export const EVICT_IDLE_MS = 60_000;
+const EVICT_IDLE_MS = 60_000;
 /** A question this old has its answer, or will not get it: a resolver asks again after 5 seconds. */
 const ANSWER_MS = 5_000;
 
@@ -56,7 +56,7 @@ interface Victim {
  * By protocol, cheapest first. The next packet of UDP or echo makes its map again; of TCP that is not so. What has just
  * been asked waits for its answer, and goes before idle maps only when there are many of its kind.
  */
-export const VICTIMS: readonly (readonly Victim[])[] = [
+const VICTIMS: readonly (readonly Victim[])[] = [
   [
     { cls: MapClass.Dns, idleMs: ANSWER_MS },
     { cls: MapClass.UdpUnanswered, idleMs: ANSWER_MS },
@@ -231,17 +231,17 @@ export class NatTable {
     if (deadline < this.deadline) this.deadline = deadline;
   }
 
-  /** The filter of `map` lets the remote at `addr` in from now on. Returns whether another was forgotten for it. */
-  letIn(map: NatMap, key: number, addr: IpAddr, now: number): boolean {
-    const known = map.remoteOf(key, addr);
+  /** The filter of `map` lets the remote `at` in from now on. Returns whether another was forgotten for it. */
+  letIn(map: NatMap, at: RemoteAddr, port: number, now: number): boolean {
+    const known = map.remoteOf(at, port);
     if (known !== null) {
-      known.lastUse = now;
+      known.use(now);
       return false;
     }
     const isFull = this.#remotes >= FILTER_REMOTES_MAX;
     if (isFull) this.#forgetRemote();
     this.#remotes++;
-    map.guest.remotes.add(map.addRemote(key, addr, now));
+    map.guest.remotes.add(map.addRemote(at, port, now));
     return isFull;
   }
 

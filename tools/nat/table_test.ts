@@ -10,7 +10,7 @@ import { natConfig, type NatOptions } from "./config.ts";
 import { Reason } from "./counters.ts";
 import { STATION_GUESTS_MAX } from "./guest_table.ts";
 import { MAP_CLASS_NAMES, MapClass, MapProto, NatMap, Realm } from "./map.ts";
-import { AddrHash, endKey } from "./addr_hash.ts";
+import { AddrHash } from "./addr_hash.ts";
 import { FILTER_REMOTES_MAX, GUESTS_MAX, NatTable, type PacketEnds } from "./table.ts";
 
 const tableOf = (options: Partial<NatOptions> = {}) => new NatTable(natConfig({ hostAddr: "10.0.0.1", ...options }));
@@ -206,9 +206,12 @@ Deno.test("A connection that stands is not given up within a minute of its last 
 Deno.test("Remotes of all filters are limited together: the guest that has most forgets one that is not used", () => {
   const table = tableOf();
   const [swarm, quiet] = [15, 16].map((guest) => put(table, guest, ends(1)));
-  const at = (n: number) => remoteAt(n, n % 2 === 0);
-  const letIn = (map: NatMap, n: number, now: number) => table.letIn(map, endKey(hash.of(at(n)), 0), at(n), now);
-  const knows = (map: NatMap, n: number) => map.remoteOf(endKey(hash.of(at(n)), 0), at(n)) !== null;
+  const at = (n: number) => {
+    const remote = remoteAt(n, n % 2 === 0);
+    return { remote, remoteHash: hash.of(remote) };
+  };
+  const letIn = (map: NatMap, n: number, now: number) => table.letIn(map, at(n), 0, now);
+  const knows = (map: NatMap, n: number) => map.remoteOf(at(n), 0) !== null;
   assertEquals(letIn(quiet!, 1, 0), false);
   for (let n = 1; n < FILTER_REMOTES_MAX; n++) assertEquals(letIn(swarm!, n, n), false);
   letIn(swarm!, 1, FILTER_REMOTES_MAX);

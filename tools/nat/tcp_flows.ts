@@ -10,7 +10,7 @@
 
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from "../../kernel/wire/tcp.ts";
-import { type AddrEntry, AddrMap, copyAddr } from "./addr_hash.ts";
+import { type AddrEntry, AddrMap, copyAddr, type RemoteAddr } from "./addr_hash.ts";
 import { MapClass } from "./map_class.ts";
 
 /** Most TCP connections of one guest port: several remotes are rare, as clients take a port for each connection. */
@@ -21,14 +21,23 @@ const Seen = { GuestAck: 1, WorldAck: 2, GuestFin: 4, WorldFin: 8, Rst: 16 } as 
 const BOTH_ACK = Seen.GuestAck | Seen.WorldAck;
 const BOTH_FIN = Seen.GuestFin | Seen.WorldFin;
 
+/** The remote end of a connection. */
+export interface RemoteEnd extends RemoteAddr {
+  readonly remotePort: number;
+}
+
 /** One TCP connection of a map. */
 class TcpFlow implements AddrEntry<TcpFlow> {
   readonly addr: IpAddr;
+  readonly hash: number;
+  readonly port: number;
   nextSame: TcpFlow | null = null;
   seen = 0;
   class: MapClass = MapClass.TcpClosing;
-  constructor(readonly key: number, addr: IpAddr) {
-    this.addr = copyAddr(addr);
+  constructor({ remote, remoteHash, remotePort }: RemoteEnd) {
+    this.addr = copyAddr(remote);
+    this.hash = remoteHash;
+    this.port = remotePort;
   }
 }
 
@@ -45,32 +54,38 @@ export class TcpFlows {
     return (this.#first === null ? 0 : 1) + (this.#others?.size ?? 0);
   }
 
-  /** A TCP segment passed to or from the remote at `addr`; returns the class that the map has by that. */
-  track(key: number, addr: IpAddr, flags: number, fromGuest: boolean): MapClass {
-    const flow = this.#flowOf(key, addr) ?? this.#addFlow(key, addr);
+  /** The address of the first connection, if it is `addr`: for others to keep, too. */
+  keptAddr(addr: IpAddr): IpAddr | null {
+    return this.#first?.addr.equals(addr) === true ? this.#first.addr : null;
+  }
+
+  /** A TCP segment passed to or from the remote `end`; returns the class that the map has by that. */
+  track(end: RemoteEnd, flags: number, fromGuest: boolean): MapClass {
+    const flow = this.#flowOf(end) ?? this.#addFlow(end);
     this.#move(flow, nextClass(flow, flags, fromGuest));
     if (this.#established > 0) return MapClass.TcpEstablished;
     if (this.#halfClosed > 0) return MapClass.TcpHalfClosed;
     return this.#opening > 0 ? MapClass.TcpOpening : MapClass.TcpClosing;
   }
 
-  /** Whether a segment from the remote at `addr` belongs to a connection of the map, and is no new call. */
-  isConnected(key: number, addr: IpAddr, flags: number): boolean {
-    const flow = this.#flowOf(key, addr);
+  /** Whether a segment from the remote `end` belongs to a connection of the map, and is no new call. */
+  isConnected(end: RemoteEnd, flags: number): boolean {
+    const flow = this.#flowOf(end);
     if (flow === null) return false;
     // A SYN from there is half of a simultaneous open only while the guest's own is on its way (RFC 5382 REQ-2a).
     return (flags & (TCP_SYN | TCP_ACK)) !== TCP_SYN || flow.class === MapClass.TcpOpening;
   }
 
-  #flowOf(key: number, addr: IpAddr): TcpFlow | null {
+  #flowOf(end: RemoteEnd): TcpFlow | null {
+    const { remote, remotePort } = end;
     const first = this.#first;
-    if (first !== null && first.key === key && first.addr.equals(addr)) return first;
-    return this.#others === null ? null : this.#others.get(key, addr);
+    if (first !== null && first.port === remotePort && first.addr.equals(remote)) return first;
+    return this.#others === null ? null : this.#others.get(end.remoteHash, remote, remotePort);
   }
 
-  #addFlow(key: number, addr: IpAddr): TcpFlow {
+  #addFlow(end: RemoteEnd): TcpFlow {
     if (this.count >= FLOWS_MAX) this.#forgetFlow();
-    const flow = new TcpFlow(key, addr);
+    const flow = new TcpFlow(end);
     if (this.#first === null) this.#first = flow;
     else (this.#others ??= new AddrMap()).add(flow);
     this.#move(flow, MapClass.TcpOpening);

@@ -14,9 +14,9 @@ import type { Block } from "../../kernel/block.ts";
 import type { Guest } from "./map.ts";
 
 /** Questions before the packets for a guest are dropped; as in the stack's own ARP. */
-export const ASK_TRIES = 3;
+const ASK_TRIES = 3;
 /** Milliseconds between two questions for one guest. */
-export const ASK_RETRY_MS = 1000;
+const ASK_RETRY_MS = 1000;
 /** Most bytes held for one guest: any packet, and all fragments of one, fit. */
 export const HELD_BYTES_MAX = 65_536;
 /** Most bytes held for all guests. */
@@ -32,7 +32,7 @@ interface Waiting {
 }
 
 /** What is done for a guest that is asked for. */
-export interface UnresolvedActions {
+interface UnresolvedActions {
   /** Puts the question on the link. */
   ask(guest: Guest): void;
   /** Counts a packet that was held and is dropped now. */
@@ -53,7 +53,7 @@ export class UnresolvedGuests {
     return this.#bytes;
   }
 
-  /** Holds a packet (given away) for `guest`, and asks for it unless that was done within the last second. */
+  /** Holds a packet for `guest`, owns it from then on, and asks for it unless that was done within the last second. */
   hold(guest: Guest, block: Block, now: number): void {
     let waiting = this.#waiting.get(guest);
     if (waiting === undefined) {

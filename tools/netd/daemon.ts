@@ -4,7 +4,7 @@
  * Path: netd → daemon → kept, open_guest, uplink, boot.
  *
  * ```
- *   guest ─TAP in its namespace, or QEMU's socket─ FairQueue, NatProgram ─calls─ kernel ─TAP or TUN─ Linux ─▶ world
+ *   guest ─TAP in its namespace, or QEMU's socket─ FairQueue, NatProgram ─calls─ kernel ─sockets, TAP or TUN─ Linux
  * ```
  *
  * @module
@@ -12,7 +12,7 @@
 
 import { HostRandom } from "../../devices/host/clock.ts";
 import { ENODEV, HostError } from "../../devices/host/libc.ts";
-import { TapPort, type TunPort } from "../../devices/host/tun.ts";
+import { TapPort } from "../../devices/host/tun.ts";
 import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { boot, type Host } from "../boot/boot.ts";
 import { NatProgram } from "../nat/program.ts";
@@ -23,11 +23,12 @@ import { keepLink, type KeptLink } from "./kept.ts";
 import { ExitPipe, watch } from "./life.ts";
 import { type OpenedGuest, openGuest } from "./open_guest.ts";
 import type { NetdOptions } from "./options.ts";
+import type { UplinkChoice } from "./uplink_options.ts";
 import { type ResolvConf, usableServers } from "./resolv_conf.ts";
 import { followResolvConf, type ResolvFiles } from "./resolv_files.ts";
 import { Machine } from "./machine.ts";
 import { type Finding, StartError } from "./start_checks.ts";
-import { openUplink, withoutLoopback } from "./uplink.ts";
+import { openUplink, type Uplink, withoutLoopback } from "./uplink.ts";
 
 /**
  * netd uses nothing but the loop, so its polls may wait: no spinning by default, which would take a core from the
@@ -45,14 +46,14 @@ export class Daemon implements AsyncDisposable {
   readonly guest: Guest;
   readonly program: NatProgram;
   readonly #options: NetdOptions;
-  readonly #uplink: TapPort | TunPort;
+  readonly #uplink: Uplink;
   readonly #fair: FairQueue;
   readonly #api: ApiSocket | null = null;
   readonly #stops: (() => void)[] = [];
   /** Takes a line about the running daemon: limits that were met, interfaces that came back. */
   say: (line: string) => void = () => {};
 
-  private constructor(options: NetdOptions, host: Host, uplink: TapPort | TunPort, opened: OpenedGuest) {
+  private constructor(options: NetdOptions, host: Host, uplink: Uplink, opened: OpenedGuest) {
     const { guest, nat, kept, watch: watchGuest } = opened;
     const { promise, resolve, reject } = Promise.withResolvers<string>();
     this.ended = promise;
@@ -65,9 +66,10 @@ export class Daemon implements AsyncDisposable {
     const loop = host.reactor!;
     this.#fair = new FairQueue(host.clock, (frame) => this.program.fromGuest(frame));
     this.#stops.push(watchGuest(resolve));
+    const { device } = uplink;
     const lost = () =>
       reject(new HostError(`Cannot go on without uplink "${uplink.name}"`, ENODEV, { reason: "deleted" }));
-    this.#stops.push(watch(() => !uplink.gone, lost));
+    if (device !== null) this.#stops.push(watch(() => !device.gone, lost));
     try {
       this.#keep(keptUplink(options, uplink), loop);
       this.#keep(kept, loop);
@@ -116,18 +118,20 @@ export class Daemon implements AsyncDisposable {
     const { offload, nat } = options;
     const machine = new Machine(options);
     report(machine.checkNetworks(), warn);
-    const wantsLoopback = nat.farLoopback === true;
+    const wantsLoopback = !options.disableHostLoopback;
     const uplink = openUplink(options.uplink, { offload, localnet: wantsLoopback });
     let host: Host | null = null;
     let opened: OpenedGuest | null = null;
     try {
-      const { address, gateway, kind, v6 } = options.uplink;
+      const { address, gateway, v6 } = options.uplink;
       const localnet = wantsLoopback && uplink.localnet === "";
       const loop = { spinMs: options.busyPollMs, napMs: NAP_MS };
       const ipv6 = v6 === null ? {} : { address6: v6.address, gateway6: v6.gateway };
-      host = await boot({ wire: kind, port: uplink, address, gateway, ...ipv6, localnet, name: "netd", loop });
-      host.reactor!.add(uplink);
-      const chosen = localnet ? options : { ...options, nat: withoutLoopback(nat, gateway) };
+      host = await boot({ ...uplink.boot, address, gateway, ...ipv6, localnet, name: "netd", loop });
+      uplink.start(host);
+      for (const line of uplink.warnings()) warn(line);
+      const doors = uplink.doors === null ? {} : { doors: uplink.doors };
+      const chosen = { ...options, nat: { ...localnet ? nat : withoutLoopback(nat, gateway), ...doors } };
       const checking = machine.checkMachine(uplink.name);
       checking.catch(() => {});
       opened = await openGuest(chosen, host.reactor!);
@@ -135,7 +139,8 @@ export class Daemon implements AsyncDisposable {
       return new Daemon(chosen, host, uplink, opened);
     } catch (error) {
       await opened?.guest.close();
-      if (host === null) uplink.close();
+      uplink.end();
+      if (host === null) uplink.device?.close();
       else await host.close();
       throw error;
     }
@@ -146,14 +151,13 @@ export class Daemon implements AsyncDisposable {
     const { uplink, apiSocket, disableHostLoopback } = this.#options;
     const { subnet, prefix, router, dns, guest, firstLease, mtu, nameServers } = this.program.nat.config;
     const { v6 } = this.program.nat.config;
-    const peer = uplink.peer === null ? "" : `, Linux is ${uplink.peer}`;
     return [
-      `uplink ${uplink.kind} ${this.#uplink.name}: the host is ${uplink.address}${peer}, gateway ${uplink.gateway}`,
+      describeUplink(uplink, this.#uplink),
       `guest ${this.guest.name}: network ${subnet}/${prefix}, MTU ${mtu}, router ${router}, name server ${dns} ` +
       `(asks ${nameServers.join(", ")}), guest ${guest}, leases from ${firstLease}`,
-      ...(v6 === null || uplink.v6 === null ? [] : [
-        `IPv6: the host is ${uplink.v6.address}, gateway ${uplink.v6.gateway}; guests' network ${v6.subnet}/64, ` +
-        `router ${v6.router}, name server ${v6.dns}`,
+      ...(v6 === null ? [] : [
+        `IPv6: ${describeEnds6(uplink)}guests' network ${v6.subnet}/64, router ${v6.router}, ` +
+        `name server ${v6.dns}`,
       ]),
       ...this.#options.names.notes,
       ...this.program.nat.exposure(),
@@ -164,12 +168,20 @@ export class Daemon implements AsyncDisposable {
     ];
   }
 
+  /** The text of a resolv.conf for programs of the guest. */
+  resolvConf(): string {
+    const { dns, v6, nameServers, search } = this.program.nat.config;
+    const servers = dns === null ? nameServers : [dns, v6?.dns ?? null].filter((server) => server !== null);
+    const lines = servers.map((server) => `nameserver ${server}`);
+    return [...lines, ...search.length > 0 ? [`search ${search.join(" ")}`] : []].join("\n");
+  }
+
   /** Updates the relay's servers whenever the machine's resolv.conf changes, and reports that to `say`. */
   followNames(files: ResolvFiles, say: (line: string) => void): void {
     const { names } = this.#options;
     if (names.isFixed) return;
     const { nat } = this.program;
-    const rules = { ...names.rules, hasLoopback: this.#options.nat.farLoopback === true };
+    const rules = { ...names.rules, hasLoopback: !this.#options.disableHostLoopback && this.#uplink.localnet === "" };
     const heard = (conf: ResolvConf) => {
       const { nameServers, notes } = usableServers(conf, rules);
       const search = names.isSearchFixed ? {} : { search: conf.search };
@@ -187,6 +199,7 @@ export class Daemon implements AsyncDisposable {
     this.#fair.close();
     this.program.close();
     await this.guest.close();
+    this.#uplink.end();
     await this.host.close();
   }
 
@@ -202,11 +215,22 @@ function report(findings: readonly Finding[], warn: (line: string) => void): voi
   for (const { text } of findings) warn(text);
 }
 
-/** Settings of the uplink; null: it was set up by others. */
-function keptUplink({ uplink }: NetdOptions, { device, netns }: TapPort | TunPort): KeptLink | null {
-  if (uplink.attach) return null;
+/** Settings of the uplink's device; null: it has none, or was set up by others. */
+function keptUplink({ uplink }: NetdOptions, { device: port }: Uplink): KeptLink | null {
+  if (port === null || uplink.kind === "socket" || uplink.attach) return null;
+  const { device, netns } = port;
   const addresses = [uplink.peer, uplink.v6?.peer ?? null].filter((address) => address !== null);
   return { what: "uplink", device, netns, addresses };
+}
+
+function describeUplink(choice: UplinkChoice, { name }: Uplink): string {
+  if (choice.kind === "socket") return `uplink: sockets of this process`;
+  const peer = choice.peer === null ? "" : `, Linux is ${choice.peer}`;
+  return `uplink ${choice.kind} ${name}: the host is ${choice.address}${peer}, gateway ${choice.gateway}`;
+}
+
+function describeEnds6({ kind, v6 }: UplinkChoice): string {
+  return kind === "socket" || v6 === null ? "" : `the host is ${v6.address}, gateway ${v6.gateway}; `;
 }
 
 /** For {@link describe} callers: errors of the machine, not ours. */

@@ -9,13 +9,14 @@
 import { type IpAddr, parseIpAddr, parseIpMask } from "../../kernel/wire/ip_addr.ts";
 import { type MacAddr, parseMacAddr } from "../../kernel/wire/mac_addr.ts";
 import { bad, Given } from "../options/given.ts";
+import type { ToolTable } from "../options/option_table.ts";
 import { NETD } from "./option_table.ts";
 
 /** The options of netd, with its kinds of values. */
 export class NetdGiven extends Given {
-  /** Reads `args`. Throws UsageError. */
-  constructor(args: readonly string[]) {
-    super(NETD, args);
+  /** Reads `args`; `table` is that of netd, or of one of its commands. Throws UsageError. */
+  constructor(args: readonly string[], table: ToolTable = NETD) {
+    super(table, args);
   }
 
   /** Permissions of a file, in octal. */

@@ -14,8 +14,18 @@ import { hasFirewallChains, type HostInterface, hostInterfaces, hostRoute } from
 import { readSysctl } from "../../devices/host/sysctl.ts";
 import { type IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { netnsOf } from "../vmm/guests/netns_guest.ts";
-import type { NetdOptions, UplinkChoice } from "./options.ts";
-import { checkMachine, checkNetworks, type FamilyFacts, type Finding, type MachineFacts } from "./start_checks.ts";
+import type { NetdOptions } from "./options.ts";
+import type { UplinkChoice } from "./uplink_options.ts";
+import {
+  checkMachine,
+  checkNetworks,
+  checkRoutes,
+  type FamilyFacts,
+  type Finding,
+  freeNetwork,
+  type MachineFacts,
+  type RouteFacts,
+} from "./start_checks.ts";
 
 /** Longest wait for the rules. */
 const RULES_LIMIT_MS = 1000;
@@ -43,8 +53,14 @@ export class Machine {
   /** Checks, with the uplink `name` in place, that packets pass both ways. Throws HostError. */
   async checkMachine(name: string): Promise<Finding[]> {
     const { uplink, nat } = this.#options;
-    const rules = await this.#rules;
     const servers = nat.nameServers ?? [];
+    if (uplink.kind === "socket") {
+      return checkRoutes({
+        v4: routesOf(4, servers.filter((text) => !text.includes(":"))),
+        v6: uplink.v6 === null ? null : routesOf(6, servers.filter((text) => text.includes(":"))),
+      });
+    }
+    const rules = await this.#rules;
     const facts = inside(uplink, (): MachineFacts => {
       const interfaces = hostInterfaces();
       const device = interfaces.find((one) => one.name === name);
@@ -60,6 +76,15 @@ export class Machine {
     });
     return checkMachine(uplink, facts);
   }
+}
+
+/** The routes of sockets. */
+function routesOf(version: 4 | 6, servers: readonly string[]): RouteFacts {
+  const to = (addr: IpAddr) => hostRoute({ to: addr });
+  return {
+    toWorld: to(WORLD[version]),
+    lostServers: servers.filter((server) => typeof to(parseIpAddr(server)!) === "number"),
+  };
 }
 
 interface Asked {
@@ -84,14 +109,25 @@ function familyFacts(version: 4 | 6, { address, servers, device }: Asked): Famil
   };
 }
 
+/** A network for an uplink that no interface in the namespace has; null: the usual ones are all taken. */
+export function findFreeNetwork(netns: string | null): string | null {
+  return freeNetwork(netns === null ? hostInterfaces() : openNetns(netnsOf(netns)).run(hostInterfaces));
+}
+
+/** The namespace of Linux' side; null: that of netd. */
+function netnsOfUplink(uplink: UplinkChoice): string | null {
+  return uplink.kind === "socket" ? null : uplink.netns;
+}
+
 /** Runs `work`, which must not await, in the namespace of Linux' side of the uplink. */
-function inside<T>({ netns }: UplinkChoice, work: () => T): T {
+function inside<T>(uplink: UplinkChoice, work: () => T): T {
+  const netns = netnsOfUplink(uplink);
   return netns === null ? work() : openNetns(netnsOf(netns)).run(work);
 }
 
 /** The rules in the namespace of Linux' side of the uplink; null: not available. */
 async function readRules(uplink: UplinkChoice): Promise<string | null> {
-  const { netns } = uplink;
+  const netns = netnsOfUplink(uplink);
   const { state } = Deno.permissions.querySync({ name: "run", command: "nsenter" });
   // Most machines have no rules, and a program takes longer to start than all else that is looked at.
   if (state !== "granted" || !inside(uplink, hasFirewallChains)) return null;

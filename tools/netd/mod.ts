@@ -19,6 +19,7 @@
 import { Daemon } from "./daemon.ts";
 import { checkDescriptors } from "./descriptors.ts";
 import { NetdGiven } from "./given.ts";
+import { findFreeNetwork } from "./machine.ts";
 import { requireGuest } from "./open_guest.ts";
 import { netdOptions } from "./options.ts";
 import { ResolvFiles } from "./resolv_files.ts";
@@ -58,7 +59,7 @@ export interface NetdSinks {
 export async function startNetd(args: readonly string[], sinks: NetdSinks = {}): Promise<Netd> {
   const { warn = () => {}, say = () => {} } = sinks;
   const files = new ResolvFiles();
-  const options = netdOptions(new NetdGiven(args), () => files.read());
+  const options = netdOptions(new NetdGiven(args), () => files.read(), { freeNetwork: findFreeNetwork });
   requireGuest(options.guest);
   checkDescriptors(options);
   const daemon = await Daemon.start(options, warn);

@@ -9,13 +9,14 @@
 import { openNetns, requireFile } from "../../devices/host/netns.ts";
 import { setUpNetns } from "../../devices/host/netns_setup.ts";
 import { openTap, type TapPort } from "../../devices/host/tun.ts";
-import { UnixListener } from "../../devices/host/unix_socket.ts";
+import { UnixDatagram, UnixListener } from "../../devices/host/unix_socket.ts";
 import { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { natConfig, type NatOptions } from "../nat/config.ts";
 import type { Guest, Loop } from "../vmm/guests/guest.ts";
 import { netnsGuest, type NetnsGuestOptions, type NetnsHost, netnsOf, tapRequest } from "../vmm/guests/netns_guest.ts";
 import { qemuGuest } from "../vmm/guests/qemu/guest.ts";
+import { QemuDgramPort } from "../vmm/guests/qemu/dgram.ts";
 import { QemuStreamPort } from "../vmm/guests/qemu/stream.ts";
 import { openBelow, usernsToEnter } from "./guest_tap.ts";
 import type { KeptLink } from "./kept.ts";
@@ -48,11 +49,18 @@ export function requireGuest(choice: GuestChoice): void {
 /** Opens it, and lets `loop` poll it. Throws HostError, with nothing left behind. */
 export async function openGuest(options: NetdOptions, loop: Loop): Promise<OpenedGuest> {
   const { guest: choice } = options;
-  return choice.kind === "qemu" ? openQemu(choice.path, options, loop) : await openNetnsGuest(choice, options, loop);
+  return choice.kind === "qemu" ? openQemu(choice, options, loop) : await openNetnsGuest(choice, options, loop);
 }
 
-function openQemu(path: string, { nat, oneOff, socketMode }: NetdOptions, loop: Loop): OpenedGuest {
-  const port = new QemuStreamPort(new UnixListener(path, socketMode), { mtu: nat.mtu ?? 1500 });
+/** QEMU's own datagram socket is beside ours. */
+const QEMU_SUFFIX = ".qemu";
+
+function openQemu({ path, isDgram }: QemuChoice, { nat, oneOff, socketMode }: NetdOptions, loop: Loop): OpenedGuest {
+  const mtu = nat.mtu ?? 1500;
+  const peer = path + QEMU_SUFFIX;
+  const port = isDgram
+    ? new QemuDgramPort(new UnixDatagram(path, peer, socketMode), peer, { mtu })
+    : new QemuStreamPort(new UnixListener(path, socketMode), { mtu });
   let left = () => {};
   const watchLink = (ended: (why: string) => void) => {
     port.onLink = (up) => {
@@ -66,6 +74,7 @@ function openQemu(path: string, { nat, oneOff, socketMode }: NetdOptions, loop: 
   return { guest: qemuGuest(port, loop), nat, kept: null, watch: watchLink, onLeft };
 }
 
+type QemuChoice = Extract<GuestChoice, { kind: "qemu" }>;
 type NetnsChoice = Extract<GuestChoice, { kind: "netns" }>;
 
 async function openNetnsGuest(choice: NetnsChoice, options: NetdOptions, loop: Loop): Promise<OpenedGuest> {

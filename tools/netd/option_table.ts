@@ -8,18 +8,27 @@
 
 import type { ToolTable } from "../options/option_table.ts";
 
+/** Options that name a guest. */
+const GUEST_GROUP = 0;
+
 /** netd's command line. */
 export const NETD: ToolTable = {
   name: "netd",
   command: "deno task netd",
-  synopsis: "(--qemu SOCKET | --netns NAME|PID|PATH) [options]",
-  about: "User-mode networking for a guest. It rewrites packets and does not terminate connections.",
+  synopsis: "(--qemu SOCKET | --qemu-dgram SOCKET | --netns NAME|PID|PATH | run) [options]",
+  about: 'User-mode networking for a guest: a namespace, a QEMU machine, or with "run" a command (netd run --help).',
   groups: [
     [
       {
         name: "qemu",
         value: "SOCKET",
         help: "listen for QEMU: -netdev stream,id=n,server=off,addr.type=unix,addr.path=SOCKET",
+      },
+      {
+        name: "qemu-dgram",
+        value: "SOCKET",
+        help:
+          "the same for -netdev dgram,id=n,remote.type=unix,remote.path=SOCKET,local.type=unix,local.path=SOCKET.qemu",
       },
       {
         name: "netns",
@@ -42,7 +51,19 @@ export const NETD: ToolTable = {
       },
     ],
     [
-      { name: "uplink", value: "tap|tun", usual: "tap", help: "device towards the world" },
+      {
+        name: "uplink",
+        value: "socket|tap|tun",
+        usual: "socket",
+        help: "the way to the world: sockets of this process, which need no rights, or a device",
+      },
+      {
+        name: "outbound-addr",
+        value: "A|DEV",
+        help: "source address of what the guest sends, or the interface that has it (default: by route)",
+        under: true,
+      },
+      { name: "outbound-addr6", value: "A|DEV", help: "the same for IPv6", under: true },
       { name: "uplink-device", value: "NAME", help: "its name (default: Linux chooses)", under: true },
       {
         name: "uplink-attach",
@@ -72,6 +93,13 @@ export const NETD: ToolTable = {
         name: "uplink-netns",
         value: "NAME",
         help: "namespace of Linux' side (default: where netd runs)",
+        under: true,
+      },
+      {
+        name: "uplink-nat",
+        help:
+          "set ip_forward and an nftables table of netd's own, with its forwards as ports of this machine; removed " +
+          "at the end",
         under: true,
       },
       { name: "uplink-mtu", value: "N", usual: "1500", help: "its MTU", under: true },
@@ -193,4 +221,16 @@ export const NETD: ToolTable = {
   ],
   after: "A flag may have a value: --quiet=no is the default.\n\n" +
     "Exit status: 0 after SIGINT, SIGTERM, or the guest's end; 1 if a resource is not available; 2 for a bad option.",
+};
+
+/** The command line of `netd run`: netd's, without the options that name a guest. */
+export const NETD_RUN: ToolTable = {
+  ...NETD,
+  name: "netd run",
+  command: "deno task run",
+  synopsis: "[options] [-- COMMAND [ARGUMENT…]]",
+  about: "Runs COMMAND, or a shell, in a network of its own. Needs no root.",
+  groups: NETD.groups.filter((_, at) => at !== GUEST_GROUP),
+  after: "Exit status: that of COMMAND, or 128 and the number of the signal that ended it; 1 if a resource is not " +
+    "available; 2 for a bad option.",
 };

@@ -1,7 +1,8 @@
 /**
  * The command line of netd.
  *
- * Path: netd, daemon, descriptors → netd/options → netd/given, options/given, resolv_conf, address_checks.
+ * Path: netd, daemon, descriptors → netd/options → uplink_options, netd/given, options/given, resolv_conf,
+ * address_checks.
  *
  * @module
  */
@@ -18,8 +19,9 @@ import { parseForward } from "../nat/forward.ts";
 import { NatPolicy, type PolicyOptions } from "../nat/policy.ts";
 import { type NameRules, NO_RESOLV_CONF, type ResolvConf, usableServers } from "./resolv_conf.ts";
 import { bad, UsageError } from "../options/given.ts";
-import { checkEnds, checkGuestNetwork, checkServer, firstOf } from "./address_checks.ts";
+import { checkGuestNetwork, checkServer } from "./address_checks.ts";
 import { checkAddr, type NetdGiven } from "./given.ts";
+import { type FreeNetwork, type UplinkChoice, uplinkOf } from "./uplink_options.ts";
 
 const FD_MAX = 1 << 20;
 /**
@@ -30,7 +32,12 @@ const GIVEN_GUEST_PREFIX_MAX = 25;
 
 /** The guest of the network. */
 export type GuestChoice =
-  | { readonly kind: "qemu"; readonly path: string }
+  | {
+    readonly kind: "qemu";
+    readonly path: string;
+    /** Frames come as datagrams, not in a stream. */
+    readonly isDgram: boolean;
+  }
   | {
     readonly kind: "netns";
     readonly netns: string;
@@ -41,28 +48,6 @@ export type GuestChoice =
     readonly mac: MacAddr | null;
     readonly configure: boolean;
   };
-
-/** The uplink of the host kernel. */
-export interface UplinkChoice {
-  readonly kind: "tap" | "tun";
-  /** Name of the device; null: Linux chooses. */
-  readonly device: string | null;
-  /** Take an existing device that is set up. */
-  readonly attach: boolean;
-  /** Our address, with its prefix length. */
-  readonly address: string;
-  /** Linux' address on the device, likewise; null: it is set up by others. */
-  readonly peer: string | null;
-  readonly gateway: string;
-  /** The same of IPv6; null: there is none. */
-  readonly v6: Uplink6Choice | null;
-  /** Namespace of Linux' side; null: where netd runs. */
-  readonly netns: string | null;
-  readonly mtu: number;
-}
-
-/** The IPv6 uplink of the host kernel. */
-export type Uplink6Choice = Pick<UplinkChoice, "address" | "peer" | "gateway">;
 
 /** Servers of the relay, and search domains of the guest. */
 interface NameChoice {
@@ -101,10 +86,22 @@ export interface NetdOptions {
 /** More than a second without sleep is of no use. */
 const BUSY_POLL_MAX_MS = 1000;
 
+/** What is known beside the command line. */
+interface NetdFacts {
+  /** The guest; left out, the command line names it. */
+  readonly guest?: GuestChoice;
+  /** Finds a network for `--uplink-nat`. */
+  readonly freeNetwork?: FreeNetwork;
+}
+
 /** Parses the command line. Throws UsageError, which names the fault. */
-export function netdOptions(given: NetdGiven, resolvConf: () => ResolvConf): NetdOptions {
-  const guest = guestOf(given);
-  const uplink = uplinkOf(given);
+export function netdOptions(
+  given: NetdGiven,
+  resolvConf: () => ResolvConf,
+  { guest: known, freeNetwork = () => null }: NetdFacts = {},
+): NetdOptions {
+  const guest = known ?? guestOf(given);
+  const uplink = uplinkOf(given, freeNetwork);
   const names = namesOf(given, uplink, resolvConf);
   return {
     guest,
@@ -125,14 +122,19 @@ export function netdOptions(given: NetdGiven, resolvConf: () => ResolvConf): Net
 }
 
 function guestOf(given: NetdGiven): GuestChoice {
-  const path = given.text("qemu");
+  const stream = given.text("qemu");
+  const dgram = given.text("qemu-dgram");
   const netns = given.text("netns");
-  if ((path === null) === (netns === null)) throw new UsageError("Want one of --qemu and --netns");
+  if ([stream, dgram, netns].filter((one) => one !== null).length !== 1) {
+    throw new UsageError("Want one of --qemu, --qemu-dgram and --netns");
+  }
+  const path = stream ?? dgram;
   if (path !== null) {
     for (const name of ["device", "configure", "userns-path", "macaddress"]) {
       if (given.has(name)) throw new UsageError(`--${name} is for --netns`);
     }
-    return { kind: "qemu", path };
+    if (dgram !== null && given.flag("one-off")) throw new UsageError("--one-off is for --qemu: datagrams have no end");
+    return { kind: "qemu", path, isDgram: dgram !== null };
   }
   if (given.flag("one-off")) throw new UsageError("--one-off is for --qemu");
   return {
@@ -143,47 +145,6 @@ function guestOf(given: NetdGiven): GuestChoice {
     userns: given.text("userns-path"),
     mac: given.mac("macaddress"),
   };
-}
-
-function uplinkOf(given: NetdGiven): UplinkChoice {
-  const kind = given.text("uplink")!;
-  if (kind !== "tap" && kind !== "tun") throw bad("uplink", kind, "tap or tun");
-  const attach = given.flag("uplink-attach");
-  const device = given.text("uplink-device");
-  if (attach && device === null) throw new UsageError("--uplink-attach wants --uplink-device NAME");
-  const address = given.network("uplink-address")!;
-  const peer = given.network("uplink-peer");
-  if (attach && peer !== null) throw new UsageError("--uplink-peer is not for --uplink-attach: the device is set up");
-  const first = firstOf(address);
-  const v6 = given.flag("ipv6") ? uplink6Of(given, attach, kind === "tun") : null;
-  if (v6 === null) {
-    for (const name of ["uplink-address6", "uplink-peer6", "uplink-gateway6", "cidr6"]) {
-      if (given.has(name)) throw new UsageError(`--${name} wants --ipv6`);
-    }
-  }
-  const gateway = given.addr("uplink-gateway")?.toString() ?? (peer ?? first).split("/")[0]!;
-  const ends = { address, gateway, peer: attach ? null : peer ?? first };
-  checkEnds("", ends, kind === "tun");
-  return {
-    kind,
-    device,
-    attach,
-    v6,
-    ...ends,
-    netns: given.text("uplink-netns"),
-    mtu: given.number("uplink-mtu", 576, 65521)!,
-  };
-}
-
-function uplink6Of(given: NetdGiven, attach: boolean, isTun: boolean): Uplink6Choice {
-  const address = given.network6("uplink-address6")!;
-  const peer = given.network6("uplink-peer6");
-  if (attach && peer !== null) throw new UsageError("--uplink-peer6 is not for --uplink-attach: the device is set up");
-  const first = firstOf(address);
-  const gateway = given.addr6("uplink-gateway6")?.toString() ?? (peer ?? first).split("/")[0]!;
-  const choice = { address, gateway, peer: attach ? null : peer ?? first };
-  checkEnds("6", choice, isTun);
-  return choice;
 }
 
 function natOf(
@@ -209,8 +170,7 @@ function natOf(
     search: names.search,
     dnsPatience: names.patience,
     policy,
-    farLoopback: !noLoopback,
-    farPeer: peer,
+    ...(uplink.kind !== "socket" ? { farLoopback: !noLoopback, farPeer: peer } : noLoopback ? {} : { machine: peer }),
     loopbackForwards: false,
     ...(guest.kind === "qemu" ? { guestMac: null } : {}),
   };
@@ -275,6 +235,7 @@ function v6Of(given: NetdGiven, uplink: UplinkChoice, nat: NatOptions): V6Option
   const cidr = given.network6("cidr6");
   const v6: V6Options = {
     hostAddr: uplink.v6!.address,
+    ...(nat.machine === undefined ? {} : { machine: uplink.v6!.gateway }),
     ...(cidr === null ? {} : { subnet: checkGuestNetwork("cidr6", cidr) }),
   };
   const name = cidr === null ? "uplink-address6" : "cidr6";
@@ -283,9 +244,14 @@ function v6Of(given: NetdGiven, uplink: UplinkChoice, nat: NatOptions): V6Option
   return v6;
 }
 
-/** A possible forward: one at the uplink's address, the only one of the host kernel that others reach. */
-function forwardOf(spec: string, { address, v6 }: UplinkChoice): string {
+/**
+ * A possible forward. On a device one at the uplink's address, the only one of the host kernel that others reach; on
+ * sockets at any address of the machine.
+ */
+function forwardOf(spec: string, uplink: UplinkChoice): string {
   const { bound } = checked("forward", spec, () => parseForward(spec));
+  if (uplink.kind === "socket" || uplink.nat) return spec;
+  const { address, v6 } = uplink;
   const own = address.split("/")[0]!;
   if (bound === null || (bound.isV4 ? bound.equals(parseIpAddr(own)!) : !bound.isLoopback)) return spec;
   const at = bound.isV4 ? own : v6?.address.split("/")[0] ?? own;

@@ -2,7 +2,7 @@
  * Checks netd's options against the facts of the machine at start: errors for what cannot work, warnings for what is
  * probably not meant.
  *
- * Path: daemon, netd/machine → start_checks → firewall, netd/options, rtnetlink, ip_addr.
+ * Path: daemon, netd/machine → start_checks → firewall, uplink_options, rtnetlink, ip_addr.
  *
  * Pure: no file is read and no system call made.
  *
@@ -12,7 +12,7 @@
 import type { HostInterface, HostRoute } from "../../devices/host/rtnetlink.ts";
 import { IpAddr, parseIpAddr, parseIpMask } from "../../kernel/wire/ip_addr.ts";
 import { Firewall, type GuestPacket } from "./firewall.ts";
-import type { Uplink6Choice, UplinkChoice } from "./options.ts";
+import type { DeviceUplink, UplinkChoice, UplinkEnds } from "./uplink_options.ts";
 
 /** netd cannot work on this machine as it is. */
 export class StartError extends Error {
@@ -27,18 +27,22 @@ export interface Finding {
   readonly text: string;
 }
 
+/** The machine's routes of one version of IP. */
+export interface RouteFacts {
+  /** Its default route; a number: there is none. */
+  readonly toWorld: HostRoute | number;
+  /** Name servers that it has no route to. */
+  readonly lostServers: readonly string[];
+}
+
 /** The state of one version of IP on the machine, with the uplink in place. */
-export interface FamilyFacts {
+export interface FamilyFacts extends RouteFacts {
   /** Linux' route to the host kernel's address; a number: there is none. */
   readonly toHost: HostRoute | number;
-  /** Its default route. */
-  readonly toWorld: HostRoute | number;
   /** Whether it accepts packets of the host kernel for the Internet; null: it has no default route. */
   readonly fromHost: HostRoute | number | null;
   /** Whether it forwards packets; null: that cannot be read. */
   readonly forwards: boolean | null;
-  /** Name servers that it has no route to. */
-  readonly lostServers: readonly string[];
 }
 
 /** The facts of the machine, with the uplink in place. */
@@ -52,7 +56,8 @@ export interface MachineFacts {
   readonly rules: string | null;
 }
 
-/** Numbers of networks to suggest instead of one that is taken. */
+/** Number of the uplink's usual network, 10.99.0.0/24, and those to suggest where it is taken. */
+const USUAL_NUMBER = 99;
 const SUGGESTIONS = [98, 97, 96, 95, 94, 93, 92, 91];
 
 /** Checks, before the uplink is made, that its networks and the guest's are free on this machine. */
@@ -60,9 +65,10 @@ export function checkNetworks(
   { uplink, cidr, cidr6 }: { uplink: UplinkChoice; cidr: string; cidr6: string | null },
   interfaces: readonly HostInterface[],
 ): Finding[] {
-  const others = interfaces.filter(({ name }) => name !== uplink.device);
+  const device = uplink.kind === "socket" ? null : uplink.device;
+  const others = interfaces.filter(({ name }) => name !== device);
   const findings: Finding[] = [];
-  if (!uplink.attach) {
+  if (uplink.kind !== "socket" && !uplink.attach) {
     findings.push(...checkNetwork("uplink-address", uplink.address, others));
     if (uplink.v6 !== null) findings.push(...checkNetwork("uplink-address6", uplink.v6.address, others));
   }
@@ -89,8 +95,7 @@ function checkNetwork(name: string, address: string, others: readonly HostInterf
         `${taken.text}: give another by --${name}`,
     )];
   }
-  const free = SUGGESTIONS.map((n) => name.endsWith("6") ? `fd${n}::2/64` : `10.${n}.0.2/24`)
-    .find((text) => !others.flatMap(networksOf).some((one) => overlap(one.text, text)));
+  const free = freeOf(SUGGESTIONS.map((n) => name.endsWith("6") ? `fd${n}::2/64` : `10.${n}.0.2/24`), others);
   return [error(
     `Cannot use ${address} for the uplink: "${taken.device}" of this machine has ${taken.text} ` +
       `(another netd, or a network of its own), so no answer would come back. Use --${name} ${
@@ -99,25 +104,52 @@ function checkNetwork(name: string, address: string, others: readonly HostInterf
   )];
 }
 
+/** The usual network of an uplink, or another one that `interfaces` do not have; null: none is left. */
+export function freeNetwork(interfaces: readonly HostInterface[]): string | null {
+  return freeOf([USUAL_NUMBER, ...SUGGESTIONS].map((n) => `10.${n}.0.2/24`), interfaces);
+}
+
+function freeOf(networks: readonly string[], interfaces: readonly HostInterface[]): string | null {
+  const taken = interfaces.flatMap(networksOf);
+  return networks.find((text) => !taken.some((one) => overlap(one.text, text))) ?? null;
+}
+
 /** Checks, with the uplink in place, that packets of the guest can pass both ways. */
-export function checkMachine(uplink: UplinkChoice, facts: MachineFacts): Finding[] {
+export function checkMachine(uplink: DeviceUplink, facts: MachineFacts): Finding[] {
   const findings = checkDevice(uplink, facts);
   findings.push(...checkFamily(4, uplink, facts, facts.v4));
   if (uplink.v6 !== null && facts.v6 !== null) findings.push(...checkFamily(6, uplink.v6, facts, facts.v6));
   return findings;
 }
 
+/** Checks that sockets of this machine reach the world. */
+export function checkRoutes({ v4, v6 }: { v4: RouteFacts; v6: RouteFacts | null }): Finding[] {
+  return ([[4, v4], [6, v6]] as const).flatMap(([version, routes]) => {
+    if (routes === null) return [];
+    const lost = lostServers(routes);
+    if (typeof routes.toWorld !== "number") return lost;
+    return [
+      warning(`this machine has no default route of IPv${version}, so guests reach only its own networks`),
+      ...lost,
+    ];
+  });
+}
+
+function lostServers({ lostServers }: RouteFacts): Finding[] {
+  return lostServers.map((server) => warning(`this machine has no route to the name server ${server}`));
+}
+
 /** An attached device that is not ready. */
-function checkDevice(uplink: UplinkChoice, facts: MachineFacts): Finding[] {
+function checkDevice(uplink: DeviceUplink, facts: MachineFacts): Finding[] {
   const device = facts.interfaces.find(({ name }) => name === facts.uplink);
   if (device === undefined || !uplink.attach || device.up) return [];
   return [warning(`"${device.name}" is down, so no packet passes: ip link set ${device.name} up`)];
 }
 
-type Ends = Pick<Uplink6Choice, "address" | "gateway">;
+type Ends = Pick<UplinkEnds, "address" | "gateway">;
 
 function checkFamily(version: 4 | 6, ends: Ends, facts: MachineFacts, family: FamilyFacts): Finding[] {
-  const lost = family.lostServers.map((server) => warning(`this machine has no route to the name server ${server}`));
+  const lost = lostServers(family);
   const way = checkWay(ends, facts, family);
   if (way.length > 0) return [...way, ...lost];
   const gateway = parseIpAddr(ends.gateway)!;

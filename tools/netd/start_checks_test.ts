@@ -1,12 +1,13 @@
 /** What is said at start of machines on which a guest would not get through: an error or a warning, and its way out. */
 
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { HostInterface } from "../../devices/host/rtnetlink.ts";
 import { ip } from "../../tests/kit/ip/ip_fixture.ts";
 import { NO_RESOLV_CONF } from "./resolv_conf.ts";
 import { NetdGiven } from "./given.ts";
 import { netdOptions } from "./options.ts";
-import { checkMachine, checkNetworks, type FamilyFacts, type MachineFacts } from "./start_checks.ts";
+import { checkMachine, checkNetworks, checkRoutes, type FamilyFacts, type MachineFacts } from "./start_checks.ts";
+import type { DeviceUplink } from "./uplink_options.ts";
 
 const device = (index: number, name: string, ...addresses: string[]): HostInterface => ({
   index,
@@ -20,8 +21,12 @@ const ETH = device(2, "eth0", "192.0.2.2/24", "2001:db8:1::2/64", "fe80::2/64");
 const AKA = device(3, "aka0", "10.99.0.1/24", "fd99::1/64");
 const by = (index: number) => ({ kind: "unicast" as const, device: index, gateway: null });
 
-const uplinkOf = (...args: string[]) =>
-  netdOptions(new NetdGiven(["--netns", "g", ...args]), () => NO_RESOLV_CONF).uplink;
+function uplinkOf(...args: string[]): DeviceUplink {
+  const given = new NetdGiven(["--netns", "g", "--uplink", "tap", ...args]);
+  const { uplink } = netdOptions(given, () => NO_RESOLV_CONF);
+  assert(uplink.kind !== "socket");
+  return uplink;
+}
 const ATTACH = ["--uplink-attach", "--uplink-device", "aka0"];
 
 /** The findings as `error: …` and `warning: …`. */
@@ -131,4 +136,16 @@ Deno.test("Firewall rules that stop the guest are warnings with the rules that m
   assertMatch(input[0]!, /^warning: the chain ip t input drops .* itself: nft insert rule ip t input iifname aka0 acc/);
   const offline = machine({ rules: '{"nftables":[]}', four: { toWorld: 101, fromHost: null } });
   assertEquals(lines(checkMachine(uplinkOf(), offline)), [], "without a world there is nothing to translate for");
+});
+
+Deno.test("On a machine without a default route, sockets reach its own networks only", () => {
+  const good = { toWorld: by(2), lostServers: [] };
+  assertEquals(lines(checkRoutes({ v4: good, v6: good })), []);
+  assertEquals(lines(checkRoutes({ v4: { ...good, toWorld: 101 }, v6: null })), [
+    "warning: this machine has no default route of IPv4, so guests reach only its own networks",
+  ]);
+  assertEquals(lines(checkRoutes({ v4: good, v6: { toWorld: 101, lostServers: ["2001:db8::53"] } })), [
+    "warning: this machine has no default route of IPv6, so guests reach only its own networks",
+    "warning: this machine has no route to the name server 2001:db8::53",
+  ]);
 });

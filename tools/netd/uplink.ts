@@ -1,18 +1,23 @@
 /**
- * The uplink: the device by which the host kernel is a neighbour of Linux, and the guest's access to the machine behind
- * it.
+ * The uplink: sockets of the machine, or the device by which the host kernel is a neighbour of Linux; and the guest's
+ * access to the machine behind it.
  *
- * Path: daemon → uplink → netd/options, libc, tun, config.
+ * Path: daemon → uplink → uplink_options, socket_uplink, uplink_rules, libc, tun, config.
  *
  * @module
  */
 
 import { EACCES, EPERM, HostError } from "../../devices/host/libc.ts";
 import { openTap, openTun, type TapOptions, type TapPort, type TunPort } from "../../devices/host/tun.ts";
+import { openNetns } from "../../devices/host/netns.ts";
 import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
+import type { BootOptions, Host } from "../boot/boot.ts";
 import type { NatOptions } from "../nat/config.ts";
+import type { ForwardDoors } from "../nat/forward.ts";
 import { netnsOf } from "../vmm/guests/netns_guest.ts";
-import type { UplinkChoice } from "./options.ts";
+import { SocketUplinkPort } from "./socket_uplink.ts";
+import type { DeviceUplink, SocketUplink, UplinkChoice } from "./uplink_options.ts";
+import { type RunNft, UplinkRules } from "./uplink_rules.ts";
 
 /** Facts for opening it, besides the user's options. */
 interface UplinkNeeds {
@@ -21,8 +26,83 @@ interface UplinkNeeds {
   readonly localnet: boolean;
 }
 
-/** Opens it. Throws HostError. */
-export function openUplink(choice: UplinkChoice, { offload, localnet }: UplinkNeeds): TapPort | TunPort {
+/** An uplink, opened before the host kernel boots. */
+export interface Uplink {
+  /** How the host boots with it. */
+  readonly boot: Pick<BootOptions, "wire" | "port">;
+  readonly name: string;
+  /** Why the machine's 127.0.0.1 is not reached by it; empty: it is. */
+  readonly localnet: string;
+  /** Its device; null: it has none. */
+  readonly device: TapPort | TunPort | null;
+  /** What opens forwards on the machine; null: they are ports of the host kernel alone. */
+  readonly doors: ForwardDoors | null;
+  /** Starts it, once the host kernel has booted. Throws HostError, KernelError. */
+  start(host: Host): void;
+  /** What guests will miss, a line each. */
+  warnings(): string[];
+  /** Ends it, and takes away what it set on the machine, before the host kernel closes. */
+  end(): void;
+}
+
+/** Opens it. Throws HostError, with nothing left behind. */
+export function openUplink(choice: UplinkChoice, needs: UplinkNeeds): Uplink {
+  return choice.kind === "socket" ? openSockets(choice, needs) : openDeviceUplink(choice, needs);
+}
+
+function openSockets(choice: SocketUplink, { localnet }: UplinkNeeds): Uplink {
+  const sockets = new SocketUplinkPort(choice, { hostLoopback: localnet });
+  return {
+    boot: { wire: "tun", port: (world) => sockets.makePort(world) },
+    name: "sockets",
+    localnet: "",
+    device: null,
+    doors: sockets,
+    start: (host) => sockets.start(host),
+    warnings: () => sockets.warnings(),
+    end: () => sockets.end(),
+  };
+}
+
+function openDeviceUplink(choice: DeviceUplink, needs: UplinkNeeds): Uplink {
+  const device = openDevice(choice, needs);
+  try {
+    const rules = choice.nat ? setRules(choice, device.name) : null;
+    const { name, localnet } = device;
+    return {
+      boot: { wire: choice.kind, port: device },
+      name,
+      localnet,
+      device,
+      doors: rules,
+      start: (host) => host.reactor!.add(device),
+      warnings: () => [],
+      end: () => rules?.end(),
+    };
+  } catch (error) {
+    device.close();
+    throw error;
+  }
+}
+
+/** Sets what `--uplink-nat` sets. Throws HostError. */
+function setRules(choice: DeviceUplink, device: string): UplinkRules {
+  const { netns, v6 } = choice;
+  const place = netns === null ? null : openNetns(netnsOf(netns));
+  const nft: RunNft = (commands) => {
+    const { success, stderr } = new Deno.Command("nsenter", {
+      args: [...place === null ? [] : [`--net=${place.path}`], "nft", commands.join("; ")],
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    }).outputSync();
+    return success ? "" : new TextDecoder().decode(stderr).split("\n")[0]!.trim();
+  };
+  return new UplinkRules({ device, v4: choice, v6 }, nft, (work) => place === null ? work() : place.run(work));
+}
+
+/** Opens the device. Throws HostError. */
+function openDevice(choice: DeviceUplink, { offload, localnet }: UplinkNeeds): TapPort | TunPort {
   const { kind, device, attach, peer, netns, mtu, v6 } = choice;
   const options: TapOptions = { offload, localnet };
   if (device !== null) options.name = device;

@@ -38,6 +38,15 @@ export class CaptureError extends Error {
   override readonly name = "CaptureError";
 }
 
+/** Where, in which direction and when a packet was seen, and what the NAT decided about it. */
+interface Seen {
+  /** Number of the interface. */
+  readonly at: number;
+  readonly isInbound: boolean;
+  readonly wallMs: number;
+  readonly note?: string;
+}
+
 /** A file that is being written. */
 export class Capture {
   readonly #path: string;
@@ -61,7 +70,7 @@ export class Capture {
   /** A tap point at a port: frames of a FramePort, packets of a PacketPort. */
   wire(name: string, kind: "frame" | "packet"): PortObserver {
     const at = this.#addInterface(name, kind === "frame" ? LINKTYPE_ETHERNET : LINKTYPE_RAW);
-    return (direction, block, wallMs) => this.#packet(at, direction === "in", wholeBytes(block), wallMs);
+    return (direction, block, wallMs) => this.#packet({ at, isInbound: direction === "in", wallMs }, wholeBytes(block));
   }
 
   /** Two tap points of a NAT: frames of the guest's link, packets of its bypassed conversations; with its decisions. */
@@ -71,7 +80,7 @@ export class Capture {
       bypass: this.#addInterface("bypass", LINKTYPE_RAW),
     };
     return ({ point, direction, bytes, note }) =>
-      this.#packet(at[point], direction === "in", bytes, clock.wall(), note);
+      this.#packet({ at: at[point], isInbound: direction === "in", wallMs: clock.wall(), note }, bytes);
   }
 
   /** A tap point between the stack and its interface `number`: what its snoop file shows, until the host ends. */
@@ -94,7 +103,7 @@ export class Capture {
     { at, isOwn }: { readonly at: number; readonly isOwn: (packet: Block) => boolean },
   ): Promise<void> {
     for await (const packet of packets) {
-      this.#packet(at, !isOwn(packet), packet.bytes(), host.clock.wall());
+      this.#packet({ at, isInbound: !isOwn(packet), wallMs: host.clock.wall() }, packet.bytes());
       packet.free();
     }
   }
@@ -111,7 +120,7 @@ export class Capture {
     return this.#interfaces++;
   }
 
-  #packet(interfaceId: number, isInbound: boolean, bytes: Uint8Array, wallMs: number, note = ""): void {
+  #packet({ at: interfaceId, isInbound, wallMs, note = "" }: Seen, bytes: Uint8Array): void {
     const timestampNs = pcapngTimestamp(wallMs);
     const direction = isInbound ? PCAPNG_INBOUND : PCAPNG_OUTBOUND;
     const data = bytes.subarray(0, this.snapLen);

@@ -46,7 +46,7 @@ export async function guestSide(
 }
 
 /** A kernel of its own behind a virtio card: nothing is shared but the card's memory. */
-export async function modelGuest(env: Environment, options: GuestSideOptions): Promise<GuestSide> {
+async function modelGuest(env: Environment, options: GuestSideOptions): Promise<GuestSide> {
   const { host } = env;
   const { style, seed } = options;
   const mac = new Uint8Array(6);

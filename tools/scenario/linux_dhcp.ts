@@ -29,7 +29,7 @@ export async function linuxDhcp(
   const { device } = client;
   const socket = new LinuxSocket("udp", netns);
   try {
-    setOption(socket.fd, "Cannot allow broadcasts", SOL_SOCKET, SO_BROADCAST, 1);
+    setOption(socket.fd, { level: SOL_SOCKET, option: SO_BROADCAST, value: 1 }, "Cannot allow broadcasts");
     const name = new TextEncoder().encode(`${device}\0`);
     call(`Cannot bind to ${device}`, libc().setsockopt(socket.fd, SOL_SOCKET, SO_BINDTODEVICE, name, name.length));
     socket.bind("0.0.0.0", DHCP_CLIENT_PORT);

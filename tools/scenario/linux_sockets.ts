@@ -40,7 +40,7 @@ export class LinuxSockets implements Sockets {
       const { level, ttl, tos } = OPTIONS[version];
       for (const [option, value] of [[ttl, options.ttl], [tos, options.tos]] as const) {
         if (value === undefined) continue;
-        setOption(socket.fd, "Cannot set a socket's option", level, option, value);
+        setOption(socket.fd, { level, option, value }, "Cannot set a socket's option");
       }
       if (options.peer !== undefined) {
         const name = sockaddr(options.peer.addr, options.peer.port);

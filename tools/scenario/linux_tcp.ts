@@ -127,7 +127,7 @@ export class LinuxListener extends SocketFd implements Pollable {
     this.#loop = loop;
     this.#take = take;
     try {
-      setOption(this.fd, "Cannot set SO_REUSEADDR", SOL_SOCKET, SO_REUSEADDR, 1);
+      setOption(this.fd, { level: SOL_SOCKET, option: SO_REUSEADDR, value: 1 }, "Cannot set SO_REUSEADDR");
       const name = sockaddr(version === 4 ? "0.0.0.0" : "::", port);
       call(`Cannot bind tcp port ${port}`, libc().bind(this.fd, name, name.length));
       call(`Cannot listen at tcp port ${port}`, libc().listen(this.fd, BACKLOG));

@@ -34,7 +34,7 @@ export interface Skipped {
 }
 
 /** Thrown by a step whose expectation does not hold. */
-export class StepFailed extends Error {
+class StepFailed extends Error {
   override readonly name = "StepFailed";
 }
 

@@ -1,14 +1,14 @@
 /**
- * Kernel modules of a Debian package: which are needed for some others, and in which order they go in.
+ * Kernel modules out of the files of a Debian package: some, and all that they need.
  *
- * Path: setup_guest → modules.
+ * Path: guest_files → modules → module_order, setup_guest/run.
  *
- * A module says itself what it needs (`depends=` in its .modinfo section): no depmod is run. A module without a
- * file is taken to be built into the kernel.
+ * A module without a file is taken to be built into the kernel.
  *
  * @module
  */
 
+import { dependencies, inOrder, plainName } from "./module_order.ts";
 import { basename, filesBelow, run, SetupError } from "./run.ts";
 
 /** A module, ready for insmod. */
@@ -43,35 +43,6 @@ export async function modulesFor(folder: string, wanted: readonly string[]): Pro
   });
   if (modules.length === 0) throw new SetupError(`Found no kernel modules below ${folder}`);
   return modules;
-}
-
-/** `wanted` and all they need, each once and after what it needs; cycles are cut. */
-export async function inOrder(
-  wanted: readonly string[],
-  needs: (name: string) => Promise<readonly string[]>,
-): Promise<string[]> {
-  const order: string[] = [];
-  const seen = new Set<string>();
-  const visit = async (name: string): Promise<void> => {
-    if (seen.has(name)) return;
-    seen.add(name);
-    for (const needed of await needs(name)) await visit(needed);
-    order.push(name);
-  };
-  for (const name of wanted) await visit(name);
-  return order;
-}
-
-/** The names behind `depends=` in a module's file. */
-export function dependencies(module: Uint8Array): string[] {
-  const text = new TextDecoder("latin1").decode(module);
-  const [, names = ""] = /(?:^|\0)depends=([^\0]*)\0/.exec(text) ?? [];
-  return names.split(",").filter((name) => name !== "").map(plainName);
-}
-
-/** Modules go by two spellings. */
-function plainName(name: string): string {
-  return name.replaceAll("-", "_");
 }
 
 async function readModule(path: string): Promise<Uint8Array> {

@@ -1,7 +1,7 @@
 /**
  * Programs that setup_guest runs, the error of one that fails, and the files that they leave.
  *
- * Path: guest_files, packages, modules, perl → run.
+ * Path: guest_files, packages, modules, perl, perl_places → run.
  *
  * @module
  */

@@ -169,7 +169,18 @@ async function startNetd(world: Netns, guest: Netns, api: string): Promise<Deno.
   const words = (tasks.netd.command as string).split(" ").slice(1);
   const child = new Deno.Command(Deno.execPath(), {
     args: [
-      ...[...words, "--netns", guest.name, "--configure", "--uplink-netns", world.name, "--uplink-device", "aka0"],
+      ...[
+        ...words,
+        "--netns",
+        guest.name,
+        "--configure",
+        "--uplink",
+        "tap",
+        "--uplink-netns",
+        world.name,
+        "--uplink-device",
+        "aka0",
+      ],
       ...["--api-socket", api, "--dns", WORLD],
     ],
     cwd: ROOT,

@@ -15,7 +15,7 @@ import type { UplinkCounters } from "./counters.ts";
 /** The two ends of the packet link for one version of IP: `near` is the stack's address, `peer` is the far side's. */
 export interface LinkEnds {
   readonly near: IpAddr;
-  /** Stands for the machine itself: packets to it reach the machine's loopback, and errors of the machine come from it. */
+  /** Stands for the machine: packets to it reach the machine's loopback, and errors of the machine come from it. */
   readonly peer: IpAddr;
 }
 
@@ -27,6 +27,8 @@ export interface UplinkContext {
   readonly counters: UplinkCounters;
   readonly v4: LinkEnds;
   readonly v6: LinkEnds;
+  /** Source address of what goes to the world, in a version of IP; null: the route's. */
+  readonly outbound: (version: 4 | 6) => IpAddr | null;
   /** Sends a whole IP packet to the near stack, which owns it from now on. */
   toNear(block: Block): void;
 }

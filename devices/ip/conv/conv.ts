@@ -61,6 +61,8 @@ export interface ConvHome {
   backToBound(conv: Conv): void;
 }
 
+const NO_GROUPS: readonly Membership[] = [];
+
 /** One conversation. */
 export class Conv {
   state: ConvState = ConvState.Idle;
@@ -71,7 +73,7 @@ export class Conv {
   raddr: IpAddr = IP_UNSPECIFIED;
   lport = 0;
   rport = 0;
-  /** Last port of a bypassed range; equal to `lport` otherwise. */
+  /** Last port of an announced or bypassed range; equal to `lport` otherwise. */
   lportEnd = 0;
   ttl = TTL_DEFAULT;
   tos = 0;
@@ -81,6 +83,8 @@ export class Conv {
   writeShut = false;
   /** ICMP errors do not hang it up. */
   ignoreAdvice = false;
+  /** Its local address may be one that is not ours: the answers to it must find their way back by themselves. */
+  allowsForeign = false;
   /** Its reader and writer know blocks with a checksum owed or a segment to be cut. */
   offload = false;
   /** A bypass writer's TTL, TOS, id, DF and options are kept; false: Akaros' behaviour. */
@@ -88,7 +92,7 @@ export class Conv {
   /** The only IP version that its bypass takes and sends; 0: both. */
   bypassVersion: 0 | 4 | 6 = 0;
   /** Multicast groups it joined. */
-  groups: Membership[] = [];
+  groups: readonly Membership[] = NO_GROUPS;
   /** How many chans of ctl, data, err and listen are open; a call that was not taken yet counts as one. */
   inUse = 0;
   /** How many chans of snoop are open: copies go to `sq` only then. */
@@ -103,12 +107,6 @@ export class Conv {
   sq: Queue | null = null;
   /** Taps on the data file: they belong to the conversation, so they outlive an exchange of its queues. */
   readonly dataTaps: TapList = new TapList();
-  readonly errTaps: TapList = new TapList();
-  readonly listenTaps: TapList = new TapList();
-  /** Calls that wait to be taken by `listen`. */
-  readonly calls: Conv[] = [];
-  /** Where `listen` and `connect` sleep. */
-  readonly changed: Rendez = new Rendez();
   /** What a bypassed conversation claims; null in every other state. */
   bypass: Bypass | null = null;
   /** For {@link ConvTable}: its entries there. */
@@ -117,13 +115,48 @@ export class Conv {
   holdsPort = false;
   /** The private part of the protocol, which alone knows its type: see `tcbOf` of TCP. */
   priv: unknown = null;
+  /** Made when first needed: most conversations, of which a NAT has thousands, need none of these. */
   #eq: Queue | null = null;
+  #errTaps: TapList | null = null;
+  #listenTaps: TapList | null = null;
+  #calls: Conv[] | null = null;
+  #changed: Rendez | null = null;
 
   constructor(readonly space: ConvHome, readonly proto: Proto, readonly number: number) {
     this.rq = this.makeDataQueue({ limit: 0 });
   }
 
-  /** What the err file reads: whole ICMP errors. Made when first needed. */
+  /** Taps on the err file. */
+  get errTaps(): TapList {
+    return this.#errTaps ??= new TapList();
+  }
+
+  /** Taps on the listen file. */
+  get listenTaps(): TapList {
+    return this.#listenTaps ??= new TapList();
+  }
+
+  /** Calls that wait to be taken by `listen`. */
+  get calls(): Conv[] {
+    return this.#calls ??= [];
+  }
+
+  /** How many they are. */
+  get callCount(): number {
+    return this.#calls?.length ?? 0;
+  }
+
+  /** Where `listen` and `connect` sleep. */
+  get changed(): Rendez {
+    return this.#changed ??= new Rendez();
+  }
+
+  /** Wakes who sleeps there. */
+  wake(): void {
+    this.#changed?.wakeup();
+  }
+
+  /** What the err file reads: whole ICMP errors. */
   get eq(): Queue {
     if (this.#eq === null) {
       this.#eq = new Queue({
@@ -168,14 +201,14 @@ export class Conv {
   /** The connection stands: callers that wait for it go on. */
   connected(): void {
     this.state = ConvState.Connected;
-    this.changed.wakeup();
+    this.wake();
     this.dataTaps.fire(TapEvent.Writable);
   }
 
   /** Calls may come now. */
   announced(): void {
     this.state = ConvState.Announced;
-    this.changed.wakeup();
+    this.wake();
     this.dataTaps.fire(TapEvent.Writable);
   }
 
@@ -184,7 +217,7 @@ export class Conv {
     this.state = ConvState.Idle;
     this.space.backToBound(this);
     this.failure = reason;
-    this.changed.wakeup();
+    this.wake();
     this.dataTaps.fire(TapEvent.Writable);
   }
 
@@ -198,10 +231,14 @@ export class Conv {
     this.ttl = TTL_DEFAULT;
     this.tos = 0;
     this.bound = null;
-    this.ignoreAdvice = this.offload = this.writeShut = false;
+    this.ignoreAdvice =
+      this.allowsForeign =
+      this.offload =
+      this.writeShut =
+        false;
     this.keepHeader = true;
     this.bypassVersion = 0;
-    this.groups = [];
+    this.groups = NO_GROUPS;
     this.failure = null;
     this.priv = null;
     this.#eq?.reopen();
@@ -228,6 +265,8 @@ export interface Proto {
   readonly convsMax: number;
   /** Whether ports are its addresses and `bypass` may claim them; it needs `bypass` then. */
   readonly bypassable: boolean;
+  /** Whether `announce` takes a range of ports: a call, or the record before a datagram, says which one it came to. */
+  readonly announcesRanges?: boolean;
   /** Where a packet's ends are, for the checks of a bypass writer's packets. */
   readonly bypass?: BypassRules;
   /** The port of a remote address means nothing (ICMP). */

@@ -35,7 +35,7 @@ export function startBypass(conv: Conv): void {
   rq.flush();
   rq.readable.wakeup();
   wq?.writable.wakeup();
-  conv.changed.wakeup();
+  conv.wake();
   conv.dataTaps.fire(TapEvent.Writable);
 }
 

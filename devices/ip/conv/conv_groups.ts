@@ -24,19 +24,25 @@ export function joinGroup(ifcs: readonly Ifc[], conv: Conv, ifcAddr: IpAddr, gro
     throw new KernelError("ENOBUFS", `Cannot join ${group}: ${conv} is in ${GROUPS_PER_CONV_MAX} groups already`);
   }
   ifc.joinGroup(group);
-  conv.groups.push({ ifc, ifcAddr, group });
+  conv.groups = [...conv.groups, { ifc, ifcAddr, group }];
 }
 
 /** Leaves `group` on that interface. EFAIL: it was not joined there. */
 export function leaveGroup(conv: Conv, ifcAddr: IpAddr, group: IpAddr): void {
-  const at = conv.groups.findIndex((one) => one.group.equals(group) && one.ifcAddr.equals(ifcAddr));
-  if (at < 0) throw new KernelError("EFAIL", `Cannot leave ${group}: ${conv} did not join it on ${ifcAddr}`);
-  for (const membership of conv.groups.splice(at, 1)) leave(membership);
+  const left = conv.groups.find((one) => one.group.equals(group) && one.ifcAddr.equals(ifcAddr));
+  if (left === undefined) {
+    throw new KernelError("EFAIL", `Cannot leave ${group}: ${conv} did not join it on ${ifcAddr}`);
+  }
+  conv.groups = conv.groups.filter((one) => one !== left);
+  leave(left);
 }
 
 /** Leaves all of them. */
 export function leaveGroups(conv: Conv): void {
-  for (const membership of conv.groups.splice(0)) leave(membership);
+  if (conv.groups.length === 0) return;
+  const { groups } = conv;
+  conv.groups = [];
+  for (const membership of groups) leave(membership);
 }
 
 /** An interface that was unbound meanwhile has forgotten its groups: then there is nothing to leave. */

@@ -119,7 +119,7 @@ export class ConvSpace implements ConvHome {
    * be taken by `listen`. Null: there is no room for it.
    */
   call(listener: Conv, ends: Ends): Conv | null {
-    const isRefused = listener.calls.length >= BACKLOG_MAX || ends.raddr.isUnspecified;
+    const isRefused = listener.callCount >= BACKLOG_MAX || ends.raddr.isUnspecified;
     const conv = isRefused ? null : this.#tryTake(listener.owner);
     if (conv === null) {
       this.callsDropped++;
@@ -130,7 +130,7 @@ export class ConvSpace implements ConvHome {
     conv.tos = listener.tos;
     this.claim(conv, ends);
     listener.calls.push(conv);
-    listener.changed.wakeup();
+    listener.wake();
     listener.listenTaps.fire(TapEvent.Readable);
     listener.dataTaps.fire(TapEvent.Readable);
     return conv;
@@ -179,7 +179,7 @@ export class ConvSpace implements ConvHome {
   }
 
   #close(conv: Conv): void {
-    for (const call of conv.calls.splice(0)) this.drop(call);
+    if (conv.callCount > 0) { for (const call of conv.calls.splice(0)) this.drop(call); }
     this.#count(conv.owner, -1);
     leaveGroups(conv);
     undoBypass(conv);
@@ -189,7 +189,7 @@ export class ConvSpace implements ConvHome {
     conv.state = ConvState.Idle;
     conv.rq.close();
     conv.dropErrors();
-    conv.changed.wakeup();
+    conv.wake();
     if (!this.#isBusy(conv)) this.release(conv);
   }
 

@@ -6,8 +6,8 @@
  * A packet belongs to the first of these that exists (Akaros' order; ranges are ours):
  *
  *     1. the conversation of exactly this (raddr, rport, laddr, lport)
- *     2. an announced or bypassed (laddr, lport)      3. a bypassed range of laddr with lport in it
- *     4. an announced or bypassed (*, lport)          5. a bypassed range of * with lport in it
+ *     2. an announced or bypassed (laddr, lport)      3. a range of laddr with lport in it
+ *     4. an announced or bypassed (*, lport)          5. a range of * with lport in it
  *     6. (laddr, *)                                   7. (*, *)
  *
  * In a class the newest wins. An entry without an address matches every IP version. Looking up builds nothing: hashing

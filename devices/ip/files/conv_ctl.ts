@@ -23,10 +23,14 @@ import type { NetContext } from "../network/context.ts";
 import { ConvState } from "../conv/proto.ts";
 import { sourceFor } from "../route/egress.ts";
 
-/** An open ctl file. */
-interface CtlTarget {
+/** A conversation, and the stack whose addresses it may have. */
+interface Ours {
   readonly stack: NetContext;
   readonly conv: Conv;
+}
+
+/** An open ctl file. */
+interface CtlTarget extends Ours {
   /** The user that opened it. */
   readonly user: string;
 }
@@ -45,7 +49,7 @@ export function runConvCtl(target: CtlTarget, bytes: Uint8Array): number {
   return bytes.length;
 }
 
-function connect({ stack, conv }: CtlTarget, [remoteText, localText]: readonly string[]): void {
+function connect({ stack, conv }: Ours, [remoteText, localText]: readonly string[]): void {
   if (conv.proto.connect === undefined) {
     throw new KernelError("EFAIL", `Cannot connect: ${conv.proto.name} has no peers`);
   }
@@ -55,7 +59,7 @@ function connect({ stack, conv }: CtlTarget, [remoteText, localText]: readonly s
   const local = localText === undefined ? null : parseLocal(localText);
   const bound = local === null ? conv.bound : null;
   const asked = local?.addr ?? bound?.addr ?? IP_UNSPECIFIED;
-  requireOurs(stack, asked);
+  requireOurs({ stack, conv }, asked);
   const laddr = asked.isUnspecified ? sourceFor(stack, raddr) : asked;
   const isReachable = raddr.isMulticast || raddr.isLimitedBroadcast || stack.routes.lookup(raddr) !== null;
   if (laddr === null || !isReachable) throw new KernelError("EHOSTUNREACH", `Cannot connect to ${raddr}: no route`);
@@ -77,7 +81,7 @@ function announce(target: CtlTarget, [text]: readonly string[]): void {
     throw new KernelError("EFAIL", `Cannot announce: ${conv.proto.name} has no calls`);
   }
   requireIdle(conv, "announce");
-  const ends = claimable(target, parseLocal(text!));
+  const ends = claimable(target, parseLocal(text!, { ranges: conv.proto.announcesRanges === true }));
   attempt(conv, ends, () => {
     conv.state = ConvState.Announcing;
     conv.proto.announce?.(conv);
@@ -134,6 +138,12 @@ function setBypassVersion({ conv }: CtlTarget, [word]: readonly string[]): void 
   conv.bypassVersion = word === "any" ? 0 : word === "4" ? 4 : 6;
 }
 
+function setForeign({ conv, user }: CtlTarget, [word]: readonly string[]): void {
+  if (user !== EVE) throw new KernelError("EPERM", `Cannot set foreign-local of ${conv}: only ${EVE} may`);
+  requireIdle(conv, "set foreign-local of");
+  conv.allowsForeign = parseSwitch(word!);
+}
+
 function addMulti({ stack, conv }: CtlTarget, [ifcText, groupText]: readonly string[]): void {
   joinGroup(stack.ifcs, conv, parseAddr(ifcText!), groupText === undefined ? conv.raddr : parseAddr(groupText));
 }
@@ -165,8 +175,8 @@ function claimable(target: CtlTarget, local: LocalArg): Ends {
 }
 
 /** A local end without a remote one: its address is ours, and the port is free. */
-function localEnds({ stack, conv }: CtlTarget, local: LocalArg): Ends {
-  requireOurs(stack, local.addr);
+function localEnds({ stack, conv }: Ours, local: LocalArg): Ends {
+  requireOurs({ stack, conv }, local.addr);
   const picked = local.port === 0;
   const lport = picked ? conv.space.ports.pick(local.restricted) : local.port;
   const ends = { raddr: IP_UNSPECIFIED, rport: 0, laddr: local.addr, lport, lportEnd: picked ? lport : local.portEnd };
@@ -179,8 +189,8 @@ function requireIdle(conv: Conv, verb: string): void {
   throw new KernelError("EBUSY", `Cannot ${verb} ${conv}: it is ${STATE_WORDS[conv.state]}`);
 }
 
-function requireOurs(stack: NetContext, addr: IpAddr): void {
-  if (addr.isUnspecified || stack.self.isLocal(addr)) return;
+function requireOurs({ stack, conv }: Ours, addr: IpAddr): void {
+  if (addr.isUnspecified || conv.allowsForeign || stack.self.isLocal(addr)) return;
   throw new KernelError("EFAIL", `Cannot use ${addr}: no address of ours`);
 }
 
@@ -189,7 +199,12 @@ function requireFree(conv: Conv, ends: Ends): void {
   if (holder === null) return;
   const lportEnd = ends.lportEnd ?? ends.lport;
   const ports = lportEnd === ends.lport ? `${ends.lport}` : `${ends.lport}-${lportEnd}`;
-  throw new KernelError("EFAIL", `Cannot use port ${ports}: ${holder} has ${STATE_WORDS[holder.state]} it`);
+  throw new KernelError("EFAIL", `Cannot use port ${ports}: ${holder} ${holdsAs(holder)} it`);
+}
+
+/** How `holder` has its port: one without an open descriptor may linger on it (TIME-WAIT). */
+function holdsAs({ state }: Conv): string {
+  return state === ConvState.Idle ? "has not let go of" : `has ${STATE_WORDS[state]}`;
 }
 
 /** Connecting to the unspecified address means connecting to ourselves. */
@@ -200,11 +215,12 @@ function somebody(addr: IpAddr): IpAddr {
 
 const VERBS: readonly CtlVerb<CtlTarget>[] = [
   { name: "connect", usage: "connect addr!port[!r] [[addr!]port]", minArgs: 1, maxArgs: 2, run: connect },
-  { name: "announce", usage: "announce [addr!]port", minArgs: 1, maxArgs: 1, run: announce },
+  { name: "announce", usage: "announce [addr!]port|lo-hi", minArgs: 1, maxArgs: 1, run: announce },
   { name: "bind", usage: "bind [addr!]port", minArgs: 1, maxArgs: 1, run: bind },
   { name: "bypass", usage: "bypass [addr!]port|lo-hi|*", minArgs: 1, maxArgs: 1, run: bypass },
   { name: "bypass-header", usage: "bypass-header keep|kernel", minArgs: 1, maxArgs: 1, run: setBypassHeader },
   { name: "bypass-version", usage: "bypass-version any|4|6", minArgs: 1, maxArgs: 1, run: setBypassVersion },
+  { name: "foreign-local", usage: "foreign-local on|off", minArgs: 1, maxArgs: 1, run: setForeign },
   { name: "shutdown", usage: "shutdown rd|wr|rdwr", minArgs: 1, maxArgs: 1, run: shutdown },
   {
     name: "ttl",

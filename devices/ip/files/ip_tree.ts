@@ -209,14 +209,14 @@ function convFile(conv: Conv, { name, kind, mode }: File): Dir {
 function readiness(conv: Conv, kind: number): { length: number; level: number } {
   if (kind === Kind.Data) return { length: conv.rq.length, level: levelOf(conv, Kind.Data) };
   if (kind === Kind.Err) return { length: conv.eq.length, level: levelOf(conv, Kind.Err) };
-  if (kind === Kind.Listen) return { length: conv.calls.length, level: levelOf(conv, Kind.Listen) };
+  if (kind === Kind.Listen) return { length: conv.callCount, level: levelOf(conv, Kind.Listen) };
   if (kind === Kind.Snoop) return { length: conv.sq?.length ?? 0, level: (conv.sq?.level ?? 0) & ~TapEvent.Writable };
   return { length: 0, level: 0 };
 }
 
 /** What a tap on the file would find now: bits of TapEvent. */
 export function levelOf(conv: Conv, kind: number): number {
-  const called = conv.calls.length > 0 ? TapEvent.Readable : 0;
+  const called = conv.callCount > 0 ? TapEvent.Readable : 0;
   if (kind === Kind.Data) return conv.dataLevel | called;
   if (kind === Kind.Err) return conv.eq.level & ~TapEvent.Writable;
   return called;

@@ -52,13 +52,14 @@ function unbind({ ifc, unkeep }: IpifcTarget): void {
 function add({ ifc }: IpifcTarget, args: readonly string[]): void {
   withMaxtu(ifc, parseAdd(args), (wanted) => {
     ifc.addAddress(wanted);
-    if (!wanted.local.isV4) addLinkLocal(ifc);
+    if (!wanted.local.isV4 && !wanted.local.isUnspecified) addLinkLocal(ifc);
   });
 }
 
 /** Tentative addresses are an affair of IPv6: an IPv4 address counts at once, as in Akaros. */
 function tryAddress({ ifc }: IpifcTarget, args: readonly string[]): void {
   withMaxtu(ifc, parseAdd(args), (wanted) => {
+    if (wanted.local.isUnspecified) throw new KernelError("EINVAL", `Cannot try ${wanted.local}: it is no host's`);
     ifc.stack.dad.start(ifc, wanted);
     if (!wanted.local.isV4) addLinkLocal(ifc);
   });
@@ -97,7 +98,7 @@ function connect({ ifc }: IpifcTarget, args: readonly string[]): void {
   // The old ones go only when it is certain that the new one can be had.
   if (ifc.link !== null) ifc.removeAllAddresses();
   ifc.addAddress(wanted);
-  if (!wanted.local.isV4) addLinkLocal(ifc);
+  if (!wanted.local.isV4 && !wanted.local.isUnspecified) addLinkLocal(ifc);
   ifc.conv.connected();
 }
 
@@ -111,7 +112,7 @@ function remove({ ifc }: IpifcTarget, [addrText, maskText, remoteText]: readonly
 function parseAdd(args: readonly string[]): AddArgs {
   const [addrText, maskText, remoteText, mtuText, proxyText] = args;
   const local = parseAddr(addrText!);
-  if (local.isMulticast || local.isLimitedBroadcast || (!local.isV4 && local.isUnspecified)) {
+  if (local.isMulticast || local.isLimitedBroadcast) {
     throw new KernelError("EINVAL", `Cannot add ${local}: not the address of one host`);
   }
   const mask = maskText === undefined ? defaultMask(local) : parseMask(maskText, local);

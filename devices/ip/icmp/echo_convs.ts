@@ -14,6 +14,7 @@ import { shown } from "../../../kernel/ctl.ts";
 import { KernelError } from "../../../kernel/error.ts";
 import type { OrWait } from "../../../kernel/rendez.ts";
 import { ICMP_HEADER_LEN, icmpEchoId, setIcmpEchoId } from "../../../kernel/wire/icmp.ts";
+import type { IpEnds } from "../../../kernel/wire/checksum.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { ipv6Dst, ipv6Src } from "../../../kernel/wire/ipv6.ts";
 import { adviseConv } from "../conv/advice.ts";
@@ -41,7 +42,7 @@ export interface EchoForm {
   /** Whether a message of this type has an identifier, so that a user may send it. */
   hasId(type: number): boolean;
   /** Puts the checksum of the message from `at` to `end` in its place. */
-  setChecksum(buf: Uint8Array, at: number, end: number, src: IpAddr, dst: IpAddr): void;
+  setChecksum(buf: Uint8Array, at: number, end: number, ends: IpEnds): void;
 }
 
 /** What is kept of a conversation. */
@@ -149,9 +150,9 @@ export abstract class EchoConvs<S extends ProtoContext = ProtoContext> implement
     const { buf, rp } = block;
     const written = buf.slice(rp, rp + MESSAGE_MIN);
     setIcmpEchoId(buf, rp, conv.lport);
-    this.form.setChecksum(buf, rp, block.wp, src, raddr);
-    const { ttl, tos } = conv;
-    const result = sendPacket(this.stack, block, { src, dst: raddr, protocol, ttl, tos });
+    const header = { src, dst: raddr, protocol, ttl: conv.ttl, tos: conv.tos };
+    this.form.setChecksum(buf, rp, block.wp, header);
+    const result = sendPacket(this.stack, block, header);
     if (result === "sent" || result === "dropped") return this.countOut(type);
     buf.set(written, rp);
     block.push(room);

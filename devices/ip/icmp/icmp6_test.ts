@@ -52,7 +52,7 @@ Deno.test("Icmp6Proto answers an echo request with its identifier, sequence, dat
   const [reply] = at.take6();
   assertObjectMatch(parseIpv6(reply!, 0, reply!.length)!, { trafficClass: 0x10, payloadLen: 11 });
   assertEquals(`${ipv6Src(reply!, 0)} ${ipv6Dst(reply!, 0)}`, `${US} ${PEER}`);
-  assert(icmp6ChecksumOk(reply!, IPV6_HEADER_LEN, reply!.length, ip(US), ip(PEER)));
+  assert(icmp6ChecksumOk(reply!, IPV6_HEADER_LEN, reply!.length, { src: ip(US), dst: ip(PEER) }));
   const header = parseIcmp6(reply!, IPV6_HEADER_LEN, reply!.length)!;
   assertObjectMatch(header, { type: ICMP6_ECHO_REPLY, code: 0, rest: 0x12340007 });
   assertEquals(reply!.subarray(48), Uint8Array.of(1, 2, 3));

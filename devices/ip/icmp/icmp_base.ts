@@ -8,6 +8,7 @@
 
 import { Checksum } from "../../../kernel/block.ts";
 import { udpDstPort, udpSrcPort } from "../../../kernel/wire/udp.ts";
+import type { IpEnds } from "../../../kernel/wire/checksum.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { TTL_DEFAULT } from "../conv/conv.ts";
 import { EchoConvs, type EchoForm } from "./echo_convs.ts";
@@ -27,7 +28,7 @@ export interface IcmpForm extends EchoForm {
   readonly echoReply: number;
   /** Whether a message of this type is an error about a packet of ours. */
   quotes(type: number): boolean;
-  checksumOk(buf: Uint8Array, at: number, end: number, src: IpAddr, dst: IpAddr): boolean;
+  checksumOk(buf: Uint8Array, at: number, end: number, ends: IpEnds): boolean;
   /** Changes the type, and the checksum with it. */
   setType(buf: Uint8Array, at: number, type: number): void;
   /** TOS or traffic class of the IP header at `at`. */
@@ -82,14 +83,14 @@ export abstract class IcmpBase<S extends ProtoContext = ProtoContext> extends Ec
   // --- input
 
   override input(packet: InputPacket): void {
-    const { block, src, dst } = packet;
+    const { block } = packet;
     const { form } = this;
     const at = block.rp + packet.headerLen;
     if (block.wp - at < form.headerLen) {
       this.lenErrs++;
       return block.free();
     }
-    if (block.checksum === Checksum.None && !form.checksumOk(block.buf, at, block.wp, src, dst)) {
+    if (block.checksum === Checksum.None && !form.checksumOk(block.buf, at, block.wp, packet)) {
       this.csumErrs++;
       return block.free();
     }

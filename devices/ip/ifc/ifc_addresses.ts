@@ -38,7 +38,8 @@ export abstract class IfcAddresses {
   /** Its addresses, in the order in which they were added. */
   readonly lifcs: Iplifc[] = [];
   #groups: IpAddr[] = [];
-  #unspecified = 0;
+  #unspecified4 = 0;
+  #unspecified6 = 0;
   #addresses6 = 0;
 
   constructor(readonly stack: IfcContext) {}
@@ -55,9 +56,12 @@ export abstract class IfcAddresses {
     return this.#addresses6 > 0;
   }
 
-  /** Whether it has the address 0.0.0.0: every packet that arrives is for us, since our address is not known yet. */
-  get acceptsAny(): boolean {
-    return this.#unspecified > 0;
+  /**
+   * Whether it has 0.0.0.0 or `::`: every unicast packet of that version which arrives is for us, because our address
+   * is not known yet, or because we stand for all others.
+   */
+  acceptsAny(version: 4 | 6): boolean {
+    return (version === 4 ? this.#unspecified4 : this.#unspecified6) > 0;
   }
 
   /**
@@ -191,7 +195,7 @@ export abstract class IfcAddresses {
   /** `lifc` is ours: its net is on the link, and the neighbours are notified. */
   #settle(lifc: Iplifc): void {
     this.#changeOnLink(lifc, "add");
-    if (lifc.local.isUnspecified) this.#unspecified++;
+    if (lifc.local.isUnspecified) this.#countUnspecified(lifc, 1);
     else this.link?.addAddress?.(lifc.local);
   }
 
@@ -201,8 +205,13 @@ export abstract class IfcAddresses {
     for (const [addr, cast] of lifc.claims()) this.#disown(addr, cast);
     if (lifc.tentative) return;
     this.#changeOnLink(lifc, "remove");
-    if (lifc.local.isUnspecified) this.#unspecified--;
+    if (lifc.local.isUnspecified) this.#countUnspecified(lifc, -1);
     else this.link?.removeAddress?.(lifc.local);
+  }
+
+  #countUnspecified({ local }: Iplifc, change: 1 | -1): void {
+    if (local.isV4) this.#unspecified4 += change;
+    else this.#unspecified6 += change;
   }
 
   /** Adds or removes the route to the net of `lifc`, which several addresses may share. */

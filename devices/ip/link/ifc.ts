@@ -28,8 +28,8 @@ export interface Ifc {
   readonly lifcs: readonly Iplifc[];
   /** Whether it has an IPv6 address, even a tentative one: without one it takes no IPv6 packets. */
   readonly speaksIpv6: boolean;
-  /** Whether it has the address 0.0.0.0: everything that arrives is for us. */
-  readonly acceptsAny: boolean;
+  /** Whether it has the unspecified address of `version`: every unicast packet of it that arrives is for us. */
+  acceptsAny(version: 4 | 6): boolean;
   /** Whether 127/8 is behind its link (Linux: route_localnet). */
   readonly localnet: boolean;
   /** Whether datagrams are reassembled before they are forwarded out of it. */

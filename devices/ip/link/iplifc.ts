@@ -63,13 +63,15 @@ export class Iplifc {
   /**
    * Every address that is ours by it. Of broadcasts: the net's, its old form with zeros (RFC 1122 3.2.1.3), and the
    * limited one. Akaros adds those of the address class, too; since CIDR (RFC 4632) they are ordinary addresses of
-   * others. Of IPv6 the groups in which neighbours ask for it; while it is tentative only those.
+   * others. Of IPv6 the groups in which neighbours ask for it; while it is tentative only those; none for `::`.
    */
   claims(): readonly (readonly [addr: IpAddr, cast: Cast])[] {
     const claims: [IpAddr, Cast][] = [];
     if (!this.local.isUnspecified && !this.tentative) claims.push([this.local, "unicast"]);
     if (!this.local.isV4) {
-      if (!this.local.isLoopback) claims.push([solicitedNode(this.local), "multicast"], [ALL_NODES, "multicast"]);
+      if (!this.local.isLoopback && !this.local.isUnspecified) {
+        claims.push([solicitedNode(this.local), "multicast"], [ALL_NODES, "multicast"]);
+      }
       return claims;
     }
     claims.push([IPV4_BROADCAST, "broadcast"]);

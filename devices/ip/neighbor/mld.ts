@@ -105,7 +105,7 @@ export class Mld {
     buf.set(MLD_HOP_BY_HOP, rp + IPV6_HEADER_LEN);
     const at = rp + IPV6_HEADER_LEN + MLD_HOP_BY_HOP.length;
     block.wp = at + emitMldReport(kind, groups, buf, at);
-    setIcmp6Checksum(buf, at, block.wp, src, dst);
+    setIcmp6Checksum(buf, at, block.wp, { src, dst });
     this.stack.icmp6.countOut(ICMP6_MLD_REPORT);
     ifc.send(block, dst);
   }

@@ -16,7 +16,7 @@ function reports(at: TestHost): string[] {
     if (packet[6] !== 0 || packet[AT] !== 143) return [];
     const { src, dst, hopLimit } = parseIpv6(packet, 0, packet.length)!;
     assertEquals([`${dst}`, hopLimit, packet[42], packet[43]], ["ff02::16", 1, 5, 2]);
-    assertEquals(icmp6ChecksumOk(packet, AT, packet.length, src, dst), true);
+    assertEquals(icmp6ChecksumOk(packet, AT, packet.length, { src, dst }), true);
     const groups = Array.from({ length: packet[AT + 7]! }, (_, i) => IpAddr.at(packet, AT + 12 + 20 * i));
     return [`${src} ${packet[AT + 8]} ${groups.join(",")}`];
   });

@@ -64,7 +64,7 @@ function packetOf(stack: IpEnv, src: IpAddr, dst: IpAddr, message: NdMessage): B
   emitIpv6({ src, dst, nextHeader: IP_PROTO_ICMP6, payloadLen, hopLimit: ND_HOP_LIMIT }, buf, rp);
   emitNd(message, buf, rp + IPV6_HEADER_LEN);
   block.wp = rp + IPV6_HEADER_LEN + payloadLen;
-  setIcmp6Checksum(buf, rp + IPV6_HEADER_LEN, block.wp, src, dst);
+  setIcmp6Checksum(buf, rp + IPV6_HEADER_LEN, block.wp, { src, dst });
   stack.icmp6.countOut(message.type);
   return block;
 }

@@ -64,7 +64,8 @@ export function input6(stack: NetContext, block: Block, ifc: Ifc, arrival: Arriv
 /** How a destination is ours; null: it is not. */
 function castOf6(stack: NetContext, dst: IpAddr, ifc: Ifc, arrival: Arrival): Cast | null {
   const entry = stack.self.find(dst);
-  return entry === null ? null : castOf(entry, ifc, arrival, dst.isLinkLocal);
+  if (entry !== null) return castOf(entry, ifc, arrival, dst.isLinkLocal);
+  return ifc.acceptsAny(6) && !dst.isMulticast ? "unicast" : null;
 }
 
 /** Whether no honest host sends this (RFC 4291 2.5.2, 2.5.3, 2.7). */

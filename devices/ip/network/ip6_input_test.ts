@@ -34,7 +34,7 @@ function raised(at: TestHost, packet: Uint8Array, dst?: string): string {
 function errors(at: TestHost): (number | undefined)[][] {
   return at.take6().map((packet) => {
     const { src, dst } = parseIpv6(packet, 0, packet.length)!;
-    assertEquals(icmp6ChecksumOk(packet, IPV6_HEADER_LEN, packet.length, src, dst), true);
+    assertEquals(icmp6ChecksumOk(packet, IPV6_HEADER_LEN, packet.length, { src, dst }), true);
     const { type, code, rest } = parseIcmp6(packet, IPV6_HEADER_LEN, packet.length)!;
     return [type, code, rest];
   });

@@ -74,7 +74,7 @@ function castOf4(stack: NetContext, dst: number, ifc: Ifc, arrival: Arrival): Ca
   const cast = entry === null ? null : castOf(entry, ifc, arrival, false);
   if (cast !== null) return cast;
   if (arrival === Arrival.Local && dst >>> 24 === 127) return "unicast";
-  return ifc.acceptsAny && entry === null && dst >>> 28 < 0xe ? "unicast" : null;
+  return ifc.acceptsAny(4) && entry === null && dst >>> 28 < 0xe ? "unicast" : null;
 }
 
 /** Whether addresses like these never come in from a link (RFC 1122 3.2.1.3, RFC 1812 5.3.7). */

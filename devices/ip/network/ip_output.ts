@@ -22,6 +22,9 @@ import type { SendOptions, SendResult } from "../packet/packet.ts";
 import type { Route } from "../route/route.ts";
 import { dispatch, selectRoute } from "../route/egress.ts";
 
+/** The largest MTU: every IPv4 packet fits. */
+const WHOLE_MTU = 65_535;
+
 /**
  * Sends transport header and payload under a new IP header. A packet that does not fit the link is fragmented, and one
  * that does may be fragmented by IPv4's routers; `dontFragment` forbids both. (Akaros sets DF on all that fits, and
@@ -72,7 +75,9 @@ export function sendRaw(stack: NetContext, block: Block, options: { kernelHeader
     stats.outNoRoutes++;
     return "noRoute";
   }
-  const mtu = Math.min(family.mtu(stack, route, dst), family.fragmentMax(block));
+  const linkMtu = family.mtu(stack, route, dst);
+  // A link that carries every packet whole is that to a program: what is behind it fragments.
+  const mtu = linkMtu >= WHOLE_MTU ? linkMtu : Math.min(linkMtu, family.fragmentMax(block));
   const fits = family.wireLength(block) <= mtu;
   if (!fits && !family.mayFragment(block, kernelHeader)) {
     stats.fragFails++;

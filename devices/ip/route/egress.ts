@@ -100,7 +100,7 @@ function linkRoute(stack: RouteContext, src: IpAddr): Route | null {
 
 /** Broadcasts and groups leave by the interface of their source, or the one that asks for an address; else by route. */
 function groupRoute(stack: RouteContext, src: IpAddr, dst: IpAddr): Route | null {
-  const asking = src.isUnspecified ? stack.ifcs.find((ifc) => ifc.acceptsAny) : undefined;
+  const asking = src.isUnspecified ? stack.ifcs.find((ifc) => ifc.acceptsAny(4)) : undefined;
   if (asking !== undefined) return stack.routes.directTo(asking);
   const route = linkRoute(stack, src) ?? stack.routes.lookup(dst);
   if (route !== null) return route;

@@ -102,6 +102,13 @@ const TCP_VERBS: readonly CtlVerb<Conv>[] = [
     run: (conv, [word]) => setNodelay(tcbOf(conv), parseSwitch(word!)),
   },
   {
+    name: "quickack",
+    usage: "quickack on|off",
+    minArgs: 1,
+    maxArgs: 1,
+    run: (conv, [word]) => void (tcbOf(conv).config.quickack = parseSwitch(word!)),
+  },
+  {
     name: "keepalive",
     usage: "keepalive [ms|off]",
     minArgs: 0,

@@ -71,7 +71,7 @@ function checkSegment(env: TcpEnv, packet: InputPacket): TcpHeader | null {
     stats.hlenErrs++;
     return null;
   }
-  if (block.checksum === Checksum.None && !tcpChecksumOk(block.buf, at, block.wp, packet.src, packet.dst)) {
+  if (block.checksum === Checksum.None && !tcpChecksumOk(block.buf, at, block.wp, packet)) {
     stats.csumErrs++;
     return null;
   }

@@ -2,13 +2,14 @@
  * The largest segment that the path takes: the peer's MSS, the route's MTU, and what ICMP reports of the path (RFC
  * 1191, RFC 9293 3.7.1), which counts only if it quotes what we sent (RFC 5927 7).
  *
- * Path: handshake, output, advice → pmtu → tcb.
+ * Path: handshake, output, advice → pmtu → sendable, tcb.
  *
  * @module
  */
 
 import { IPV6_MTU_MIN } from "../../../kernel/wire/ipv6.ts";
 import { mssOf, TIMESTAMPS_LEN } from "./options.ts";
+import { BURST_MAX } from "./sendable.ts";
 import type { Tcb } from "./tcb.ts";
 
 /**
@@ -28,7 +29,9 @@ export function updateMss(tcb: Tcb): void {
   if (tcb.pathMtu > 0 && nowMs >= tcb.pathMtuUntilMs) tcb.pathMtu = 0;
   const routeMtu = env.ip.mtu(conv.raddr);
   const mtu = tcb.pathMtu > 0 ? Math.min(tcb.pathMtu, routeMtu) : routeMtu;
-  const mss = Math.min(snd.peerMss, mssOf(mtu, tcb.isV4)) - (tcb.timestampsOk ? TIMESTAMPS_LEN : 0);
+  const most = Math.min(snd.peerMss, mssOf(mtu, tcb.isV4)) - (tcb.timestampsOk ? TIMESTAMPS_LEN : 0);
+  // A larger one could never be filled, and Nagle's rule would hold back every segment.
+  const mss = Math.min(most, BURST_MAX);
   snd.mss = mss;
   tcb.congestion.mss = mss;
 }

@@ -162,7 +162,7 @@ function noteEcn(tcb: Tcb, segment: IncomingSegment): void {
 function scheduleAck(tcb: Tcb): void {
   const { rcv, timers } = tcb;
   const owed = (rcv.nxt - rcv.acked) >>> 0;
-  if (rcv.quick > 0 || owed >= 2 * rcv.full) {
+  if (tcb.config.quickack || rcv.quick > 0 || owed >= 2 * rcv.full) {
     if (rcv.quick > 0) rcv.quick--;
     tcb.ackNow = true;
   } else if (!timers.isSet(TimerSlot.Ack)) {

@@ -144,7 +144,7 @@ export class SynQueue {
   #call(call: Call): void {
     const { header, ends, listener, packet, old } = call;
     const env = this.#env;
-    if (listener.calls.length >= BACKLOG_MAX) {
+    if (listener.callCount >= BACKLOG_MAX) {
       env.stats.synQueueDrops++;
       return;
     }

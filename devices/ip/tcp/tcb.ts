@@ -61,6 +61,8 @@ export interface TcpEnv {
 /** What a user sets on ctl; calls inherit it from their listener. */
 export interface TcpConfig {
   nodelay: boolean;
+  /** Every segment is acknowledged at once. */
+  quickack: boolean;
   /** Idle milliseconds before a keepalive; 0: none. */
   keepaliveMs: number;
   userTimeoutMs: number;

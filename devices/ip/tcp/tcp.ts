@@ -69,6 +69,7 @@ export class TcpProto implements Proto {
   readonly ipProtocols: readonly number[] = [IP_PROTO_TCP];
   readonly convsMax = CONVS_MAX;
   readonly bypassable = true;
+  readonly announcesRanges = true;
   readonly bypass: BypassRules = RULES;
   readonly env: TcpEnv;
   readonly synQueue: SynQueue;
@@ -251,6 +252,7 @@ function ipOf(stack: ProtoContext): IpSender {
 function defaultConfig(): TcpConfig {
   return {
     nodelay: false,
+    quickack: false,
     keepaliveMs: 0,
     userTimeoutMs: USER_TIMEOUT_MS,
     algorithm: CONGESTIONS[0]!,

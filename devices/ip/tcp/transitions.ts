@@ -133,7 +133,7 @@ export function finish(tcb: Tcb, code?: ErrnoName, text = ""): void {
   }
   // It gets no more packets; a program that has it open can still read its ends.
   conv.space.unclaim(conv);
-  conv.changed.wakeup();
+  conv.wake();
 }
 
 function lower(text: string): string {

@@ -59,6 +59,7 @@ interface UdpPriv {
 /** Where a datagram goes, and from which address. */
 interface UdpTarget {
   readonly laddr: IpAddr;
+  readonly lport: number;
   readonly raddr: IpAddr;
   readonly rport: number;
 }
@@ -76,6 +77,7 @@ export class UdpProto implements Proto {
   /** As many as TCP has. */
   readonly convsMax = 8192;
   readonly bypassable = true;
+  readonly announcesRanges = true;
   readonly bypass: BypassRules = RULES;
   /** Datagrams delivered to a conversation, and to a bypassed one. */
   inDatagrams = 0;
@@ -140,12 +142,13 @@ export class UdpProto implements Proto {
     }
     const laddr = this.#sourceOf(conv, record, raddr);
     if (conv.lport === 0) this.#bindAny(conv);
+    const lport = sourcePort(conv, record);
     // The header overwrites the end of the record, which the caller gets back if nothing was sent.
     const saved = recordBytes === 0
       ? null
       : block.buf.slice(block.rp + recordBytes - UDP_HEADER_LEN, block.rp + recordBytes);
     block.pull(recordBytes);
-    const result = this.#send(conv, block, { laddr, raddr, rport });
+    const result = this.#send(conv, block, { laddr, lport, raddr, rport });
     if (result === "sent" || result === "dropped") return length;
     block.pull(UDP_HEADER_LEN);
     if (saved !== null) block.buf.set(saved, block.push(UDP_HEADER_LEN));
@@ -155,17 +158,19 @@ export class UdpProto implements Proto {
     throw new KernelError("EMSGSIZE", `Cannot send ${length - recordBytes} bytes to ${raddr}: too big`);
   }
 
-  /** The record's local address if it is ours, the conversation's, or the one that fits the route. */
+  /** The record's local address if it is ours or may be foreign, the conversation's, or the one that fits the route. */
   #sourceOf(conv: Conv, record: UdpEnds | null, raddr: IpAddr): IpAddr {
     const named = record?.laddr;
-    if (named !== undefined && named.isV4 === raddr.isV4 && this.stack.self.isLocal(named)) return named;
+    const isAllowed = named !== undefined && named.isV4 === raddr.isV4 &&
+      (this.stack.self.isLocal(named) || (conv.allowsForeign && !named.isUnspecified));
+    if (isAllowed) return named;
     const laddr = conv.laddr.isUnspecified ? sourceFor(this.stack, raddr) : conv.laddr;
     if (laddr !== null && laddr.isV4 !== raddr.isV4) {
       throw new KernelError("EINVAL", `Cannot send from ${laddr} to ${raddr}: two IP versions`);
     }
     if (laddr !== null && !laddr.isLoopback) return laddr;
     // A host that does not know its address yet asks for one from 0.0.0.0 (RFC 2131 4.1), not from its loopback.
-    if (raddr.isLimitedBroadcast && this.stack.ifcs.some((ifc) => ifc.acceptsAny)) return IPV4_UNSPECIFIED;
+    if (raddr.isLimitedBroadcast && this.stack.ifcs.some((ifc) => ifc.acceptsAny(4))) return IPV4_UNSPECIFIED;
     if (laddr !== null) return laddr;
     throw noRoute(raddr);
   }
@@ -177,17 +182,17 @@ export class UdpProto implements Proto {
   }
 
   /** Pushes the header and sends. */
-  #send(conv: Conv, block: Block, { laddr, raddr, rport }: UdpTarget): SendResult {
+  #send(conv: Conv, block: Block, { laddr, lport, raddr, rport }: UdpTarget): SendResult {
     const payloadLen = block.wp - block.rp;
     const at = block.push(UDP_HEADER_LEN);
-    emitUdp({ srcPort: conv.lport, dstPort: rport, payloadLen }, block.buf, at);
+    emitUdp({ srcPort: lport, dstPort: rport, payloadLen }, block.buf, at);
     block.clearOffload();
     oweChecksum(block, at, udpChecksumAt(at), pseudoSum(laddr, raddr, IP_PROTO_UDP, UDP_HEADER_LEN + payloadLen));
     const { ttl, tos } = conv;
     if (this.stack.log.wants(LogFlag.Udp, raddr)) {
       this.stack.log.line(
         LogFlag.Udp,
-        `udp out ${conv} ${laddr}!${conv.lport} > ${raddr}!${rport} ${payloadLen}`,
+        `udp out ${conv} ${laddr}!${lport} > ${raddr}!${rport} ${payloadLen}`,
         raddr,
       );
     }
@@ -309,6 +314,14 @@ export class UdpProto implements Proto {
 
 function privOf(conv: Conv): UdpPriv {
   return conv.priv as UdpPriv;
+}
+
+/** The port that a datagram leaves from: of a range the one in its record. EINVAL: that is not in the range. */
+function sourcePort(conv: Conv, record: UdpEnds | null): number {
+  if (conv.lport === conv.lportEnd || conv.lportEnd === 0) return conv.lport;
+  const port = record?.lport ?? 0;
+  if (port >= conv.lport && port <= conv.lportEnd) return port;
+  throw new KernelError("EINVAL", `Cannot send from port ${port}: it is not in ${conv.lport}-${conv.lportEnd}`);
 }
 
 function noRoute(raddr: IpAddr): KernelError {

@@ -7,7 +7,8 @@
  *     oldheaders (36)  remote 16 | local 16 | remote port 2 | local port 2
  *
  * Addresses are 16 bytes (IPv4 mapped), ports in network order. On write a local address that is not ours means
- * "choose"; the interface address and the local port are not looked at.
+ * "choose", unless `foreign-local` is on; the interface address is not looked at, and the local port only where the
+ * conversation announced a range.
  *
  * @module
  */

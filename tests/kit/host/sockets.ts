@@ -9,7 +9,7 @@
 
 import { assert, assertEquals, fail } from "@std/assert";
 import { RealClock } from "../../../devices/host/clock.ts";
-import { LinuxSockets, type LinuxSocketsOptions } from "../../../devices/host/host_sockets.ts";
+import { LinuxSockets, type LinuxSocketsOptions } from "../../../devices/host/sockets/linux_sockets.ts";
 import { pause } from "../../../devices/host/pause.ts";
 import { Reactor } from "../../../devices/host/reactor.ts";
 import {
@@ -52,10 +52,10 @@ export class SocketLab implements AsyncDisposable {
   readonly reactor: Reactor = new Reactor({ clock: this.clock });
   readonly sockets: LinuxSockets;
 
-  /** Sockets as `options` say; the loop runs. */
-  constructor(options: Pick<LinuxSocketsOptions, "netns" | "gro"> = {}) {
+  /** Sockets as `options` say; the loop runs, or does when it is started. */
+  constructor(options: Pick<LinuxSocketsOptions, "netns" | "gro"> = {}, runs = true) {
     this.sockets = new LinuxSockets({ reactor: this.reactor, clock: this.clock, ...options });
-    this.reactor.start();
+    if (runs) this.reactor.start();
   }
 
   /** Those of 127.0.0.1 and ::1 that this machine has. */
@@ -159,7 +159,7 @@ export class SocketLab implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.sockets.close();
     await this.reactor.stop();
-    assertEquals([this.sockets.open, this.clock.timerCount], [0, 0]);
+    assertEquals([this.sockets.size, this.clock.timerCount], [0, 0]);
   }
 }
 

@@ -54,7 +54,7 @@ export function ip6Packet(fields: Packet6Fields = {}): Uint8Array {
 /** An ICMPv6 packet with a right checksum. */
 export function icmp6Packet(message: Uint8Array, fields: Packet6Fields = {}): Uint8Array {
   const packet = ip6Packet({ ...fields, nextHeader: IP_PROTO_ICMP6, payload: message });
-  setIcmp6Checksum(packet, IPV6_HEADER_LEN, packet.length, ipv6Src(packet, 0), ipv6Dst(packet, 0));
+  setIcmp6Checksum(packet, IPV6_HEADER_LEN, packet.length, { src: ipv6Src(packet, 0), dst: ipv6Dst(packet, 0) });
   return packet;
 }
 

@@ -103,7 +103,7 @@ export function udp6Packet(
 /** A whole ICMPv6 packet; `message` gets its checksum. */
 export function icmp6Packet(message: Uint8Array, options: Packet6Options = {}): Uint8Array {
   const { src = PEER6, dst = US6 } = options;
-  setIcmp6Checksum(message, 0, message.length, ip(src), ip(dst));
+  setIcmp6Checksum(message, 0, message.length, { src: ip(src), dst: ip(dst) });
   return packet6({ ...options, nextHeader: IP_PROTO_ICMP6, payload: message });
 }
 

@@ -60,7 +60,7 @@ export function tcpPacket(
   emitTcp(tcp, payload, 0);
   payload.set(data, headerLen);
   const { src = GUEST, dst = REMOTE } = options;
-  setTcpChecksum(payload, 0, payload.length, ip(src), ip(dst));
+  setTcpChecksum(payload, 0, payload.length, { src: ip(src), dst: ip(dst) });
   const { tos = 0, id = 0, ttl = 64, dontFragment = true } = options;
   return ipPacket({ src, dst, protocol: 6, tos, id, ttl, dontFragment, payload });
 }
@@ -99,7 +99,7 @@ export function tcp6(
   const payload = new Uint8Array(headerLen + data.length);
   emitTcp(tcp, payload, 0);
   payload.set(data, headerLen);
-  setTcpChecksum(payload, 0, payload.length, ip(src), ip(dst));
+  setTcpChecksum(payload, 0, payload.length, { src: ip(src), dst: ip(dst) });
   const { trafficClass = 0, flowLabel = 0, hopLimit = 64 } = options;
   return packet6({ src, dst, nextHeader: 6, trafficClass, flowLabel, hopLimit, payload });
 }
@@ -164,7 +164,7 @@ export function assertSound(packet: Uint8Array): void {
   if (isPart) return;
   const end = packet.length;
   if (protocol === 17) assert(udpChecksumOk(packet, at, src, dst), "The UDP checksum is wrong");
-  if (protocol === 6) assert(tcpChecksumOk(packet, at, end, src, dst), "The TCP checksum is wrong");
+  if (protocol === 6) assert(tcpChecksumOk(packet, at, end, { src, dst }), "The TCP checksum is wrong");
   if (protocol === 1) assert(icmpChecksumOk(packet, at, end), "The ICMP checksum is wrong");
-  if (protocol === 58) assert(icmp6ChecksumOk(packet, at, end, src, dst), "The ICMPv6 checksum is wrong");
+  if (protocol === 58) assert(icmp6ChecksumOk(packet, at, end, { src, dst }), "The ICMPv6 checksum is wrong");
 }

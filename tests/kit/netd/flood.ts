@@ -40,7 +40,7 @@ const KINDS: Readonly<Record<string, (src: IpAddr, dst: IpAddr) => Emit>> = {
     const ports = { srcPort: portOf(i), dstPort: 1 + i % 65535 };
     const length = emitTcp({ ...ports, seq: i, ack: 0, flags: TCP_SYN, window: 64240 }, buf, IPV4_HEADER_LEN);
     const end = IPV4_HEADER_LEN + length;
-    setTcpChecksum(buf, IPV4_HEADER_LEN, end, src, dst);
+    setTcpChecksum(buf, IPV4_HEADER_LEN, end, { src, dst });
     emitIpv4({ protocol: TCP, src, dst, payloadLen: length, id: i & 0xffff }, buf, 0);
     return end;
   },

@@ -267,7 +267,8 @@ export async function openNetdLab(options: NetdLabOptions = {}): Promise<NetdLab
       await Deno.writeTextFile(lab.resolvConf, resolvConf);
     }
     lab.netd = await startNetd([
-      ...["--netns", lab.guest.name, "--uplink-netns", lab.world.name, "--uplink-device", "aka0"],
+      ...["--netns", lab.guest.name, "--uplink", "tap"],
+      ...["--uplink-netns", lab.world.name, "--uplink-device", "aka0"],
       ...[...dns, "--api-socket", lab.apiSocket, ...configure ? ["--configure"] : [], ...options.options ?? []],
     ], resolvConf === undefined ? null : `${folder}/etc`);
     lab.children.push(await startPeer(lab.world));

@@ -37,9 +37,19 @@ cp -r "$cache/npm" cache
 chmod -R a+rwX cache
 cd tree
 export DENO_DIR="$folder/cache" HOME="$folder"
-exec ${AS_NOBODY.join(" ")} "$folder/deno" run --no-check --no-prompt --allow-ffi --allow-run=nsenter \\
+exec ${AS_NOBODY.join(" ")} "$folder/deno" run --no-check --no-prompt --allow-ffi --allow-run=nsenter,unshare \\
   --allow-read=/etc/resolv.conf tools/netd.ts "$@"
 `;
+
+/**
+ * Starts netd with `options` as that user, in the network namespace at `path`; `folder` is an empty one of the test.
+ */
+export function startAsNobody(path: string, folder: string, options: readonly string[]): Child {
+  return new Child("nsenter", [
+    ...[`--net=${path}`, "unshare", "--mount", "sh", "-c", START, "sh", folder, Deno.execPath(), ROOT],
+    ...options,
+  ]);
+}
 
 /** Makes world, guest, uplink and netd. What the API socket's place would be, netd may not write. */
 export async function openRootlessLab(...options: string[]): Promise<NetdLab> {
@@ -57,9 +67,9 @@ export async function openRootlessLab(...options: string[]): Promise<NetdLab> {
     await lab.worldMust("ip", "tuntap", "add", "dev", "aka0", "mode", "tap", "user", "65534", "vnet_hdr");
     await lab.worldMust("ip", "addr", "add", `${PEER}/24`, "dev", "aka0");
     await lab.worldMust("ip", "link", "set", "aka0", "up");
-    const netd = new Child("nsenter", [
-      ...[`--net=${world.path}`, "unshare", "--mount", "sh", "-c", START, "sh", folder, Deno.execPath(), ROOT],
-      ...["--netns", `${sleeper.pid}`, "--uplink-attach", "--uplink-device", "aka0", "--dns", PEER, ...options],
+    const netd = startAsNobody(world.path, folder, [
+      ...["--netns", `${sleeper.pid}`, "--uplink", "tap", "--uplink-attach", "--uplink-device", "aka0", "--dns", PEER],
+      ...options,
     ]);
     lab.netd = await untilReady(netd);
     lab.children.push(await startPeer(world), sleeper);

@@ -168,7 +168,7 @@ export class TcpPeer {
     buf[rp + 12] = headerLen << 2;
     buf.set(data, rp + headerLen);
     block.wp = rp + headerLen + data.length;
-    setTcpChecksum(buf, rp, block.wp, this.addr, this.here);
+    setTcpChecksum(buf, rp, block.wp, { src: this.addr, dst: this.here });
     putIpHeader(block, { src: this.addr, dst: this.here, tos: said.tos ?? 0 });
     block.checksum = Checksum.None;
     return block;

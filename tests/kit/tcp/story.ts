@@ -33,7 +33,7 @@ export function tcpPacket(parts: TcpParts = {}, options: PacketOptions = {}): Ui
   const { src = PEER, dst = US } = options;
   const segment = new Uint8Array(tcpEmitLen(fields) + data.length);
   segment.set(data, emitTcp({ ...fields, checksum: checksum ?? 0 }, segment, 0));
-  if (checksum === undefined) setTcpChecksum(segment, 0, segment.length, ip(src), ip(dst));
+  if (checksum === undefined) setTcpChecksum(segment, 0, segment.length, { src: ip(src), dst: ip(dst) });
   return ipPacket({ src, dst, protocol: 6, payload: segment, ...options });
 }
 
@@ -47,7 +47,7 @@ export function segmentOf(packet: Uint8Array): TcpHeader {
   const { src, dst, protocol } = headerOf(packet);
   const payload = payloadOf(packet);
   assertEquals(protocol, 6);
-  assert(ipv4ChecksumOk(packet, 0) && tcpChecksumOk(payload, 0, payload.length, src, dst), "a checksum is wrong");
+  assert(ipv4ChecksumOk(packet, 0) && tcpChecksumOk(payload, 0, payload.length, { src, dst }), "a checksum is wrong");
   return parseTcp(payload, 0, payload.length)!;
 }
 

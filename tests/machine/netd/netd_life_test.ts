@@ -113,7 +113,7 @@ machineTest("netd: the end of the guest's process is its end, and nothing is lef
   using world = createNetns(`nd-life-${Deno.pid}`);
   const sleeper = new Child("unshare", ["--net", "sh", "-c", "echo up; exec sleep 60"]);
   await sleeper.until("up");
-  const uplink = ["--uplink-netns", world.name, "--uplink-device", "aka0"];
+  const uplink = ["--uplink", "tap", "--uplink-netns", world.name, "--uplink-device", "aka0"];
   const netd = await startNetd(["--netns", `${sleeper.pid}`, ...uplink]);
   sleeper.kill("SIGKILL");
   const { code } = await netd.end();
@@ -126,7 +126,19 @@ machineTest("netd: the end of the guest's process is its end, and nothing is lef
 machineTest("netd: ready and exit descriptors", netdNeeds(), async () => {
   using world = createNetns(`nd-fd-${Deno.pid}`);
   using guest = createNetns(`nd-fdg-${Deno.pid}`);
-  const options = ["--netns", guest.name, "--uplink-netns", world.name, "--ready-fd", "4", "--exit-fd", "3", "--quiet"];
+  const options = [
+    "--netns",
+    guest.name,
+    "--uplink",
+    "tap",
+    "--uplink-netns",
+    world.name,
+    "--ready-fd",
+    "4",
+    "--exit-fd",
+    "3",
+    "--quiet",
+  ];
   const quoted = [Deno.execPath(), ...netdArguments(options)].map((word) => `'${word}'`).join(" ");
   // The left side holds the pipe open until the ready byte came to the fifo, and then for half a second.
   const script = `cd '${ROOT}'; mkfifo "$1"; { read -r -n 1 x <"$1"; echo "told $x" >&2; sleep 0.5; } | ` +
@@ -152,7 +164,7 @@ machineTest("netd: what is not available is status 1, a bad option 2", netdNeeds
   ];
   using world = createNetns(`nd-bad-${Deno.pid}`);
   for (const [options, status, text] of tries) {
-    const uplink = status === 1 ? ["--uplink-netns", world.name] : [];
+    const uplink = status === 1 ? ["--uplink", "tap", "--uplink-netns", world.name] : [];
     const netd = new Child(Deno.execPath(), netdArguments([...options, ...uplink]));
     assertEquals([options[0], (await netd.end()).code], [options[0], status], netd.text);
     assertMatch(netd.text, text);
@@ -165,7 +177,7 @@ machineTest(
   async () => {
     using world = createNetns(`nd-gone-${Deno.pid}`);
     using guest = createNetns(`nd-goneg-${Deno.pid}`);
-    const options = ["--netns", guest.name, "--uplink-netns", world.name, "--uplink-device", "aka0"];
+    const options = ["--netns", guest.name, "--uplink", "tap", "--uplink-netns", world.name, "--uplink-device", "aka0"];
     const deleted: [typeof world, string, number, string][] = [
       [world, "aka0", 1, 'netd: Cannot go on without uplink "aka0": deleted (ENODEV)'],
       [guest, "tap0", 0, "netd: the guest's interface tap0 is gone"],
@@ -186,7 +198,7 @@ machineTest("netd: SIGTERM leaves nothing; what SIGKILL leaves does not stop the
     return [...files, ...(await runTool(world, ["ip", "-o", "link"])).text.match(/aka0/g) ?? []];
   };
   const sockets = ["--qemu", `${folder}/vm.sock`, "--api-socket", `${folder}/api.sock`];
-  const options = [...sockets, "--uplink-netns", world.name, "--uplink-device", "aka0"];
+  const options = [...sockets, "--uplink", "tap", "--uplink-netns", world.name, "--uplink-device", "aka0"];
   const killed = await startNetd(options);
   killed.kill("SIGKILL");
   await killed.end();
@@ -207,7 +219,7 @@ machineTest("netd: one machine after the other is served at the same socket", ne
   using world = createNetns(`nd-again-${Deno.pid}`);
   const folder = await Deno.makeTempDir({ prefix: "akarino-netd-" });
   const path = `${folder}/vm.sock`;
-  const netd = await startNetd(["--qemu", path, "--uplink-netns", world.name]);
+  const netd = await startNetd(["--qemu", path, "--uplink", "tap", "--uplink-netns", world.name]);
   try {
     for (let i = 0; i < 3; i++) {
       using machine = await Deno.connect({ transport: "unix", path });

@@ -20,7 +20,17 @@ machineTest("startNetd() serves a guest over both IP versions until it is closed
   const before = await links();
   {
     await using netd = await startNetd([
-      ...["--netns", guest.name, "--configure", "--uplink-netns", world.name, "--uplink-device", "aka0"],
+      ...[
+        "--netns",
+        guest.name,
+        "--configure",
+        "--uplink",
+        "tap",
+        "--uplink-netns",
+        world.name,
+        "--uplink-device",
+        "aka0",
+      ],
       ...["--dns", "10.99.0.1", "--ipv6", "--forward", "tcp:8080:80"],
     ]);
     const [uplink = "", , ipv6 = ""] = netd.describe();
@@ -44,6 +54,6 @@ machineTest("startNetd() serves a guest over both IP versions until it is closed
 
 machineTest("startNetd() refuses what the command refuses, with the same words", netdNeeds(), async () => {
   await assertRejects(() => startNetd(["--nope"]), UsageError, "--nope");
-  await assertRejects(() => startNetd([]), UsageError, "Want one of --qemu and --netns");
+  await assertRejects(() => startNetd([]), UsageError, "Want one of --qemu, --qemu-dgram and --netns");
   await assertRejects(() => startNetd(["--netns", "w-door-none"]), SystemError, "w-door-none");
 });

@@ -53,7 +53,19 @@ machineTest("netd for QEMU: DHCP, ping, names, a download, a forward", [
   try {
     assertEquals((await runTool(world, ["ip", "addr", "add", `${WORLD}/32`, "dev", "lo"])).code, 0);
     const netd = await startNetd([
-      ...["--qemu", socket, "--one-off", "--uplink-netns", world.name, "--uplink-device", "aka0", "--dns", PEER],
+      ...[
+        "--qemu",
+        socket,
+        "--one-off",
+        "--uplink",
+        "tap",
+        "--uplink-netns",
+        world.name,
+        "--uplink-device",
+        "aka0",
+        "--dns",
+        PEER,
+      ],
       ...["--forward", "hostfwd=tcp::8000-:80"],
     ]);
     children.push(netd, await startPeer(world));

@@ -31,7 +31,7 @@ machineTest("netd as root serves a namespace of unshare -Urn", NEEDS, async () =
   using world = createNetns(`nd-userns-${Deno.pid}`);
   const sleeper = new Child("unshare", ["-Urn", "sh", "-c", "echo up; exec sleep 60"]);
   await sleeper.until("up");
-  const uplink = ["--uplink-netns", world.name, "--uplink-device", "aka0"];
+  const uplink = ["--uplink", "tap", "--uplink-netns", world.name, "--uplink-device", "aka0"];
   const netd = await startNetd(["--netns", `${sleeper.pid}`, "--configure", ...uplink]);
   try {
     const ping = new Child("nsenter", [`--net=/proc/${sleeper.pid}/ns/net`, "ping", "-c", "1", PEER]);

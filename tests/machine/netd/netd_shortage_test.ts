@@ -97,7 +97,16 @@ aloneTest(
     const folder = await Deno.makeTempDir({ prefix: "akarino-netd-" });
     const path = `${folder}/vm.sock`;
     const crowd: Deno.UnixConn[] = [];
-    const netd = await startNetd(["--qemu", path, "--uplink-netns", world.name, "--api-socket", `${folder}/api.sock`]);
+    const netd = await startNetd([
+      "--qemu",
+      path,
+      "--uplink",
+      "tap",
+      "--uplink-netns",
+      world.name,
+      "--api-socket",
+      `${folder}/api.sock`,
+    ]);
     try {
       crowd.push(...(await exhaust(netd.pid, `${folder}/api.sock`)).conns);
       // The first has the descriptor that was in reserve, and the second none.
@@ -139,7 +148,18 @@ aloneTest(
   async () => {
     using world = createNetns(`nd-out-${Deno.pid}`);
     using guest = createNetns(`nd-outg-${Deno.pid}`);
-    const options = ["--netns", guest.name, "--uplink-netns", world.name, "--uplink-device", "aka0", "--ready-fd", "9"];
+    const options = [
+      "--netns",
+      guest.name,
+      "--uplink",
+      "tap",
+      "--uplink-netns",
+      world.name,
+      "--uplink-device",
+      "aka0",
+      "--ready-fd",
+      "9",
+    ];
     const wait = 'read -r -n 1 x <&8; sleep 0.3; kill -TERM $!; wait $!; echo "status $?"';
     // A pipe for --ready-fd, and for each try a standard output of its own.
     const ready = "d=$(mktemp -d); mkfifo $d/r; exec 8<>$d/r; rm -r $d;";
@@ -176,7 +196,7 @@ aloneTest("netd that ends leaves its successor's socket alone", netdNeeds(), asy
   const folder = await Deno.makeTempDir({ prefix: "akarino-netd-" });
   const options = (name: string) => [
     ...["--qemu", `${folder}/${name}.sock`, "--api-socket", `${folder}/api.sock`, "--socket-mode", "0660"],
-    ...["--uplink-netns", world.name, "--uplink-device", name],
+    ...["--uplink", "tap", "--uplink-netns", world.name, "--uplink-device", name],
   ];
   const first = await startNetd(options("aka0"));
   await Deno.remove(`${folder}/api.sock`);

@@ -24,7 +24,7 @@ function lab() {
     assertEquals(code, 0, `${text}: ${said}`);
     return said;
   };
-  const options = ["--netns", guest.name, "--uplink-netns", world.name];
+  const options = ["--netns", guest.name, "--uplink", "tap", "--uplink-netns", world.name];
   /** Starts it, ends it when it is ready; what it wrote, and its exit status. */
   const start = async (...more: string[]) => {
     const netd = new Child(Deno.execPath(), [...NETD, ...options, ...more]);
@@ -161,7 +161,7 @@ machineTest(
     };
     const absent = await say(Deno.execPath(), ...NETD, "--netns", "no-such-one");
     assertMatch(absent, /^1 netd: Cannot open network namespace "no-such-one": .*there is no such namespace/);
-    const refused = await say("unshare", "-U", Deno.execPath(), ...NETD, "--netns", at.guest.name);
+    const refused = await say("unshare", "-U", Deno.execPath(), ...NETD, "--uplink", "tap", "--netns", at.guest.name);
     assertMatch(refused, /^1 netd: Cannot make the uplink, a TAP device: .*--uplink-attach --uplink-device NAME/);
   },
 );
@@ -178,7 +178,7 @@ machineTest("netd enters a namespace by its name also below a user namespace", [
       "-ec",
       `touch /run/netns/${name}; mount --bind /proc/${sleeper.pid}/ns/net /run/netns/${name}`,
     ]);
-    const netd = await startNetd(["--netns", name, "--uplink-netns", world.name, "-c", ...user]);
+    const netd = await startNetd(["--netns", name, "--uplink", "tap", "--uplink-netns", world.name, "-c", ...user]);
     netd.kill("SIGTERM");
     assertEquals((await netd.end()).code, 0, netd.text);
   } finally {

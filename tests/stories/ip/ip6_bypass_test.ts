@@ -84,7 +84,7 @@ Deno.test("a claim for one version leaves the other version unclaimed (defect 17
   const tcp = story.user.conv("tcp", "bypass 80", "bypass-version 4");
   const syn = new Uint8Array(20);
   emitTcp({ srcPort: 9, dstPort: 80, seq: 1, ack: 0, flags: TCP_SYN, window: 9 }, syn, 0);
-  setTcpChecksum(syn, 0, syn.length, ip(PEER6), ip(US6));
+  setTcpChecksum(syn, 0, syn.length, { src: ip(PEER6), dst: ip(US6) });
   inject6(story.wire, packet6({ nextHeader: 6, payload: syn }));
   assertEquals([tcp.bread(), tcpFlags(sent6(story.wire)[0]!, 40)], [null, TCP_RST | TCP_ACK]);
 });
@@ -171,7 +171,9 @@ Deno.test("Defect 15: a writer that knows offloads sends one large segment, and 
   conv.bwrite(block);
   const packets = sent6(story.wire);
   assertEquals(packets.map(({ length }) => length), [1460, 1460, 260]);
-  for (const packet of packets) assertEquals(tcpChecksumOk(packet, 40, packet.length, ip(US6), ip(FAR)), true);
+  for (const packet of packets) {
+    assertEquals(tcpChecksumOk(packet, 40, packet.length, { src: ip(US6), dst: ip(FAR) }), true);
+  }
 });
 
 Deno.test("bypass may send ICMP errors about packets to its claim", async () => {

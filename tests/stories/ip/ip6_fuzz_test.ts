@@ -122,8 +122,8 @@ function repaired(packet: Uint8Array): Uint8Array {
   const walk = walkIpv6(copy, 0, end);
   if (walk === null || walk.isLaterFragment || end - walk.at < 8) return copy;
   const [src, dst] = [ipv6Src(copy, 0), ipv6Dst(copy, 0)];
-  if (walk.protocol === 58) setIcmp6Checksum(copy, walk.at, end, src, dst);
-  if (walk.protocol === 6 && end - walk.at >= 20) setTcpChecksum(copy, walk.at, end, src, dst);
+  if (walk.protocol === 58) setIcmp6Checksum(copy, walk.at, end, { src, dst });
+  if (walk.protocol === 6 && end - walk.at >= 20) setTcpChecksum(copy, walk.at, end, { src, dst });
   const length = get16(copy, walk.at + 4);
   if (walk.protocol === 17 && length >= 8 && walk.at + length <= copy.length) setUdpChecksum(copy, walk.at, src, dst);
   return copy;

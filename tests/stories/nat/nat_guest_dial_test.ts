@@ -131,7 +131,7 @@ Deno.test("A service moves host → guest → host while the remote keeps addres
     const proc = where === "guest" ? inGuest : onHost;
     if (where === "guest") assertEquals(program.command("add tcp:7000:7000").slice(0, 2), "ok");
     const server = await proc.announce("tcp!*!7000");
-    // Nobody takes the port while somebody has it.
+    // A port that is in use is refused.
     if (where === "host") assertMatch(program.command("add tcp:7000:7000"), /^error: .*tcp\/\d+ of eve/);
     const coming = listen(proc, server);
     const client = await there.dial(`tcp!${HOST}!7000`);

@@ -20,7 +20,7 @@ import { addIpv6, PEER6, US6 } from "../../kit/ip/story6.ts";
 import { accept, call, hear, say, stateOf } from "../../kit/tcp/story.ts";
 import { DNS, GUEST, HOST, REMOTE, ROUTER } from "../../kit/nat/nat.ts";
 
-/** What the guest's hardware address 00:01:02:03:04:0b makes of the network. */
+/** The guest's SLAAC address: the network's prefix with the EUI-64 of the hardware address 00:01:02:03:04:0b. */
 const SELF = "fd00::2:201:2ff:fe03:40b";
 const ROUTER6 = "fd00:0:0:2::2";
 const DNS6 = "fd00:0:0:2::3";
@@ -120,7 +120,7 @@ function ping(story: GuestStory, addr: string, size: number, { icmp, header, ech
   return reply === null ? null : reply.length;
 }
 
-/** A server at the remote that answers every datagram with itself, when it is told to. */
+/** A server at the remote that answers every datagram with the same bytes, when `serve` is called. */
 function echoServer(story: GuestStory, port: number): { conv: UserConv; serve: () => Uint8Array | null } {
   const conv = story.there.conv("udp", "headers", `announce ${port}`);
   const serve = () => {

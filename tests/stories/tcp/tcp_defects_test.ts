@@ -134,7 +134,19 @@ Deno.test("defect 4.4: with 2000 connections each segment still finds its own", 
 Deno.test("defect 4.6: a verb without its argument is EINVAL with its usage, and there is a nodelay", async () => {
   await using story = await tell();
   const conv = story.user.conv("tcp");
-  for (const verb of ["checksum", "nodelay", "congestion", "ecn", "sack", "timestamps", "windowscale", "usertimeout"]) {
+  for (
+    const verb of [
+      "checksum",
+      "nodelay",
+      "quickack",
+      "congestion",
+      "ecn",
+      "sack",
+      "timestamps",
+      "windowscale",
+      "usertimeout",
+    ]
+  ) {
     const { code, message } = errorOf(() => conv.command(verb));
     assertEquals([code, message.includes("usage: ")], ["EINVAL", true], verb);
   }

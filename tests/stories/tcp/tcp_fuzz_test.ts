@@ -87,7 +87,7 @@ function build(peer: TcpPeer, one: Hostile): Block {
   put16(buf, at + 18, one.urgent);
   buf.set(one.options, at + 20);
   block.wp = at + headerLen + one.length;
-  setTcpChecksum(buf, at, block.wp, peer.addr, peer.here);
+  setTcpChecksum(buf, at, block.wp, { src: peer.addr, dst: peer.here });
   putIpHeader(block, { src: peer.addr, dst: peer.here, tos: one.tos });
   return block;
 }
@@ -163,7 +163,7 @@ Deno.test("bytes of any kind are no segment, or a segment, and never an exceptio
       HERE.putV4(buf, rp + 16);
       buf.set(bytes, rp + 20);
       block.wp = rp + 20 + bytes.length;
-      if (bytes.length >= 20) setTcpChecksum(buf, rp + 20, block.wp, THERE, HERE);
+      if (bytes.length >= 20) setTcpChecksum(buf, rp + 20, block.wp, { src: THERE, dst: HERE });
       peer.host.receive(block);
       checkLimits(peer);
     }),
@@ -196,7 +196,7 @@ Deno.test("a transfer goes on under attack by segments whose numbers are wrong",
       buf[at + 13] = [0x04, 0x02, 0x14, 0x11, 0x12, 0x18][random.below(6)]!;
       put16(buf, at + 14, random.below(65_536));
       block.wp = at + 20 + random.below(20);
-      setTcpChecksum(buf, at, block.wp, a.laddr, a.raddr);
+      setTcpChecksum(buf, at, block.wp, { src: a.laddr, dst: a.raddr });
       pair.there.receive(block);
     };
     const done = pair.runUntil(() => {

@@ -5,7 +5,7 @@ import { KernelError } from "../../../kernel/error.ts";
 import { parseMacAddr } from "../../../kernel/wire/mac_addr.ts";
 import { NetdGiven } from "../../../tools/netd/given.ts";
 import { NETD } from "../../../tools/netd/option_table.ts";
-import { netdOptions } from "../../../tools/netd/options.ts";
+import { type NetdOptions, netdOptions } from "../../../tools/netd/options.ts";
 import { parseResolvConf, type ResolvConf } from "../../../tools/netd/resolv_conf.ts";
 import { UsageError } from "../../../tools/options/given.ts";
 import { helpText } from "../../../tools/options/option_table.ts";
@@ -18,12 +18,60 @@ import { SlirpApi } from "../../../tools/netd/slirp_api.ts";
 
 /** The resolv.conf of a machine with these name servers. */
 const resolvConf = (...addrs: string[]) => parseResolvConf(addrs.map((addr) => `nameserver ${addr}`).join("\n"));
-const options = (args: readonly string[], conf: () => ResolvConf) => netdOptions(new NetdGiven(args), conf);
+
+/** Options of a netd on a TAP device, unless the arguments name another uplink. */
+function options(args: readonly string[], conf: () => ResolvConf): NetdOptions {
+  const uplink = args.includes("--uplink") ? [] : ["--uplink", "tap"];
+  return netdOptions(new NetdGiven([...args, ...uplink]), conf);
+}
 const parse = (text: string) => options(text.split(" "), () => resolvConf("192.0.2.53"));
 
-Deno.test("netd's defaults", () => {
+Deno.test("netd's defaults: sockets of the machine, by which the router's address is the machine", () => {
+  const { uplink, nat, guest, forwards, offload } = netdOptions(
+    new NetdGiven(["--qemu", "/run/vm.sock"]),
+    () => resolvConf("192.0.2.53"),
+  );
+  assertEquals(guest, { kind: "qemu", path: "/run/vm.sock", isDgram: false });
+  assertEquals({ ...uplink }, {
+    kind: "socket",
+    address: "192.0.0.2/29",
+    peer: "192.0.0.1/29",
+    gateway: "192.0.0.1",
+    v6: null,
+    outbound: null,
+    outbound6: null,
+  });
+  assertEquals(
+    { machine: nat.machine, servers: nat.nameServers, mac: nat.guestMac, forwards, offload },
+    { machine: "192.0.0.1", servers: ["192.0.2.53"], mac: null, forwards: [], offload: true },
+  );
+});
+
+Deno.test("netd's options of a device are for devices, and those of sockets for sockets", () => {
+  const bad: [string, RegExp][] = [
+    ["--uplink socket --uplink-device x", /^--uplink-device is for --uplink tap or --uplink tun$/],
+    ["--uplink socket --uplink-address 10.0.0.1/24", /^--uplink-address is for --uplink tap or --uplink tun$/],
+    ["--uplink socket --uplink-nat", /^--uplink-nat is for --uplink tap or --uplink tun$/],
+    ["--uplink tap --uplink-attach --uplink-device x --uplink-nat", /^--uplink-nat is not for --uplink-attach/],
+    ["--uplink socket --uplink-mtu 9000", /^--uplink-mtu is for --uplink tap or --uplink tun$/],
+    ["--uplink tap --outbound-addr eth0", /^--outbound-addr is for --uplink socket$/],
+    ["--uplink socket --outbound-addr6 eth0", /^--outbound-addr6 wants --ipv6$/],
+  ];
+  for (const [text, wanted] of bad) {
+    assertMatch(assertThrows(() => parse(`--netns a ${text}`), UsageError, "", text).message, wanted);
+  }
+  const { nat, uplink, forwards } = parse("--netns a --uplink socket -6 --forward tcp:127.0.0.1:80:80");
+  assertEquals(
+    { machine: nat.v6?.machine, peer: uplink.v6?.gateway, forwards },
+    { machine: "fd61:6b61:7269:6e6f::1", peer: "fd61:6b61:7269:6e6f::1", forwards: ["tcp:127.0.0.1:80:80"] },
+  );
+  const closed = parse("--netns a --uplink socket -6 --disable-host-loopback").nat;
+  assertEquals([closed.machine, closed.v6?.machine], [undefined, undefined]);
+});
+
+Deno.test("netd's defaults with a TAP device", () => {
   const { uplink, nat, guest, forwards, offload } = parse("--qemu /run/vm.sock");
-  assertEquals(guest, { kind: "qemu", path: "/run/vm.sock" });
+  assertEquals(guest, { kind: "qemu", path: "/run/vm.sock", isDgram: false });
   assertEquals(
     { ...uplink },
     {
@@ -36,6 +84,7 @@ Deno.test("netd's defaults", () => {
       v6: null,
       netns: null,
       mtu: 1500,
+      nat: false,
     },
   );
   assertEquals([nat.nameServers, nat.guestMac, forwards, offload], [["192.0.2.53"], null, [], true]);
@@ -148,12 +197,14 @@ Deno.test("netd's peer is by default the network's first address that is not our
 
 Deno.test("netd names the option that is bad", () => {
   const bad: [string, RegExp][] = [
-    ["--quiet", /^Want one of --qemu and --netns$/],
-    ["--qemu a --netns b", /^Want one of --qemu and --netns$/],
+    ["--quiet", /^Want one of --qemu, --qemu-dgram and --netns$/],
+    ["--qemu a --netns b", /^Want one of --qemu, --qemu-dgram and --netns$/],
+    ["--qemu a --qemu-dgram b", /^Want one of --qemu, --qemu-dgram and --netns$/],
+    ["--qemu-dgram a --one-off", /^--one-off is for --qemu: datagrams have no end$/],
     ["--netns", /^No value after --netns$/],
     ["--qemu a --configure", /^--configure is for --netns$/],
     ["--netns a --one-off", /^--one-off is for --qemu$/],
-    ["--netns a --uplink wifi", /"wifi" for --uplink: tap or tun/],
+    ["--netns a --uplink wifi", /"wifi" for --uplink: one of socket, tap, tun/],
     ["--netns a --uplink-attach", /--uplink-device NAME/],
     ["--netns a --uplink-address 10.0.0.1", /for --uplink-address: an address, a slash/],
     ["--netns a --mtu 65522", /for --mtu: a whole number of 576 to 65521/],

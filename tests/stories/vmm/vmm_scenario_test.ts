@@ -7,7 +7,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import type { CableOptions } from "../../../devices/ether/cable.ts";
-import { modelGuest } from "../../../tools/scenario/guest_side.ts";
+import { guestSide } from "../../../tools/scenario/guest_side.ts";
 import { guestScenes, guestSteps, notApplicable } from "../../../tools/scenario/guest_steps.ts";
 import { guestTcpSteps, lastStep } from "../../../tools/scenario/guest_tcp_steps.ts";
 import type { GuestSide } from "../../../tools/scenario/guest_types.ts";
@@ -37,7 +37,7 @@ async function play(style: "qemu" | "real", seed: number, transfers: boolean): P
   const env = await memoryEnvironment({ seed, observe });
   let side: GuestSide | null = null;
   try {
-    side = await modelGuest(env, { style, forwards: [], seed });
+    side = await guestSide(env, { guest: "model", style, forwards: [], seed });
     const scenes = guestScenes(env, side, { seed });
     assertEquals(scenes.map(({ family }) => family.version), style === "real" ? [4] : [4, 6]);
     assertEquals(scenes.flatMap(notApplicable), []);
@@ -88,7 +88,7 @@ for (const [faults, seed] of FAULTY) {
     const env = await memoryEnvironment({ seed, cable: faults });
     let side: GuestSide | null = null;
     try {
-      side = await modelGuest(env, { style: "qemu", forwards: [], seed });
+      side = await guestSide(env, { guest: "model", style: "qemu", forwards: [], seed });
       const play = { seed, retries };
       const scenes = guestScenes(env, side, play);
       const all = [

@@ -14,7 +14,7 @@ import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { MAC_ZERO, type MacAddr } from "../../../kernel/wire/mac_addr.ts";
 
 /** Who answers, and for which addresses. */
-export interface ArpService {
+interface ArpService {
   readonly mac: MacAddr;
   /** Whether packets to `addr` are to go to the router. */
   answersFor(addr: IpAddr): boolean;

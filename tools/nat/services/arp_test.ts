@@ -19,7 +19,7 @@ const asks = (fields: Partial<ArpPacket>): ArpPacket => ({
   ...fields,
 });
 
-Deno.test("A request for the router, and a probe for it, are answered to whoever asked", () => {
+Deno.test("A request for the router, and a probe for it, are answered to the sender", () => {
   for (const senderIp of [ip("10.0.2.15"), ip("0.0.0.0")]) {
     assertEquals(answerArp(service, asks({ senderIp })), {
       ...{ op: ARP_REPLY, senderMac: mac, senderIp: ip("10.0.2.2"), targetMac: new MacAddr(2, 3), targetIp: senderIp },

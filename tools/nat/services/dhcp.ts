@@ -92,14 +92,14 @@ export interface DhcpConfig {
   readonly search: readonly string[];
   /** Fixed addresses by `MacAddr.key`. */
   readonly reservations: ReadonlyMap<number, IpAddr>;
-  /** Whether somebody else than the client `mac` uses an address without a lease (RFC 2131 2.2). Default: nobody. */
+  /** Whether a host that is not the client `mac` uses an address without a lease (RFC 2131 2.2). Default: none does. */
   readonly isInUse?: (word: number, mac: number) => boolean;
 }
 
 /** An address and who has it. */
-export interface Lease {
+interface Lease {
   readonly addr: IpAddr;
-  /** `MacAddr.key`; -1: nobody, it was declined. */
+  /** `MacAddr.key`; -1: no client, the address was declined. */
   readonly mac: number;
   /** When it is over, in milliseconds. */
   readonly expires: number;
@@ -347,7 +347,7 @@ const DISPENSABLE = [
   ...[DHCP_OPTION_DOMAIN, DHCP_OPTION_HOST_NAME, DHCP_OPTION_MESSAGE, DHCP_OPTION_CLIENT_ID],
 ];
 
-/** Everything that a client can be told of its network. */
+/** Every option that the server has for a client. */
 function optionsOf(config: DhcpConfig): Map<number, Uint8Array> {
   const { mask, router, nameServers, mtu, hostName, domain, search } = config;
   const options = new Map<number, Uint8Array>([

@@ -16,12 +16,12 @@ import { MAC_ADDR_LEN, type MacAddr } from "../../../kernel/wire/mac_addr.ts";
 
 export const DHCP6_CLIENT_PORT = 546;
 export const DHCP6_SERVER_PORT = 547;
-export const DHCP6_REPLY = 7;
+const DHCP6_REPLY = 7;
 export const DHCP6_INFORMATION_REQUEST = 11;
-export const DHCP6_OPTION_CLIENT_ID = 1;
-export const DHCP6_OPTION_SERVER_ID = 2;
-export const DHCP6_OPTION_IA_NA = 3;
-export const DHCP6_OPTION_REQUEST = 6;
+const DHCP6_OPTION_CLIENT_ID = 1;
+const DHCP6_OPTION_SERVER_ID = 2;
+const DHCP6_OPTION_IA_NA = 3;
+const DHCP6_OPTION_REQUEST = 6;
 export const DHCP6_OPTION_DNS_SERVERS = 23;
 export const DHCP6_OPTION_DOMAIN_LIST = 24;
 
@@ -37,14 +37,14 @@ const OPTIONS_MAX = 64;
 const DOMAINS_LEN_MAX = 1024;
 
 /** What it tells. */
-export interface Dhcp6Config {
+interface Dhcp6Config {
   readonly mac: MacAddr;
   readonly nameServers: readonly IpAddr[];
   readonly search: readonly string[];
 }
 
 /** The options of the message from `at` to `end`, the first of each code; null if it is malformed. */
-export function dhcp6Options(buf: Uint8Array, at: number, end: number): Map<number, Uint8Array> | null {
+function dhcp6Options(buf: Uint8Array, at: number, end: number): Map<number, Uint8Array> | null {
   if (end - at < HEADER_LEN) return null;
   const options = new Map<number, Uint8Array>();
   for (let i = at + HEADER_LEN; i < end;) {

@@ -121,7 +121,7 @@ Deno.test("The parameter list decides which options come, and in which order", (
   const { say } = server();
   const codes = [...say(DHCP_DISCOVER, { list: [DHCP_OPTION_MTU, 250, DHCP_OPTION_SUBNET_MASK] })!.options.keys()];
   assertEquals(codes.slice(-2), [DHCP_OPTION_MTU, DHCP_OPTION_SUBNET_MASK]);
-  // RFC 2132 3.3: the mask before the routers, whoever asks in which order.
+  // RFC 2132 3.3: the mask before the routers, in whatever order the client asks.
   const asked = [DHCP_OPTION_MTU, DHCP_OPTION_ROUTERS, DHCP_OPTION_HOST_NAME, DHCP_OPTION_SUBNET_MASK];
   assertEquals([...say(DHCP_DISCOVER, { list: asked })!.options.keys()].slice(-4), [
     ...[DHCP_OPTION_MTU, DHCP_OPTION_SUBNET_MASK, DHCP_OPTION_ROUTERS, DHCP_OPTION_HOST_NAME],
@@ -180,7 +180,7 @@ Deno.test("A request for a wrong address is a nak, broadcast; for a free one of 
   assertEquals(say(DHCP_REQUEST), null);
 });
 
-Deno.test("A request to another server is none of ours, and frees what we offered", () => {
+Deno.test("A request to another server is not ours, and frees what we offered", () => {
   const { dhcp, say } = server();
   say(DHCP_DISCOVER);
   assertEquals([say(DHCP_REQUEST, { wants: "10.0.2.15", server: "10.0.2.77" }), dhcp.leases.length], [null, 0]);
@@ -274,7 +274,7 @@ Deno.test("Domains of any number: compressed, in pieces, and of too many the fir
   }
 });
 
-Deno.test("New name servers and domains are told from then on", () => {
+Deno.test("New name servers and domains are in every later answer", () => {
   const { dhcp, say } = server();
   dhcp.setNames({ nameServers: [ip("192.0.2.1")], search: ["new.test"], domain: "new.test" });
   const { options } = say(DHCP_DISCOVER)!;

@@ -96,7 +96,7 @@ interface Pending {
 }
 
 /** What a relay is made of. */
-export interface DnsRelayStart {
+interface DnsRelayStart {
   readonly zone: DnsZone;
   readonly servers: DnsServers;
   readonly random: Random;

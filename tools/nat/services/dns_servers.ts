@@ -5,7 +5,7 @@
  *
  * A server that let a question time out, or refused it, is passed over for {@link DEAD_MS}; then one question goes to
  * it beside the server that answers, so that no guest waits to learn that it is still dead. If all are dead they are
- * asked in their order: there is nobody better.
+ * asked in their order.
  *
  * @module
  */

@@ -98,7 +98,7 @@ class UdpSocket extends ServerSocket {
       return this.options.proc.sys.blockwrite(this.fd, message) !== AGAIN;
     } catch (error) {
       if (!(error instanceof KernelError)) throw error;
-      // Others may wait here, too: they are told when it is the job's turn.
+      // Other questions may wait here, too: they fail in the job's next run, not within this call.
       this.options.events.send(this.fd, TapEvent.Error, this);
       return false;
     }

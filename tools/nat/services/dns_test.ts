@@ -57,7 +57,7 @@ Deno.test("A dead server is tried again beside the one that answers, and is the 
   lab.ask("four.test", lab.asker(4001));
   assertEquals(lab.order.slice(5), [B], "one question is enough to try");
   lab.answer(lab.sent[5]!);
-  // It answers late, and to a question that was answered: nobody hears that, but it is alive.
+  // It answers late, and to a question that was answered: the answer is dropped, but the server is alive.
   lab.answer(lab.sent[4]!);
   assertEquals([lab.got.length, lab.relay.size], [4, 0]);
   lab.ask("five.test");

@@ -52,7 +52,7 @@ const BADVERS = 16;
 const SOA_TIMES = { serial: 1, refresh: 3600, retry: 600, expire: 86_400, minimum: ZONE_TTL };
 
 /** What becomes of a question: an answer of ours, a server's to answer, or none. */
-export type DnsVerdict = Uint8Array | "ask" | "drop";
+type DnsVerdict = Uint8Array | "ask" | "drop";
 
 /** The names of one NAT. */
 export class DnsZone {
@@ -130,13 +130,13 @@ export class DnsZone {
   }
 
   #soa(name: string): DnsRecord {
-    const soa = { mname: this.#server, rname: `nobody.${this.#zoneName}`, ...SOA_TIMES };
+    const soa = { mname: this.#server, rname: `hostmaster.${this.#zoneName}`, ...SOA_TIMES };
     return { name, type: DNS_TYPE_SOA, class: DNS_CLASS_IN, ttl: ZONE_TTL, data: { kind: "soa", soa } };
   }
 }
 
 /** The answer that there is none: `rcode`, of which the OPT record has the upper bits. */
-export function dnsError(scan: DnsScan, rcode: number): Uint8Array {
+function dnsError(scan: DnsScan, rcode: number): Uint8Array {
   return bytesOf(scan, dnsAnswer(messageOf(scan), [], rcode & 0xf), rcode >>> 4);
 }
 

@@ -3,8 +3,8 @@
  *
  * Path: link6 → neighbor → addr6, wire/icmp6, wire/nd, mac_addr.
  *
- * Never answered: a guest that asks whether an address is free which nobody else has, or it would find a conflict with
- * itself. That the router's addresses are taken it hears.
+ * A guest that probes an address that no other guest has gets no answer, or it would find a conflict with itself. A
+ * probe for the router's addresses is answered.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import type { MacAddr } from "../../../kernel/wire/mac_addr.ts";
 import type { NeighborAdvert, NeighborSolicit } from "../../../kernel/wire/nd.ts";
 
 /** Who has an address, and whether that is the router. */
-export interface Owner {
+interface Owner {
   readonly mac: MacAddr;
   readonly isRouter: boolean;
 }

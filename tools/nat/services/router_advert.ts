@@ -21,7 +21,7 @@ export const LIFETIME_S = 1800;
 const VALID_S = 86_400;
 const PREFERRED_S = 14_400;
 const HOP_LIMIT = 64;
-/** RFC 4861 6.2.1: between two advertisements that nobody asked for. */
+/** RFC 4861 6.2.1: between two unsolicited advertisements. */
 const INTERVAL_MIN_MS = 200_000;
 const INTERVAL_MAX_MS = 600_000;
 /** RFC 4861 10: the first of them come sooner. */
@@ -32,7 +32,7 @@ const OPTION_DNSSL = 31;
 const UNITS_MAX = 255;
 
 /** What the link is. */
-export interface AdvertConfig {
+interface AdvertConfig {
   readonly mac: MacAddr;
   readonly mtu: number;
   /** A /64. */
@@ -81,7 +81,7 @@ function searchOption(search: readonly string[], room: number): Uint8Array {
   return option;
 }
 
-/** When the next advertisement that nobody asked for is due. */
+/** When the next unsolicited advertisement is due. */
 export class AdvertTimer {
   /** In milliseconds; at once at first. */
   next = 0;

@@ -66,7 +66,7 @@ type Kind = typeof Kind[keyof typeof Kind];
 const KEYS = 3 << 16;
 
 /** Counters of frames. */
-export class FairCounters {
+class FairCounters {
   /** Passed on. */
   passed = 0;
   /** Dropped, as too many waited. */

@@ -110,7 +110,7 @@ export function headersEnd(header: Uint8Array): number {
 }
 
 /** Reasons why a transmitted frame is refused. */
-export type HeaderFault =
+type HeaderFault =
   /** It asks for a feature that was not negotiated. */
   | "not-negotiated"
   /** The header does not fit the frame. */

@@ -53,7 +53,7 @@ export type RxRefusal =
   | "bad-frame";
 
 /** Options of the queue. */
-export interface NetRxOptions {
+interface NetRxOptions {
   readonly queue: VirtQueue;
   readonly mmio: VirtioMmio;
   readonly counters: NetCounters;

@@ -34,7 +34,7 @@ export const TX_HEADERS_COPIED = 192;
 export const TX_COPIED_WHOLE = 2048 - BLOCK_HEADROOM;
 
 /** Options of the queue. */
-export interface NetTxOptions {
+interface NetTxOptions {
   readonly queue: VirtQueue;
   readonly mmio: VirtioMmio;
   readonly blocks: BlockPool;

@@ -68,7 +68,7 @@ export interface Lease {
 }
 
 /** Options of the client. */
-export interface DhcpClientOptions {
+interface DhcpClientOptions {
   readonly proc: Proc;
   readonly clock: Clock;
   readonly mac: Uint8Array;
@@ -110,7 +110,7 @@ export async function modelDhcp(options: DhcpClientOptions): Promise<Lease> {
 }
 
 /** Sends a message to 255.255.255.255 and returns the first accepted answer; null: none in time. */
-export type DhcpExchange = (
+type DhcpExchange = (
   message: Uint8Array,
   accept: (bytes: Uint8Array) => DhcpMessage | null,
 ) => Promise<DhcpMessage | null>;

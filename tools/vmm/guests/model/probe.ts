@@ -52,7 +52,7 @@ const USELESS_WITHOUT: readonly (readonly [feature: number, needed: readonly num
 ];
 
 /** The fields of the configuration space that a network driver reads (5.1.4). */
-export interface NetConfig {
+interface NetConfig {
   readonly mac: readonly number[];
   readonly linkUp: boolean;
   /** Null: the device does not offer it. */

@@ -16,7 +16,7 @@ export const SLAAC_LIMIT_MS = 14_000;
 const POLL_MS = 20;
 
 /** What the client needs to know. */
-export interface SlaacOptions {
+interface SlaacOptions {
   readonly proc: Proc;
   readonly clock: Clock;
   /** Its interface's directory. Default `/net/ipifc/1`. */

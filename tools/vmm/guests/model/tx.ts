@@ -11,7 +11,7 @@
  */
 
 import type { Block } from "../../../../kernel/block.ts";
-import { copyBytes } from "../../virtio/iov.ts";
+import { copyBytes, type Place } from "../../virtio/iov.ts";
 import { HEADER_BYTES } from "./header.ts";
 import type { ModelRing } from "./ring.ts";
 
@@ -28,13 +28,12 @@ export class ModelTx {
   /** Chains that the device returned without having had them. */
   badUsed = 0;
   #ring: ModelRing;
-  #mem: Uint8Array;
   #slotBytes: number;
   #slots: number;
   #tables: number;
   #indirect: boolean;
   // Where the next byte of a frame goes, how much room is there, and which slot comes then, of how many.
-  #at = 0;
+  readonly #to: Place;
   #room = 0;
   #nextSlot = 0;
   #slotsLeft = 0;
@@ -44,7 +43,7 @@ export class ModelTx {
   /** Slots and tables are in `mem` from `at` on. */
   constructor(ring: ModelRing, mem: Uint8Array, options: { at: number; slotBytes: number; indirect: boolean }) {
     this.#ring = ring;
-    this.#mem = mem;
+    this.#to = { buf: mem, at: 0 };
     this.#slotBytes = options.slotBytes;
     this.#slots = options.at;
     this.#tables = options.at + ring.size * options.slotBytes;
@@ -86,9 +85,9 @@ export class ModelTx {
     while (from < end) {
       if (this.#room === 0) this.#nextRun();
       const here = Math.min(end - from, this.#room);
-      copyBytes(src, from, this.#mem, this.#at, here);
+      copyBytes(src, from, this.#to, here);
       from += here;
-      this.#at += here;
+      this.#to.at += here;
       this.#room -= here;
     }
   }
@@ -97,7 +96,7 @@ export class ModelTx {
   #nextRun(): void {
     const ring = this.#ring;
     let last = this.#nextSlot;
-    this.#at = this.#slots + last * this.#slotBytes;
+    this.#to.at = this.#slots + last * this.#slotBytes;
     this.#room = this.#slotBytes;
     while (--this.#slotsLeft > 0 && ring.next(last) === last + 1) {
       last++;

@@ -38,7 +38,7 @@ export interface QemuPortOptions {
 }
 
 /** Counters of a port. Each dropped frame is in exactly one of them. */
-export class QemuCounters {
+class QemuCounters {
   /** Frames passed to `receive`, and their bytes. */
   received = 0;
   receivedBytes = 0;

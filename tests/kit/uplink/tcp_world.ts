@@ -1,0 +1,141 @@
+/**
+ * A world for stories about TCP of the uplink: a real host kernel, the link, the uplink, and {@link FakeStreams} behind
+ * it, all in virtual time.
+ *
+ *     await using at = await tcpWorld();
+ *     at.fake.serve("192.0.2.9!80", (conn) => conn.send(TEXT));
+ *     const conn = await at.host.connect({ hostname: "192.0.2.9", port: 80 });
+ *
+ * @module
+ */
+
+import { assertEquals } from "@std/assert";
+import type { HostSockets } from "../../../kernel/host_sockets.ts";
+import { IP_HEADERS } from "../../../kernel/inet/ip_header.ts";
+import { wholeBytes } from "../../../kernel/inet/segment.ts";
+import { type IpAddr, parseIpAddr } from "../../../kernel/wire/ip_addr.ts";
+import { boot, type Host } from "../../../tools/boot/boot.ts";
+import type { UplinkPolicy } from "../../../tools/uplink/policy.ts";
+import { PacketLink } from "../../../tools/uplink/packet_link.ts";
+import { Uplink } from "../../../tools/uplink/uplink.ts";
+import { FakeStreams } from "./fake_streams.ts";
+
+/** One version of IP, as a story of TCP sees it. */
+export interface TcpLink {
+  readonly name: "IPv4" | "IPv6";
+  readonly version: 4 | 6;
+  readonly near: string;
+  readonly peer: string;
+  /** A host of the world, one that is dead, a router, and a caller. */
+  readonly remote: string;
+  readonly dead: string;
+  readonly router: string;
+  readonly caller: string;
+  /** An address of the machine, and its loopback. */
+  readonly own: string;
+  readonly loopback: string;
+}
+
+/** Both versions. */
+export const TCP_LINKS: readonly TcpLink[] = [
+  {
+    name: "IPv4",
+    version: 4,
+    near: "192.0.0.2",
+    peer: "192.0.0.1",
+    remote: "192.0.2.9",
+    dead: "192.0.2.77",
+    router: "203.0.113.1",
+    caller: "203.0.113.7",
+    own: "198.51.100.1",
+    loopback: "127.0.0.1",
+  },
+  {
+    name: "IPv6",
+    version: 6,
+    near: "fd00:a::2",
+    peer: "fd00:a::1",
+    remote: "2001:db8:9::9",
+    dead: "2001:db8:9::77",
+    router: "2001:db8:aa::1",
+    caller: "2001:db8:cc::7",
+    own: "2001:db8:5::1",
+    loopback: "::1",
+  },
+];
+
+/** An ICMP error as the host kernel got it. */
+export interface SeenError {
+  readonly from: string;
+  /** `type/code`. */
+  readonly what: string;
+}
+
+/** See above. */
+export interface TcpWorld extends AsyncDisposable {
+  readonly host: Host;
+  readonly fake: FakeStreams;
+  readonly uplink: Uplink;
+  /** ICMP errors from the link, oldest first. */
+  readonly errors: SeenError[];
+  /** TCP segments from the link that are resets. */
+  resets: number;
+  /** Lets `ms` of virtual time pass. */
+  pass(ms: number): Promise<void>;
+}
+
+const TCP = 6;
+const RST = 4;
+
+/** Makes a world. At its end no socket may be open. */
+export async function tcpWorld(policy: UplinkPolicy = { hostLoopback: true }): Promise<TcpWorld> {
+  let link!: PacketLink;
+  const errors: SeenError[] = [];
+  const seen = { resets: 0 };
+  const host = await boot({
+    wire: "none",
+    port: (world) => (link = new PacketLink(world.clock.jobs)).near,
+    address: `${TCP_LINKS[0]!.near}/29`,
+    address6: `${TCP_LINKS[1]!.near}/64`,
+    gateway: TCP_LINKS[0]!.peer,
+    gateway6: TCP_LINKS[1]!.peer,
+    observe(direction, block) {
+      if (direction !== "in") return;
+      const bytes = wholeBytes(block);
+      const header = IP_HEADERS[bytes[0]! >> 4]!;
+      const at = header.headerLen(bytes, 0, bytes.length);
+      const protocol = header.protocol(bytes, 0, bytes.length);
+      if (protocol === TCP && (bytes[at + 13]! & RST) !== 0) seen.resets++;
+      if (protocol !== header.icmp) return;
+      errors.push({ from: `${header.src(bytes, 0)}`, what: `${bytes[at]}/${bytes[at + 1]}` });
+    },
+  });
+  const fake = new FakeStreams(host.clock);
+  host.ip.packetPorts.set(link.far.name, link.far);
+  const own = new Set(TCP_LINKS.map((one) => one.own));
+  const sockets: HostSockets = {
+    connect: (request) => fake.connect(request),
+    listen: (request) => fake.listen(request),
+    datagrams: () => "EMFILE",
+    echo: () => "EACCES",
+    isLocal: (address: IpAddr) => address.isLoopback || own.has(`${address}`),
+  };
+  const [v4, v6] = TCP_LINKS.map(({ near, peer }) => ({ near: parseIpAddr(near)!, peer: parseIpAddr(peer)! }));
+  const uplink = new Uplink({ proc: host.spawn("uplink"), link, sockets, v4: v4!, v6: v6!, policy });
+  const pass = (ms: number) => new Promise<void>((resolve) => host.clock.timer(resolve).arm(ms));
+  return {
+    host,
+    fake,
+    uplink,
+    errors,
+    get resets() {
+      return seen.resets;
+    },
+    pass,
+    async [Symbol.asyncDispose]() {
+      uplink.close();
+      assertEquals(fake.open.size, 0, "every socket is closed");
+      await host.world.close();
+    },
+  };
+}

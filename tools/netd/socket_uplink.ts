@@ -1,0 +1,145 @@
+/**
+ * The uplink of the machine's sockets: the link that the host kernel boots with, what stands behind it, and forwards as
+ * ports of the machine.
+ *
+ * Path: netd/uplink → socket_uplink → tools/uplink/uplink, linux_sockets, rtnetlink.
+ *
+ * @module
+ */
+
+import { HostError } from "../../devices/host/libc.ts";
+import { hostInterfaces } from "../../devices/host/rtnetlink.ts";
+import { LinuxSockets, raiseDescriptorLimit } from "../../devices/host/sockets/linux_sockets.ts";
+import { type ErrnoName, KernelError } from "../../kernel/error.ts";
+import type { PacketPort } from "../../kernel/host.ts";
+import { type IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
+import type { Host, World } from "../boot/boot.ts";
+import { formatForward, type ForwardDoors, type ForwardSpec } from "../nat/forward.ts";
+import { MapProto } from "../nat/map.ts";
+import type { LinkEnds } from "../uplink/context.ts";
+import type { ForwardRefusal, OpenForward } from "../uplink/forwards.ts";
+import { PacketLink } from "../uplink/packet_link.ts";
+import { Uplink } from "../uplink/uplink.ts";
+import { SOCKET_ENDS, SOCKET_ENDS6, type SocketUplink, type UplinkEnds } from "./uplink_options.ts";
+
+const ENXIO = 6;
+const ENODEV = 19;
+/** Ports below the sysctl's value are root's. */
+const PRIVILEGED_SYSCTL = "net.ipv4.ip_unprivileged_port_start";
+const PING_SYSCTL = "net.ipv4.ping_group_range";
+
+/** See above. */
+export class SocketUplinkPort implements ForwardDoors {
+  readonly #choice: SocketUplink;
+  readonly #hostLoopback: boolean;
+  readonly #outbound: { readonly 4: IpAddr | null; readonly 6: IpAddr | null };
+  readonly #forwards = new Map<string, OpenForward>();
+  #link: PacketLink | null = null;
+  #sockets: LinuxSockets | null = null;
+  #uplink: Uplink | null = null;
+
+  /** Throws HostError for a source address, or an interface, that the machine does not have. */
+  constructor(choice: SocketUplink, { hostLoopback }: { readonly hostLoopback: boolean }) {
+    this.#choice = choice;
+    this.#hostLoopback = hostLoopback;
+    this.#outbound = {
+      4: outboundOf(4, choice.outbound),
+      6: outboundOf(6, choice.outbound6),
+    };
+  }
+
+  /** Makes the link; its near end is the port that the host kernel boots with. */
+  makePort(world: World): PacketPort {
+    this.#link = new PacketLink(world.clock.jobs);
+    return this.#link.near;
+  }
+
+  /** Starts what is behind the link. Throws HostError, KernelError. */
+  start(host: Host): void {
+    const link = this.#link!;
+    raiseDescriptorLimit();
+    host.ip.packetPorts.set(link.far.name, link.far);
+    this.#sockets = new LinuxSockets({ reactor: host.reactor!, clock: host.clock });
+    this.#uplink = new Uplink({
+      proc: host.spawn("uplink"),
+      link,
+      sockets: this.#sockets,
+      v4: endsOf(SOCKET_ENDS),
+      v6: endsOf(SOCKET_ENDS6),
+      policy: { hostLoopback: this.#hostLoopback },
+      outbound4: this.#outbound[4],
+      outbound6: this.#outbound[6],
+    });
+  }
+
+  /** What guests will miss on this machine, a line each. */
+  warnings(): string[] {
+    const versions = this.#choice.v6 === null ? [4 as const] : [4 as const, 6 as const];
+    return versions.filter((version) => !this.#uplink!.pings(version)).map((version) =>
+      `guests cannot ping by IPv${version}: the group of this process is not in ${PING_SYSCTL} ` +
+      `(sysctl -w ${PING_SYSCTL}="0 2147483647")`
+    );
+  }
+
+  /** Opens the machine's ports of a forward. Throws KernelError: address, port and reason. */
+  open(spec: ForwardSpec, port: number): void {
+    const { proto, bound, hostPort, count, guestAddr } = spec;
+    const opened = this.#uplink!.forwards.open({
+      protocol: proto === MapProto.Tcp ? "tcp" : "udp",
+      version: guestAddr === null || guestAddr.isV4 ? 4 : 6,
+      address: bound,
+      port: hostPort,
+      count,
+      nearPort: port,
+    });
+    if (!("close" in opened)) throw refusalOf(spec, opened);
+    this.#forwards.set(formatForward(spec), opened);
+  }
+
+  /** Closes them. */
+  close(spec: ForwardSpec): void {
+    const key = formatForward(spec);
+    this.#forwards.get(key)?.close();
+    this.#forwards.delete(key);
+  }
+
+  /** Ends everything behind the link. */
+  end(): void {
+    this.#uplink?.close();
+    this.#sockets?.close();
+    this.#uplink = this.#sockets = null;
+  }
+}
+
+function endsOf({ address, gateway }: UplinkEnds): LinkEnds {
+  return { near: parseIpAddr(address.split("/")[0]!)!, peer: parseIpAddr(gateway)! };
+}
+
+/** The address that `--outbound-addr` names: itself, or the first that an interface has of that version. */
+function outboundOf(version: 4 | 6, text: string | null): IpAddr | null {
+  if (text === null) return null;
+  const option = version === 4 ? "--outbound-addr" : "--outbound-addr6";
+  const interfaces = hostInterfaces();
+  const isOf = (addr: IpAddr) => addr.isV4 === (version === 4);
+  const addr = parseIpAddr(text);
+  if (addr !== null) {
+    const isOurs = interfaces.some(({ addresses }) => addresses.some((one) => one.addr.equals(addr)));
+    if (isOf(addr) && isOurs) return addr;
+    const reason = isOf(addr) ? "no interface of this machine has it" : `it is no IPv${version} address`;
+    throw new HostError(`Cannot send from ${text} of ${option}`, ENXIO, { reason });
+  }
+  const device = interfaces.find(({ name }) => name === text);
+  const found = device?.addresses.find((one) => isOf(one.addr) && !one.addr.isLinkLocal);
+  if (found !== undefined) return found.addr;
+  const reason = device === undefined ? "there is no such interface" : `it has no IPv${version} address`;
+  throw new HostError(`Cannot send from "${text}" of ${option}`, ENODEV, { reason });
+}
+
+function refusalOf(spec: ForwardSpec, { port, failure }: ForwardRefusal): KernelError {
+  const at = spec.bound === null ? `port ${port}` : `${spec.bound}!${port}`;
+  const hint = failure === "EACCES" ? `: see ${PRIVILEGED_SYSCTL}` : "";
+  const code: ErrnoName = failure === "EADDRINUSE" || failure === "EADDRNOTAVAIL" || failure === "EACCES"
+    ? failure
+    : "EFAIL";
+  return new KernelError(code, `Cannot forward ${at} of this machine: ${failure}${hint}`);
+}

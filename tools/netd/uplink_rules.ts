@@ -1,0 +1,146 @@
+/**
+ * What a device as uplink needs of the machine, set by `--uplink-nat` and taken away at the end: forwarding, an
+ * nftables table of netd's own that translates guests' packets, and in it each forward as a port of the machine.
+ *
+ * Path: uplink → uplink_rules → nat/forward, sysctl, Linux.
+ *
+ * @module
+ */
+
+import { EPERM, HostError } from "../../devices/host/libc.ts";
+import { readSysctl, writeSysctl } from "../../devices/host/sysctl.ts";
+import { KernelError } from "../../kernel/error.ts";
+import { type IpAddr, parseIpAddr, parseIpMask } from "../../kernel/wire/ip_addr.ts";
+import { formatForward, type ForwardDoors, type ForwardSpec } from "../nat/forward.ts";
+import { MapProto } from "../nat/map.ts";
+import type { UplinkEnds } from "./uplink_options.ts";
+
+const FORWARDING = "net/ipv4/ip_forward";
+
+/** One version of IP in rules: its keyword, and the machine's loopback. */
+const FAMILIES = {
+  4: { name: "ip", loopback: "127.0.0.0/8" },
+  6: { name: "ip6", loopback: "::1" },
+} as const;
+
+/** The uplink that rules are for. */
+interface RuleUplink {
+  readonly device: string;
+  readonly v4: UplinkEnds;
+  readonly v6: UplinkEnds | null;
+}
+
+/** Name of the table; netd's of another uplink have others. */
+function tableName(device: string): string {
+  return `netd-${device}`;
+}
+
+/** The commands of nft(8) that make the table afresh: masquerade, and empty chains for forwards. */
+function tableCommands({ device, v4, v6 }: RuleUplink): string[] {
+  const table = `inet "${tableName(device)}"`;
+  const masquerade = ([[4, v4], [6, v6]] as const).flatMap(([version, ends]) => {
+    if (ends === null) return [];
+    const { name, loopback } = FAMILIES[version];
+    return [
+      `add rule ${table} post ${name} saddr ${networkOf(ends.address)} oifname != "${device}" masquerade`,
+      // What the machine sends to itself comes from its loopback, which no neighbor can answer.
+      `add rule ${table} post ${name} saddr ${loopback} oifname "${device}" masquerade`,
+    ];
+  });
+  return [
+    `add table ${table}`,
+    `delete table ${table}`,
+    `add table ${table}`,
+    `add chain ${table} post { type nat hook postrouting priority srcnat; }`,
+    `add chain ${table} pre { type nat hook prerouting priority dstnat; }`,
+    `add chain ${table} out { type nat hook output priority dstnat; }`,
+    ...masquerade,
+  ];
+}
+
+/** The commands that lead the machine's ports of `spec` to those of the host kernel from `port` on. */
+function forwardCommands({ device, v4, v6 }: RuleUplink, spec: ForwardSpec, port: number): string[] {
+  const { proto, bound, hostPort, count, guestAddr } = spec;
+  const isOf4 = guestAddr === null || guestAddr.isV4;
+  const ends = isOf4 ? v4 : v6;
+  if (ends === null) return [];
+  const { name } = FAMILIES[isOf4 ? 4 : 6];
+  const ports = count === 1 ? `${hostPort}` : `${hostPort}-${hostPort + count - 1}`;
+  const where = bound === null ? "fib daddr type local" : `${name} daddr ${bound}`;
+  const host = addressOf(ends);
+  const end = isOf4 ? `${host}` : `[${host}]`;
+  // A range keeps its numbers, which are the same on both sides.
+  const to = count === 1 ? `${end}:${port}` : end;
+  const what = `${proto === MapProto.Tcp ? "tcp" : "udp"} dport ${ports}`;
+  const rule = `meta nfproto ${isOf4 ? "ipv4" : "ipv6"} ${where} ${what} dnat ${name} to ${to}`;
+  const table = `inet "${tableName(device)}"`;
+  const mark = `comment "${formatForward(spec)}"`;
+  return [`add rule ${table} pre iifname != "${device}" ${rule} ${mark}`, `add rule ${table} out ${rule} ${mark}`];
+}
+
+/** Runs nft(8) where Linux' side of the uplink is; returns its complaint, or "". */
+export type RunNft = (commands: readonly string[]) => string;
+
+/** The rules of one uplink while netd runs. */
+export class UplinkRules implements ForwardDoors {
+  readonly #uplink: RuleUplink;
+  readonly #nft: RunNft;
+  readonly #inside: <T>(work: () => T) => T;
+  readonly #forwards = new Map<string, readonly string[]>();
+  #hadForwarding: string | null = null;
+
+  /** Sets everything. Throws HostError, with nothing left behind. `inside` runs work where Linux' side is. */
+  constructor(uplink: RuleUplink, nft: RunNft, inside: <T>(work: () => T) => T) {
+    this.#uplink = uplink;
+    this.#nft = nft;
+    this.#inside = inside;
+    const refusal = nft(tableCommands(uplink));
+    if (refusal !== "") throw new HostError("Cannot make the rules of --uplink-nat", EPERM, { reason: refusal });
+    try {
+      this.#forward();
+    } catch (error) {
+      this.end();
+      throw error;
+    }
+  }
+
+  #forward(): void {
+    this.#inside(() => {
+      const value = readSysctl(FORWARDING);
+      if (value === "1") return;
+      writeSysctl(FORWARDING, "1");
+      this.#hadForwarding = value;
+    });
+  }
+
+  open(spec: ForwardSpec, port: number): void {
+    const commands = forwardCommands(this.#uplink, spec, port);
+    const refusal = this.#nft(commands);
+    if (refusal !== "") throw new KernelError("EFAIL", `Cannot forward ${formatForward(spec)}: ${refusal}`);
+    this.#forwards.set(formatForward(spec), commands);
+  }
+
+  close(spec: ForwardSpec): void {
+    this.#forwards.delete(formatForward(spec));
+    const table = `inet "${tableName(this.#uplink.device)}"`;
+    // Rules have no names: the chains are made again from those that are left.
+    this.#nft([`flush chain ${table} pre`, `flush chain ${table} out`, ...[...this.#forwards.values()].flat()]);
+  }
+
+  /** Takes everything away, and leaves forwarding as it was found. */
+  end(): void {
+    this.#nft([`delete table inet "${tableName(this.#uplink.device)}"`]);
+    const had = this.#hadForwarding;
+    if (had !== null) this.#inside(() => writeSysctl(FORWARDING, had));
+  }
+}
+
+function addressOf({ address }: UplinkEnds): IpAddr {
+  return parseIpAddr(address.split("/")[0]!)!;
+}
+
+function networkOf(address: string): string {
+  const [text = "", length = ""] = address.split("/");
+  const addr = parseIpAddr(text)!;
+  return `${addr.and(parseIpMask(`/${length}`, addr.isV4)!)}/${length}`;
+}
