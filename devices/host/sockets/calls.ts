@@ -17,6 +17,9 @@ export const NONBLOCK_CLOEXEC = 0x8_0800;
 const SOL_SOCKET = 1;
 const SO_ERROR = 4;
 const SO_BINDTODEVICE = 25;
+const IPPROTO_TCP = 6;
+const TCP_INFO = 11;
+const TCP_CLOSE = 7;
 
 /** An option that is an int, and its value. */
 export type Option = readonly [level: number, name: number, value: number];
@@ -61,6 +64,13 @@ export function takeError(fd: number): number {
   // Safe because the length is that of the one int.
   if (libc().getsockopt(fd, SOL_SOCKET, SO_ERROR, valueBytes, lengthBytes) < 0) return lastErrno();
   return value[0]!;
+}
+
+/** Whether a TCP socket has a connection, in any state but CLOSE. */
+export function isOpen(fd: number): boolean {
+  length[0] = 4;
+  // Safe because the length is that of the one int. The state is the first byte of struct tcp_info.
+  return libc().getsockopt(fd, IPPROTO_TCP, TCP_INFO, valueBytes, lengthBytes) >= 0 && valueBytes[0] !== TCP_CLOSE;
 }
 
 /** Binds a socket; the error's number, or 0. */

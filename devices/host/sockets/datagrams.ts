@@ -94,7 +94,7 @@ export class LinuxDatagrams extends EdgeSocket implements HostDatagrams {
       if (errno === EAGAIN) return this.#full(batch);
       const failure = errnoName(errno);
       const collected = this.#collect();
-      const isOwn = collected > 0 && isRefusalOf(this.#reports.at(-1)!, failure, message.to);
+      const isOwn = collected > 0 && this.#isOwnRefusal(failure, message.to);
       // An error of an earlier datagram that found no room in the queue leaves no entry: one more call in any case.
       if (isOwn || tries >= (collected > 0 ? TRIES_MAX : 1)) {
         this.refusal = failure;
@@ -103,6 +103,15 @@ export class LinuxDatagrams extends EdgeSocket implements HostDatagrams {
       tries++;
     }
     return count;
+  }
+
+  /** Whether the last report is Linux' own about the datagram to `to` that it has just refused. */
+  #isOwnRefusal(refusal: SocketFailure, to: SocketEnd): boolean {
+    const report = this.#reports.at(-1)!;
+    if (report.origin !== "local" || report.failure !== refusal || !report.to.address.equals(to.address)) return false;
+    // IPv4 of Linux does not keep the port.
+    this.#reports[this.#reports.length - 1] = { ...report, to };
+    return true;
   }
 
   /** No room: of a message in pieces the rest is lost, as a datagram may be. */
@@ -167,15 +176,6 @@ export class LinuxDatagrams extends EdgeSocket implements HostDatagrams {
     }
     return count;
   }
-}
-
-/** Whether the report is Linux' own about the datagram that it has just refused. */
-function isRefusalOf(
-  { origin, failure, to }: SocketReport,
-  refusal: SocketFailure,
-  { address, port }: SocketEnd,
-): boolean {
-  return origin === "local" && failure === refusal && to.port === port && to.address.equals(address);
 }
 
 /** Options of a socket of IPv6 that is for IPv4, too. */

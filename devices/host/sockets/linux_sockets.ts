@@ -102,6 +102,7 @@ export class LinuxSockets implements HostSockets {
     if (fd < 0) return errnoName(-fd);
     setInts(fd, STREAM_OPTIONS);
     setInts(fd, headerOptions(family, request));
+    if (family.version === 6) setInt(fd, [family.level, family.options.receiveErrors, 1]);
     if (from !== null) {
       setInt(fd, BIND_ADDRESS_NO_PORT);
       const errno = bindTo(fd, family, { address: from, port: 0 });

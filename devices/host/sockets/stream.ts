@@ -3,8 +3,8 @@
  *
  * Path: linux_sockets, listener → stream → edge_socket, error_queue, gather, calls.
  *
- * IP_RECVERR stays off: with it an ICMP error, which TCP survives, would be the result of one later read (tcp(7)). Of
- * an attempt that failed Linux keeps the ICMP error all the same.
+ * IP_RECVERR is off on a connection: with it an ICMP error, which TCP survives, would be the result of one later read
+ * (tcp(7)). Of an attempt that failed Linux keeps the ICMP error all the same; the ICMPv6 error only with IPV6_RECVERR.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { type EdgeWatch, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLR
 import { nextReport } from "./error_queue.ts";
 import { Gather } from "./gather.ts";
 import { EAGAIN, ECONNREFUSED, EINTR, isShortage, lastErrno, libc } from "../libc.ts";
-import { type Option, setInt, takeError } from "./calls.ts";
+import { isOpen, type Option, setInt, takeError } from "./calls.ts";
 import type { SocketFamily } from "./family.ts";
 
 const SOL_SOCKET = 1;
@@ -98,13 +98,23 @@ export class LinuxStream extends EdgeSocket implements HostStream {
 
   /** The attempt has ended. */
   #settle(): void {
-    const errno = takeError(this.fd) || (this.#isToItself() ? ECONNREFUSED : 0);
+    const errno = this.#takeEnd();
     // A reset, and a reset behind the peer's end: it was connected, and what was received before can be read.
     const wasConnected = errno === 0 || errno === ECONNRESET || errno === EPIPE;
     this.state = wasConnected ? "connected" : "failed";
     this.#mayReport = !wasConnected;
     this.#fail(errno);
     if (wasConnected) this.may |= WRITE;
+  }
+
+  /** Why the attempt failed; 0: it did not. */
+  #takeEnd(): number {
+    const errno = takeError(this.fd);
+    if (errno === 0 && this.#isToItself()) return ECONNREFUSED;
+    if (this.family.version === 4 || (errno !== 0 && !isOpen(this.fd))) return errno;
+    // It stands; what ICMPv6 has said since does not end it.
+    setInt(this.fd, [this.family.level, this.family.options.receiveErrors, 0]);
+    return 0;
   }
 
   /** TCP connects an ephemeral port to itself if Linux happens to choose it (RFC 9293 3.5): nothing listens there. */
