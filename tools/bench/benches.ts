@@ -21,6 +21,7 @@ import { swapEnds } from "../boot/swap_ends.ts";
 import { GUEST_BENCHES } from "./guest_benches.ts";
 import { type Bench, measure, type Tell } from "./measure.ts";
 import { NAT_BENCHES } from "./nat_benches.ts";
+import { SOCKET_BENCHES } from "./socket_benches.ts";
 import { TCP_BENCHES } from "./tcp_benches.ts";
 
 /** Packets moved in one call of a measured function. */
@@ -36,6 +37,7 @@ export const BENCHES: readonly Bench[] = [
   { name: "bypass", run: bypassInMemory },
   { name: "kernels", run: twoKernels },
   { name: "tap", run: overTap },
+  ...SOCKET_BENCHES,
   ...TCP_BENCHES,
   ...GUEST_BENCHES,
   ...NAT_BENCHES,

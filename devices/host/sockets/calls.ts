@@ -19,6 +19,9 @@ const SO_ERROR = 4;
 const SO_BINDTODEVICE = 25;
 const IPPROTO_TCP = 6;
 const TCP_INFO = 11;
+/** States of a TCP socket (linux/tcp_states.h). */
+const TCP_SYN_SENT = 2;
+const TCP_SYN_RECV = 3;
 const TCP_CLOSE = 7;
 
 /** An option that is an int, and its value. */
@@ -66,11 +69,13 @@ export function takeError(fd: number): number {
   return value[0]!;
 }
 
-/** Whether a TCP socket has a connection, in any state but CLOSE. */
-export function isOpen(fd: number): boolean {
+/** Whether a TCP socket has a connection that stands, or stood until one side ended it: not while it connects. */
+export function isEstablished(fd: number): boolean {
   length[0] = 4;
   // Safe because the length is that of the one int. The state is the first byte of struct tcp_info.
-  return libc().getsockopt(fd, IPPROTO_TCP, TCP_INFO, valueBytes, lengthBytes) >= 0 && valueBytes[0] !== TCP_CLOSE;
+  if (libc().getsockopt(fd, IPPROTO_TCP, TCP_INFO, valueBytes, lengthBytes) < 0) return false;
+  const state = valueBytes[0];
+  return state !== TCP_SYN_SENT && state !== TCP_SYN_RECV && state !== TCP_CLOSE;
 }
 
 /** Binds a socket; the error's number, or 0. */

@@ -16,7 +16,7 @@ import { type EdgeWatch, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLR
 import { nextReport } from "./error_queue.ts";
 import { Gather } from "./gather.ts";
 import { EAGAIN, ECONNREFUSED, EINTR, isShortage, lastErrno, libc } from "../libc.ts";
-import { isOpen, type Option, setInt, takeError } from "./calls.ts";
+import { isEstablished, type Option, setInt, takeError } from "./calls.ts";
 import type { SocketFamily } from "./family.ts";
 
 const SOL_SOCKET = 1;
@@ -83,7 +83,8 @@ export class LinuxStream extends EdgeSocket implements HostStream {
   override edge(events: number): void {
     if (this.state === "connecting") {
       if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) === 0) return;
-      this.#settle();
+      this.#settle((events & EPOLLOUT) !== 0);
+      if (this.state === "connecting") return;
     } else if ((events & EPOLLERR) !== 0) {
       this.#mayReport = true;
       this.#fail(takeError(this.fd));
@@ -96,25 +97,21 @@ export class LinuxStream extends EdgeSocket implements HostStream {
     this.tell(flags);
   }
 
-  /** The attempt has ended. */
-  #settle(): void {
-    const errno = this.#takeEnd();
-    // A reset, and a reset behind the peer's end: it was connected, and what was received before can be read.
-    const wasConnected = errno === 0 || errno === ECONNRESET || errno === EPIPE;
-    this.state = wasConnected ? "connected" : "failed";
-    this.#mayReport = !wasConnected;
-    this.#fail(errno);
-    if (wasConnected) this.may |= WRITE;
-  }
-
-  /** Why the attempt failed; 0: it did not. */
-  #takeEnd(): number {
+  /** Learns how the attempt ended, if it has: an error in the queue wakes before Linux draws its conclusion. */
+  #settle(isWritable: boolean): void {
     const errno = takeError(this.fd);
-    if (errno === 0 && this.#isToItself()) return ECONNREFUSED;
-    if (this.family.version === 4 || (errno !== 0 && !isOpen(this.fd))) return errno;
-    // It stands; what ICMPv6 has said since does not end it.
-    setInt(this.fd, [this.family.level, this.family.options.receiveErrors, 0]);
-    return 0;
+    if (errno === 0 && !isWritable) return;
+    const isSelf = errno === 0 && this.#isToItself();
+    // An ICMP error does not end what stands (RFC 1122 4.2.3.9). A reset, also behind the peer's end, means that it
+    // stood, and what came before can be read.
+    const stands = errno === 0 ? !isSelf : isEstablished(this.fd);
+    const stood = errno === ECONNRESET || errno === EPIPE;
+    this.state = stands || stood ? "connected" : "failed";
+    this.#mayReport = this.state === "failed";
+    if (!stands) this.#fail(isSelf ? ECONNREFUSED : errno);
+    if (this.state === "failed") return;
+    this.may |= WRITE;
+    if (this.family.version === 6) setInt(this.fd, [this.family.level, this.family.options.receiveErrors, 0]);
   }
 
   /** TCP connects an ephemeral port to itself if Linux happens to choose it (RFC 9293 3.5): nothing listens there. */

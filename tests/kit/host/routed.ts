@@ -80,8 +80,8 @@ export class Routed implements Disposable {
     router.run(() => {
       writeSysctl("net/ipv4/ip_forward", "1");
       writeSysctl("net/ipv6/conf/all/forwarding", "1");
-      // Every ICMP error of a test is sent, however many there are.
-      writeSysctl("net/ipv4/icmp_ratelimit", "0");
+      // ICMP errors of a test are sent, though of IPv4 at most five a second about routes (ip_rt_error_burst).
+      writeSysctl("net/ipv4/icmp_ratemask", "0");
       writeSysctl("net/ipv6/icmp/ratelimit", "0");
     });
     for (const { version, router: gateway, unreachable, prohibited, silent, own } of ROUTED) {

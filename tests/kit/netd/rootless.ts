@@ -15,9 +15,9 @@ import { ROOT } from "../check/tree.ts";
 const AS_NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
 
 /**
- * Runs in a mount namespace of its own. $1: a folder; $2: Deno; $3: the checkout; then netd's options. Folders of
- * root's are closed to others: what netd is made of is mounted, or copied, where everybody may look. So is a
- * /dev/net/tun that everybody may open, as udev makes it.
+ * Runs in a mount namespace of its own. $1: a folder; $2: Deno; $3: the checkout; then a program and its options.
+ * Folders of root's are closed to others: what the program is made of is mounted, or copied, where everybody may look.
+ * So is a /dev/net/tun that everybody may open, as udev makes it.
  */
 const START = `
 set -e
@@ -38,16 +38,21 @@ chmod -R a+rwX cache
 cd tree
 export DENO_DIR="$folder/cache" HOME="$folder"
 exec ${AS_NOBODY.join(" ")} "$folder/deno" run --no-check --no-prompt --allow-ffi --allow-run=nsenter,unshare \\
-  --allow-read=/etc/resolv.conf tools/netd.ts "$@"
+  --allow-read=/etc/resolv.conf "$@"
 `;
 
 /**
  * Starts netd with `options` as that user, in the network namespace at `path`; `folder` is an empty one of the test.
  */
 export function startAsNobody(path: string, folder: string, options: readonly string[]): Child {
+  return runAsNobody(path, folder, ["tools/netd.ts", ...options]);
+}
+
+/** As {@link startAsNobody}, for any program of the checkout and its options. */
+export function runAsNobody(path: string, folder: string, program: readonly string[]): Child {
   return new Child("nsenter", [
     ...[`--net=${path}`, "unshare", "--mount", "sh", "-c", START, "sh", folder, Deno.execPath(), ROOT],
-    ...options,
+    ...program,
   ]);
 }
 

@@ -9,6 +9,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { createNetns, type Netns } from "../../../devices/host/netns.ts";
 import { machineTest, type Need } from "../../kit/check/skip.ts";
 import { runTool, type ToolResult } from "../../kit/host/linux.ts";
+import { addr, type Heard, message, SocketLab } from "../../kit/host/sockets.ts";
 import { bytesOf } from "../../kit/netd/peer.ts";
 import { Child, netdNeeds, startPeer, WORLD } from "../../kit/netd/netd.ts";
 import { startAsNobody } from "../../kit/netd/rootless.ts";
@@ -157,6 +158,15 @@ machineTest("A forward of the socket uplink is a port of the machine, and shows 
     assertEquals(await lab.must(lab.world, `curl -sS http://${MACHINE}:8088/whoami`), GATEWAY);
     assertEquals(await lab.must(lab.machine, "curl -sS http://127.0.0.1:8088/whoami"), "10.0.2.2");
     assertEquals(await lab.must(lab.machine, "curl -sS http://127.0.0.1:8089/whoami"), "10.0.2.2");
+  });
+
+  await t.step("a datagram to one at every address is answered from there", async () => {
+    await using sockets = new SocketLab({ netns: lab.world });
+    const socket = sockets.datagrams(GATEWAY);
+    const to = { address: addr(MACHINE), port: 7007 };
+    assertEquals(socket.send([message(to, "hello")], 1), 1);
+    const [{ text, from }] = await sockets.hear(socket) as [Heard];
+    assertEquals([text, from], ["hello", to]);
   });
 
   await t.step("one on the loopback is not reached from elsewhere, and one without a server is reset", async () => {
