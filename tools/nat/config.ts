@@ -139,7 +139,7 @@ export interface NatOptions {
   guestMac?: MacAddr | null;
   /**
    * The loopback that the router's address stands for (where the policy allows it) is not the host's own but that of
-   * the machine behind its uplink (ip(3), `localnet`): it is talked to from the host's address. Default false.
+   * the machine behind its uplink (ipifc(3), `localnet`): it is talked to from the host's address. Default false.
    */
   farLoopback?: boolean;
   /**
