@@ -2,7 +2,8 @@
 
 import { assertEquals } from "@std/assert";
 import { HERE, THERE } from "../../../tests/kit/tcp/host.ts";
-import { OUR_PORT, PEER_PORT, peerListen } from "../../../tests/kit/tcp/peer.ts";
+import { OUR_PORT, PEER_PORT } from "../../../tests/kit/tcp/peer.ts";
+import { peerListen } from "../../../tests/kit/tcp/peer_states.ts";
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, type TcpHeader } from "../../../kernel/wire/tcp.ts";
 import { NO_TCP_OPTIONS } from "../../../kernel/wire/tcp_options.ts";
 import { checkHalfOpen, HalfOpen, Verdict } from "./half_open.ts";
