@@ -6,7 +6,7 @@ import { Block } from "../../../kernel/block.ts";
 import { Job } from "../../../kernel/job.ts";
 import { emitIpv6 } from "../../../kernel/wire/ipv6.ts";
 import { parseIpAddr } from "../../../kernel/wire/ip_addr.ts";
-import { GUEST_CAPS } from "../../../tools/nat/config.ts";
+import { GUEST_CAPS } from "../../../tools/nat/limits.ts";
 import { endsOf, tcpPacket } from "../../kit/nat/steps.ts";
 import { BURST } from "../../../tools/nat/program.ts";
 import { fuzzSteps, sequences } from "../../kit/check/fuzz.ts";
