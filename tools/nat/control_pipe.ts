@@ -19,7 +19,7 @@ import { Tap } from "../../kernel/syscall_table.ts";
 const COMMANDS_PER_RUN = 16;
 
 /** How it is made. */
-export interface ControlPipeOptions {
+interface ControlPipeOptions {
   readonly proc: Proc;
   /** Gets an event, whose data is null, when there are commands. */
   readonly events: EventQueue;

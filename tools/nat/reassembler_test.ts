@@ -3,13 +3,14 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { Block } from "../../kernel/block.ts";
+import { FRAGMENTS_MAX } from "../../kernel/inet/reassembly.ts";
 import { ipv4ChecksumOk, ipv4Tos, parseIpv4 } from "../../kernel/wire/ipv4.ts";
 import { fuzz } from "../../tests/kit/check/fuzz.ts";
 import { ipPacket, pattern } from "../../tests/kit/ip/ip_fixture.ts";
 import { Reason } from "./counters.ts";
 import { FAMILY4 } from "./family4.ts";
-import { cutPacket4 } from "./fragments4.ts";
-import { BYTES_MAX, DATAGRAMS_MAX, HOLES_MAX, Reassembler, REASSEMBLY_MS } from "./reassembler.ts";
+import { cutPacket4 } from "./fragments.ts";
+import { BYTES_MAX, DATAGRAMS_MAX, Reassembler, REASSEMBLY_MS } from "./reassembler.ts";
 import { assertSound } from "../../tests/kit/nat/steps.ts";
 import { NatPacket } from "./packet.ts";
 
@@ -17,9 +18,7 @@ import { NatPacket } from "./packet.ts";
 function add(reassembler: Reassembler, packet: Uint8Array, now = 0): Block | null | number {
   const read = new NatPacket(FAMILY4);
   assertEquals(read.read(Block.from(packet)), Reason.None);
-  const piece = FAMILY4.pieceOf(read);
-  const whole = reassembler.take(piece, now);
-  return whole === null || typeof whole === "number" ? whole : FAMILY4.wholeOf(whole, piece.id);
+  return reassembler.take(read, now);
 }
 
 const piece = (fragOffset: number, payload: Uint8Array, moreFragments: boolean, fields = {}) =>
@@ -107,8 +106,11 @@ Deno.test("Limits: datagrams, bytes, holes and time", () => {
   for (let id = 0; id < DATAGRAMS_MAX + 9; id++) add(reassembler, piece(0, pattern(8), true, { id }), id);
   assertEquals([reassembler.length, reassembler.nextExpiry()], [DATAGRAMS_MAX, 9 + REASSEMBLY_MS]);
   reassembler.expire(Infinity);
-  const holes = Array.from({ length: HOLES_MAX + 1 }, (_, i) => add(reassembler, piece(16 * i + 8, pattern(8), true)));
-  assertEquals([holes.at(-2), holes.at(-1)], [null, Reason.Fragment]);
+  const holes = Array.from(
+    { length: FRAGMENTS_MAX + 1 },
+    (_, i) => add(reassembler, piece(16 * i + 8, pattern(8), true)),
+  );
+  assertEquals([holes.at(-2), holes.at(-1), reassembler.length], [null, Reason.Fragment, 0]);
 });
 
 Deno.test("What cannot be cut is null: no room for eight bytes", () => {
