@@ -266,11 +266,16 @@ Deno.test("untestedProblems() catches a file with functions that no test knows",
   const lone = [{
     path: "kernel/a.ts",
     line: 1,
-    text: "No kernel/a_test.ts, nor a test that imports it or the file whose part it is",
+    text: "No kernel/a_test.ts, nor a test that imports it, nor one beside a file whose part it is",
   }];
   assertEquals(untestedProblems([file("kernel/a.ts")]), lone);
   assertEquals(untestedProblems([file("kernel/a.ts"), file("kernel/a_test.ts")]), []);
+  const importsA = 'import "./a.ts"; export function b(): void {}';
   assertEquals(untestedProblems([file("kernel/a.ts"), file("tests/b_test.ts", 'import "../kernel/a.ts";')]), []);
+  assertEquals(untestedProblems([file("kernel/a.ts"), file("kernel/b.ts", importsA), file("kernel/b_test.ts")]), []);
+  // A test that imports its user says nothing of a part.
+  const far = file("tests/c_test.ts", 'import "../kernel/b.ts";');
+  assertEquals(untestedProblems([file("kernel/a.ts"), file("kernel/b.ts", importsA), far]), lone);
   assertEquals(untestedProblems([file("kernel/a.ts", "export interface A { b(): void }"), file("tools/c.ts")]), []);
 });
 

@@ -2,7 +2,7 @@
  * ICMP errors of both versions: about which packets one may be sent (RFC 1122 3.2.2, RFC 4443 2.4), and the message
  * that quotes as much of the packet as the version allows.
  *
- * Path: icmp_errors → icmp_error → ip_header, wire/icmp, wire/icmp6, block.
+ * Path: icmp_errors, inbound, link → icmp_error → ip_header, wire/icmp, wire/icmp6, block.
  *
  * An IPv4 error quotes so much that it fits 576 bytes (RFC 1812 4.3.2.3), one of IPv6 so much that it fits 1280 (RFC
  * 4443 2.4 c).
@@ -34,7 +34,8 @@ export function mayReportError(buf: Uint8Array, at: number, end: number): boolea
   const header = IP_HEADERS[buf[at]! >>> 4];
   if (header === undefined || end - at < header.minLen) return false;
   const src = header.src(buf, at);
-  if (src.isUnspecified || src.isMulticast || src.isLimitedBroadcast) return false;
+  // Class E addresses are reserved (RFC 1122 3.2.1.3 and 3.2.2); the last of them is the limited broadcast.
+  if (src.isUnspecified || src.isMulticast || (src.isV4 && src.w3 >>> 28 === 0xf)) return false;
   const dst = header.dst(buf, at);
   if (dst.isMulticast || dst.isLimitedBroadcast || header.fragOffset(buf, at, end) !== 0) return false;
   if (header.protocol(buf, at, end) !== header.icmp) return true;

@@ -28,6 +28,7 @@ Deno.test("mayReportError() holds of a packet from one host to one host, of both
     ["from no address of IPv6", ip6Packet({ src: "::" }), false],
     ["from a group", ipPacket({ src: "224.0.0.1" }), false],
     ["from a group of IPv6", ip6Packet({ src: "ff02::1" }), false],
+    ["from a reserved address", ipPacket({ src: "240.0.0.1" }), false],
     ["from everybody", ipPacket({ src: "255.255.255.255" }), false],
     ["to a group", ipPacket({ dst: "224.0.0.1" }), false],
     ["to a group of IPv6", ip6Packet({ dst: "ff02::1" }), false],

@@ -4,8 +4,8 @@
  *
  * Path: bypass, icmp_error → ip_header → wire/ipv4, wire/ipv6.
  *
- * One record a version, found by the first nibble of the packet: `IP_HEADERS[buf[at] >>> 4]`. A version is added by
- * adding its record; no other file asks which version it is.
+ * One record a version, found by the first nibble of the packet: `IP_HEADERS[buf[at] >>> 4]`. What the
+ * versions really have apart (extension headers, neighbours) is not here: who needs it asks for the version.
  *
  * @module
  */

@@ -2,7 +2,7 @@
  * PartialDatagram: one datagram whose fragments are put together (RFC 791 3.2, RFC 8200 4.5, RFC 815's idea of holes,
  * RFC 5722 on overlaps, RFC 3168 5.3 on ECN).
  *
- * Path: network/reassembly → inet/reassembly → fragment_format, wire/bytes, block.
+ * Path: network/reassembly, reassembler → inet/reassembly → fragment_format, wire/bytes, block.
  *
  * One buffer per datagram: a fragment's payload is copied to its place in it, so the result is one contiguous block and
  * a fragment's memory is no more than its bytes. The first fragment's header waits right before the payload.
@@ -73,7 +73,7 @@ export class PartialDatagram {
   #block: Block;
 
   /** A datagram with a buffer for `size` bytes of payload, to begin with. */
-  constructor(readonly format: FragmentFormat, readonly blocks: BlockPool, size: number) {
+  constructor(readonly format: FragmentFormat, readonly blocks: Pick<BlockPool, "alloc">, size: number) {
     this.#block = blocks.alloc(size, format.dataAt);
   }
 

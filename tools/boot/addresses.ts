@@ -22,7 +22,7 @@ export interface AddressOptions {
   gateway?: string;
   /** Where IPv6 packets go that no other route takes; a link-local address will do. */
   gateway6?: string;
-  /** 127/8 is not this host's own loopback but that of the machine behind the gateway (ip(3), `localnet`). */
+  /** 127/8 is not this host's own loopback but that of the machine behind the gateway (ipifc(3), `localnet`). */
   localnet?: boolean;
 }
 

@@ -1,7 +1,7 @@
 /**
  * UDP for scripts that know `Deno.DatagramConn`: receive, send, and an iterator over what arrives.
  *
- * Path: boot → datagrams → dial, proc, net_addr, udp_headers.
+ * Path: boot → datagrams → ends, dial, proc, net_addr, udp_headers.
  *
  * One conversation in `headers` mode: each message carries the addresses of its two ends before its bytes. What arrives
  * while the program does not ask waits in the conversation's queue; what exceeds its limit is dropped, and counted in
@@ -16,6 +16,7 @@ import { KernelError } from "../../kernel/error.ts";
 import type { Proc } from "../../kernel/proc.ts";
 import { IP_UNSPECIFIED, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { WaitOptions } from "../../kernel/wait.ts";
+import { each, orHangUp } from "./ends.ts";
 import { type ListenOptions, localOf, type NetAddr, netAddrOf } from "./net_addr.ts";
 
 /** One end of a datagram. */
@@ -96,14 +97,8 @@ export class DatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer>, Dat
   }
 
   /** Every datagram until {@link close}, or until its host is closed. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<[Uint8Array<ArrayBuffer>, DatagramAddr], void, void> {
-    while (this.#isOpen) {
-      try {
-        yield await this.receive();
-      } catch (error) {
-        if (this.#isOpen) throw error;
-      }
-    }
+  [Symbol.asyncIterator](): AsyncGenerator<[Uint8Array<ArrayBuffer>, DatagramAddr], void, void> {
+    return each({ next: () => this.receive(), isOpen: () => this.#isOpen });
   }
 
   /** Gives the port back; what waits to be received is dropped. */
@@ -123,11 +118,7 @@ export class DatagramConn implements AsyncIterable<[Uint8Array<ArrayBuffer>, Dat
 export function listenDatagrams(proc: Proc, options: ListenOptions): Promise<DatagramConn> {
   return proc.compound(async () => {
     const conv = await proc.announce(`udp!${localOf(options)}`, { setup: ["headers"] });
-    try {
-      return new DatagramConn(proc, conv, await proc.readText(`${conv.dir}/local`));
-    } catch (error) {
-      hangUp(proc, conv);
-      throw error;
-    }
+    const make = async () => new DatagramConn(proc, conv, await proc.readText(`${conv.dir}/local`));
+    return await orHangUp(proc, conv, make);
   });
 }

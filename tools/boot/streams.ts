@@ -1,7 +1,7 @@
 /**
  * Connections as web streams, for scripts that know `Deno.Conn`: readable, writable, close, closeWrite.
  *
- * Path: boot, mod → streams → dial, proc, sys, error, net_addr.
+ * Path: boot, mod → streams → ends, dial, proc, sys, error, net_addr.
  *
  * Back-pressure is the conversation's: nothing is read before the reader asks, and a write settles when the send
  * queue took it. A connection whose two directions are over (read to the end or cancelled; closed or aborted) gives its
@@ -15,6 +15,7 @@ import { KernelError } from "../../kernel/error.ts";
 import type { Proc } from "../../kernel/proc.ts";
 import { AGAIN, type Again } from "../../kernel/sys.ts";
 import type { WaitOptions } from "../../kernel/wait.ts";
+import { each, orHangUp } from "./ends.ts";
 import { type NetAddr, netAddrOf } from "./net_addr.ts";
 
 /** Bytes given to the conversation, or taken from it, at once; a reader may bring a buffer of another size. */
@@ -250,14 +251,8 @@ export class StreamListener implements AsyncIterable<StreamConn> {
   }
 
   /** Every call until {@link close}, or until its host is closed. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<StreamConn, void, void> {
-    while (this.#isOpen) {
-      try {
-        yield await this.accept();
-      } catch (error) {
-        if (this.#isOpen) throw error;
-      }
-    }
+  [Symbol.asyncIterator](): AsyncGenerator<StreamConn, void, void> {
+    return each({ next: () => this.accept(), isOpen: () => this.#isOpen });
   }
 
   /** Takes no more calls; those that wait are reset. Connections that were accepted go on. */
@@ -287,12 +282,8 @@ export function announceStream(proc: Proc, address: string, options: DialOptions
   return proc.compound(async () => {
     requireTcp(address);
     const conv = await proc.announce(address, options);
-    try {
-      return new StreamListener(proc, conv, await proc.readText(`${conv.dir}/local`));
-    } catch (error) {
-      hangUp(proc, conv);
-      throw error;
-    }
+    const make = async () => new StreamListener(proc, conv, await proc.readText(`${conv.dir}/local`));
+    return await orHangUp(proc, conv, make);
   });
 }
 
@@ -318,12 +309,9 @@ function requireTcp(address: string): void {
   if (proto !== "tcp") throw new KernelError("EINVAL", `Cannot make a stream of "${address}": only tcp has streams`);
 }
 
-async function toStream(proc: Proc, conv: Conversation): Promise<StreamConn> {
-  try {
+function toStream(proc: Proc, conv: Conversation): Promise<StreamConn> {
+  return orHangUp(proc, conv, async () => {
     const [local, remote] = [await proc.readText(`${conv.dir}/local`), await proc.readText(`${conv.dir}/remote`)];
     return new StreamConn(proc, conv, { local, remote });
-  } catch (error) {
-    hangUp(proc, conv);
-    throw error;
-  }
+  });
 }

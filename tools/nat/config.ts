@@ -1,7 +1,8 @@
 /**
  * What a NAT is made from: addresses in two styles, how it maps and filters, lifetimes and limits, all with defaults.
  *
- * Path: nat, service_config, table → config → policy, map_class, family_config, dns_servers, config6.
+ * Path: nat, service_config, table → config → policy, map_class, family_config, dns_servers, config6,
+ * limits.
  *
  * - `qemu`: a network of its own, by default 10.0.2.0/24: router .2, name server .3, guests from .15 on.
  * - `real`: the guest has the host's address, mask and router; the router's address means the host.
@@ -19,6 +20,7 @@ import type { DnsPatience } from "./services/dns_servers.ts";
 import type { ForwardDoors } from "./forward.ts";
 import { v6Config, type V6Options } from "./config6.ts";
 import type { FamilyConfig } from "./family_config.ts";
+import { type Caps, GUEST_CAPS, type Lifetimes, lifetimesOf, TOTAL_CAPS } from "./limits.ts";
 import { MAP_PROTO_NAMES } from "./map_class.ts";
 
 /** How the guest is addressed. */
@@ -49,59 +51,6 @@ export const QEMU_GUEST = 15;
 const GUEST_MTU_MIN = 576;
 /** Largest MTU: as slirp4netns and passt. */
 const GUEST_MTU_MAX = 65535;
-
-/** How long an idle map lives, in milliseconds, by what it is for. */
-export interface Lifetimes {
-  /** RFC 4787 REQ-5: at least 2 minutes, better 5; the least while nothing has come back. */
-  readonly udp: number;
-  /** The same while nothing has come back. */
-  readonly udpUnanswered: number;
-  /** Nothing but port 53 was asked (RFC 4787 REQ-5a allows less for what is well known). */
-  readonly dns: number;
-  /** RFC 5508 REQ-1c: at least 60 seconds. */
-  readonly icmp: number;
-  /** Connections half open, and closing ones: RFC 5382 REQ-5, at least 4 minutes; apart by RFC 7857 2.1. */
-  readonly tcpOpening: number;
-  /** Both sides have closed, or one has reset. */
-  readonly tcpClosing: number;
-  /**
-   * One side has closed (RFC 5382 REQ-5: it is closing, so at least 4 minutes). Longer, as the other may go on sending:
-   * a pause of a quarter of an hour is one that its end does not notice.
-   */
-  readonly tcpHalfClosed: number;
-  /** RFC 5382 REQ-5: at least 2 hours 4 minutes. */
-  readonly tcpEstablished: number;
-}
-
-/** The lifetimes unless told otherwise. */
-const LIFETIMES: Lifetimes = {
-  udp: 300_000,
-  udpUnanswered: 120_000,
-  dns: 30_000,
-  icmp: 60_000,
-  tcpOpening: 240_000,
-  tcpClosing: 240_000,
-  tcpHalfClosed: 900_000,
-  tcpEstablished: 7_440_000,
-};
-
-/** Most maps of each protocol: forwards are not among them. */
-export interface Caps {
-  /** Maps of UDP. */
-  readonly udp: number;
-  /** Maps of TCP. */
-  readonly tcp: number;
-  /** Maps of ICMP echo. */
-  readonly icmp: number;
-}
-
-/**
- * All guests of a NAT. With its conversation a map costs 2.1 KB of UDP, 2.2 KB of TCP and 2.1 KB of ICMP: 14 MB if all
- * are taken, so that a netd whose guest scans every port stays below 120 MiB.
- */
-const TOTAL_CAPS: Caps = { udp: 2341, tcp: 3511, icmp: 896 };
-/** One guest: an eighth less, so that another always gets some. */
-export const GUEST_CAPS: Caps = { udp: 2048, tcp: 3072, icmp: 784 };
 
 /** How a NAT is made; what is left out is the default. */
 export interface NatOptions {
@@ -139,7 +88,7 @@ export interface NatOptions {
   guestMac?: MacAddr | null;
   /**
    * The loopback that the router's address stands for (where the policy allows it) is not the host's own but that of
-   * the machine behind its uplink (ip(3), `localnet`): it is talked to from the host's address. Default false.
+   * the machine behind its uplink (ipifc(3), `localnet`): it is talked to from the host's address. Default false.
    */
   farLoopback?: boolean;
   /**
@@ -274,20 +223,6 @@ export function natConfig(options: NatOptions): NatConfig {
       hasDns: link.dns !== null,
       hasLoopback: options.farLoopback !== true,
     }),
-  };
-}
-
-/**
- * No map lives longer for being unanswered, or half-closed, than it would otherwise. Where packets from the network
- * refresh nothing, an answer does not either.
- */
-function lifetimesOf({ lifetimes: options, inboundRefresh = true }: NatOptions): Lifetimes {
-  const lifetimes = { ...LIFETIMES, ...options };
-  const { udp, udpUnanswered, tcpEstablished, tcpHalfClosed } = lifetimes;
-  return {
-    ...lifetimes,
-    udpUnanswered: inboundRefresh ? Math.min(udpUnanswered, udp) : udp,
-    tcpHalfClosed: Math.min(tcpHalfClosed, tcpEstablished),
   };
 }
 

@@ -134,6 +134,8 @@ function listStats(nat: Nat): Answer {
   MAP_PROTO_NAMES.forEach((name, proto) => rows.push({ counter: `maps-${name}`, count: nat.table.count(proto as 0) }));
   rows.push({ counter: "guests", count: [...nat.table.guests].length });
   rows.push({ counter: "fragment-bytes", count: nat.reassembler.bytes });
+  const beyond = nat.doors?.counters?.() ?? {};
+  for (const [counter, count] of Object.entries(beyond)) rows.push({ counter: `uplink-${counter}`, count });
   return { name: "stats", rows };
 }
 

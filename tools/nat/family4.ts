@@ -1,12 +1,13 @@
 /**
  * Family4: what is IPv4's own in the NAT: header and options, TTL, ICMP (RFC 791, RFC 792).
  *
- * Path: nat → family4 → nat/packet, fragments4, nat/counters, addr_hash.
+ * Path: nat → family4 → nat/packet, fragments, nat/counters, addr_hash.
  *
  * @module
  */
 
 import { Block } from "../../kernel/block.ts";
+import { FRAGMENT_FORMATS } from "../../kernel/inet/fragment_format.ts";
 import {
   emitIcmpError,
   ICMP_ECHO_REPLY,
@@ -56,16 +57,16 @@ import { TCP_HEADER_MAX } from "../../kernel/wire/tcp.ts";
 import { emitUdp, setUdpChecksum, UDP_HEADER_LEN } from "../../kernel/wire/udp.ts";
 import { setAddr4 } from "./addr_hash.ts";
 import { Reason } from "./counters.ts";
-import { cutPacket4, pieceOf4, wholeOf4 } from "./fragments4.ts";
+import { cutPacket4, fragmentOf4 } from "./fragments.ts";
 import {
   type DatagramEnds,
   type ErrorFields,
   Kind,
   type NatFamily,
+  type NatFragment,
   type NatPacket,
   type QuotedPacket,
 } from "./packet.ts";
-import type { Piece, WholeDatagram } from "./reassembler.ts";
 
 /** IP options (RFC 791 3.1); LSRR and SSRR are the loose and the strict source route. */
 const OPTION_END = 0;
@@ -86,6 +87,7 @@ class Family4 implements NatFamily {
   readonly headersMax = IPV4_HEADER_MAX + TCP_HEADER_MAX;
   readonly mtuMin = 0;
   readonly hopsDefault = IPV4_TTL_DEFAULT;
+  readonly fragments = FRAGMENT_FORMATS[4];
   readonly refusals = {
     prohibited: { type: ICMP_UNREACHABLE, code: ICMP_UNREACHABLE_PROHIBITED },
     port: { type: ICMP_UNREACHABLE, code: ICMP_UNREACHABLE_PORT },
@@ -171,11 +173,7 @@ class Family4 implements NatFamily {
     return !ipv4DontFragment(buf, at);
   }
 
-  /** Groups, and all that is reserved (RFC 1122 3.2.2). */
-  isGroup({ w3 }: IpAddr): boolean {
-    return w3 >>> 28 >= 0xe;
-  }
-
+  /** Groups, all that is reserved, and 0/8 (RFC 1122 3.2.2). */
   isMartian({ w3 }: IpAddr): boolean {
     return w3 >>> 28 >= 0xe || w3 >>> 24 === 0;
   }
@@ -214,12 +212,8 @@ class Family4 implements NatFamily {
     return block;
   }
 
-  pieceOf(packet: NatPacket): Piece {
-    return pieceOf4(packet);
-  }
-
-  wholeOf(whole: WholeDatagram): Block | null {
-    return wholeOf4(whole);
+  fragmentOf(packet: NatPacket): NatFragment {
+    return fragmentOf4(packet);
   }
 
   cut(block: Block, mtu: number): Block[] | null {

@@ -1,7 +1,7 @@
 /**
  * Family6: what is IPv6's own in the NAT: extension headers, hop limit, ICMPv6 (RFC 8200, RFC 4443).
  *
- * Path: nat → family6 → nat/packet, fragments6, nat/counters, icmp6_block.
+ * Path: nat → family6 → nat/packet, fragments, nat/counters, icmp6_block.
  *
  * Hop-by-hop and destination options, and a fragment header of a whole datagram (RFC 6946), pass as they are; a routing
  * header does not (RFC 5095, RFC 7126 4.3 for its like), nor an authentication header, which no NAT can keep true.
@@ -53,17 +53,17 @@ import {
 import { TCP_HEADER_MAX } from "../../kernel/wire/tcp.ts";
 import { setAddrAt } from "./addr_hash.ts";
 import { Reason } from "./counters.ts";
-import { cutPacket6, pieceOf6, wholeOf6 } from "./fragments6.ts";
+import { cutPacket6, FORMAT_6, fragmentOf6 } from "./fragments.ts";
 import { icmp6Block, udp6Block } from "./icmp6_block.ts";
 import {
   type DatagramEnds,
   type ErrorFields,
   Kind,
   type NatFamily,
+  type NatFragment,
   type NatPacket,
   type QuotedPacket,
 } from "./packet.ts";
-import type { Piece, WholeDatagram } from "./reassembler.ts";
 
 /** Of the fixed header: where the byte is that names what follows. */
 const NEXT_HEADER = 6;
@@ -77,6 +77,7 @@ class Family6 implements NatFamily {
   readonly headersMax = IPV6_HEADER_LEN + TCP_HEADER_MAX;
   readonly mtuMin = IPV6_MTU_MIN;
   readonly hopsDefault = IPV6_HOP_LIMIT_DEFAULT;
+  readonly fragments = FORMAT_6;
   readonly refusals = {
     prohibited: { type: ICMP6_UNREACHABLE, code: ICMP6_UNREACHABLE_PROHIBITED },
     port: { type: ICMP6_UNREACHABLE, code: ICMP6_UNREACHABLE_PORT },
@@ -157,10 +158,6 @@ class Family6 implements NatFamily {
     return false;
   }
 
-  isGroup(addr: IpAddr): boolean {
-    return addr.isMulticast;
-  }
-
   isMartian(addr: IpAddr): boolean {
     return addr.isUnspecified || addr.isLinkLocal;
   }
@@ -185,12 +182,8 @@ class Family6 implements NatFamily {
     return udp6Block(ends, data);
   }
 
-  pieceOf(packet: NatPacket): Piece {
-    return pieceOf6(packet);
-  }
-
-  wholeOf(whole: WholeDatagram, id: number): Block | null {
-    return wholeOf6(whole, id);
+  fragmentOf(packet: NatPacket): NatFragment {
+    return fragmentOf6(packet);
   }
 
   cut(block: Block, mtu: number, id: number): Block[] | null {

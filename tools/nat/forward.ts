@@ -61,6 +61,8 @@ export interface ForwardDoors {
   open(spec: ForwardSpec, port: number): void;
   /** Closes what was opened for `spec`. */
   close(spec: ForwardSpec): void;
+  /** What it counts, by name: a part of the NAT's `stats`. */
+  counters?(): Readonly<Record<string, number>>;
 }
 
 /** The forwards of one NAT. */

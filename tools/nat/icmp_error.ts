@@ -1,6 +1,5 @@
 /**
- * ICMP errors: about which packets one may be made, and rewriting the packet that one quotes (RFC 792, RFC 4443, RFC
- * 5508 4).
+ * ICMP errors: rewriting the packet that one quotes (RFC 792, RFC 4443, RFC 5508 4).
  *
  * Path: inbound, errors, link → icmp_error → nat/packet, checksum, tcp, udp.
  *
@@ -21,12 +20,6 @@ import { Kind, type NatFamily, type NatPacket, type QuotedPacket } from "./packe
 
 /** Bytes of a TCP header up to and with its checksum: quotes are often shorter. */
 const TCP_CHECKSUM_END = 18;
-
-/** Whether an error may be sent about the packet: not about an error, to a group, from nowhere (RFC 1122 3.2.2). */
-export function mayAnswer({ kind, src, dst, family }: NatPacket): boolean {
-  return kind !== Kind.Error && kind !== Kind.Link && !family.isGroup(dst) && !family.isGroup(src) &&
-    !src.isUnspecified;
-}
 
 /** Which end of the quoted packet. */
 type QuoteEnd = "source" | "destination";

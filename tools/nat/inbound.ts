@@ -7,6 +7,7 @@
  */
 
 import { type Block, Segment } from "../../kernel/block.ts";
+import { mayReportError } from "../../kernel/inet/icmp_error.ts";
 import { finishChecksum, pieceLength } from "../../kernel/inet/segment.ts";
 import { DNS_PORT } from "../../kernel/wire/dns.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
@@ -17,7 +18,6 @@ import { Decision } from "./decision.ts";
 import { errorInbound } from "./errors.ts";
 import { isHosts, isOnLink } from "./family_config.ts";
 import { filterPort } from "./flow.ts";
-import { mayAnswer } from "./icmp_error.ts";
 import { drop, toGuest } from "./link.ts";
 import { type MapClass, MapProto, type NatMap, Realm } from "./map.ts";
 import { Kind } from "./packet.ts";
@@ -174,7 +174,7 @@ function answer({ nat, packet, family }: FamilyContext, map: NatMap, reason: Rea
   const { block } = packet;
   nat.counters.refuse(reason);
   let reply: Block | null = null;
-  if (mayAnswer(packet)) {
+  if (mayReportError(packet.buf, packet.at, packet.end)) {
     if (nat.errorLimiter.take(nat.now)) {
       const { tooBig, hops } = family.refusals;
       const isTooBig = reason === Reason.TooBig;

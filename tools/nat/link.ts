@@ -7,13 +7,13 @@
  */
 
 import { type Block, Segment } from "../../kernel/block.ts";
+import { mayReportError } from "../../kernel/inet/icmp_error.ts";
 import { put16 } from "../../kernel/wire/bytes.ts";
 import { ETHER_HEADER_LEN } from "../../kernel/wire/ethernet.ts";
 import { MacAddr } from "../../kernel/wire/mac_addr.ts";
 import type { FamilyContext, NatContext } from "./context.ts";
 import { Reason } from "./counters.ts";
 import { Decision } from "./decision.ts";
-import { mayAnswer } from "./icmp_error.ts";
 import type { Guest } from "./map.ts";
 import type { IcmpCode } from "./packet.ts";
 import { replyEcho } from "./services/echo.ts";
@@ -73,7 +73,7 @@ export function frameSender({ macHi, macLo }: NatContext): MacAddr {
 /** Reports to `guest` what is wrong with the packet at hand, which stays; false: it may not be reported. */
 export function errorToGuest(ctx: FamilyContext, guest: Guest, code: IcmpCode, rest = 0): boolean {
   const { nat, family, packet, config } = ctx;
-  if (!mayAnswer(packet)) return false;
+  if (!mayReportError(packet.buf, packet.at, packet.end)) return false;
   if (!nat.errorLimiter.take(nat.now)) {
     nat.counters.refuse(Reason.IcmpRate);
     return false;

@@ -25,7 +25,8 @@
  * @module
  */
 
-export type { Caps, Dependence, DependenceOption, Lifetimes, NatOptions, Style } from "./config.ts";
+export type { Dependence, DependenceOption, NatOptions, Style } from "./config.ts";
+export type { Caps, Lifetimes } from "./limits.ts";
 export { MAP_PROTO_NAMES } from "./map.ts";
 export type { NatObserver, NatPoint, NatSight } from "./observer.ts";
 export type { PolicyOptions } from "./policy.ts";

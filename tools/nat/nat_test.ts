@@ -9,7 +9,7 @@ import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from "../../kernel/wire/tcp.ts";
 import { fuzzSteps, sequences } from "../../tests/kit/check/fuzz.ts";
 import { echoPacket, icmpErrorPacket, ip, ipPacket, pattern, udpPacket } from "../../tests/kit/ip/ip_fixture.ts";
 import { damaged, u16 } from "../../tests/kit/ip/wire.ts";
-import { GUEST_CAPS } from "./config.ts";
+import { GUEST_CAPS } from "./limits.ts";
 import {
   assertSound,
   DNS,

@@ -28,7 +28,7 @@ import { errorOutbound } from "./errors.ts";
 import { isNowhere, isOnLink, isRouters, mayBeGuest } from "./family_config.ts";
 import { filterPort, mayReach, resolveFlow } from "./flow.ts";
 import { inbound } from "./inbound.ts";
-import { answerEcho, drop, errorToGuest, frameSender, ignore, toGuest } from "./link.ts";
+import { answerEcho, drop, errorToGuest, frameSender, toGuest } from "./link.ts";
 import { arpFrame } from "./link4.ts";
 import { makeMap } from "./make_map.ts";
 import { type Guest, type MapClass, MapProto, type NatMap, Realm } from "./map.ts";
@@ -98,16 +98,13 @@ function senderOf(ctx: FamilyContext): Guest | Reason {
 
 /** The fragment that was read: routed with the rest of its datagram. */
 function fragment(ctx: FamilyContext, guest: Guest): Decision {
-  const { nat, packet, family } = ctx;
+  const { nat, packet } = ctx;
   const block = packet.block.own();
   packet.read(block);
-  const piece = family.pieceOf(packet);
-  const whole = nat.reassembler.take(piece, nat.now);
-  if (typeof whole === "number") return drop(nat, block, whole);
-  const joined = whole === null ? null : family.wholeOf(whole, piece.id);
+  const joined = nat.reassembler.take(packet, nat.now);
+  if (typeof joined === "number") return drop(nat, block, joined);
   block.free();
-  if (whole === null) return nat.decision.set(Decision.Held, Reason.None, null, null);
-  if (joined === null) return ignore(nat, Reason.Fragment);
+  if (joined === null) return nat.decision.set(Decision.Held, Reason.None, null, null);
   nat.counters.reassembled++;
   const reason = packet.read(joined);
   if (reason !== Reason.None) return drop(nat, joined, reason);

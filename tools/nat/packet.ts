@@ -14,6 +14,7 @@
  */
 
 import { type Block, Checksum, Segment } from "../../kernel/block.ts";
+import type { FragmentFormat, FragmentPlace } from "../../kernel/inet/fragment_format.ts";
 import { finishChecksum } from "../../kernel/inet/segment.ts";
 import { get16, put16 } from "../../kernel/wire/bytes.ts";
 import { addrSum, fold } from "../../kernel/wire/checksum.ts";
@@ -26,7 +27,6 @@ import { adjustUdpChecksum, UDP_HEADER_LEN, udpChecksumOk, udpLength } from "../
 import { scratchAddr, setAddr } from "./addr_hash.ts";
 import { Reason } from "./counters.ts";
 import { MapProto } from "./map_class.ts";
-import type { Piece, WholeDatagram } from "./reassembler.ts";
 
 const SRC_PORT = 0;
 const DST_PORT = 2;
@@ -69,6 +69,14 @@ export interface DatagramEnds {
   readonly dstPort: number;
 }
 
+/** A fragment: what is before its payload, and the datagram that it belongs to by more than its addresses. */
+export interface NatFragment {
+  readonly headerLen: number;
+  /** Of IPv6 the same for all: only the first fragment's counts (RFC 8200 4.5). */
+  readonly protocol: number;
+  readonly place: FragmentPlace;
+}
+
 /** What differs between IPv4 and IPv6 in a packet: family4, family6. */
 export interface NatFamily {
   readonly version: 4 | 6;
@@ -109,8 +117,6 @@ export interface NatFamily {
   putDestination(buf: Uint8Array, at: number, addr: IpAddr): void;
   /** Whether a router may cut the packet. */
   mayCut(buf: Uint8Array, at: number): boolean;
-  /** Whether errors are never sent to, or about packets to, `addr`. */
-  isGroup(addr: IpAddr): boolean;
   /** Whether no packet of the network can come from `addr`. */
   isMartian(addr: IpAddr): boolean;
   /** The packet that the error at hand quotes; null: malformed, damaged on its way, or not to be passed on. */
@@ -119,9 +125,9 @@ export interface NatFamily {
   makeError(block: Block, fields: ErrorFields): Block;
   /** A whole IP packet around a datagram of our own. */
   makeDatagram(ends: DatagramEnds, data: Uint8Array): Block;
-  /** The fragment at hand, and the packet that fragments became; null: too long. */
-  pieceOf(packet: NatPacket): Piece;
-  wholeOf(whole: WholeDatagram, id: number): Block | null;
+  /** How fragments are put together, and where the one at hand belongs. */
+  readonly fragments: FragmentFormat;
+  fragmentOf(packet: NatPacket): NatFragment;
   /** Cuts a packet (consumed) into pieces of at most `mtu` bytes, each with head room; null: it cannot be cut. */
   cut(block: Block, mtu: number, id: number): Block[] | null;
 }

@@ -1,19 +1,17 @@
 /**
  * NatProgram: the NAT as a user program: frames of guests on one side, bypassed conversations on the other.
  *
- * Path: daemon, vm → program → nat, job, map, control.
+ * Path: daemon, vm → program → nat, job, map, control,
+ * control_pipe.
  *
  * It knows the kernel by system calls only. Nothing here sleeps: a conversation that has packets raises an event, and a
  * job reads {@link BURST} packets of each ready conversation in turn, so that none waits for a busy one to end. After
  * {@link PACKETS_PER_RUN} it lets others have their turn.
  *
- * Commands (nat_control) come by a pipe posted as `#srv/nat`: one a block, one answer a block.
- *
  * @module
  */
 
 import type { Block } from "../../kernel/block.ts";
-import { CTL_BYTES_MAX } from "../../kernel/ctl.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { EventQueue, TapEvent } from "../../kernel/fd_tap.ts";
 import { wholeBytes } from "../../kernel/inet/segment.ts";
@@ -22,7 +20,6 @@ import type { Proc } from "../../kernel/proc.ts";
 import { Open } from "../../kernel/qid.ts";
 import type { Random } from "../../kernel/random.ts";
 import { AGAIN } from "../../kernel/sys.ts";
-import { Tap } from "../../kernel/syscall_table.ts";
 import type { Clock, Timer } from "../../kernel/time.ts";
 import {
   Decision,
@@ -37,6 +34,7 @@ import {
 } from "./nat.ts";
 import type { NatMap } from "./map.ts";
 import { runNatCommand } from "./control.ts";
+import { ControlPipe } from "./control_pipe.ts";
 import { NatNames } from "./names.ts";
 import { describeDecision, type NatObserver } from "./observer.ts";
 import { NatSockets } from "./sockets.ts";
@@ -45,8 +43,6 @@ import { NatSockets } from "./sockets.ts";
 export const BURST = 16;
 /** Packets in one run of the job. */
 const PACKETS_PER_RUN = 256;
-/** Commands in one run of the job. */
-const COMMANDS_PER_RUN = 16;
 
 /** Events of conversations (data: their map) and of the control pipe (data: null); an event wakes the job. */
 class Events extends EventQueue {
@@ -86,7 +82,6 @@ export interface NatProgramOptions {
 
 /** A running NAT. */
 export class NatProgram {
-  /** How the NAT is made. */
   /**
    * The translation.
    *
@@ -119,8 +114,7 @@ export class NatProgram {
    */
   #isTranslating = false;
   #ready: NatMap[] = [];
-  #control = -1;
-  #post = -1;
+  #control: ControlPipe | null = null;
 
   /** Starts it. Throws KernelError for options and forwards that make no sense; see {@link Nat.startForwards}. */
   constructor(options: NatProgramOptions) {
@@ -141,7 +135,10 @@ export class NatProgram {
     this.names = new NatNames({ proc, clock, random, nat, netDir, isBusy, deliver });
     try {
       this.nat.startForwards(options.forwards ?? []);
-      if (options.name !== null) this.#postControl(options.name ?? "nat");
+      if (options.name !== null) {
+        const run = (text: string) => this.command(text);
+        this.#control = new ControlPipe({ proc, events: this.#events, run, name: options.name ?? "nat" });
+      }
       this.#arm();
     } catch (error) {
       this.close();
@@ -207,8 +204,8 @@ export class NatProgram {
     this.#timer.disarm();
     this.names.close();
     this.nat.shutdown();
-    for (const fd of [this.#control, this.#post]) if (fd >= 0) this.#proc.sys.close(fd);
-    this.#control = this.#post = -1;
+    this.#control?.close();
+    this.#control = null;
     this.#ready = [];
     this.#events.wake = () => {};
   }
@@ -262,7 +259,7 @@ export class NatProgram {
     for (let event = this.#events.poll(); event !== null; event = this.#events.poll()) {
       const map = event.data as NatMap | null;
       if (map === null) {
-        this.#serveControl();
+        this.#control?.serve();
         continue;
       }
       if (map.fd !== event.id) continue;
@@ -344,49 +341,6 @@ export class NatProgram {
     if (next < Infinity) this.#timer.arm(Math.max(0, next - this.#clock.now()));
     else this.#timer.disarm();
   }
-
-  // --- control
-
-  /** Makes the pipe and posts its far end. */
-  #postControl(name: string): void {
-    const { sys } = this.#proc;
-    const pipe = fdOf(sys.open("#pipe", Open.Path));
-    let far = -1;
-    try {
-      const ctl = fdOf(sys.openat(pipe, "ctl", Open.Write));
-      sys.write(ctl, new TextEncoder().encode("oneblock"));
-      sys.close(ctl);
-      this.#control = fdOf(sys.openat(pipe, "data", Open.ReadWrite | Open.NonBlock));
-      far = fdOf(sys.openat(pipe, "data1", Open.ReadWrite));
-      const flags = Open.Write | Open.Create | Open.Excl | Open.RemoveOnClose;
-      this.#post = fdOf(sys.open(`#srv/${name}`, flags, 0o660));
-      sys.write(this.#post, new TextEncoder().encode(`${far}`));
-    } finally {
-      if (far >= 0) sys.close(far);
-      sys.close(pipe);
-    }
-    const fd = this.#control;
-    const queue = this.#events;
-    sys.tapFds([{ fd, command: Tap.Add, filter: TapEvent.Readable, queue, id: fd, data: null, level: true }]);
-  }
-
-  #serveControl(): void {
-    const { sys } = this.#proc;
-    for (let i = 0; i < COMMANDS_PER_RUN && this.#control >= 0; i++) {
-      try {
-        const block = sys.blockread(this.#control);
-        if (block === AGAIN || block === null) return;
-        const bytes = (block as Block).bytes();
-        const text = new TextDecoder().decode(bytes.subarray(0, CTL_BYTES_MAX));
-        // Who does not read the answers gets none: the pipe is full.
-        sys.blockwrite(this.#control, new TextEncoder().encode(this.command(text)));
-      } catch (error) {
-        if (!(error instanceof KernelError)) throw error;
-        return;
-      }
-    }
-    this.#events.send(this.#control, TapEvent.Readable, null);
-  }
 }
 
 function refusalOf(error: KernelError): HostRefusal {
@@ -394,9 +348,4 @@ function refusalOf(error: KernelError): HostRefusal {
     return error.length === undefined ? { reason: Reason.TooBig } : { reason: Reason.TooBig, mtu: error.length };
   }
   return { reason: error.code === "EHOSTUNREACH" ? Reason.NoRoute : Reason.HostRefused };
-}
-
-function fdOf(fd: number | typeof AGAIN): number {
-  if (fd === AGAIN) throw new KernelError("EBUSY", "Cannot open it now");
-  return fd as number;
 }

@@ -16,7 +16,7 @@ import { BYTES_MAX, DATAGRAMS_MAX } from "./reassembler.ts";
 import type { NatMap } from "./map.ts";
 import { GUESTS_MAX } from "./table.ts";
 import { translateError, translateInbound, translateOutbound } from "./nat.ts";
-import { cutPacket6 } from "./fragments6.ts";
+import { cutPacket6 } from "./fragments.ts";
 import {
   assertSound,
   DNS6,

@@ -1,16 +1,13 @@
 /**
  * NatTable: the guests and their maps: looking one up, keeping it alive, making room, and letting it expire.
  *
- * Path: make_map, nat, flow → table → addr_hash, guest_table, map, config.
+ * Path: make_map, nat, flow → table → addr_hash, guest_table, map, victims.
  *
  * Every class of maps has one lifetime, so its list in order of last use is also in order of expiry: refreshing a map
  * moves it to the end, expiry looks at the heads only, and neither ever walks over all maps. Maps are hashed once and
  * compared word by word (see addr_hash): an address of either version is its four words.
  *
- * At a cap, what costs least is given up first, in a named order ({@link VICTIMS}), always the map of a class that was
- * not used for longest, which is the head of its list. A TCP connection that is established or half-closed goes only
- * after {@link EVICT_IDLE_MS} without a packet: RFC 5382 REQ-5 wants an idle one kept, but not at the price of refusing
- * all others. If nothing may be given up, the new map is refused.
+ * At a cap, what costs least is given up first (see victims). If nothing may be given up, the new map is refused.
  *
  * Shares: a guest has at most its own cap, so that there is always room for others; when all is taken, the guest that
  * has most gives up one, of maps and of remotes alike. A station (a hardware address) has at most
@@ -27,8 +24,9 @@ import { AddrHash, copyAddr, type RemoteAddr } from "./addr_hash.ts";
 import type { NatConfig } from "./config.ts";
 import { Reason } from "./counters.ts";
 import { GuestTable } from "./guest_table.ts";
-import { type Guest, MapClass, type MapEnds, type MapProto, type NatMap, Realm } from "./map.ts";
+import { type Guest, type MapClass, type MapEnds, type MapProto, type NatMap, Realm } from "./map.ts";
 import type { Remote } from "./remotes.ts";
+import { cheapestOf } from "./victims.ts";
 
 /** What a packet's ends say about the map it needs; its remote end is as the guest sees it. */
 export interface PacketEnds extends MapEnds {
@@ -39,44 +37,6 @@ export { GUESTS_MAX } from "./guest_table.ts";
 
 /** Most remotes that all filters together let in: 190 bytes each, 4.6 MB. */
 export const FILTER_REMOTES_MAX = 24_576;
-/** A TCP connection that had a packet within this time is live: twice the keepalive of most programs. */
-const EVICT_IDLE_MS = 60_000;
-/** A question this old has its answer, or will not get it: a resolver asks again after 5 seconds. */
-const ANSWER_MS = 5_000;
-
-/** Which maps may be given up: of this class, if not used for so long. */
-interface Victim {
-  readonly cls: MapClass;
-  readonly idleMs: number;
-  /** Only while more than an eighth of the guest's maps are of the class: so many are a scan. */
-  readonly isCrowd?: boolean;
-}
-
-/**
- * By protocol, cheapest first. The next packet of UDP or echo makes its map again; of TCP that is not so. What has just
- * been asked waits for its answer, and goes before idle maps only when there are many of its kind.
- */
-const VICTIMS: readonly (readonly Victim[])[] = [
-  [
-    { cls: MapClass.Dns, idleMs: ANSWER_MS },
-    { cls: MapClass.UdpUnanswered, idleMs: ANSWER_MS },
-    { cls: MapClass.UdpUnanswered, idleMs: 0, isCrowd: true },
-    { cls: MapClass.Dns, idleMs: 0, isCrowd: true },
-    { cls: MapClass.Udp, idleMs: 0 },
-    { cls: MapClass.UdpUnanswered, idleMs: 0 },
-    { cls: MapClass.Dns, idleMs: 0 },
-  ],
-  [
-    { cls: MapClass.TcpClosing, idleMs: 0 },
-    { cls: MapClass.TcpOpening, idleMs: ANSWER_MS },
-    { cls: MapClass.TcpOpening, idleMs: 0, isCrowd: true },
-    { cls: MapClass.TcpHalfClosed, idleMs: EVICT_IDLE_MS },
-    { cls: MapClass.TcpEstablished, idleMs: EVICT_IDLE_MS },
-    { cls: MapClass.TcpOpening, idleMs: 0 },
-  ],
-  [{ cls: MapClass.Icmp, idleMs: 0 }],
-];
-
 /** All maps of a NAT but its forwards. */
 export class NatTable {
   /** No map is over before this time; {@link nextExpiry} makes it exact. */
@@ -278,13 +238,7 @@ export class NatTable {
   }
 
   #oldest(guest: Guest, proto: MapProto, now: number): NatMap | null {
-    const share = this.#guestCaps[proto]! >> 3;
-    for (const { cls, idleMs, isCrowd } of VICTIMS[proto]!) {
-      const { head, count } = guest.lists[cls]!;
-      if (isCrowd === true && count <= share) continue;
-      if (head !== null && now - head.lastUse >= idleMs) return head;
-    }
-    return null;
+    return cheapestOf(guest, { proto, crowd: this.#guestCaps[proto]! >> 3 }, now);
   }
 
   /** Takes out one map whose time is over; null if there is none. */
@@ -336,7 +290,6 @@ export class NatTable {
   }
 }
 
-/** The map of `guest` that costs least, or null: a look at the heads of its lists. */
 /** Bits of a key of `byHost` beside protocol and port. */
 const LOOPBACK_KEY = 1 << 18;
 const IP6_KEY = 1 << 19;

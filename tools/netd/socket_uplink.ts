@@ -103,6 +103,18 @@ export class SocketUplinkPort implements ForwardDoors {
     this.#forwards.delete(key);
   }
 
+  /** Its counters, and what is open now. */
+  counters(): Record<string, number> {
+    const { counters, sizes } = this.#uplink!;
+    // As the NAT's: words with dashes.
+    const words = Object.entries(counters).map(([name, count]) =>
+      [name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`), count as number] as const
+    );
+    const { tcp, udp, echo } = sizes;
+    const open = { "connections": tcp, "udp-ports": udp, "ping-ids": echo, "sockets": this.#sockets!.size };
+    return { ...Object.fromEntries(words), ...open, "link-drops": this.#link!.drops };
+  }
+
   /** Ends everything behind the link. */
   end(): void {
     this.#uplink?.close();

@@ -30,14 +30,16 @@ interface RuleUplink {
   readonly v6: UplinkEnds | null;
 }
 
-/** Name of the table; netd's of another uplink have others. */
-function tableName(device: string): string {
-  return `netd-${device}`;
+/**
+ * The table, as commands name it; netd's of another uplink has another. A name may not be quoted, nor have all letters.
+ */
+function tableOf(device: string): string {
+  return `inet netd-${device.replace(/[^\w.-]/g, "_")}`;
 }
 
 /** The commands of nft(8) that make the table afresh: masquerade, and empty chains for forwards. */
 function tableCommands({ device, v4, v6 }: RuleUplink): string[] {
-  const table = `inet "${tableName(device)}"`;
+  const table = tableOf(device);
   const masquerade = ([[4, v4], [6, v6]] as const).flatMap(([version, ends]) => {
     if (ends === null) return [];
     const { name, loopback } = FAMILIES[version];
@@ -53,7 +55,7 @@ function tableCommands({ device, v4, v6 }: RuleUplink): string[] {
     `add table ${table}`,
     `add chain ${table} post { type nat hook postrouting priority srcnat; }`,
     `add chain ${table} pre { type nat hook prerouting priority dstnat; }`,
-    `add chain ${table} out { type nat hook output priority dstnat; }`,
+    `add chain ${table} out { type nat hook output priority -100; }`,
     ...masquerade,
   ];
 }
@@ -73,7 +75,7 @@ function forwardCommands({ device, v4, v6 }: RuleUplink, spec: ForwardSpec, port
   const to = count === 1 ? `${end}:${port}` : end;
   const what = `${proto === MapProto.Tcp ? "tcp" : "udp"} dport ${ports}`;
   const rule = `meta nfproto ${isOf4 ? "ipv4" : "ipv6"} ${where} ${what} dnat ${name} to ${to}`;
-  const table = `inet "${tableName(device)}"`;
+  const table = tableOf(device);
   const mark = `comment "${formatForward(spec)}"`;
   return [`add rule ${table} pre iifname != "${device}" ${rule} ${mark}`, `add rule ${table} out ${rule} ${mark}`];
 }
@@ -122,14 +124,14 @@ export class UplinkRules implements ForwardDoors {
 
   close(spec: ForwardSpec): void {
     this.#forwards.delete(formatForward(spec));
-    const table = `inet "${tableName(this.#uplink.device)}"`;
+    const table = tableOf(this.#uplink.device);
     // Rules have no names: the chains are made again from those that are left.
     this.#nft([`flush chain ${table} pre`, `flush chain ${table} out`, ...[...this.#forwards.values()].flat()]);
   }
 
   /** Takes everything away, and leaves forwarding as it was found. */
   end(): void {
-    this.#nft([`delete table inet "${tableName(this.#uplink.device)}"`]);
+    this.#nft([`delete table ${tableOf(this.#uplink.device)}`]);
     const had = this.#hadForwarding;
     if (had !== null) this.#inside(() => writeSysctl(FORWARDING, had));
   }

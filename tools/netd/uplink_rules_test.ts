@@ -24,16 +24,16 @@ function rulesOf(uplink: typeof UPLINK | (Omit<typeof UPLINK, "v6"> & { v6: null
 
 Deno.test("--uplink-nat makes its table afresh and translates both versions of IP", () => {
   assertEquals(rulesOf(UPLINK).ran, [
-    'add table inet "netd-aka0"',
-    'delete table inet "netd-aka0"',
-    'add table inet "netd-aka0"',
-    'add chain inet "netd-aka0" post { type nat hook postrouting priority srcnat; }',
-    'add chain inet "netd-aka0" pre { type nat hook prerouting priority dstnat; }',
-    'add chain inet "netd-aka0" out { type nat hook output priority dstnat; }',
-    'add rule inet "netd-aka0" post ip saddr 10.99.0.0/24 oifname != "aka0" masquerade',
-    'add rule inet "netd-aka0" post ip saddr 127.0.0.0/8 oifname "aka0" masquerade',
-    'add rule inet "netd-aka0" post ip6 saddr fd99::/64 oifname != "aka0" masquerade',
-    'add rule inet "netd-aka0" post ip6 saddr ::1 oifname "aka0" masquerade',
+    "add table inet netd-aka0",
+    "delete table inet netd-aka0",
+    "add table inet netd-aka0",
+    "add chain inet netd-aka0 post { type nat hook postrouting priority srcnat; }",
+    "add chain inet netd-aka0 pre { type nat hook prerouting priority dstnat; }",
+    "add chain inet netd-aka0 out { type nat hook output priority -100; }",
+    'add rule inet netd-aka0 post ip saddr 10.99.0.0/24 oifname != "aka0" masquerade',
+    'add rule inet netd-aka0 post ip saddr 127.0.0.0/8 oifname "aka0" masquerade',
+    'add rule inet netd-aka0 post ip6 saddr fd99::/64 oifname != "aka0" masquerade',
+    'add rule inet netd-aka0 post ip6 saddr ::1 oifname "aka0" masquerade',
   ]);
 });
 
@@ -46,13 +46,13 @@ Deno.test("A forward of --uplink-nat is a port of the machine, for others and fo
   };
   const one = "meta nfproto ipv4 fib daddr type local tcp dport 8080 dnat ip to 10.99.0.2:8080";
   assertEquals(forward("tcp:8080:80", 8080), [
-    `add rule inet "netd-aka0" pre iifname != "aka0" ${one}`,
-    `add rule inet "netd-aka0" out ${one}`,
+    `add rule inet netd-aka0 pre iifname != "aka0" ${one}`,
+    `add rule inet netd-aka0 out ${one}`,
   ]);
   const range = "meta nfproto ipv4 ip daddr 192.0.2.1 udp dport 4000-4009 dnat ip to 10.99.0.2";
-  assertEquals(forward("udp:192.0.2.1:4000-4009:4000", 4000)[1], `add rule inet "netd-aka0" out ${range}`);
+  assertEquals(forward("udp:192.0.2.1:4000-4009:4000", 4000)[1], `add rule inet netd-aka0 out ${range}`);
   const six = "meta nfproto ipv6 fib daddr type local tcp dport 80 dnat ip6 to [fd99::2]:81";
-  assertEquals(forward("tcp::80-[fd00:0:0:2::f]:80", 81)[1], `add rule inet "netd-aka0" out ${six}`);
+  assertEquals(forward("tcp::80-[fd00:0:0:2::f]:80", 81)[1], `add rule inet netd-aka0 out ${six}`);
   const without = rulesOf({ ...UPLINK, v6: null });
   without.ran.length = 0;
   without.rules.open(parseForward("tcp::80-[fd00::f]:80"), 80);
@@ -76,5 +76,5 @@ Deno.test("A rule that nft refuses is an error with nft's words", () => {
   assertEquals(ran.filter((one) => one.includes("dport")).map((one) => /dport (\d+)/.exec(one)![1]), ["82", "82"]);
   ran.length = 0;
   rules.end();
-  assertEquals(ran, ['delete table inet "netd-aka0"']);
+  assertEquals(ran, ["delete table inet netd-aka0"]);
 });

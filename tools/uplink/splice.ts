@@ -30,6 +30,9 @@ const STEPS_PER_TURN = 16;
 /** A conversation whose guest is gone ends after this, in ms; each probe that is answered restarts it. */
 const KEEPALIVE_MS = 120_000;
 
+/** The guest's end, a conversation of the far stack. */
+type GuestEnd = Pick<FarConv, "data" | "read" | "write" | "tell" | "unsent" | "close">;
+
 /** What a splice tells, and what it works with. */
 export interface SpliceOwner {
   readonly blocks: BlockPool;
@@ -43,7 +46,7 @@ export interface SpliceOwner {
 
 /** See above. */
 export class Splice {
-  readonly conv: FarConv;
+  readonly conv: GuestEnd;
   readonly socket: HostStream;
   readonly #owner: SpliceOwner;
   /** Blocks on their way to the socket; the first is at `#first`, and `#done` bytes of it are written. */
@@ -60,7 +63,7 @@ export class Splice {
   #isDraining = false;
 
   /** Joins a conversation and a socket that are connected. */
-  constructor(owner: SpliceOwner, conv: FarConv, socket: HostStream) {
+  constructor(owner: SpliceOwner, conv: GuestEnd, socket: HostStream) {
     this.#owner = owner;
     this.conv = conv;
     this.socket = socket;
@@ -100,7 +103,7 @@ export class Splice {
   /** Takes blocks of the conversation; false: there are none now, or no more. */
   #refill(): boolean {
     if (this.#guestEnded || this.#isDraining) return false;
-    let blocks: ReturnType<FarConv["read"]>;
+    let blocks: ReturnType<GuestEnd["read"]>;
     try {
       blocks = this.conv.read();
     } catch (error) {

@@ -100,7 +100,7 @@ async function linkMtu(proc: Proc): Promise<number> {
     const status = await proc.readText(`/net/ipifc/${name}/status`);
     const [, device, maxtu] = /^device (\S+) maxtu (\d+) /.exec(status) ?? [];
     if (device === undefined || /\t127\./.test(status)) continue;
-    // Of an Ethernet its own header is counted in (ip(3), ipifc).
+    // Of an Ethernet its own header is counted in (ipifc(3)).
     least = Math.min(least, Number(maxtu) - (device.includes("/ether") ? ETHERNET_HEADER_LEN : 0));
   }
   return least;

@@ -153,7 +153,7 @@ export abstract class EchoConvs<S extends ProtoContext = ProtoContext> implement
     const header = { src, dst: raddr, protocol, ttl: conv.ttl, tos: conv.tos };
     this.form.setChecksum(buf, rp, block.wp, header);
     const result = sendPacket(this.stack, block, header);
-    if (result === "sent" || result === "dropped") return this.countOut(type);
+    if (result === "sent") return this.countOut(type);
     buf.set(written, rp);
     block.push(room);
     if (result === "noRoute") throw noRoute(raddr);

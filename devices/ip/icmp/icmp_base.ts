@@ -121,7 +121,7 @@ export abstract class IcmpBase<S extends ProtoContext = ProtoContext> extends Ec
     block.clearOffload();
     const options = { src: dst, dst: src, protocol: form.protocol, ttl: TTL_DEFAULT, tos };
     const result = sendPacket(this.stack, block, options);
-    if (result === "sent" || result === "dropped") this.countOut(form.echoReply);
+    if (result === "sent") this.countOut(form.echoReply);
     else block.free();
   }
 

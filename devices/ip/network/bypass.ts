@@ -87,7 +87,7 @@ export function sendBypass(stack: NetContext, conv: Conv, block: Block): number 
   // Akaros: the first piece of a datagram is sent as the whole of one.
   if (!conv.keepHeader) IP_HEADERS[block.buf[block.rp]! >>> 4]!.makeWhole(block.buf, block.rp, block.wp);
   const result = sendRaw(stack, block, conv.keepHeader ? KEEP_HEADER : KERNEL_HEADER);
-  if (result === "sent" || result === "dropped") {
+  if (result === "sent") {
     bypass.packetsOut++;
     return length;
   }

@@ -38,7 +38,7 @@ export interface SendOptions {
 }
 
 /**
- * The result of sending. On `sent` and `dropped` the block is gone; on the others it is still the caller's, bytes
- * untouched.
+ * The result of sending. On `sent` the block is gone, and may yet be lost further down; on the others it is still the
+ * caller's, bytes untouched.
  */
-export type SendResult = "sent" | "noRoute" | "tooBig" | "dropped";
+export type SendResult = "sent" | "noRoute" | "tooBig";

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { peerEstablished } from "../../../tests/kit/tcp/peer.ts";
+import { peerEstablished } from "../../../tests/kit/tcp/peer_states.ts";
 import { GAP_LIFE_MS, GAP_PRESSED_MS } from "./gap.ts";
 
 /** A connection that holds `ranges` early, the first byte being missing. */

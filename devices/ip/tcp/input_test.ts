@@ -1,7 +1,7 @@
 /** The order of the eight checks of RFC 9293 3.10.7.4: what an earlier one refuses, no later one sees. */
 
 import { assertEquals } from "@std/assert";
-import { peerEstablished, peerFinWait2 } from "../../../tests/kit/tcp/peer.ts";
+import { peerEstablished, peerFinWait2 } from "../../../tests/kit/tcp/peer_states.ts";
 import { input } from "./input.ts";
 
 Deno.test("input() looks at the sequence number before anything else: outside the window no flag counts", () => {

@@ -1,6 +1,7 @@
 import { assertEquals, assertLess } from "@std/assert";
 import { TapEvent } from "../../../kernel/fd_tap.ts";
-import { peerEstablished, type TcpPeer } from "../../../tests/kit/tcp/peer.ts";
+import type { TcpPeer } from "../../../tests/kit/tcp/peer.ts";
+import { peerEstablished } from "../../../tests/kit/tcp/peer_states.ts";
 import { QUEUE_SHARE } from "../env/memory.ts";
 import { WINDOW_SHARE } from "./memory.ts";
 

@@ -1,11 +1,6 @@
 import { assertEquals } from "@std/assert";
-import {
-  peerCloseWait,
-  peerEstablished,
-  peerFinWait1,
-  peerFinWait2,
-  type TcpPeer,
-} from "../../../tests/kit/tcp/peer.ts";
+import type { TcpPeer } from "../../../tests/kit/tcp/peer.ts";
+import { peerCloseWait, peerEstablished, peerFinWait1, peerFinWait2 } from "../../../tests/kit/tcp/peer_states.ts";
 import { ORPHAN_STALL_MS, ORPHANS_MAX } from "./orphans.ts";
 
 /** Whether `peer`'s connection is still there, and how many orphans there are. */

@@ -126,7 +126,7 @@ export function sendData(tcb: Tcb, length: number, withFin: boolean): boolean {
 
 /** Whether sending may go on: what the path refuses counts as lost, and is sent again smaller or later. */
 function wentOut(tcb: Tcb, result: SendResult): boolean {
-  if (result === "sent" || result === "dropped") return result === "sent";
+  if (result === "sent") return true;
   if (result === "noRoute") {
     tcb.softError = "No route";
     return false;

@@ -1,7 +1,7 @@
 /** The largest segment that a path takes, as a connection learns it. */
 
 import { assertEquals } from "@std/assert";
-import { peerEstablished } from "../../../tests/kit/tcp/peer.ts";
+import { peerEstablished } from "../../../tests/kit/tcp/peer_states.ts";
 import { lowerMss, updateMss } from "./pmtu.ts";
 
 Deno.test("lowerMss() makes segments fit a smaller path, and only a smaller one", () => {

@@ -1,7 +1,8 @@
 /** Recovery beyond what stories of single losses show. */
 
 import { assert, assertEquals } from "@std/assert";
-import { peerEstablished, type TcpPeer } from "../../../tests/kit/tcp/peer.ts";
+import type { TcpPeer } from "../../../tests/kit/tcp/peer.ts";
+import { peerEstablished } from "../../../tests/kit/tcp/peer_states.ts";
 import { enterLoss, takeLosses } from "./recovery.ts";
 import { Recovery } from "./tcb.ts";
 

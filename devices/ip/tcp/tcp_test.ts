@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { KernelError } from "../../../kernel/error.ts";
-import { peerEstablished, peerListen, peerSynSent } from "../../../tests/kit/tcp/peer.ts";
+import { peerEstablished, peerListen, peerSynSent } from "../../../tests/kit/tcp/peer_states.ts";
 import { CONVS_MAX, TcpProto } from "./tcp.ts";
 
 const codeOf = (run: () => void) => assertThrows(run, KernelError).code;

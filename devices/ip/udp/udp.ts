@@ -149,7 +149,7 @@ export class UdpProto implements Proto {
       : block.buf.slice(block.rp + recordBytes - UDP_HEADER_LEN, block.rp + recordBytes);
     block.pull(recordBytes);
     const result = this.#send(conv, block, { laddr, lport, raddr, rport });
-    if (result === "sent" || result === "dropped") return length;
+    if (result === "sent") return length;
     block.pull(UDP_HEADER_LEN);
     if (saved !== null) block.buf.set(saved, block.push(UDP_HEADER_LEN));
     if (recordBytes > UDP_HEADER_LEN) block.push(recordBytes - UDP_HEADER_LEN);
@@ -197,7 +197,7 @@ export class UdpProto implements Proto {
       );
     }
     const result = sendPacket(this.stack, block, { src: laddr, dst: raddr, protocol: IP_PROTO_UDP, ttl, tos });
-    if (result === "sent" || result === "dropped") this.outDatagrams++;
+    if (result === "sent") this.outDatagrams++;
     return result;
   }
 

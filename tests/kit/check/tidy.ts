@@ -179,17 +179,19 @@ function sanitizerProblems(path: string, code: readonly Token[]): Problem[] {
 }
 
 /**
- * Files of the rooms that have something to test and no test: none beside them, none that imports them, and none of a
- * file of the same folder that imports them (whose part they are).
+ * Files of the rooms that have something to test and no test: none beside them, none that imports them, and none beside
+ * a file of the same folder that imports them (whose part they are).
  */
 export function untestedProblems(all: readonly Source[]): Problem[] {
-  const tested = new Set<string>();
+  const ofTheirName = new Set(
+    all.map(({ path }) => path).filter(isTest).map((path) => path.replace(/_test\.ts$/, ".ts")),
+  );
+  const tested = new Set(ofTheirName);
   for (const { path, text } of all) {
     if (!isTest(path)) continue;
-    tested.add(path.replace(/_test\.ts$/, ".ts"));
     for (const { specifier } of importsOf(text)) tested.add(resolveImport(path, specifier));
   }
-  for (const { path, text } of all.filter((source) => tested.has(source.path))) {
+  for (const { path, text } of all.filter((source) => ofTheirName.has(source.path))) {
     const imported = importsOf(text).map(({ specifier }) => resolveImport(path, specifier));
     for (const part of imported) if (dirOf(part) === dirOf(path)) tested.add(part);
   }
@@ -198,7 +200,7 @@ export function untestedProblems(all: readonly Source[]): Problem[] {
   return untested.map(({ path }) => ({
     path,
     line: 1,
-    text: `No ${path.replace(/\.ts$/, "_test.ts")}, nor a test that imports it or the file whose part it is`,
+    text: `No ${path.replace(/\.ts$/, "_test.ts")}, nor a test that imports it, nor one beside a file whose part it is`,
   }));
 }
 

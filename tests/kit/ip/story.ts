@@ -32,10 +32,10 @@ import {
   ETHERTYPE_ARP,
   ETHERTYPE_IPV4,
 } from "../../../kernel/wire/ethernet.ts";
-import { type Ipv4Header, parseIpv4, setIpv4Checksum } from "../../../kernel/wire/ipv4.ts";
 import { type MacAddr, parseMacAddr } from "../../../kernel/wire/mac_addr.ts";
 import { boot, type BootOptions, type Host } from "../../../tools/boot/boot.ts";
-import { ipPacket, PEER } from "./ip_fixture.ts";
+import { PEER } from "./ip_fixture.ts";
+import { headerOf } from "./packets.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -346,44 +346,4 @@ export async function meet(options: BootOptions = {}): Promise<Meeting> {
   const other = await host.neighbor();
   const wire = new Wire(host, host.cable!);
   return { user: new User(host), peer: new User(other), wire, [Symbol.asyncDispose]: () => host.world.close() };
-}
-
-/** The header of an IPv4 packet, which must be one. */
-export function headerOf(packet: Uint8Array): Ipv4Header {
-  return parseIpv4(packet, 0, packet.length) ?? fail("Not an IPv4 packet");
-}
-
-/** The payload of the IPv4 header. */
-export function payloadOf(packet: Uint8Array): Uint8Array {
-  const { headerLen, totalLen } = headerOf(packet);
-  return packet.subarray(headerLen, totalLen);
-}
-
-/** The payload of a UDP packet. */
-export function dataOf(packet: Uint8Array): Uint8Array {
-  return payloadOf(packet).subarray(8);
-}
-
-/** Cuts a packet into fragments with `size` bytes of payload each (a multiple of 8). */
-export function fragmentsOf(packet: Uint8Array, size: number, id: number): Uint8Array[] {
-  const { src, dst, protocol, ttl, tos } = headerOf(packet);
-  const payload = payloadOf(packet);
-  return Array.from({ length: Math.ceil(payload.length / size) }, (_, i) =>
-    ipPacket({
-      src: `${src}`,
-      dst: `${dst}`,
-      protocol,
-      ttl,
-      tos,
-      id,
-      fragOffset: i * size,
-      moreFragments: (i + 1) * size < payload.length,
-      payload: payload.subarray(i * size, (i + 1) * size),
-    }));
-}
-
-/** The same packet with its header checksum made right. */
-export function fixed(packet: Uint8Array): Uint8Array {
-  setIpv4Checksum(packet, 0, (packet[0]! & 15) * 4);
-  return packet;
 }

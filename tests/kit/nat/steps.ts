@@ -37,6 +37,7 @@ export * from "./packets.ts";
 /** The host's ports as a table: each map gets the guest's port if it is free, else the next free one. */
 export class TablePorts implements PortBroker {
   readonly maps = new Map<string, NatMap>();
+  readonly #forwarded = new Set<string>();
   /** Ports in use by others. */
   readonly taken = new Set<number>();
   isFull = false;
@@ -50,8 +51,13 @@ export class TablePorts implements PortBroker {
         if (this.taken.has(port)) return `udp/7 of eve has announced ${port}`;
         if (this.maps.has(`${map.proto} ${map.bound} ${port}`)) return `udp/9 of eve has bypassed ${port}`;
       }
-      map.fd = 1;
-      return "";
+      // Behind doors two forwards of one port may ask for the same.
+      if (map.hostPort > 0 && this.#forwarded.has(`${map.proto} ${map.bound} ${map.hostPort}`)) return "bypassed";
+      if (map.hostPort > 0) {
+        this.#forwarded.add(`${map.proto} ${map.bound} ${map.hostPort}`);
+        map.fd = 1;
+        return "";
+      }
     }
     const first = map.hostPort === 0 ? map.guestPort : map.hostPort;
     for (let i = 0; i < (map.hostPort === 0 ? 0x10000 : 1); i++) {
@@ -68,7 +74,9 @@ export class TablePorts implements PortBroker {
 
   close(map: NatMap): void {
     map.fd = -1;
-    this.maps.delete(`${map.proto} ${map.bound} ${map.hostPort}`);
+    const key = `${map.proto} ${map.bound} ${map.hostPort}`;
+    this.maps.delete(key);
+    this.#forwarded.delete(key);
   }
 }
 

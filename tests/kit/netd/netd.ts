@@ -125,6 +125,7 @@ export function netdArguments(options: readonly string[]): string[] {
     "--no-prompt",
     "--allow-ffi",
     "--allow-read=/etc/resolv.conf",
+    ...options.includes("--uplink-nat") ? ["--allow-run=nsenter"] : [],
     "tools/netd.ts",
     ...options,
   ];

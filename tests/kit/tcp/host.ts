@@ -59,8 +59,11 @@ export class TcpHost implements IpSender {
   readonly stack: IpStack;
   readonly tcp: TcpProto;
   mtuNow = MTU;
-  /** Takes a sent packet, IP header first, and answers it. */
-  onSend: (block: Block, options: SendOptions) => SendResult = () => "dropped";
+  /** Takes a sent packet, IP header first, and returns the result of sending it. By default the packet is lost. */
+  onSend: (block: Block, options: SendOptions) => SendResult = (block) => {
+    block.free();
+    return "sent";
+  };
 
   constructor(readonly addr: IpAddr, readonly clock: Clock, seed: number) {
     const env = {

@@ -18,7 +18,9 @@ import {
   type TcpHeader,
 } from "../../../kernel/wire/tcp.ts";
 import { ip, ipPacket, type PacketOptions, PEER, US } from "../ip/ip_fixture.ts";
-import { errnoOf, headerOf, payloadOf, type User, UserConv } from "../ip/story.ts";
+import { errnoOf, type User, UserConv } from "../ip/story.ts";
+import { headerOf } from "../ip/packets.ts";
+import { payloadOf } from "../ip/packet_parts.ts";
 
 /** The port that {@link tcpPacket} goes to. */
 export const PORT = 4000;

@@ -15,6 +15,8 @@ import { IP_HEADERS } from "../../../kernel/inet/ip_header.ts";
 import { wholeBytes } from "../../../kernel/inet/segment.ts";
 import { type IpAddr, parseIpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { boot, type Host } from "../../../tools/boot/boot.ts";
+import type { PortObserver } from "../../../tools/boot/observe_port.ts";
+import type { LinkEnds } from "../../../tools/uplink/context.ts";
 import type { UplinkPolicy } from "../../../tools/uplink/policy.ts";
 import { PacketLink } from "../../../tools/uplink/packet_link.ts";
 import { Uplink } from "../../../tools/uplink/uplink.ts";
@@ -87,31 +89,43 @@ export interface TcpWorld extends AsyncDisposable {
 const TCP = 6;
 const RST = 4;
 
-/** Makes a world. At its end no socket may be open. */
-export async function tcpWorld(policy: UplinkPolicy = { hostLoopback: true }): Promise<TcpWorld> {
+/** The ends of the link in each version. */
+export const [ENDS4, ENDS6] = TCP_LINKS.map(({ near, peer }): LinkEnds => ({
+  near: parseIpAddr(near)!,
+  peer: parseIpAddr(peer)!,
+})) as [LinkEnds, LinkEnds];
+
+/** A host kernel in virtual time whose wire is a link, and that link. */
+export async function nearHost(observe: PortObserver = () => {}): Promise<{ host: Host; link: PacketLink }> {
   let link!: PacketLink;
-  const errors: SeenError[] = [];
-  const seen = { resets: 0 };
   const host = await boot({
     wire: "none",
     port: (world) => (link = new PacketLink(world.clock.jobs)).near,
-    address: `${TCP_LINKS[0]!.near}/29`,
-    address6: `${TCP_LINKS[1]!.near}/64`,
-    gateway: TCP_LINKS[0]!.peer,
-    gateway6: TCP_LINKS[1]!.peer,
-    observe(direction, block) {
-      if (direction !== "in") return;
-      const bytes = wholeBytes(block);
-      const header = IP_HEADERS[bytes[0]! >> 4]!;
-      const at = header.headerLen(bytes, 0, bytes.length);
-      const protocol = header.protocol(bytes, 0, bytes.length);
-      if (protocol === TCP && (bytes[at + 13]! & RST) !== 0) seen.resets++;
-      if (protocol !== header.icmp) return;
-      errors.push({ from: `${header.src(bytes, 0)}`, what: `${bytes[at]}/${bytes[at + 1]}` });
-    },
+    address: `${ENDS4.near}/29`,
+    address6: `${ENDS6.near}/64`,
+    gateway: `${ENDS4.peer}`,
+    gateway6: `${ENDS6.peer}`,
+    observe,
+  });
+  host.ip.packetPorts.set(link.far.name, link.far);
+  return { host, link };
+}
+
+/** Makes a world. At its end no socket may be open. */
+export async function tcpWorld(policy: UplinkPolicy = { hostLoopback: true }): Promise<TcpWorld> {
+  const errors: SeenError[] = [];
+  const seen = { resets: 0 };
+  const { host, link } = await nearHost((direction, block) => {
+    if (direction !== "in") return;
+    const bytes = wholeBytes(block);
+    const header = IP_HEADERS[bytes[0]! >> 4]!;
+    const at = header.headerLen(bytes, 0, bytes.length);
+    const protocol = header.protocol(bytes, 0, bytes.length);
+    if (protocol === TCP && (bytes[at + 13]! & RST) !== 0) seen.resets++;
+    if (protocol !== header.icmp) return;
+    errors.push({ from: `${header.src(bytes, 0)}`, what: `${bytes[at]}/${bytes[at + 1]}` });
   });
   const fake = new FakeStreams(host.clock);
-  host.ip.packetPorts.set(link.far.name, link.far);
   const own = new Set(TCP_LINKS.map((one) => one.own));
   const sockets: HostSockets = {
     connect: (request) => fake.connect(request),
@@ -120,8 +134,7 @@ export async function tcpWorld(policy: UplinkPolicy = { hostLoopback: true }): P
     echo: () => "EACCES",
     isLocal: (address: IpAddr) => address.isLoopback || own.has(`${address}`),
   };
-  const [v4, v6] = TCP_LINKS.map(({ near, peer }) => ({ near: parseIpAddr(near)!, peer: parseIpAddr(peer)! }));
-  const uplink = new Uplink({ proc: host.spawn("uplink"), link, sockets, v4: v4!, v6: v6!, policy });
+  const uplink = new Uplink({ proc: host.spawn("uplink"), link, sockets, v4: ENDS4, v6: ENDS6, policy });
   const pass = (ms: number) => new Promise<void>((resolve) => host.clock.timer(resolve).arm(ms));
   return {
     host,

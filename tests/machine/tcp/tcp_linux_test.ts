@@ -19,18 +19,8 @@ import { dialStream } from "../../../tools/boot/streams.ts";
 import { pattern } from "../../kit/ip/ip_fixture.ts";
 import { HOST, labNeeds, LINUX } from "../../kit/host/linux.ts";
 import { machineTest } from "../../kit/check/skip.ts";
-import {
-  CHUNK,
-  firstWord,
-  Hash,
-  openTcpLab,
-  PIPE_BUF,
-  randomFile,
-  serveHttp,
-  sleep,
-  type TcpLab,
-  withDir,
-} from "../../kit/tcp/linux.ts";
+import { CHUNK, openTcpLab, PIPE_BUF, serveHttp, sleep, type TcpLab } from "../../kit/tcp/linux.ts";
+import { firstWord, Hash, randomFile, withDir } from "../../kit/host/files.ts";
 import type { RowReport } from "../../kit/tcp/row.ts";
 import { ROOT } from "../../kit/check/tree.ts";
 

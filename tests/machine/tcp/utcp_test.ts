@@ -8,7 +8,8 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { startUtcpEcho } from "../../../tools/utcp/echo.ts";
 import { HOST, labNeeds } from "../../kit/host/linux.ts";
 import { machineTest } from "../../kit/check/skip.ts";
-import { firstWord, openTcpLab, PIPE_BUF, randomFile, withDir } from "../../kit/tcp/linux.ts";
+import { openTcpLab, PIPE_BUF } from "../../kit/tcp/linux.ts";
+import { firstWord, randomFile, withDir } from "../../kit/host/files.ts";
 
 const PORT = 7007;
 

@@ -10,17 +10,8 @@ import { Capture } from "../../../tools/scenario/capture.ts";
 import { pattern } from "../../kit/ip/ip_fixture.ts";
 import { BYPASS_PORT, DEVICE, ECHO_PORT, type Lab, labNeeds, openLab } from "../../kit/host/linux.ts";
 import { machineTest } from "../../kit/check/skip.ts";
-import {
-  CHUNK,
-  firstWord,
-  Hash,
-  openTcpLab,
-  randomFile,
-  serveHttp,
-  sleep,
-  type TcpLab,
-  withDir,
-} from "../../kit/tcp/linux.ts";
+import { CHUNK, openTcpLab, serveHttp, sleep, type TcpLab } from "../../kit/tcp/linux.ts";
+import { firstWord, Hash, randomFile, withDir } from "../../kit/host/files.ts";
 
 /** Linux' address and the host's, of a net of their own. */
 const LINUX6 = "fd99::1";

@@ -14,19 +14,9 @@ import { put16 } from "../../../kernel/wire/bytes.ts";
 import { ipv4ChecksumOk } from "../../../kernel/wire/ipv4.ts";
 import { swapEnds } from "../../../tools/boot/swap_ends.ts";
 import { echoPacket, icmpErrorPacket, ipPacket, pattern, PEER, udpPacket, US } from "../../kit/ip/ip_fixture.ts";
-import {
-  dataOf,
-  errnoOf,
-  errorOf,
-  fixed,
-  fragmentsOf,
-  headerOf,
-  meet,
-  payloadOf,
-  tell,
-  User,
-  type UserConv,
-} from "../../kit/ip/story.ts";
+import { errnoOf, errorOf, meet, tell, User, type UserConv } from "../../kit/ip/story.ts";
+import { headerOf } from "../../kit/ip/packets.ts";
+import { dataOf, fixed, fragmentsOf, payloadOf } from "../../kit/ip/packet_parts.ts";
 
 /** A packet that a bypass user of port 7 at US may send to PEER. */
 function outgoing(options: Parameters<typeof udpPacket>[0] = {}): Uint8Array {

@@ -15,7 +15,9 @@ import { AGAIN } from "../../../kernel/sys.ts";
 import { ARP_LEN, ARP_REPLY, ARP_REQUEST, emitArp } from "../../../kernel/wire/arp.ts";
 import { ipv4ChecksumOk } from "../../../kernel/wire/ipv4.ts";
 import { echoPacket, ip, ipPacket, pattern, PEER, udpPacket, US } from "../../kit/ip/ip_fixture.ts";
-import { errnoOf, errorOf, fixed, headerOf, HOST_MAC, mac, tell, User } from "../../kit/ip/story.ts";
+import { errnoOf, errorOf, HOST_MAC, mac, tell, User } from "../../kit/ip/story.ts";
+import { headerOf } from "../../kit/ip/packets.ts";
+import { fixed } from "../../kit/ip/packet_parts.ts";
 
 /** A udp packet that a bypass user of port 7 at US sends to PEER. */
 function outgoing(options: Parameters<typeof udpPacket>[0] = {}): Uint8Array {

@@ -20,18 +20,8 @@ import { put16 } from "../../../kernel/wire/bytes.ts";
 import { icmpNextHopMtu, icmpType } from "../../../kernel/wire/icmp.ts";
 import { ipv4ChecksumOk } from "../../../kernel/wire/ipv4.ts";
 import { echoPacket, icmpErrorPacket, ipPacket, pattern, PEER, udpPacket, US } from "../../kit/ip/ip_fixture.ts";
-import {
-  advance,
-  errnoOf,
-  errorOf,
-  fixed,
-  fragmentsOf,
-  mac,
-  payloadOf,
-  tell,
-  User,
-  WIRE_MAC,
-} from "../../kit/ip/story.ts";
+import { advance, errnoOf, errorOf, mac, tell, User, WIRE_MAC } from "../../kit/ip/story.ts";
+import { fixed, fragmentsOf, payloadOf } from "../../kit/ip/packet_parts.ts";
 
 /** A udp packet from US to PEER, from port 7 unless told otherwise. */
 function outgoing(options: Parameters<typeof udpPacket>[0] = {}): Uint8Array {

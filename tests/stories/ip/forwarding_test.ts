@@ -15,18 +15,9 @@ import { icmpNextHopMtu } from "../../../kernel/wire/icmp.ts";
 import { ipv4ChecksumOk } from "../../../kernel/wire/ipv4.ts";
 import { boot } from "../../../tools/boot/boot.ts";
 import { echoPacket, icmpErrorPacket, type PacketOptions, pattern, udpPacket } from "../../kit/ip/ip_fixture.ts";
-import {
-  advance,
-  dataOf,
-  fragmentsOf,
-  guardPool,
-  headerOf,
-  mac,
-  payloadOf,
-  User,
-  type UserConv,
-  Wire,
-} from "../../kit/ip/story.ts";
+import { advance, guardPool, mac, User, type UserConv, Wire } from "../../kit/ip/story.ts";
+import { headerOf } from "../../kit/ip/packets.ts";
+import { dataOf, fragmentsOf, payloadOf } from "../../kit/ip/packet_parts.ts";
 
 /** Hosts in a row: left, routers, right; net number i is 10.0.i.0/24. */
 interface Row extends AsyncDisposable {

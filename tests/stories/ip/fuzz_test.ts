@@ -24,16 +24,8 @@ import { ipv4ChecksumOk, ipv4Dst, ipv4HeaderLen, ipv4Src, ipv4TotalLen } from ".
 import { setUdpChecksum } from "../../../kernel/wire/udp.ts";
 import { fuzzSteps, sequences } from "../../kit/check/fuzz.ts";
 import { echoPacket, icmpErrorPacket, ip, ipPacket, pattern, PEER, udpPacket, US } from "../../kit/ip/ip_fixture.ts";
-import {
-  advance,
-  fixed,
-  fragmentsOf,
-  HOST_MAC,
-  type Story,
-  tell,
-  type UserConv,
-  WIRE_MAC,
-} from "../../kit/ip/story.ts";
+import { advance, HOST_MAC, type Story, tell, type UserConv, WIRE_MAC } from "../../kit/ip/story.ts";
+import { fixed, fragmentsOf } from "../../kit/ip/packet_parts.ts";
 import { damaged } from "../../kit/ip/wire.ts";
 import { overLimits } from "../../kit/host/limits.ts";
 

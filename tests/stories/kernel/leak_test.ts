@@ -13,7 +13,8 @@ import { TapEvent } from "../../../kernel/fd_tap.ts";
 import { Open } from "../../../kernel/qid.ts";
 import { swapEnds } from "../../../tools/boot/swap_ends.ts";
 import { pattern, PEER, US } from "../../kit/ip/ip_fixture.ts";
-import { advance, dataOf, errnoOf, meet, type Meeting, payloadOf, type User } from "../../kit/ip/story.ts";
+import { advance, errnoOf, meet, type Meeting, type User } from "../../kit/ip/story.ts";
+import { dataOf, payloadOf } from "../../kit/ip/packet_parts.ts";
 import { overLimits } from "../../kit/host/limits.ts";
 
 const ROUNDS = 1000;

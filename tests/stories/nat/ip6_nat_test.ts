@@ -6,7 +6,8 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { pattern, udpPacket } from "../../kit/ip/ip_fixture.ts";
-import { advance, dataOf } from "../../kit/ip/story.ts";
+import { advance } from "../../kit/ip/story.ts";
+import { dataOf } from "../../kit/ip/packet_parts.ts";
 import { addIpv6, PEER6, US6 } from "../../kit/ip/story6.ts";
 import { call, stateOf } from "../../kit/tcp/story.ts";
 import { GUEST, HOST, REMOTE, tellNat } from "../../kit/nat/nat.ts";

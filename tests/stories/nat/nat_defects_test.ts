@@ -13,7 +13,8 @@ import { GUEST_MACS, HOST_MAC } from "../../../tools/nat/config.ts";
 import { endsOf, tcpPacket } from "../../kit/nat/steps.ts";
 import { startGuestNetwork } from "../../../tools/vmm/vm.ts";
 import { echoPacket, pattern, udpPacket } from "../../kit/ip/ip_fixture.ts";
-import { advance, dataOf } from "../../kit/ip/story.ts";
+import { advance } from "../../kit/ip/story.ts";
+import { dataOf } from "../../kit/ip/packet_parts.ts";
 import { askDhcp, GUEST, HOST, must, REMOTE, ROUTER, tellNat } from "../../kit/nat/nat.ts";
 
 const udp = (options: Parameters<typeof udpPacket>[0] = {}) =>

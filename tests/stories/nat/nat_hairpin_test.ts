@@ -4,7 +4,9 @@ import { assertEquals } from "@std/assert";
 import { TCP_ACK, TCP_SYN } from "../../../kernel/wire/tcp.ts";
 import { assertSound, endsOf, tcpPacket } from "../../kit/nat/steps.ts";
 import { icmpErrorPacket, pattern, udpPacket } from "../../kit/ip/ip_fixture.ts";
-import { advance, dataOf, headerOf, mac } from "../../kit/ip/story.ts";
+import { advance, mac } from "../../kit/ip/story.ts";
+import { headerOf } from "../../kit/ip/packets.ts";
+import { dataOf } from "../../kit/ip/packet_parts.ts";
 import { GUEST, HOST, must, REMOTE, tellNat } from "../../kit/nat/nat.ts";
 
 const OTHER = "10.0.2.16";

@@ -8,7 +8,8 @@ import { MAC_BROADCAST, MAC_ZERO, type MacAddr } from "../../../kernel/wire/mac_
 import { HOST_MAC } from "../../../tools/nat/config.ts";
 import { tcpPacket } from "../../kit/nat/steps.ts";
 import { echoPacket, ip, ipPacket, pattern, udpPacket } from "../../kit/ip/ip_fixture.ts";
-import { advance, fragmentsOf, mac } from "../../kit/ip/story.ts";
+import { advance, mac } from "../../kit/ip/story.ts";
+import { fragmentsOf } from "../../kit/ip/packet_parts.ts";
 import {
   askDhcp,
   DNS,

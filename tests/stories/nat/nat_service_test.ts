@@ -19,7 +19,8 @@ import { HOST_MAC } from "../../../tools/nat/config.ts";
 import { endsOf } from "../../kit/nat/steps.ts";
 import { NatProgram } from "../../../tools/nat/program.ts";
 import { ip, pattern, udpPacket } from "../../kit/ip/ip_fixture.ts";
-import { advance, dataOf } from "../../kit/ip/story.ts";
+import { advance } from "../../kit/ip/story.ts";
+import { dataOf } from "../../kit/ip/packet_parts.ts";
 import { askDhcp, DNS, type FakeGuest, GUEST, HOST, must, REMOTE, ROUTER, tellNat } from "../../kit/nat/nat.ts";
 
 function arp(guest: FakeGuest, senderIp: string, targetIp: string): Uint8Array {

@@ -21,8 +21,7 @@ import {
   tcp6,
   tcpPacket,
 } from "../../kit/nat/steps.ts";
-import { cutPacket4 } from "../../../tools/nat/fragments4.ts";
-import { cutPacket6 } from "../../../tools/nat/fragments6.ts";
+import { cutPacket4, cutPacket6 } from "../../../tools/nat/fragments.ts";
 import { fuzz } from "../../kit/check/fuzz.ts";
 import { echoPacket, ip, ipFixture, pattern, PEER, udpPacket, US } from "../../kit/ip/ip_fixture.ts";
 import { echo6Packet, udp6Packet } from "../../kit/ip/story6.ts";

@@ -18,7 +18,9 @@ import {
 } from "../../../kernel/wire/icmp.ts";
 import { TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCP_URG, tcpHeaderLen } from "../../../kernel/wire/tcp.ts";
 import { icmpErrorPacket, pattern, PEER, US } from "../../kit/ip/ip_fixture.ts";
-import { advance, errnoOf, errorOf, headerOf, meet, payloadOf, tell } from "../../kit/ip/story.ts";
+import { advance, errnoOf, errorOf, meet, tell } from "../../kit/ip/story.ts";
+import { headerOf } from "../../kit/ip/packets.ts";
+import { payloadOf } from "../../kit/ip/packet_parts.ts";
 import {
   accept,
   call,

@@ -8,8 +8,8 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import type { Tcb } from "../../../devices/ip/tcp/tcb.ts";
 import { fuzz } from "../../kit/check/fuzz.ts";
+import type { Fixture, Said, TcpPeer } from "../../kit/tcp/peer.ts";
 import {
-  type Fixture,
   peerCloseWait,
   peerClosing,
   peerEstablished,
@@ -19,9 +19,7 @@ import {
   peerSynReceived,
   peerSynSent,
   peerTimeWait,
-  type Said,
-  type TcpPeer,
-} from "../../kit/tcp/peer.ts";
+} from "../../kit/tcp/peer_states.ts";
 
 const VERSIONS = [4, 6] as const;
 const TS = { ts: [200, 0] as const };

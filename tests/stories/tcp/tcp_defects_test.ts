@@ -12,18 +12,9 @@ import { put16 } from "../../../kernel/wire/bytes.ts";
 import { ICMP_UNREACHABLE } from "../../../kernel/wire/icmp.ts";
 import { TCP_ACK, TCP_CWR, TCP_ECE, TCP_PSH, TCP_RST, TCP_SYN } from "../../../kernel/wire/tcp.ts";
 import { icmpErrorPacket, pattern, PEER, US } from "../../kit/ip/ip_fixture.ts";
-import {
-  advance,
-  errnoOf,
-  errorOf,
-  fixed,
-  headerOf,
-  meet,
-  type Story,
-  tell,
-  User,
-  type UserConv,
-} from "../../kit/ip/story.ts";
+import { advance, errnoOf, errorOf, meet, type Story, tell, User, type UserConv } from "../../kit/ip/story.ts";
+import { headerOf } from "../../kit/ip/packets.ts";
+import { fixed } from "../../kit/ip/packet_parts.ts";
 import { accept, call, hear, say, segmentOf, stateOf, tcpPacket } from "../../kit/tcp/story.ts";
 
 /** A connection from port 9 of the test to `listener`, made by hand: our next number and theirs. */

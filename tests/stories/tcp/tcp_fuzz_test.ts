@@ -18,8 +18,8 @@ import { TcpState } from "../../../devices/ip/tcp/state.ts";
 import { BUFFER_MAX } from "../../../devices/ip/tcp/window.ts";
 import { fuzz } from "../../kit/check/fuzz.ts";
 import { HERE, putIpHeader, THERE } from "../../kit/tcp/host.ts";
+import type { Fixture, TcpPeer } from "../../kit/tcp/peer.ts";
 import {
-  type Fixture,
   peerCalling,
   peerCloseWait,
   peerClosing,
@@ -32,8 +32,7 @@ import {
   peerSynSent,
   peerTimeWait,
   peerTimeWaitListen,
-  type TcpPeer,
-} from "../../kit/tcp/peer.ts";
+} from "../../kit/tcp/peer_states.ts";
 import { Sink, Source, TcpPair } from "../../kit/tcp/pair.ts";
 
 const STATES: readonly ((fixture?: Fixture) => TcpPeer)[] = [

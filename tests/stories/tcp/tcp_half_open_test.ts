@@ -9,7 +9,8 @@ import * as seq from "../../../kernel/wire/seq.ts";
 import { SYN_QUEUE_MAX } from "../../../devices/ip/tcp/syn_queue.ts";
 import { STATE_NAMES } from "../../../devices/ip/tcp/state.ts";
 import type { Tcb } from "../../../devices/ip/tcp/tcb.ts";
-import { type Fixture, peerCalling, peerListen, peerSynReceived, type Said, type TcpPeer } from "../../kit/tcp/peer.ts";
+import type { Fixture, Said, TcpPeer } from "../../kit/tcp/peer.ts";
+import { peerCalling, peerListen, peerSynReceived } from "../../kit/tcp/peer_states.ts";
 
 const VERSIONS = [4, 6] as const;
 const WINDOW = 65_535;

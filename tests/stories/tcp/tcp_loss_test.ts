@@ -10,7 +10,8 @@ import { put32 } from "../../../kernel/wire/bytes.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import type { Advice } from "../../../devices/ip/conv/proto.ts";
 import { HERE, THERE } from "../../kit/tcp/host.ts";
-import { peerEstablished, peerSynSent, type TcpPeer } from "../../kit/tcp/peer.ts";
+import type { TcpPeer } from "../../kit/tcp/peer.ts";
+import { peerEstablished, peerSynSent } from "../../kit/tcp/peer_states.ts";
 
 const MSS = 1000;
 const SYN = { mss: MSS, sackOk: true } as const;

@@ -6,7 +6,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { fuzz } from "../../kit/check/fuzz.ts";
-import { peerEstablished, peerListen, peerSynSent, peerTimeWait } from "../../kit/tcp/peer.ts";
+import { peerEstablished, peerListen, peerSynSent, peerTimeWait } from "../../kit/tcp/peer_states.ts";
 
 const A1000 = "a".repeat(1000);
 const MSS = 1460;

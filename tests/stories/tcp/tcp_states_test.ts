@@ -7,8 +7,8 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { KernelError } from "../../../kernel/error.ts";
 import { TapEvent } from "../../../kernel/fd_tap.ts";
 import { ConvState } from "../../../devices/ip/conv/proto.ts";
+import type { Fixture, TcpPeer } from "../../kit/tcp/peer.ts";
 import {
-  type Fixture,
   peerCloseWait,
   peerClosing,
   peerEstablished,
@@ -19,8 +19,7 @@ import {
   peerSynReceived,
   peerSynSent,
   peerTimeWait,
-  type TcpPeer,
-} from "../../kit/tcp/peer.ts";
+} from "../../kit/tcp/peer_states.ts";
 import { THERE } from "../../kit/tcp/host.ts";
 
 const SYNCHRONIZED: readonly [string, (fixture?: Fixture) => TcpPeer][] = [

@@ -7,7 +7,8 @@ import { assert, assertEquals } from "@std/assert";
 import { SYN_QUEUE_CROWDED, SYN_QUEUE_MAX } from "../../../devices/ip/tcp/syn_queue.ts";
 import { BACKLOG_MAX } from "../../../devices/ip/conv/conv_space.ts";
 import type { Tcb } from "../../../devices/ip/tcp/tcb.ts";
-import { peerListen, type Said, type TcpPeer } from "../../kit/tcp/peer.ts";
+import type { Said, TcpPeer } from "../../kit/tcp/peer.ts";
+import { peerListen } from "../../kit/tcp/peer_states.ts";
 
 /** SYNs from as many ports, none of which will answer. */
 function flood(peer: TcpPeer, count: number, syn: Said = {}): void {

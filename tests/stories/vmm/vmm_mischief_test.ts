@@ -27,7 +27,8 @@ import {
   TX,
   WRITE,
 } from "../../kit/vmm/hostile_driver.ts";
-import { BAD_SETUPS, MISCHIEFS } from "../../kit/vmm/mischief.ts";
+import { MISCHIEFS } from "../../kit/vmm/mischief.ts";
+import { BAD_SETUPS } from "../../kit/vmm/bad_set_ups.ts";
 import { VirtioNet } from "../../../tools/vmm/virtio/net.ts";
 import { CardPort, type GuestNetwork, ModelCard, startGuestNetwork } from "../../../tools/vmm/vm.ts";
 import { pattern, udpPacket } from "../../kit/ip/ip_fixture.ts";

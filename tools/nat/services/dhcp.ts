@@ -1,7 +1,7 @@
 /**
  * DHCP server (RFC 2131 4.3, options of RFC 2132, RFC 3397): a function of a message, the leases, and the time.
  *
- * Path: context, nat → dhcp → wire/dhcp.
+ * Path: context, nat → dhcp → dhcp_options, wire/dhcp.
  *
  * Leases are by hardware address; a client gets the address it had, then the one it asks for, then the next free one.
  * It is the only server of its link, so it says no to every request that it cannot grant, also to those it knows
@@ -28,16 +28,13 @@ import {
   DHCP_INFORM,
   DHCP_NAK,
   DHCP_OFFER,
-  DHCP_OPTION_BROADCAST,
   DHCP_OPTION_CLIENT_ID,
-  DHCP_OPTION_DNS_SERVERS,
   DHCP_OPTION_DOMAIN,
   DHCP_OPTION_DOMAIN_SEARCH,
   DHCP_OPTION_HOST_NAME,
   DHCP_OPTION_LEASE_TIME,
   DHCP_OPTION_MAX_LEN,
   DHCP_OPTION_MESSAGE,
-  DHCP_OPTION_MTU,
   DHCP_OPTION_PARAMETERS,
   DHCP_OPTION_REBINDING_TIME,
   DHCP_OPTION_RENEWAL_TIME,
@@ -57,8 +54,9 @@ import {
   encodeDhcpNumber,
   encodeDhcpText,
 } from "../../../kernel/wire/dhcp.ts";
-import { encodeDnsName, encodeDnsNames } from "../../../kernel/wire/dns_name.ts";
+import { encodeDnsNames } from "../../../kernel/wire/dns_name.ts";
 import { IpAddr, IPV4_UNSPECIFIED } from "../../../kernel/wire/ip_addr.ts";
+import { type DhcpNetwork, namesOf, optionsOf } from "./dhcp_options.ts";
 
 /** Most leases: a /24 without its router. */
 export const LEASES_MAX = 253;
@@ -74,22 +72,14 @@ export const OFFER_MS = 60_000;
 /** How long an address stays away after a client found somebody else there. */
 export const DECLINED_MS = 600_000;
 
-/** What the server gives. */
-export interface DhcpConfig {
-  /** Its own address: server identifier and router. */
-  readonly router: IpAddr;
-  readonly mask: IpAddr;
+/** What the server gives. Its own address, as server identifier, is the router's. */
+export interface DhcpConfig extends DhcpNetwork {
   /** First and last address to give. */
   readonly first: IpAddr;
   readonly last: IpAddr;
   /** Addresses among them that are taken. */
   readonly taken: readonly IpAddr[];
-  readonly nameServers: readonly IpAddr[];
-  readonly mtu: number;
   readonly leaseSeconds: number;
-  readonly hostName: string;
-  readonly domain: string;
-  readonly search: readonly string[];
   /** Fixed addresses by `MacAddr.key`. */
   readonly reservations: ReadonlyMap<number, IpAddr>;
   /** Whether a host that is not the client `mac` uses an address without a lease (RFC 2131 2.2). Default: none does. */
@@ -346,25 +336,3 @@ export class DhcpServer {
 const DISPENSABLE = [
   ...[DHCP_OPTION_DOMAIN, DHCP_OPTION_HOST_NAME, DHCP_OPTION_MESSAGE, DHCP_OPTION_CLIENT_ID],
 ];
-
-/** Every option that the server has for a client. */
-function optionsOf(config: DhcpConfig): Map<number, Uint8Array> {
-  const { mask, router, nameServers, mtu, hostName, domain, search } = config;
-  const options = new Map<number, Uint8Array>([
-    [DHCP_OPTION_SUBNET_MASK, encodeDhcpAddrs([mask])],
-    [DHCP_OPTION_ROUTERS, encodeDhcpAddrs([router])],
-    [DHCP_OPTION_MTU, encodeDhcpNumber(mtu, 2)],
-    [DHCP_OPTION_BROADCAST, encodeDhcpAddrs([router.or(IpAddr.v4(~mask.w3))])],
-  ]);
-  if (nameServers.length > 0) options.set(DHCP_OPTION_DNS_SERVERS, encodeDhcpAddrs(nameServers));
-  if (hostName !== "") options.set(DHCP_OPTION_HOST_NAME, encodeDhcpText(hostName));
-  if (domain !== "") options.set(DHCP_OPTION_DOMAIN, encodeDhcpText(domain));
-  const names = namesOf(search);
-  if (names.length > 0) options.set(DHCP_OPTION_DOMAIN_SEARCH, encodeDnsNames(names)!);
-  return options;
-}
-
-/** Names that can be written: config refuses others, but this is no place to throw. */
-function namesOf(search: readonly string[]): string[] {
-  return search.filter((name) => encodeDnsName(name) !== null);
-}

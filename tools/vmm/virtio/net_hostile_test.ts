@@ -14,7 +14,8 @@ import {
   WRITE,
 } from "../../../tests/kit/vmm/hostile_driver.ts";
 import { HARMLESS } from "../../../tests/kit/vmm/harmless.ts";
-import { BAD_SETUPS, MISCHIEFS, WITH_INDIRECT } from "../../../tests/kit/vmm/mischief.ts";
+import { MISCHIEFS, WITH_INDIRECT } from "../../../tests/kit/vmm/mischief.ts";
+import { BAD_SETUPS } from "../../../tests/kit/vmm/bad_set_ups.ts";
 import { NetRig, testFrame } from "../../../tests/kit/vmm/net_rig.ts";
 import { shiftingBytes } from "../../../tests/kit/vmm/shifting_bytes.ts";
 

@@ -4,7 +4,7 @@ import { parseIpv6Fragment } from "../../kernel/wire/ipv6.ts";
 import { pattern } from "../../tests/kit/ip/ip_fixture.ts";
 import { header6 } from "../../tests/kit/ip/story6.ts";
 import { sentOf } from "../../tests/kit/nat/steps.ts";
-import { cutPacket6 } from "./fragments6.ts";
+import { cutPacket6 } from "./fragments.ts";
 import { assertSound, HOST6, natKit6, REMOTE6, udp6 } from "../../tests/kit/nat/steps.ts";
 
 /** A guest's datagram in pieces for a link of 1280 bytes. */

@@ -1,0 +1,51 @@
+/** --uplink-nat on a TAP device: what netd sets on the machine serves guests and callers, and is gone at the end. */
+
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { createNetns } from "../../../devices/host/netns.ts";
+import { machineTest } from "../../kit/check/skip.ts";
+import { runTool } from "../../kit/host/linux.ts";
+import { netdNeeds, openNetdLab } from "../../kit/netd/netd.ts";
+
+const BEYOND = "203.0.113.9";
+
+machineTest("--uplink-nat: guests get out, callers get in, and all is as before at the end", [
+  ...netdNeeds("curl", "ping", "nft", "sysctl"),
+], async () => {
+  using beyond = createNetns(`un-beyond-${Deno.pid}`);
+  let forwarding = "";
+  const lab = await openNetdLab({
+    options: ["--uplink-nat", "--forward", "tcp:8088:8080"],
+    guestServers: true,
+    // The world has another machine beyond it, which knows no way back to guests, and has the usual network already.
+    prepare: async (lab) => {
+      const beyondMust = async (...command: string[]) => assertEquals((await runTool(beyond, command)).code, 0);
+      await lab.worldMust("ip", "link", "add", "out0", "type", "veth", "peer", "name", "in0", "netns", beyond.name);
+      await lab.worldMust("ip", "addr", "add", "203.0.113.1/24", "dev", "out0");
+      await lab.worldMust("ip", "addr", "add", "10.99.0.7/24", "dev", "out0");
+      for (const device of ["lo", "out0"]) await lab.worldMust("ip", "link", "set", device, "up");
+      await beyondMust("ip", "addr", "add", `${BEYOND}/24`, "dev", "in0");
+      for (const device of ["lo", "in0"]) await beyondMust("ip", "link", "set", device, "up");
+      await lab.worldMust("ip", "route", "add", "default", "via", BEYOND);
+      forwarding = (await lab.worldMust("sysctl", "-n", "net.ipv4.ip_forward")).trim();
+    },
+  });
+  const tables = async () => (await runTool(lab.world, ["nft", "list", "tables"])).text;
+  try {
+    assertStringIncludes(lab.netd.text, "the host is 10.98.0.2/24", "10.99.0.0/24 is taken");
+    assertEquals((await lab.worldMust("sysctl", "-n", "net.ipv4.ip_forward")).trim(), "1");
+    assertStringIncludes(await tables(), "netd-aka0");
+    assertStringIncludes(await lab.guestMust("ping", "-c", "1", "-W", "2", BEYOND), "1 received");
+    const ask = ["curl", "-sS", "-m", "5", "http://203.0.113.1:8088/whoami"];
+    const far = await runTool(beyond, ask);
+    assertEquals(far.text, BEYOND, "another machine is shown as it is");
+    assertEquals((await runTool(lab.world, ["curl", "-sS", "-m", "5", "http://127.0.0.1:8088/bytes/5"])).code, 0);
+    assertEquals((await lab.natctl("remove", "tcp:8088:8080")).code, 0);
+    assertEquals((await runTool(beyond, ask)).code, 7, "a forward that is removed is refused");
+    lab.netd.kill("SIGTERM");
+    assertEquals((await lab.netd.end()).code, 0, lab.netd.text);
+    assertEquals((await tables()).includes("netd-aka0"), false);
+    assertEquals((await lab.worldMust("sysctl", "-n", "net.ipv4.ip_forward")).trim(), forwarding);
+  } finally {
+    await lab[Symbol.asyncDispose]();
+  }
+});
