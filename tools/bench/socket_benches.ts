@@ -10,7 +10,7 @@ import { RealClock } from "../../devices/host/clock.ts";
 import { pause } from "../../devices/host/pause.ts";
 import { Reactor } from "../../devices/host/reactor.ts";
 import { LinuxSockets } from "../../devices/host/sockets/linux_sockets.ts";
-import type { DatagramOut, HostStream, SocketEnd } from "../../kernel/host_sockets.ts";
+import type { DatagramOut, HostStream, SocketEnd, SocketFailure } from "../../kernel/host_sockets.ts";
 import { IPV4_LOOPBACK } from "../../kernel/wire/ip_addr.ts";
 import { type Bench, measure, type Tell } from "./measure.ts";
 
@@ -41,7 +41,7 @@ async function withSockets(tell: Tell, work: (tell: Tell, sockets: LinuxSockets)
 }
 
 /** The socket, where a call may say why there is none. */
-function opened<S extends object>(answer: S | string): S {
+function opened<S extends object>(answer: S | SocketFailure): S {
   if (typeof answer === "string") throw new Error(`No socket: ${answer}`);
   return answer;
 }
