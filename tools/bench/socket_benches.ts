@@ -10,7 +10,13 @@ import { RealClock } from "../../devices/host/clock.ts";
 import { pause } from "../../devices/host/pause.ts";
 import { Reactor } from "../../devices/host/reactor.ts";
 import { LinuxSockets } from "../../devices/host/sockets/linux_sockets.ts";
-import type { DatagramOut, HostStream, SocketEnd, SocketFailure } from "../../kernel/host_sockets.ts";
+import {
+  type DatagramOut,
+  type HostStream,
+  NOT_NOW,
+  type SocketEnd,
+  type SocketFailure,
+} from "../../kernel/host_sockets.ts";
 import { IPV4_LOOPBACK } from "../../kernel/wire/ip_addr.ts";
 import { type Bench, measure, type Tell } from "./measure.ts";
 
@@ -69,9 +75,8 @@ async function streams(tell: Tell, sockets: LinuxSockets): Promise<void> {
     const parts = Array.from({ length: count }, () => new Uint8Array(size));
     tell(
       await measure(`socket write + read, ${count} x ${size} bytes`, 1, async () => {
-        let left = count * size;
-        // Here one call takes all: the reader is never behind.
-        for (let sent = 0; sent <= 0; sent = client.write(parts, count)) if (sent < 0) await pause();
+        let left = client.write(parts, count);
+        for (; left === NOT_NOW; left = client.write(parts, count)) await pause();
         while (left > 0) {
           const got = server.read(into);
           if (got > 0) left -= got;

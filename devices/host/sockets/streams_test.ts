@@ -5,7 +5,7 @@ import { FAILED, type HostStream, NOT_NOW } from "../../../kernel/host_sockets.t
 import { SeededRandom } from "../../../kernel/random.ts";
 import { machineTest } from "../../../tests/kit/check/skip.ts";
 import { addr, made, SocketLab } from "../../../tests/kit/host/sockets.ts";
-import { holdLibc, libc, releaseLibc } from "../libc.ts";
+import { libc } from "../libc.ts";
 import { pause } from "../pause.ts";
 
 const encoder = new TextEncoder();
@@ -277,31 +277,5 @@ machineTest("a connection comes from the address that it is to come from", ["ffi
   const client = lab.connect(listener.local, { from: addr("127.0.0.9") });
   const server = await lab.accept(listener);
   assertEquals(`${server.remote.address}`, "127.0.0.9");
-  assertEquals(server.remote, client.local);
-});
-
-machineTest("without a descriptor for a call accept() says so, and onReady follows when there is one", [
-  ...["ffi"] as const,
-], async () => {
-  await using lab = new SocketLab();
-  const listener = lab.listen("127.0.0.1");
-  let told = 0;
-  listener.onReady = () => told++;
-  const client = lab.connect(listener.local);
-  await lab.until("the call", () => told === 1);
-  const NOFILE = 7;
-  const { getrlimit, setrlimit } = holdLibc();
-  const old = new Uint8Array(16);
-  const none = new Uint8Array(16);
-  getrlimit(NOFILE, old);
-  // The ceiling stays as it is.
-  none.set(old.subarray(8), 8);
-  setrlimit(NOFILE, none);
-  const answers = [listener.accept(), lab.sockets.connect({ to: listener.local, from: null, ttl: 0, tos: 0 })];
-  setrlimit(NOFILE, old);
-  releaseLibc();
-  assertEquals(answers, ["shortage", "EMFILE"]);
-  await lab.until("onReady", () => told === 2);
-  const server = listener.accept() as HostStream;
   assertEquals(server.remote, client.local);
 });
