@@ -12,12 +12,13 @@ import { createNetns, openNetns } from "../../../devices/host/netns.ts";
 import { Child, NetdLab, PEER, startPeer, untilReady, WORLD } from "./netd.ts";
 import { ROOT } from "../check/tree.ts";
 
-const AS_NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+/** Makes a command one of a user without any right. */
+export const AS_NOBODY: readonly string[] = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
 
 /**
- * Runs in a mount namespace of its own. $1: a folder; $2: Deno; $3: the checkout; then netd's options. Folders of
- * root's are closed to others: what netd is made of is mounted, or copied, where everybody may look. So is a
- * /dev/net/tun that everybody may open, as udev makes it.
+ * Runs netd as a user without any right, in a mount namespace of its own. $1: a folder; $2: Deno; $3: the checkout; then
+ * netd's options. Folders of root's are closed to others: what netd is made of is mounted, or copied, where everybody
+ * may look. So is a /dev/net/tun that everybody may open, as udev makes it.
  */
 const START = `
 set -e
@@ -41,14 +42,16 @@ exec ${AS_NOBODY.join(" ")} "$folder/deno" run --no-check --no-prompt --allow-ff
   --allow-read=/etc/resolv.conf tools/netd.ts "$@"
 `;
 
-/**
- * Starts netd with `options` as that user, in the network namespace at `path`; `folder` is an empty one of the test.
- */
-export function startAsNobody(path: string, folder: string, options: readonly string[]): Child {
-  return new Child("nsenter", [
-    ...[`--net=${path}`, "unshare", "--mount", "sh", "-c", START, "sh", folder, Deno.execPath(), ROOT],
-    ...options,
-  ]);
+/** A command that runs netd in the namespace at the path `netns`, as a user without any right; `folder` is its own. */
+export function rootlessNetd(netns: string, folder: string, options: readonly string[]): string[] {
+  const start = ["unshare", "--mount", "sh", "-c", START, "sh", folder, Deno.execPath(), ROOT];
+  return ["nsenter", `--net=${netns}`, ...start, ...options];
+}
+
+/** Starts netd with `options` as that user, in the namespace at the path `netns`. */
+export function startAsNobody(netns: string, folder: string, options: readonly string[]): Child {
+  const [command, ...args] = rootlessNetd(netns, folder, options);
+  return new Child(command!, args);
 }
 
 /** Makes world, guest, uplink and netd. What the API socket's place would be, netd may not write. */
