@@ -208,8 +208,8 @@ function setDefaultQueueLength(device: NetDevice): void {
 }
 
 /**
- * Addresses of IPv6 are usable at once: nobody else is on this link, so Linux need not look for a second who has one (RFC
- * 4862 5.4). Where the setting is closed they are, after a second.
+ * Addresses of IPv6 are usable at once: Linux need not ask whether a neighbour has one, as this link has none
+ * (RFC 4862 5.4). Where the setting is closed they are usable after a second.
  */
 function skipDuplicateDetection(device: string): void {
   try {
