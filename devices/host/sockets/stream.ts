@@ -3,9 +3,9 @@
  *
  * Path: linux_sockets, listener → stream → edges, message_set, error_queue, names, libc.
  *
- * Errors that ICMP brings end an attempt at once; the error queue then tells which, and by whom, without IP_RECVERR. On
- * a connection that stands IP_RECVERR stays off: with it each ICMP error would be the result of one later read,
- * although the connection lives (RFC 1122 4.2.3.9: a soft error).
+ * Errors that ICMP brings end an attempt at once; the error queue then tells which, and by whom: of IPv4 always, of
+ * IPv6 with IPV6_RECVERR. On a connection that stands both options are off: with them each ICMP error would be the
+ * result of one later read, although the connection lives (RFC 1122 4.2.3.9: a soft error).
  *
  * @module
  */
@@ -44,6 +44,7 @@ const IP_TTL = 2;
 const IP_BIND_ADDRESS_NO_PORT = 24;
 const SOL_IPV6 = 41;
 const IPV6_UNICAST_HOPS = 16;
+const IPV6_RECVERR = 25;
 const IPV6_TCLASS = 67;
 const SHUT_WR = 1;
 const MSG_NOSIGNAL_DONTWAIT = 0x4040;
@@ -101,6 +102,7 @@ export class LinuxStream implements HostStream, EdgeSocket {
   static connect(edges: Edges, fd: number, version: 4 | 6, request: ConnectRequest): LinuxStream | SocketFailure {
     const { to, from, ttl, tos } = request;
     const stream = new LinuxStream(edges, fd, { remote: to, version, state: "connecting" });
+    if (version === 6) setInt(fd, SOL_IPV6, IPV6_RECVERR, 1);
     if (ttl > 0) stream.setTtl(ttl);
     // The two bits of ECN are Linux' own (RFC 3168 6.1).
     if ((tos & 0xfc) !== 0) stream.#setTos(tos & 0xfc);
@@ -147,10 +149,11 @@ export class LinuxStream implements HostStream, EdgeSocket {
     const isSelf = errno === 0 && this.#isSelf();
     if (errno === 0 && !isSelf) {
       this.state = "connected";
+      if (this.#version === 6) setInt(this.fd, SOL_IPV6, IPV6_RECVERR, 0);
       return;
     }
     this.state = "failed";
-    // A socket that Linux has connected to itself (RFC 9293 3.5, simultaneous open): there is no listener.
+    // A socket that Linux has connected to itself (RFC 9293 3.5, simultaneous open): nobody listens there.
     this.failure = isSelf ? ECONNREFUSED : errnoName(errno);
   }
 
