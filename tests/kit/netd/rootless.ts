@@ -16,9 +16,9 @@ import { ROOT } from "../check/tree.ts";
 export const AS_NOBODY: readonly string[] = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
 
 /**
- * Runs netd as a user without any right, in a mount namespace of its own. $1: a folder; $2: Deno; $3: the checkout; then
- * netd's options. Folders of root's are closed to others: what netd is made of is mounted, or copied, where everybody
- * may look. So is a /dev/net/tun that everybody may open, as udev makes it.
+ * Runs netd as a user without any right, in a mount namespace of its own. $1: a folder; $2: Deno; $3: the checkout;
+ * then netd's options. Folders of root's are closed to others: what netd is made of is mounted, or copied, where
+ * everybody may look. So is a /dev/net/tun that everybody may open, as udev makes it.
  */
 const START = `
 set -e

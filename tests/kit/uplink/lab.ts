@@ -9,8 +9,8 @@
  *   guest ─tap0─ netd ─ sockets in "host" ─h0─r0─ "router" ─r1─w0─ "world"
  * ```
  *
- * netd runs as a user without any right, the guest is a namespace of that user's. The servers of tests/kit/uplink/peer.py
- * run in the world, and a name server.
+ * netd runs as a user without any right, the guest is a namespace of that user's. In the world run the servers of
+ * tests/kit/uplink/peer.py, and a name server.
  *
  * @module
  */
@@ -51,10 +51,12 @@ const SIDES = {
   host: side("h0", `${HOST[4]}/24`, `${HOST[6]}/64`) +
     `ip route add default via ${ROUTER_HOST_SIDE[4]}\nip -6 route add default via ${ROUTER_HOST_SIDE[6]}\n` +
     `sysctl -qw net.ipv4.ping_group_range="0 2147483647"\n`,
+  // What the router has no route for is the world's, which loses it.
   router: side("r0", `${ROUTER_HOST_SIDE[4]}/24`, `${ROUTER_HOST_SIDE[6]}/64`) +
     side("r1", "203.0.113.1/24", "2001:db8:2::1/64") +
+    `ip route add default via ${WORLD[4]}\nip -6 route add default via ${WORLD[6]}\n` +
     "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 " +
-    "net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0 net.ipv4.icmp_msgs_per_sec=100000\n",
+    "net.ipv4.icmp_ratemask=0 net.ipv6.icmp.ratelimit=0 net.ipv4.icmp_msgs_per_sec=100000\n",
   world: side("w0", `${WORLD[4]}/24`, `${WORLD[6]}/64`) +
     `ip route add default via 203.0.113.1\nip -6 route add default via 2001:db8:2::1\n` +
     "sysctl -qw net.core.somaxconn=4096 net.ipv4.tcp_max_syn_backlog=4096\n",
@@ -79,6 +81,9 @@ export interface UplinkLabOptions {
 
 /** See above. */
 export class UplinkLab extends NetdLab {
+  /** By where they run; their text has a line for each play. */
+  readonly servers = new Map<string, Child>();
+
   constructor(readonly host: Netns, readonly router: Netns, world: Netns, guest: Netns, folder: string) {
     super(world, guest, folder);
   }
@@ -104,12 +109,12 @@ export class UplinkLab extends NetdLab {
   }
 
   /** Starts servers in a namespace; what they print is the plays' results. */
-  async serve(where: "host" | "world" | "guest", ...address: string[]): Promise<Child> {
+  async serve(where: "host" | "world" | "guest", ...address: string[]): Promise<void> {
     const program = ["/usr/bin/python3", `${ROOT}/tests/kit/uplink/peer.py`, "serve", ...address];
     const servers = new Child("nsenter", [`--net=${this[where].path}`, ...program]);
     this.children.push(servers);
+    this.servers.set(where, servers);
     await servers.until("ready");
-    return servers;
   }
 
   /** A netd of a user without any right, in the machine's namespace. */

@@ -78,8 +78,9 @@ def queued(sock):
 
 
 def receive(sock, limit, result):
-    """Reads `limit` bytes, or to the end, which `result` gets with the number of bytes and whether they are right."""
-    got = 0
+    """Reads `limit` bytes, or to the end: `result` gets how many there are by now, and where they are not right."""
+    got = result["got"]
+    limit += got
     while got < limit:
         part = sock.recv(min(1 << 16, limit - got))
         if not part:
