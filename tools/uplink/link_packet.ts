@@ -51,6 +51,9 @@ export function datagramPacket(
   block.buf.set(payload, at + UDP_HEADER_LEN);
   block.wp = at + length;
   oweChecksum(block, at, udpChecksumAt(at), pseudoSum(src, dst, IP_PROTO_UDP, length));
+  // Linux has put it together: it came in fragments, or never left the machine. So it may be cut for the guest's link;
+  // of IPv4 the header says so, of IPv6 nothing in the packet does.
+  if (link.version === 6 && block.length > link.mtuMin) block.fragmentMax = link.mtuMin;
   if (segmentSize > 0 && segmentSize < payload.length) {
     block.segment = Segment.Udp;
     block.segmentSize = segmentSize;
