@@ -57,7 +57,8 @@ class SendSet {
     const set = this.#set;
     set.setNameLength(i, putName(version, message.to, set.bytes, set.nameAt(i)));
     set.setParts(i, message.parts);
-    set.setControlLength(i, version === 4 ? this.#control4(i, message) : this.#control6(i, message));
+    // A socket of both versions takes what is of the destination's.
+    set.setControlLength(i, message.to.address.isV4 ? this.#control4(i, message) : this.#control6(i, message));
   }
 
   #control4(i: number, { ttl, tos, from, segmentSize }: DatagramOut): number {

@@ -35,14 +35,15 @@ const SOL_IPV6 = 41;
 const SOL_UDP = 17;
 const UDP_GRO = 104;
 const IP_MTU_DISCOVER = 10;
+const IPV6_V6ONLY = 26;
 /** The sender does path MTU discovery by itself (PROBE), or leaves fragments to Linux (DONT). */
 const PMTUDISC_DONT = 0;
 const PMTUDISC_PROBE = 3;
 /** Options of each version: errors with their destination, and TTL, TOS and our address of each datagram. */
 const OPTIONS = {
   4: [[SOL_IP, 11], [SOL_IP, 12], [SOL_IP, 13], [SOL_IP, 8]],
-  // IPV6_V6ONLY, IPV6_RECVERR, RECVHOPLIMIT, RECVTCLASS, RECVPKTINFO.
-  6: [[SOL_IPV6, 26], [SOL_IPV6, 25], [SOL_IPV6, 51], [SOL_IPV6, 66], [SOL_IPV6, 49]],
+  // IPV6_RECVERR, RECVHOPLIMIT, RECVTCLASS, RECVPKTINFO.
+  6: [[SOL_IPV6, 25], [SOL_IPV6, 51], [SOL_IPV6, 66], [SOL_IPV6, 49]],
 } as const;
 /** Linux gives what net.core.rmem_max allows. */
 const RECEIVE_BUFFER = 1 << 20;
@@ -87,9 +88,13 @@ export class LinuxDatagrams implements HostDatagrams, EdgeSocket {
   ): LinuxDatagrams | SocketFailure {
     const { version } = request;
     const socket = new LinuxDatagrams(edges, fd, { kind, version });
-    for (const [level, option] of OPTIONS[version]) setInt(fd, level, option, 1);
+    const isDual = request.dualStack === true;
+    if (version === 6) setInt(fd, SOL_IPV6, IPV6_V6ONLY, isDual ? 0 : 1);
+    for (const of of isDual ? [4, 6] as const : [version]) {
+      for (const [level, option] of OPTIONS[of]) setInt(fd, level, option, 1);
+    }
     setInt(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER);
-    if (version === 4) setInt(fd, SOL_IP, IP_MTU_DISCOVER, PMTUDISC_DONT);
+    if (version === 4 || isDual) setInt(fd, SOL_IP, IP_MTU_DISCOVER, PMTUDISC_DONT);
     if (kind === "udp") setInt(fd, SOL_UDP, UDP_GRO, 1);
     // A ping socket binds for a source address only: its identifier is Linux' choice.
     const needsBind = kind === "udp" || request.address !== null;
