@@ -37,7 +37,7 @@ mount --bind "$tree" tree
 cp -r "$cache/npm" cache
 chmod -R a+rwX cache
 cd tree
-export DENO_DIR="$folder/cache" HOME="$folder"
+export DENO_DIR="$folder/cache" HOME="$folder" PATH=/usr/sbin:/usr/bin:/sbin:/bin
 exec ${AS_NOBODY.join(" ")} "$folder/deno" run --no-check --no-prompt --allow-ffi --allow-run=nsenter,unshare \\
   --allow-read=/etc/resolv.conf tools/netd.ts "$@"
 `;

@@ -19,7 +19,7 @@ import { assertEquals } from "@std/assert";
 import { createNetns, type Netns, openNetns } from "../../../devices/host/netns.ts";
 import { ROOT } from "../check/tree.ts";
 import type { Need } from "../check/skip.ts";
-import { runTool, type ToolOptions } from "../host/linux.ts";
+import { runTool, type ToolOptions, type ToolResult } from "../host/linux.ts";
 import { Child, NetdLab, netdNeeds, startPeer, untilReady } from "../netd/netd.ts";
 import { AS_NOBODY, rootlessNetd } from "../netd/rootless.ts";
 
@@ -93,6 +93,10 @@ export class UplinkLab extends NetdLab {
     const { code, text } = await runTool(this[where], ["sh", "-c", line], options);
     assertEquals(code, 0, `${line}: ${text}`);
     return text;
+  }
+
+  onHost(command: readonly string[], options: ToolOptions = {}): Promise<ToolResult> {
+    return runTool(this.host, command, options);
   }
 
   /** A command of peer.py in one of the namespaces, with `input` as JSON; its answers. */
