@@ -114,11 +114,16 @@ export class UplinkLab extends NetdLab {
 
   /** Starts servers in a namespace; what they print is the plays' results. */
   async serve(where: "host" | "world" | "guest", ...address: string[]): Promise<void> {
-    const program = ["/usr/bin/python3", `${ROOT}/tests/kit/uplink/peer.py`, "serve", ...address];
-    const servers = new Child("nsenter", [`--net=${this[where].path}`, ...program]);
-    this.children.push(servers);
-    this.servers.set(where, servers);
-    await servers.until("ready");
+    this.servers.set(where, await this.start(where, "serve", ...address));
+  }
+
+  /** Starts peer.py in a namespace, until it is ready. */
+  async start(where: "host" | "world" | "guest", ...command: string[]): Promise<Child> {
+    const program = ["/usr/bin/python3", `${ROOT}/tests/kit/uplink/peer.py`, ...command];
+    const child = new Child("nsenter", [`--net=${this[where].path}`, ...program]);
+    this.children.push(child);
+    await child.until("ready");
+    return child;
   }
 
   /** A netd of a user without any right, in the machine's namespace. */

@@ -1,6 +1,7 @@
 """The ends of what tests send through a socket uplink: servers of the world and of the guest, and their clients.
 
     peer.py serve [ADDR]         serves until it is killed, at ADDR or at every address of both versions; "ready"
+    peer.py echo PORT            sends each datagram back, at every address; "ready"
     peer.py play ADDR PORT       standard input: a list of plays; they are played at once, each on its own connection
     peer.py try                  standard input: a list of attempts, made at once
     peer.py many ADDR PORT N     N connections at once, one byte there and back over each
@@ -143,11 +144,10 @@ def listen(family, address, port):
     return sock
 
 
-def serve_tcp(address, port, work):
-    listener = listen(family_of(address), address, port)
+def serve_plays(listener):
     while True:
         sock, _ = listener.accept()
-        threading.Thread(target=work, args=(sock,), daemon=True).start()
+        threading.Thread(target=serve_play, args=(sock,), daemon=True).start()
 
 
 class Http(http.server.BaseHTTPRequestHandler):
@@ -166,13 +166,7 @@ class Http(http.server.BaseHTTPRequestHandler):
 
 
 class HttpServer(http.server.ThreadingHTTPServer):
-    address_family = socket.AF_INET6
     request_queue_size = 1024
-
-
-def serve_http(address):
-    HttpServer.address_family = family_of(address)
-    HttpServer((address, 8082), Http).serve_forever()
 
 
 def datagrams(address, port):
@@ -210,8 +204,7 @@ def control_of(is_v6, ttl, tos):
     return [(level, kind, struct.pack("i", value)) for kind, value in pairs]
 
 
-def serve_udp_echo(address):
-    sock = datagrams(address, 8007)
+def serve_udp_echo(sock):
     while True:
         try:
             data, client = sock.recvfrom(1 << 16)
@@ -220,8 +213,7 @@ def serve_udp_echo(address):
             pass
 
 
-def serve_udp_fields(address):
-    sock = datagrams(address, 9)
+def serve_udp_fields(sock):
     while True:
         try:
             data, control, _, client = sock.recvmsg(1 << 16, 512)
@@ -234,18 +226,17 @@ def serve_udp_fields(address):
 
 
 def serve(address="::"):
+    HttpServer.address_family = family_of(address)
     works = [
-        (serve_tcp, (address, 9, serve_play)),
-        (serve_http, (address,)),
-        (serve_udp_echo, (address,)),
-        (serve_udp_fields, (address,)),
+        (serve_plays, [listen(family_of(address), address, 9)]),
+        (HttpServer((address, 8082), Http).serve_forever, []),
+        (serve_udp_echo, [datagrams(address, 8007)]),
+        (serve_udp_fields, [datagrams(address, 9)]),
     ]
     for work, words in works:
         threading.Thread(target=work, args=words, daemon=True).start()
-    time.sleep(0.2)
     say("ready")
-    signal_end = threading.Event()
-    signal_end.wait()
+    threading.Event().wait()
 
 
 def at_once(work, items):
@@ -443,6 +434,10 @@ def ports(address, port, count):
 def main(command, *words):
     if command == "serve":
         serve(*words)
+    elif command == "echo":
+        sock = datagrams("::", int(words[0]))
+        say("ready")
+        serve_udp_echo(sock)
     elif command == "play":
         for failed in at_once(lambda one: play_client(words[0], int(words[1]), one), json.load(sys.stdin)):
             assert failed is None
