@@ -30,6 +30,7 @@ import json
 import os
 import select
 import socket
+import socketserver
 import struct
 import sys
 import threading
@@ -167,6 +168,11 @@ class Http(http.server.BaseHTTPRequestHandler):
 
 class HttpServer(http.server.ThreadingHTTPServer):
     request_queue_size = 1024
+
+    def server_bind(self):
+        # The library asks a name server for our name, which takes ten seconds where there is none.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]
 
 
 def datagrams(address, port):
