@@ -54,7 +54,7 @@ export class ExitPipe implements Pollable {
 }
 
 /** A watch that was begun. */
-export interface Watch {
+interface Watch {
   /** Looks at once: something has happened. */
   look(): void;
   stop(): void;

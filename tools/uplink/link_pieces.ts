@@ -1,6 +1,7 @@
 /**
- * LinkPieces: the datagrams of IPv6 that the near stack has cut, put together again. It cuts what a guest has cut before,
- * to the size of the guest's pieces or of the path; the machine's sockets take the whole, and cut it for the real path.
+ * LinkPieces: the datagrams of IPv6 that the near stack has cut, put together again. It cuts what a guest has cut
+ * before, to the size of the guest's pieces or of the path; the machine's sockets take the whole, and cut it for the
+ * real path.
  *
  * Path: uplink → link_pieces → reassembly, fragment_format, wire/ipv6.
  *

@@ -29,6 +29,31 @@ async function seenAs(lab: UplinkLab, where: "host" | "world", url: string): Pro
 const REFUSED = 7;
 const RESET = 56;
 
+/** What the machine does not give is an error that names address, port and reason; nothing of it is left. */
+async function checkRefusals(lab: UplinkLab): Promise<void> {
+  const held = new Child("nsenter", [`--net=${lab.host.path}`, "socat", "TCP-LISTEN:8400,fork", "EXEC:true"]);
+  for (let i = 0; i < 20 && !(await lab.must("host", "ss -Hltn")).includes(":8400"); i++);
+  const tries: [string, RegExp][] = [
+    ["tcp:8400:80", /port 8400 of this machine: EADDRINUSE/],
+    ["tcp:8399-8401:80", /port 8400 of this machine: EADDRINUSE/],
+    ["tcp:80:80", /port 80 of this machine: EACCES: see net\.ipv4\.ip_unprivileged_port_start/],
+    ["udp:53:53", /port 53 of this machine: EACCES: see net\.ipv4\.ip_unprivileged_port_start/],
+    ["tcp:192.0.2.9:8500:80", /192\.0\.2\.9!8500 of this machine: EADDRNOTAVAIL/],
+  ];
+  for (const [forward, why] of tries) {
+    const { code, text } = await lab.natctl("add", forward);
+    assertEquals(code, 1, forward);
+    assertMatch(text, why);
+  }
+  // Nothing of the range is left.
+  assertEquals((await lab.natctl("add", "tcp:8399:80")).code, 0);
+  held.kill("SIGTERM");
+  await held.end();
+  const child = lab.startNetd("run", "--forward", "tcp:80:80", "--", "true");
+  await child.end();
+  assertStringIncludes(child.text, "netd: warning: Cannot forward port 80 of this machine: EACCES");
+}
+
 machineTest("socket uplink: forwards are ports of the machine", uplinkNeeds("curl", "socat"), async (t) => {
   const onHost = `ip addr add ${SECOND}/24 dev h0`;
   await using lab = await openUplinkLab({ guestServers: true, options: FORWARDS, onHost });
@@ -73,27 +98,5 @@ machineTest("socket uplink: forwards are ports of the machine", uplinkNeeds("cur
     assertEquals(await seenAs(lab, "world", `[${HOST[6]}]:8300`), WORLD[6]);
     assertEquals(await seenAs(lab, "host", "[::1]:8300"), GATEWAY[6]);
   });
-  await t.step("what cannot be opened is named, with its reason", async () => {
-    const held = new Child("nsenter", [`--net=${lab.host.path}`, "socat", "TCP-LISTEN:8400,fork", "EXEC:true"]);
-    for (let i = 0; i < 20 && !(await lab.must("host", "ss -Hltn")).includes(":8400"); i++);
-    const tries: [string, RegExp][] = [
-      ["tcp:8400:80", /port 8400 of this machine: EADDRINUSE/],
-      ["tcp:8399-8401:80", /port 8400 of this machine: EADDRINUSE/],
-      ["tcp:80:80", /port 80 of this machine: EACCES: see net\.ipv4\.ip_unprivileged_port_start/],
-      ["udp:53:53", /port 53 of this machine: EACCES: see net\.ipv4\.ip_unprivileged_port_start/],
-      ["tcp:192.0.2.9:8500:80", /192\.0\.2\.9!8500 of this machine: EADDRNOTAVAIL/],
-    ];
-    for (const [forward, why] of tries) {
-      const { code, text } = await lab.natctl("add", forward);
-      assertEquals(code, 1, forward);
-      assertMatch(text, why);
-    }
-    // Nothing of the range is left.
-    assertEquals((await lab.natctl("add", "tcp:8399:80")).code, 0);
-    held.kill("SIGTERM");
-    await held.end();
-    const child = lab.startNetd("run", "--forward", "tcp:80:80", "--", "true");
-    await child.end();
-    assertStringIncludes(child.text, "netd: warning: Cannot forward port 80 of this machine: EACCES");
-  });
+  await t.step("what cannot be opened is named, with its reason", () => checkRefusals(lab));
 });

@@ -1,6 +1,6 @@
 /**
- * Many connections and datagrams through the socket uplink at once, what is left of them, and what it costs when nothing
- * happens.
+ * Many connections and datagrams through the socket uplink at once, what is left of them, and what it costs when
+ * nothing happens.
  *
  * @module
  */
