@@ -2,7 +2,8 @@
  * The far side of a socket uplink: what leaves the near stack becomes connections, datagrams and pings of the machine's
  * own sockets, and their answers become packets.
  *
- * Path: socket_uplink → uplink → packet_link, link_pieces, policy, tcp_relay, datagram_relay, echo_relay, forwards, icmp_maker.
+ * Path: socket_uplink → uplink → packet_link, link_pieces, policy, tcp_relay, datagram_relay, echo_relay, forwards,
+ * icmp_maker.
  *
  * ```
  *   near stack ─ link ─┬─ TCP ─ held calls ─ far stack ─ splice ─ TCP sockets
@@ -11,8 +12,8 @@
  *                      └─ all else ─ ICMP "administratively prohibited"
  * ```
  *
- * It is pure but for {@link HostSockets}. The packets are whole: near has put the guest's fragments together, and what it
- * has cut again is joined here.
+ * It is pure but for {@link HostSockets}. The packets are whole: near has put the guest's fragments together, and what
+ * it has cut again is joined here.
  *
  * @module
  */

@@ -153,7 +153,7 @@ export class LinuxStream implements HostStream, EdgeSocket {
       return;
     }
     this.state = "failed";
-    // A socket that Linux has connected to itself (RFC 9293 3.5, simultaneous open): nobody listens there.
+    // A socket that Linux has connected to itself (RFC 9293 3.5, simultaneous open): no server listens there.
     this.failure = isSelf ? ECONNREFUSED : errnoName(errno);
   }
 

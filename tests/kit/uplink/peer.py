@@ -5,6 +5,7 @@
     peer.py play ADDR PORT       standard input: a list of plays; they are played at once, each on its own connection
     peer.py try                  standard input: a list of attempts, made at once
     peer.py many ADDR PORT N     N connections at once, one byte there and back over each
+    peer.py scan ADDR N S        begins to connect to N ports, waits S seconds, and gives up
     peer.py load ADDR PORT N L   N downloads of L bytes at once, each with its digest
     peer.py again ADDR PORT N    N connections one after the other from one port, each closed by the server first
     peer.py ask                  standard input: a list of datagrams, sent in order from one socket
@@ -268,10 +269,15 @@ def play_client(address, port, request):
 
 def report(sock):
     """An entry of the error queue; None: there is none."""
+    timeout = sock.gettimeout()
+    # With a timeout Python would wait for one.
+    sock.setblocking(False)
     try:
-        data, control, _, to = sock.recvmsg(1 << 16, 512, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
+        _, control, _, to = sock.recvmsg(1 << 16, 512, socket.MSG_ERRQUEUE)
     except OSError:
         return None
+    finally:
+        sock.settimeout(timeout)
     for level, kind, data in control:
         if (level, kind) not in ((socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR)):
             continue
@@ -339,6 +345,19 @@ def many(address, port, count):
             sock.close()
             del socks[fd]
     say({"done": done, "errors": errors, "open": len(socks)})
+
+
+def scan(address, count, wait):
+    poll = select.epoll()
+    socks = []
+    for i in range(count):
+        sock = socket.socket(family_of(address), socket.SOCK_STREAM)
+        sock.setblocking(False)
+        sock.connect_ex((address, 10000 + i))
+        socks.append(sock)
+        poll.register(sock.fileno(), select.EPOLLOUT)
+    time.sleep(wait)
+    say({"begun": len(socks), "answered": len(poll.poll(0))})
 
 
 def load_one(words):
@@ -452,6 +471,8 @@ def main(command, *words):
             say(result)
     elif command == "many":
         many(words[0], int(words[1]), int(words[2]))
+    elif command == "scan":
+        scan(words[0], int(words[1]), float(words[2]))
     elif command == "load":
         began = time.monotonic()
         results = at_once(load_one, [(words[0], int(words[1]), int(words[3]))] * int(words[2]))

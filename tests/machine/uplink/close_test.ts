@@ -145,9 +145,13 @@ async function differences(
     const client = clients.find((part) => part.id === id);
     const server = served().get(id);
     const had = (part: Part | undefined) => part && { got: part.got, end: part.end, wrong: part.wrong };
-    const isRight = (part: Part | undefined, want: Pick<Part, "got" | "end">) =>
-      part !== undefined && part.got === want.got && part.end === want.end && part.wrong === undefined;
-    if (!isRight(client, clientHad)) wrong.push({ id, side: "client", had: had(client), clientHad });
+    // What the guest has sent before its reset goes as far as Linux takes it at that moment: a reader that is late may
+    // miss the rest, and nothing but the rest.
+    const mayMiss = from === "world" && clientHad.end === "ECONNRESET";
+    const isRight = (part: Part | undefined, want: Pick<Part, "got" | "end">, mayMiss = false) =>
+      part !== undefined && (mayMiss ? part.got <= want.got : part.got === want.got) && part.end === want.end &&
+      part.wrong === undefined;
+    if (!isRight(client, clientHad, mayMiss)) wrong.push({ id, side: "client", had: had(client), clientHad });
     if (!isRight(server, serverHad)) wrong.push({ id, side: "server", had: had(server), serverHad });
   }
   return wrong;

@@ -184,6 +184,13 @@ machineTest(
     const slow = got.filter(({ error, ms }, i) => error !== "timeout" && ms > 2500 && tries[i]!.row.isSlow !== true);
     assertEquals(slow, []);
 
+    // A scan of addresses that lose everything: the connections behind it are made all the same.
+    const lost = TABLE.find(({ reject }) => reject === "drop")!.to[4];
+    const scanning = lab.peer("guest", ["scan", lost, 1100, 2.2]);
+    assertEquals(await scanning, [{ begun: 1100, answered: 0 }]);
+    const [live] = await lab.peer<Ended>("guest", ["try"], [{ to: WORLD[4], wait: 1.5 }]);
+    assertEquals(live!.error, null);
+
     await lab.must("host", "sysctl -qw net.ipv6.conf.all.disable_ipv6=1");
     const without = await lab.peer<Ended>("guest", ["try"], [{ to: WORLD[6] }, { to: WORLD[6], udp: true }]);
     for (const { error, icmp, by, ms } of without) {
