@@ -21,9 +21,9 @@ async function wakes(lab: UplinkLab): Promise<Map<string, number>> {
   return new Map(lines.map(([pid, count]) => [pid!, Number(count)]));
 }
 
-/** Waits until netd has at most `most` descriptors, or three seconds; how many it has. */
+/** Waits until netd has at most `most` descriptors, or 15 seconds; how many it has. */
 async function settled(lab: UplinkLab, most: number): Promise<number> {
-  for (let i = 0; i < 30 && await descriptors(lab) > most; i++) {
+  for (let i = 0; i < 150 && await descriptors(lab) > most; i++) {
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   return await descriptors(lab);
