@@ -86,6 +86,7 @@ async function runCommand(
   const warn = (line: string) => options.quiet ? undefined : err.say(`netd: warning: ${line}`);
   await using daemon = await Daemon.start(options, warn);
   daemon.say = warn;
+  for (const line of daemon.program.nat.refusedForwards()) warn(line);
   daemon.followNames(files, () => {});
   // The terminal sends the command its own SIGINT; it decides what that ends.
   const ignore = () => {};

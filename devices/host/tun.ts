@@ -87,6 +87,8 @@ export abstract class LinuxPort {
   onLink: ((up: boolean) => void) | null = null;
   /** For the reactor: packets in one poll, if `receive` does less with them than usual. */
   drainMax: number = DRAIN_MAX;
+  /** Called once when the device is found to be deleted. */
+  onGone: (() => void) | null = null;
   /** For the reactor: called when the port is closed. */
   onClose: (() => void) | null = null;
   #libc: Libc;
@@ -282,8 +284,10 @@ export abstract class LinuxPort {
 
   /** Linux' side is down (EIO), which may pass, or deleted (EBADFD), which does not. */
   #lost(errno: number): void {
-    if (errno === EBADFD) this.#gone = true;
+    const isNew = errno === EBADFD && !this.#gone;
+    if (isNew) this.#gone = true;
     this.#setLink(false);
+    if (isNew) this.onGone?.();
   }
 
   #setLink(up: boolean): void {

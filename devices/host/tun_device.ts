@@ -1,7 +1,7 @@
 /**
  * A TUN or TAP device of Linux: created or attached, configured, and returned as a descriptor.
  *
- * Path: tun, tun_taken → tun_device → libc, netdev, netns, tun_localnet.
+ * Path: tun, tun_taken → tun_device → libc, netdev, netns, sysctl, tun_localnet.
  *
  * All of it is done with ioctl on the thread's own descriptors: no `ip` command, and no permission beyond
  * `--allow-ffi`.
@@ -14,6 +14,7 @@ import { put16le, put32le } from "../../kernel/wire/bytes.ts";
 import { call, cString, EACCES, EBUSY, EINVAL, ENODEV, ENOENT, ENXIO, EPERM, HostError, libc } from "./libc.ts";
 import { checkMtu, checkName, interfaceRequest, NEEDS_ADMIN, NetDevice, parseInterfaceAddress } from "./netdev.ts";
 import { holdNetns, Netns, openNetns } from "./netns.ts";
+import { writeSysctl } from "./sysctl.ts";
 import { routeLocalnet } from "./tun_localnet.ts";
 import { VNET_HEADER_LEN } from "./vnet_header.ts";
 
@@ -206,12 +207,25 @@ function setDefaultQueueLength(device: NetDevice): void {
   }
 }
 
+/**
+ * Addresses of IPv6 are usable at once: Linux need not ask whether a neighbour has one, as this link has none
+ * (RFC 4862 5.4). Where the setting is closed they are usable after a second.
+ */
+function skipDuplicateDetection(device: string): void {
+  try {
+    writeSysctl(`net/ipv6/conf/${device}/accept_dad`, "0");
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+  }
+}
+
 /** Applies the options to Linux' side, and brings it up last. */
 function setUp(device: NetDevice, options: TapOptions, addresses: readonly string[]): void {
   if (options.queueLength !== undefined) device.queueLength = options.queueLength;
   else if (options.attach !== true) setDefaultQueueLength(device);
   if (options.mac !== undefined) device.mac = options.mac;
   if (options.mtu !== undefined) device.mtu = options.mtu;
+  if (addresses.some((address) => address.includes(":"))) skipDuplicateDetection(device.name);
   for (const address of addresses) device.addAddress(address);
   if (options.up ?? true) device.up = true;
 }

@@ -116,7 +116,7 @@ export function errorInbound(ctx: FamilyContext, holder: NatMap): Decision {
   return nat.decision.set(Decision.ToGuest, Reason.None, map, null);
 }
 
-/** By which address the guest knows the finder of the fault: the host is the router, others are as they are. */
+/** By which address the guest knows the finder of the fault: host and machine are the router, others as they are. */
 function finderSeen({ packet, config, family }: FamilyContext): IpAddr {
   const { src } = packet;
   const isNear = src.isLoopback || src.equals(config.loopback) || family.isMartian(src) || isOnLink(config, src) ||

@@ -336,8 +336,13 @@ export class Nat implements NatContext {
     const open = MAP_PROTO_NAMES.filter((_, proto) => !this.filters[proto]);
     if (open.length > 0) lines.push(`anybody reaches every ${open.join(", ")} port that a guest has sent from`);
     if (this.v6 !== null) lines.push(...exposure6(this.v6));
-    lines.push(...this.#refusedForwards.values());
+    lines.push(...this.refusedForwards());
     return lines;
+  }
+
+  /** Why forwards that it starts with are not in force, a line each. */
+  refusedForwards(): string[] {
+    return [...this.#refusedForwards.values()];
   }
 }
 

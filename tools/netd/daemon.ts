@@ -69,7 +69,11 @@ export class Daemon implements AsyncDisposable {
     const { device } = uplink;
     const lost = () =>
       reject(new HostError(`Cannot go on without uplink "${uplink.name}"`, ENODEV, { reason: "deleted" }));
-    if (device !== null) this.#stops.push(watch(() => !device.gone, lost));
+    if (device !== null) {
+      const { look, stop } = watch(() => !device.gone, lost);
+      device.onGone = look;
+      this.#stops.push(stop);
+    }
     try {
       this.#keep(keptUplink(options, uplink), loop);
       this.#keep(kept, loop);

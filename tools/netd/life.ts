@@ -6,12 +6,25 @@
  * @module
  */
 
-import { call, cString, ENOENT, ENOTDIR, ESRCH, lastErrno, libc, withLibc } from "../../devices/host/libc.ts";
+import {
+  call,
+  cString,
+  ENOENT,
+  ENOTDIR,
+  ESRCH,
+  holdLibc,
+  lastErrno,
+  libc,
+  releaseLibc,
+  withLibc,
+} from "../../devices/host/libc.ts";
 import type { Pollable } from "../../devices/host/reactor.ts";
 
 const O_RDONLY_CLOEXEC = 0x8_0000;
-/** How often the existence of a namespace's file, or a device, is checked. */
-const WATCH_MS = 250;
+/** How often the existence of a namespace's file, or a device, is checked, of which no event tells. */
+const WATCH_MS = 5000;
+/** pidfd_open(2), the same number on both architectures. */
+const PIDFD_OPEN = 434n;
 
 /** Writes "1" to a descriptor of the parent, and closes it. Throws HostError: EBADF. */
 export function tellReady(fd: number): void {
@@ -40,14 +53,67 @@ export class ExitPipe implements Pollable {
   }
 }
 
-/** Calls `ended` once `isThere` returns false. Returns a function that stops that. */
-export function watch(isThere: () => boolean, ended: () => void): () => void {
-  const timer = setInterval(() => {
-    if (isThere()) return;
-    clearInterval(timer);
+/** A watch that was begun. */
+interface Watch {
+  /** Looks at once: something has happened. */
+  look(): void;
+  stop(): void;
+}
+
+/**
+ * Calls `ended` once `isThere` returns false: it is asked by {@link Watch.look}, and unless events tell of every end
+ * (`isTold`), now and then.
+ */
+export function watch(isThere: () => boolean, ended: () => void, isTold = false): Watch {
+  const timer = isTold ? undefined : setInterval(() => look(), WATCH_MS);
+  let isOver = false;
+  const look = () => {
+    if (isOver || isThere()) return;
+    stop();
     ended();
-  }, WATCH_MS);
-  return () => clearInterval(timer);
+  };
+  const stop = () => {
+    isOver = true;
+    clearInterval(timer);
+  };
+  return { look, stop };
+}
+
+/** The end of a process, by its pidfd. */
+export class ProcessEnd implements Pollable {
+  onClose: (() => void) | null = null;
+  fd: number;
+  readonly #ended: () => void;
+
+  private constructor(fd: number, ended: () => void) {
+    this.fd = fd;
+    this.#ended = ended;
+    holdLibc();
+  }
+
+  /** Of the process in whose folder of /proc the file `path` is; null: in none, or it cannot be watched. */
+  static of(path: string, ended: () => void): ProcessEnd | null {
+    const pid = /^\/proc\/(\d+)\//.exec(path)?.[1];
+    if (pid === undefined) return null;
+    return withLibc(() => {
+      const fd = libc().syscall(PIDFD_OPEN, BigInt(pid), 0n, 0n);
+      return fd < 0 ? null : new ProcessEnd(fd, ended);
+    });
+  }
+
+  drain(): number {
+    this.close();
+    this.#ended();
+    return 0;
+  }
+
+  close(): void {
+    if (this.fd < 0) return;
+    this.onClose?.();
+    libc().close(this.fd);
+    this.fd = -1;
+    releaseLibc();
+  }
 }
 
 /** Errors of open(2) for a missing file. Any other error (no descriptor left) decides nothing. */

@@ -20,7 +20,7 @@ import { QemuDgramPort } from "../vmm/guests/qemu/dgram.ts";
 import { QemuStreamPort } from "../vmm/guests/qemu/stream.ts";
 import { openBelow, usernsToEnter } from "./guest_tap.ts";
 import type { KeptLink } from "./kept.ts";
-import { isThere, watch } from "./life.ts";
+import { isThere, ProcessEnd, watch } from "./life.ts";
 import type { GuestChoice, NetdOptions } from "./options.ts";
 
 /** Last word of the IPv6 address that `--configure` gives: ::f. */
@@ -97,7 +97,16 @@ async function openNetnsGuest(choice: NetnsChoice, options: NetdOptions, loop: L
     const { port, path } = guest;
     const isWhole = () => !port.gone && isThere(path);
     const why = () => `the guest's ${isThere(path) ? `interface ${port.name}` : "namespace"} is gone`;
-    const watchGuest = (ended: (why: string) => void) => watch(isWhole, () => ended(why()));
+    const watchGuest = (ended: (why: string) => void) => {
+      const process = ProcessEnd.of(path, () => watching.look());
+      const watching = watch(isWhole, () => ended(why()), process !== null);
+      port.onGone = watching.look;
+      if (process !== null) loop.add(process);
+      return () => {
+        watching.stop();
+        process?.close();
+      };
+    };
     const kept = userns === null ? keptOf(port, wanted) : null;
     return { guest, nat: { ...nat, guestMac }, kept, watch: watchGuest, onLeft: () => {} };
   } catch (error) {

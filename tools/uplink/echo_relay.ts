@@ -122,7 +122,7 @@ export class EchoRelay {
     const isLoopback = verdict === "loopback";
     const id = icmpEchoId(block.buf, at);
     const key = (link.version << 17) | (Number(isLoopback) << 16) | id;
-    const port = this.#ports.get(key) ?? this.#open(key, link, id);
+    const port = this.#ports.get(key) ?? this.#open(key, link, isLoopback);
     if (typeof port === "string") {
       counters.echoNoSocket++;
       this.#icmp.makeFailed(block, port);
@@ -166,16 +166,17 @@ export class EchoRelay {
     return -1;
   }
 
-  #open(key: number, link: LinkVersion, id: number): EchoPort | SocketFailure {
+  #open(key: number, link: LinkVersion, isLoopback: boolean): EchoPort | SocketFailure {
     const { sockets, counters, outbound } = this.#context;
+    const from = isLoopback ? null : outbound(link.version);
     if (this.#ports.size >= ECHO_SOCKETS_MAX) this.evict();
-    let socket = sockets.echo(link.version, outbound(link.version));
+    let socket = sockets.echo(link.version, from);
     if (typeof socket === "string" && isShortage(socket) && (this.#relieve() || this.evict())) {
-      socket = sockets.echo(link.version, outbound(link.version));
+      socket = sockets.echo(link.version, from);
     }
     if (typeof socket === "string") return socket;
     counters.echoOpened++;
-    const port = new EchoPort(key, link, id, socket);
+    const port = new EchoPort(key, link, key & 0xffff, socket);
     port.usedMs = this.#context.clock.now();
     this.#ports.add(port);
     this.#turns.watch(port);

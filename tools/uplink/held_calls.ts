@@ -22,6 +22,8 @@ import type { LinkVersion } from "./link_version.ts";
 
 /** Most SYNs that are held: a scan of the network takes no more, and a browser with many tabs needs less. */
 export const HELD_MAX = 1024;
+/** One that was held for this long makes room for another when there is none: its SYN was sent twice by then. */
+const OVERDUE_MS = 2000;
 const TTL = 64;
 
 /** A segment that begins a connection. */
@@ -55,6 +57,7 @@ export interface HeldOptions {
 interface Held {
   readonly syn: Syn;
   readonly socket: HostStream;
+  readonly sinceMs: number;
 }
 
 /** The ends of a call, as one text: the far stack's own names for them. */
@@ -91,14 +94,14 @@ export class HeldCalls {
     }
     if (this.#held.size >= HELD_MAX) {
       counters.tcpHeldFull++;
-      return syn.block.free();
+      if (!this.#dropOverdue()) return syn.block.free();
     }
     const first = this.#connect(syn, verdict === "loopback");
     const socket = typeof first === "string" && isShortage(first) && this.#options.makeRoom()
       ? this.#connect(syn, verdict === "loopback")
       : first;
     if (typeof socket === "string") return this.#refuse(syn, socket);
-    const held = { syn, socket };
+    const held = { syn, socket, sinceMs: context.clock.now() };
     this.#held.set(syn.key, held);
     counters.tcpOut++;
     socket.onReady = () => this.#look(held);
@@ -167,6 +170,17 @@ export class HeldCalls {
     for (const held of this.#held.values()) {
       this.#drop(held);
       this.#options.context.counters.tcpShortage++;
+      return true;
+    }
+    return false;
+  }
+
+  /** Gives up the oldest if it has had its time: one that gets no answer must not stop those behind it. */
+  #dropOverdue(): boolean {
+    const now = this.#options.context.clock.now();
+    for (const held of this.#held.values()) {
+      if (now - held.sinceMs < OVERDUE_MS) return false;
+      this.#drop(held);
       return true;
     }
     return false;

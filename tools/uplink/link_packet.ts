@@ -51,6 +51,7 @@ export function datagramPacket(
   block.buf.set(payload, at + UDP_HEADER_LEN);
   block.wp = at + length;
   oweChecksum(block, at, udpChecksumAt(at), pseudoSum(src, dst, IP_PROTO_UDP, length));
+  allowCuts(link, block);
   if (segmentSize > 0 && segmentSize < payload.length) {
     block.segment = Segment.Udp;
     block.segmentSize = segmentSize;
@@ -73,7 +74,16 @@ export function messagePacket(
   link.putHeader({ src, dst, protocol: link.header.icmp, ttl, tos }, message.length, id, block);
   block.buf.set(message, block.rp + link.headerLen);
   block.wp = block.rp + link.headerLen + message.length;
+  allowCuts(link, block);
   return block;
+}
+
+/**
+ * Linux has put the packet together: it came in fragments, or never left the machine. So it may be cut for the guest's
+ * link; of IPv4 the header says so, of IPv6 nothing in the packet does.
+ */
+function allowCuts(link: LinkVersion, block: Block): void {
+  if (link.version === 6 && block.length > link.mtuMin) block.fragmentMax = link.mtuMin;
 }
 
 /** Headers longer than this are not kept: IPv4's longest and eight bytes of the transport's. */

@@ -2,7 +2,8 @@
  * The far side of a socket uplink: what leaves the near stack becomes connections, datagrams and pings of the machine's
  * own sockets, and their answers become packets.
  *
- * Path: socket_uplink → uplink → packet_link, policy, tcp_relay, datagram_relay, echo_relay, forwards, icmp_maker.
+ * Path: socket_uplink → uplink → packet_link, link_pieces, policy, tcp_relay, datagram_relay, echo_relay, forwards,
+ * icmp_maker.
  *
  * ```
  *   near stack ─ link ─┬─ TCP ─ held calls ─ far stack ─ splice ─ TCP sockets
@@ -11,7 +12,8 @@
  *                      └─ all else ─ ICMP "administratively prohibited"
  * ```
  *
- * It is pure but for {@link HostSockets}. The packets are whole: the near stack has put fragments together.
+ * It is pure but for {@link HostSockets}. The packets are whole: near has put the guest's fragments together, and what
+ * it has cut again is joined here.
  *
  * @module
  */
@@ -27,6 +29,7 @@ import { DatagramRelay } from "./datagram_relay.ts";
 import { EchoRelay } from "./echo_relay.ts";
 import { UplinkForwards } from "./forwards.ts";
 import { IcmpMaker } from "./icmp_maker.ts";
+import { LinkPieces } from "./link_pieces.ts";
 import { versionOfPacket } from "./link_version.ts";
 import type { PacketLink } from "./packet_link.ts";
 import { destinationPolicy, type UplinkPolicy } from "./policy.ts";
@@ -55,6 +58,7 @@ export class Uplink {
   readonly forwards: UplinkForwards;
   readonly #context: UplinkContext;
   readonly #link: PacketLink;
+  readonly #pieces: LinkPieces;
   readonly #icmp: IcmpMaker;
   readonly #tcp: TcpRelay;
   readonly #udp: DatagramRelay;
@@ -64,6 +68,7 @@ export class Uplink {
   constructor({ proc, stack = 1, link, sockets, v4, v6, policy, outbound4 = null, outbound6 = null }: UplinkOptions) {
     const { clock, blocks } = proc.kernel;
     this.#link = link;
+    this.#pieces = new LinkPieces(blocks);
     const outbound = (version: 4 | 6) => version === 4 ? outbound4 : outbound6;
     const context: UplinkContext = {
       clock,
@@ -102,8 +107,15 @@ export class Uplink {
     return this.#echo.echoAvailable(version);
   }
 
-  /** A packet of the near stack. */
+  /** A packet of the near stack, or a piece of one. */
   #take(block: Block): void {
+    const isV6 = block.buf[block.rp]! >>> 4 === 6;
+    const at = isV6 ? LinkPieces.at(block) : -1;
+    const whole = at < 0 ? block : this.#pieces.take(block, at);
+    if (whole !== null) this.#takeWhole(whole);
+  }
+
+  #takeWhole(block: Block): void {
     const version = versionOfPacket(block.buf[block.rp]!);
     const { buf, rp, wp } = block;
     const length = version?.header.headerLen(buf, rp, wp) ?? -1;
@@ -131,6 +143,7 @@ export class Uplink {
     this.#tcp.close();
     this.#udp.close();
     this.#echo.close();
+    this.#pieces.clear();
     this.#link.close();
   }
 }

@@ -12,12 +12,13 @@ import { createNetns, openNetns } from "../../../devices/host/netns.ts";
 import { Child, NetdLab, PEER, startPeer, untilReady, WORLD } from "./netd.ts";
 import { ROOT } from "../check/tree.ts";
 
-const AS_NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+/** Makes a command one of a user without any right. */
+export const AS_NOBODY: readonly string[] = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
 
 /**
- * Runs in a mount namespace of its own. $1: a folder; $2: Deno; $3: the checkout; then a program and its options.
- * Folders of root's are closed to others: what the program is made of is mounted, or copied, where everybody may look.
- * So is a /dev/net/tun that everybody may open, as udev makes it.
+ * Runs a program as a user without any right, in a mount namespace of its own. $1: a folder; $2: Deno; $3: the
+ * checkout; then the program's file and options. Folders of root's are closed to others: what it is made of is mounted,
+ * or copied, where everybody may look. So is a /dev/net/tun that everybody may open, as udev makes it.
  */
 const START = `
 set -e
@@ -36,24 +37,31 @@ mount --bind "$tree" tree
 cp -r "$cache/npm" cache
 chmod -R a+rwX cache
 cd tree
-export DENO_DIR="$folder/cache" HOME="$folder"
+export DENO_DIR="$folder/cache" HOME="$folder" PATH=/usr/sbin:/usr/bin:/sbin:/bin
 exec ${AS_NOBODY.join(" ")} "$folder/deno" run --no-check --no-prompt --allow-ffi --allow-run=nsenter,unshare \\
   --allow-read=/etc/resolv.conf "$@"
 `;
 
-/**
- * Starts netd with `options` as that user, in the network namespace at `path`; `folder` is an empty one of the test.
- */
-export function startAsNobody(path: string, folder: string, options: readonly string[]): Child {
-  return runAsNobody(path, folder, ["tools/netd.ts", ...options]);
+/** A command that runs a program of the checkout in the namespace at the path `netns`, as a user without any right. */
+function rootlessCommand(netns: string, folder: string, program: readonly string[]): string[] {
+  const start = ["unshare", "--mount", "sh", "-c", START, "sh", folder, Deno.execPath(), ROOT];
+  return ["nsenter", `--net=${netns}`, ...start, ...program];
 }
 
-/** As {@link startAsNobody}, for any program of the checkout and its options. */
-export function runAsNobody(path: string, folder: string, program: readonly string[]): Child {
-  return new Child("nsenter", [
-    ...[`--net=${path}`, "unshare", "--mount", "sh", "-c", START, "sh", folder, Deno.execPath(), ROOT],
-    ...program,
-  ]);
+/** A command that runs netd in the namespace at the path `netns`, as a user without any right; `folder` is its own. */
+export function rootlessNetd(netns: string, folder: string, options: readonly string[]): string[] {
+  return rootlessCommand(netns, folder, ["tools/netd.ts", ...options]);
+}
+
+/** Starts netd with `options` as that user, in the namespace at the path `netns`. */
+export function startAsNobody(netns: string, folder: string, options: readonly string[]): Child {
+  return runAsNobody(netns, folder, ["tools/netd.ts", ...options]);
+}
+
+/** As {@link startAsNobody}, for any program of the checkout: its file, and its options. */
+export function runAsNobody(netns: string, folder: string, program: readonly string[]): Child {
+  const [command, ...args] = rootlessCommand(netns, folder, program);
+  return new Child(command!, args);
 }
 
 /** Makes world, guest, uplink and netd. What the API socket's place would be, netd may not write. */

@@ -1,0 +1,63 @@
+/**
+ * Many connections and datagrams through the socket uplink at once, and what it costs when nothing happens.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { openUplinkLab, type UplinkLab, uplinkNeeds, VERSIONS, WORLD } from "../../kit/uplink/lab.ts";
+import { machineTest } from "../../kit/check/skip.ts";
+
+/** How often each thread of netd has slept and woken. */
+async function wakes(lab: UplinkLab): Promise<Map<string, number>> {
+  const list = `awk '/^Pid/ { pid = $2 } /^voluntary/ { print pid, $2 }' /proc/${lab.netd.pid}/task/*/status`;
+  const lines = (await lab.must("host", list)).trim().split("\n").map((line) => line.split(" "));
+  return new Map(lines.map(([pid, count]) => [pid!, Number(count)]));
+}
+
+machineTest(
+  "socket uplink: thousands of connections are answered, whole, or refused",
+  uplinkNeeds("dig"),
+  async (t) => {
+    await using lab = await openUplinkLab();
+    for (const version of VERSIONS) {
+      await t.step(`IPv${version}: 1,000 connections at once are all answered`, async () => {
+        const [had] = await lab.peer("guest", ["many", WORLD[version], 9, 1000]);
+        assertEquals(had, { done: 1000, errors: {}, open: 0 });
+      });
+      await t.step(`IPv${version}: 200 downloads at once are whole`, async () => {
+        const [had] = await lab.peer<{ right: number }>("guest", ["load", WORLD[version], 9, 200, 500_000]);
+        assertEquals(had!.right, 200);
+      });
+      await t.step(
+        `IPv${version}: a port is used again at once for the same server, which has closed first`,
+        async () => {
+          assertEquals(await lab.peer("guest", ["again", WORLD[version], 9, 50]), [{ done: 50 }]);
+        },
+      );
+    }
+    await t.step("1,000 connections to a closed port are all refused", async () => {
+      const [had] = await lab.peer("guest", ["many", WORLD[4], 99, 1000]);
+      assertEquals(had, { done: 0, errors: { ECONNREFUSED: 1000 }, open: 0 });
+    });
+    await t.step("5,000 UDP ports, and names are answered", async () => {
+      assertEquals(await lab.peer("guest", ["ports", WORLD[4], 9, 5000]), [{ sent: 5000 }]);
+      const { code, text } = await lab.inGuest(["dig", "+short", "+time=2", "+tries=1", "@10.0.2.3", "x.test", "A"]);
+      assertEquals([code, text.trim()], [0, "192.0.2.77"]);
+    });
+  },
+);
+
+machineTest("socket uplink: without traffic netd sleeps", uplinkNeeds(), async () => {
+  await using lab = await openUplinkLab();
+  await lab.guestMust("ping", "-c", "1", WORLD[4]);
+  // A guest that is silent: Linux in it asks for neighbours and groups of its own accord.
+  await lab.must("guest", "sysctl -qw net.ipv6.conf.all.disable_ipv6=1; ip neigh flush dev tap0");
+  await new Promise((resolve) => setTimeout(resolve, 2500));
+  const before = await wakes(lab);
+  await new Promise((resolve) => setTimeout(resolve, 5000));
+  // Threads that V8 and Deno no longer need end meanwhile.
+  const after = await wakes(lab);
+  const count = [...after].reduce((sum, [pid, now]) => sum + now - (before.get(pid) ?? 0), 0);
+  assert(count < 5, `woke ${count} times in 5 s`);
+});
