@@ -18,7 +18,7 @@ import type { HostStream } from "../../kernel/host_sockets.ts";
 import { Job } from "../../kernel/job.ts";
 import type { Timer } from "../../kernel/time.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
-import { TCP_ACK, TCP_HEADER_LEN, TCP_SYN, tcpDstPort, tcpFlags, tcpSrcPort } from "../../kernel/wire/tcp.ts";
+import { TCP_ACK, TCP_HEADER_LEN, TCP_RST, TCP_SYN, tcpDstPort, tcpFlags, tcpSrcPort } from "../../kernel/wire/tcp.ts";
 import type { UplinkContext } from "./context.ts";
 import type { FarConv } from "./far_conv.ts";
 import { type FarEvents, type FarOptions, FarStack } from "./far_stack.ts";
@@ -28,7 +28,7 @@ import type { PacketLink } from "./packet_link.ts";
 import { Splice, type SpliceOwner } from "./splice.ts";
 
 /** How long a guest may take to finish a handshake that the machine has answered. */
-export const HANDSHAKE_MS = 75_000;
+const HANDSHAKE_MS = 75_000;
 /** How long a broken connection may deliver what is queued, and how often that is looked at. */
 const DRAIN_MS = 5_000;
 const DRAIN_STEP_MS = 10;
@@ -106,15 +106,31 @@ export class TcpRelay implements FarEvents, SpliceOwner {
       this.#context.counters.badPackets++;
       return block.free();
     }
-    if ((tcpFlags(buf, at) & (TCP_SYN | TCP_ACK)) !== TCP_SYN) return this.#link.toFar(block);
+    const flags = tcpFlags(buf, at);
+    const isSyn = (flags & (TCP_SYN | TCP_ACK)) === TCP_SYN;
+    const isReset = (flags & TCP_RST) !== 0 && this.#awaited.size > 0;
+    if (!isSyn && !isReset) return this.#link.toFar(block);
     const { header } = version;
     const [src, dst] = [header.src(buf, rp), header.dst(buf, rp)];
     const [srcPort, dstPort] = [tcpSrcPort(buf, at), tcpDstPort(buf, at)];
     const key = callKey(`${src}!${srcPort}`, `${dst}!${dstPort}`);
+    if (isReset) {
+      this.#giveUp(key);
+      return this.#link.toFar(block);
+    }
     // The guest repeats it: one attempt is enough.
     if (this.#held.has(key)) return block.free();
     if (this.#awaited.has(key) || this.#open.has(key)) return this.#link.toFar(block);
     this.#held.take({ block, at, version, src, srcPort, dst, dstPort, key });
+  }
+
+  /** The guest does not want a call that the machine has connected: a repeated SYN may come when all is over. */
+  #giveUp(key: string): void {
+    const awaited = this.#awaited.get(key);
+    if (awaited === undefined) return;
+    this.#awaited.delete(key);
+    this.#context.counters.tcpUnfinished++;
+    awaited.socket.reset();
   }
 
   #connected(syn: Syn, socket: HostStream): void {
@@ -239,15 +255,13 @@ export class TcpRelay implements FarEvents, SpliceOwner {
     const now = this.#context.clock.now();
     this.#draining = this.#draining.filter(({ splice, untilMs }) => !splice.resetWhenSent(now >= untilMs));
     if (this.#draining.length > 0) this.#armFor(DRAIN_STEP_MS);
-    for (const [key, { socket, untilMs }] of this.#awaited) {
+    for (const [key, { untilMs }] of this.#awaited) {
       // They are in order of time.
       if (untilMs > now) {
         this.#armFor(untilMs - now);
         break;
       }
-      this.#awaited.delete(key);
-      this.#context.counters.tcpUnfinished++;
-      socket.reset();
+      this.#giveUp(key);
     }
   }
 
