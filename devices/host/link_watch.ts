@@ -1,7 +1,7 @@
 /**
  * LinkWatch: reports when an interface goes down, comes up, or gets another MTU, however short the change.
  *
- * Path: kept → link_watch → link_states, libc, netdev, netns, reactor.
+ * Path: kept → link_watch → polled_fd, link_states, libc, netdev, netns, reactor.
  *
  * Polling would miss an `ip link set X down` that an `up` follows at once, and yet Linux drops the IPv6 addresses and
  * the routes of X on it.
@@ -14,6 +14,7 @@ import { call, EAGAIN, EINTR, holdLibc, lastErrno, libc, releaseLibc } from "./l
 import { type LinkState, linkStates } from "./link_states.ts";
 import type { NetDevice } from "./netdev.ts";
 import type { Netns } from "./netns.ts";
+import { PolledFd } from "./polled_fd.ts";
 import type { Pollable } from "./reactor.ts";
 
 const AF_NETLINK = 16;
@@ -25,10 +26,7 @@ const SOCKADDR_NL_LEN = 12;
 const MESSAGES_MAX = 32768;
 
 /** A netlink socket that reports each change of one interface. */
-export class LinkWatch implements Pollable {
-  /** The netlink socket; -1 when closed. */
-  fd: number;
-  onClose: (() => void) | null = null;
+export class LinkWatch extends PolledFd implements Pollable {
   readonly #index: number;
   readonly #heard: (state: LinkState | null) => void;
   readonly #buf = new Uint8Array(MESSAGES_MAX);
@@ -38,15 +36,9 @@ export class LinkWatch implements Pollable {
    * missed. Throws HostError.
    */
   constructor(device: NetDevice, netns: Netns | null, heard: (state: LinkState | null) => void) {
+    super(openHeld(netns));
     this.#index = device.index;
     this.#heard = heard;
-    holdLibc();
-    try {
-      this.fd = netns === null ? openSocket() : netns.run(openSocket);
-    } catch (error) {
-      releaseLibc();
-      throw error;
-    }
   }
 
   /** For the reactor. */
@@ -65,13 +57,16 @@ export class LinkWatch implements Pollable {
     }
     return max;
   }
+}
 
-  close(): void {
-    if (this.fd < 0) return;
-    this.onClose?.();
-    libc().close(this.fd);
-    this.fd = -1;
+/** Opens the socket in `netns`; it holds libc. */
+function openHeld(netns: Netns | null): number {
+  holdLibc();
+  try {
+    return netns === null ? openSocket() : netns.run(openSocket);
+  } catch (error) {
     releaseLibc();
+    throw error;
   }
 }
 

@@ -19,11 +19,11 @@ import {
   SOCK_DGRAM,
   SOCK_RAW,
   sockaddr,
-  SOCKADDR_LEN,
-  SocketFd,
   type SocketKind,
   SOL_SOCKET,
 } from "./socket_fd.ts";
+import { PolledFd } from "./polled_fd.ts";
+import { SOCKADDR_LEN } from "./sockets/family.ts";
 
 const IPPROTO_ICMP = 1;
 const IPPROTO_UDP = 17;
@@ -46,7 +46,7 @@ export interface Received {
  * A datagram socket of Linux. ICMP sockets carry ICMP messages; those that they receive have their IP header in IPv4,
  * and none in IPv6 (RFC 3542 3).
  */
-export class LinuxSocket extends SocketFd implements Pollable {
+export class LinuxSocket extends PolledFd implements Pollable {
   /** Takes each message that a reactor finds. */
   onMessage: ((message: Received) => void) | null = null;
   /** Called for the error that an earlier message met, such as ECONNREFUSED: port unreachable, if it is connected. */

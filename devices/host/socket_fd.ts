@@ -1,15 +1,15 @@
 /**
- * What sockets of Linux have in common: opened in a namespace, named by struct sockaddr_in or sockaddr_in6, closed
- * once.
+ * Sockets of Linux for the tools: opened in a namespace, named by struct sockaddr_in or sockaddr_in6.
  *
- * Path: linux_socket, linux_tcp, linux_dhcp → socket_fd → libc, netns, ip_addr.
+ * Path: linux_socket, linux_tcp, linux_dhcp → socket_fd → libc, netns, family.
  *
  * @module
  */
 
-import { IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
+import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { call, EINVAL, holdLibc, HostError, libc, releaseLibc } from "./libc.ts";
 import type { Netns } from "./netns.ts";
+import { sockaddrAt, sockaddrOf, socketFamily } from "./sockets/family.ts";
 
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
@@ -17,13 +17,7 @@ export const SOCK_RAW = 3;
 /** SOCK_NONBLOCK and SOCK_CLOEXEC: what every socket here is. */
 export const SOCK_FLAGS = 0o2004000;
 export const SOL_SOCKET = 1;
-/** Bytes of a struct sockaddr_in6, the longer of the two. */
-export const SOCKADDR_LEN = 28;
 
-const SOCKADDR_IN_LEN = 16;
-const AF_INET = 2;
-const AF_INET6 = 10;
-const SOL_IPV6 = 41;
 const IPV6_V6ONLY = 26;
 
 /** Which socket is opened. */
@@ -39,10 +33,13 @@ export interface SocketKind {
 /** Opens a socket inside `netns` (null: where the program is); it holds libc. Throws {@link HostError}. */
 export function openSocket({ what, type, protocol, version = 4 }: SocketKind, netns: Netns | null): number {
   const attempt = `Cannot open a socket for ${what}`;
+  const family = socketFamily(version);
   const open = () => {
-    const fd = call(attempt, libc().socket(version === 4 ? AF_INET : AF_INET6, type | SOCK_FLAGS, protocol));
+    const fd = call(attempt, libc().socket(family.domain, type | SOCK_FLAGS, protocol));
     // So that one of IPv4 may have the same port; a raw one has none, and Linux refuses this.
-    if (version === 6 && type !== SOCK_RAW) setOption(fd, { level: SOL_IPV6, option: IPV6_V6ONLY, value: 1 }, attempt);
+    if (version === 6 && type !== SOCK_RAW) {
+      setOption(fd, { level: family.level, option: IPV6_V6ONLY, value: 1 }, attempt);
+    }
     return fd;
   };
   holdLibc();
@@ -73,40 +70,13 @@ export function setOption(fd: number, { level, option, value }: IntOption, attem
  * EINVAL: no IP address.
  */
 export function sockaddr(addr: string, port: number): Uint8Array<ArrayBuffer> {
-  const parsed = parseIpAddr(addr);
-  if (parsed === null) throw new HostError(`Cannot use the address "${addr}"`, EINVAL);
-  const name = new Uint8Array(parsed.isV4 ? SOCKADDR_IN_LEN : SOCKADDR_LEN);
-  name[0] = parsed.isV4 ? AF_INET : AF_INET6;
-  name[2] = port >> 8;
-  name[3] = port;
-  if (parsed.isV4) parsed.putV4(name, 4);
-  else parsed.put(name, 8);
-  return name;
+  const address = parseIpAddr(addr);
+  if (address === null) throw new HostError(`Cannot use the address "${addr}"`, EINVAL);
+  return sockaddrOf(address.isV4 ? 4 : 6, { address, port });
 }
 
 /** Address and port of a struct sockaddr_in or sockaddr_in6. */
 export function endOf(name: Uint8Array): { addr: string; port: number } {
-  const addr = name[0] === AF_INET ? IpAddr.v4At(name, 4) : IpAddr.at(name, 8);
-  return { addr: `${addr}`, port: (name[2]! << 8) | name[3]! };
-}
-
-/** A socket that a reactor looks after until it is closed. */
-export class SocketFd {
-  /** The descriptor; -1 when closed. */
-  fd: number;
-  /** For the reactor. */
-  onClose: (() => void) | null = null;
-
-  /** Takes over `fd`, and its hold of libc. */
-  constructor(fd: number) {
-    this.fd = fd;
-  }
-
-  close(): void {
-    if (this.fd < 0) return;
-    this.onClose?.();
-    libc().close(this.fd);
-    this.fd = -1;
-    releaseLibc();
-  }
+  const { address, port } = sockaddrAt(name, 0)!;
+  return { addr: `${address}`, port };
 }

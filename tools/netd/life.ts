@@ -1,23 +1,13 @@
 /**
  * The ends of netd besides a signal, and its ready notification: descriptors of its parent, the end of the guest.
  *
- * Path: daemon → life → libc.
+ * Path: daemon, open_guest → life → polled_fd, libc.
  *
  * @module
  */
 
-import {
-  call,
-  cString,
-  ENOENT,
-  ENOTDIR,
-  ESRCH,
-  holdLibc,
-  lastErrno,
-  libc,
-  releaseLibc,
-  withLibc,
-} from "../../devices/host/libc.ts";
+import { call, cString, ENOENT, ENOTDIR, ESRCH, holdLibc, lastErrno, libc, withLibc } from "../../devices/host/libc.ts";
+import { PolledFd } from "../../devices/host/polled_fd.ts";
 import type { Pollable } from "../../devices/host/reactor.ts";
 
 const O_RDONLY_CLOEXEC = 0x8_0000;
@@ -80,13 +70,11 @@ export function watch(isThere: () => boolean, ended: () => void, isTold = false)
 }
 
 /** The end of a process, by its pidfd. */
-export class ProcessEnd implements Pollable {
-  onClose: (() => void) | null = null;
-  fd: number;
+export class ProcessEnd extends PolledFd implements Pollable {
   readonly #ended: () => void;
 
   private constructor(fd: number, ended: () => void) {
-    this.fd = fd;
+    super(fd);
     this.#ended = ended;
     holdLibc();
   }
@@ -105,14 +93,6 @@ export class ProcessEnd implements Pollable {
     this.close();
     this.#ended();
     return 0;
-  }
-
-  close(): void {
-    if (this.fd < 0) return;
-    this.onClose?.();
-    libc().close(this.fd);
-    this.fd = -1;
-    releaseLibc();
   }
 }
 

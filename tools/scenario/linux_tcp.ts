@@ -19,11 +19,11 @@ import {
   SOCK_FLAGS,
   SOCK_STREAM,
   sockaddr,
-  SOCKADDR_LEN,
-  SocketFd,
   type SocketKind,
   SOL_SOCKET,
 } from "../../devices/host/socket_fd.ts";
+import { PolledFd } from "../../devices/host/polled_fd.ts";
+import { SOCKADDR_LEN } from "../../devices/host/sockets/family.ts";
 import { type ByteConn, Refused } from "./endpoint.ts";
 import { ANSWER_MS, sleep, TimedOut } from "./environment.ts";
 import type { Clock } from "../../kernel/time.ts";
@@ -52,7 +52,7 @@ function formatEnd(name: Uint8Array): string {
 }
 
 /** A connection. */
-export class LinuxConn extends SocketFd implements Pollable, ByteConn {
+export class LinuxConn extends PolledFd implements Pollable, ByteConn {
   readonly remote: string;
   readonly #loop: LinuxLoop;
   #got: Uint8Array[] = [];
@@ -118,7 +118,7 @@ interface ListenAt {
 }
 
 /** A listening socket. */
-export class LinuxListener extends SocketFd implements Pollable {
+export class LinuxListener extends PolledFd implements Pollable {
   readonly #loop: LinuxLoop;
   readonly #take: (conn: LinuxConn) => void;
 
