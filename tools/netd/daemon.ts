@@ -35,8 +35,11 @@ import { openUplink, type Uplink, withoutLoopback } from "./uplink.ts";
  * packets' senders, and after this long without traffic a sleep that costs nothing.
  */
 const NAP_MS = 2000;
-/** Frames of the guest in one poll: taking one costs about a microsecond, and most of a flood is dropped after that. */
-const GUEST_DRAIN_MAX = 1024;
+/**
+ * Frames of the guest in one poll: taking one costs about a microsecond, and most of a flood is dropped after that.
+ * With many more nothing but taking and dropping would be left of a turn.
+ */
+const GUEST_DRAIN_MAX = 128;
 
 /** A running netd. */
 export class Daemon implements AsyncDisposable {
