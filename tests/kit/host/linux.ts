@@ -267,3 +267,13 @@ export async function addInterface(lab: Lab, medium: string, address: string): P
 export function numberBefore(text: string, what: string): number {
   return Number(new RegExp(`(\\d+) ${what}`).exec(text)?.[1] ?? fail(`No number before "${what}" in: ${text}`));
 }
+
+/**
+ * A command that connects by TCP to the address and port that follow, reads, and prints how that failed: a refusal and
+ * a reset stay apart, while curl takes a reset that comes before it looks at its new connection for a refusal.
+ */
+export const READ_BY_TCP: readonly string[] = [
+  "/usr/bin/python3",
+  "-c",
+  "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 3).recv(1)",
+];
