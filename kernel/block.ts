@@ -223,7 +223,7 @@ export class Block {
 /** Buffer sizes that are kept: an Ethernet frame, a jumbo frame, the largest packet; each with head room beyond. */
 const POOL_SIZES: readonly number[] = [2048, 10240, 66560];
 /** Bytes kept of each size: enough for a burst, and small for an idle kernel. */
-const POOL_KEEP_BYTES = 1 << 21;
+const POOL_KEEP_BYTES = 1 << 22;
 
 /** Reuses buffers: allocating and clearing 2 KiB costs more than forwarding the packet in it. */
 export class BlockPool {

@@ -44,6 +44,8 @@ export interface Files {
   stat(chan: Chan): Dir;
   /** Walks `names` from `from`, which stays as it is. */
   walk(from: Chan, names: readonly string[]): Walked;
+  /** Moves `at`, which is not open, to its entry `name`; false: it has none, and `at` stays where it is. */
+  enter(at: Chan, name: string): boolean;
   /** Opens `chan` in place, or returns another chan (clone, listen and posted files do). */
   open(chan: Chan, flags: number, user: string): OrWait<Chan>;
   /** Makes the file `name` in `dir` and opens it. */

@@ -49,9 +49,10 @@ export function runCtl<T>(
   bytes: Uint8Array,
   options: { unknown?: ErrnoName } = {},
 ): void {
-  const [name, ...args] = splitWords(ctlText(bytes));
+  const args = splitWords(ctlText(bytes));
+  const name = args.shift();
   if (name === undefined) throw new KernelError("EFAIL", "Cannot run an empty command");
-  const verb = table.find((one) => one.name === name);
+  const verb = verbOf(table, name);
   if (verb === undefined) {
     throw new KernelError(options.unknown ?? "EINVAL", `Cannot run ${shown(name)}: no such command`);
   }
@@ -60,6 +61,11 @@ export function runCtl<T>(
     throw new KernelError("EINVAL", `Cannot run ${shown(name)} with ${count}: usage: ${verb.usage}`);
   }
   verb.run(target, args);
+}
+
+function verbOf<T>(table: readonly CtlVerb<T>[], name: string): CtlVerb<T> | undefined {
+  for (const verb of table) if (verb.name === name) return verb;
+  return undefined;
 }
 
 /** The text of a write: UTF-8, without the NULs at its end. EINVAL: not text, or a NUL inside. E2BIG: too long. */
@@ -81,27 +87,40 @@ export function ctlText(bytes: Uint8Array): string {
 /** The words of one command. EINVAL: a quote is not closed, or a second line has words too. */
 export function splitWords(text: string): string[] {
   const words: string[] = [];
-  /** The word being read; null between words. A quote begins a word, even an empty one. */
-  let word: string | null = null;
+  /** Where the word being read begins; -1 between words. A quote begins a word, even an empty one. */
+  let start = -1;
   let quoted = false;
   let lineEnded = false;
   for (let i = 0; i < text.length; i++) {
     const char = text[i]!;
     if (!quoted && SPACE.has(char)) {
-      if (word !== null) words.push(word);
-      word = null;
+      if (start >= 0) words.push(unquoted(text.slice(start, i)));
+      start = -1;
       if (char === "\n" && words.length > 0) lineEnded = true;
       continue;
     }
     if (lineEnded) throw new KernelError("EINVAL", "Cannot run several lines: write one command at a time");
-    word ??= "";
-    if (char !== "'") word += char;
-    else if (quoted && text[i + 1] === "'") word += text[++i];
+    if (start < 0) start = i;
+    // The second of a doubled quote opens again at once.
+    if (char === "'") quoted = !quoted;
+  }
+  const last = start < 0 ? "" : unquoted(text.slice(start));
+  if (quoted) throw new KernelError("EINVAL", `Cannot read ${shown(last)}: its quote is not closed`);
+  if (start >= 0) words.push(last);
+  return words;
+}
+
+/** A word without its quotes; a doubled quote inside them is one. */
+function unquoted(word: string): string {
+  if (!word.includes("'")) return word;
+  let text = "";
+  let quoted = false;
+  for (let i = 0; i < word.length; i++) {
+    if (word[i] !== "'") text += word[i];
+    else if (quoted && word[i + 1] === "'") text += word[++i];
     else quoted = !quoted;
   }
-  if (quoted) throw new KernelError("EINVAL", `Cannot read ${shown(word ?? "")}: its quote is not closed`);
-  if (word !== null) words.push(word);
-  return words;
+  return text;
 }
 
 /**

@@ -60,16 +60,20 @@ export abstract class Dev implements Files {
 
   /** Walks `names` from `from`, which stays as it is. */
   walk(from: Chan, names: readonly string[]): Walked {
-    let at = from.clone();
-    for (const [i, name] of names.entries()) {
-      const dir = at.isDir ? this.lookup(at, name) : null;
-      if (dir === null) return { found: i, chan: null };
-      const next = at.clone();
-      next.qid = dir.qid;
-      next.path = name === ".." ? parentPath(at.path) : `${at.path}/${name}`;
-      at = next;
+    const at = from.clone();
+    for (let i = 0; i < names.length; i++) {
+      if (!this.enter(at, names[i]!)) return { found: i, chan: null };
     }
     return { found: names.length, chan: at };
+  }
+
+  /** Moves `at`, which is not open, to its entry `name`; false: it has none, and `at` stays where it is. */
+  enter(at: Chan, name: string): boolean {
+    const dir = at.isDir ? this.lookup(at, name) : null;
+    if (dir === null) return false;
+    at.qid = dir.qid;
+    at.path = name === ".." ? parentPath(at.path) : `${at.path}/${name}`;
+    return true;
   }
 
   /** Opens `chan` in place, or returns another chan (clone, listen and posted files do). */

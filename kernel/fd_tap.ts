@@ -54,6 +54,8 @@ export class EventQueue implements EventSink {
   #waiting = new Map<number, Event>();
   /** Events lost because {@link EVENT_IDS_MAX} ids waited. */
   drops = 0;
+  /** Called after each event: a program without a reader that sleeps wakes its job. */
+  onEvent: (() => void) | null = null;
   /** Where a reader of events sleeps. */
   readonly ready: Rendez = new Rendez();
 
@@ -65,16 +67,13 @@ export class EventQueue implements EventSink {
   /** Adds `events` for `id`. */
   send(id: number, events: number, data: unknown): void {
     const old = this.#waiting.get(id);
-    if (old !== undefined) {
-      old.events |= events;
-      return;
+    if (old !== undefined) old.events |= events;
+    else if (this.#waiting.size >= EVENT_IDS_MAX) this.drops++;
+    else {
+      this.#waiting.set(id, { id, events, data });
+      this.ready.wakeup();
     }
-    if (this.#waiting.size >= EVENT_IDS_MAX) {
-      this.drops++;
-      return;
-    }
-    this.#waiting.set(id, { id, events, data });
-    this.ready.wakeup();
+    this.onEvent?.();
   }
 
   /** The oldest event, or null if none waits. */

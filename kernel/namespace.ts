@@ -21,6 +21,8 @@ const PATH_MAX = 4096;
 export const Mount = { Replace: 0, Before: 1, After: 2, Create: 4, Cache: 0x10 } as const;
 const MOUNT_FLAGS_MAX = 0x17;
 const MOUNT_ORDER = 3;
+/** A path from the root in which every name stands for itself: what programs mostly write. */
+const PLAIN = /^(?:\/[^/.][^/]*)+$/;
 
 interface Member {
   readonly chan: Chan;
@@ -96,7 +98,8 @@ export class Namespace {
   }
 
   #point(chan: Chan): MountPoint | undefined {
-    return this.#points.find((point) => point.target.sameFile(chan));
+    for (const point of this.#points) if (point.target.sameFile(chan)) return point;
+    return undefined;
   }
 
   /** The file `path` names, crossing mounts; `cwd` is the absolute text of the working directory. */
@@ -129,7 +132,7 @@ export class Namespace {
   /** The text of `path` seen from `cwd`: absolute, without `.`, `..` and doubled slashes. */
   absolute(path: string, cwd: string): string {
     checkName(path);
-    if (path.startsWith("#")) return path;
+    if (path.startsWith("#") || PLAIN.test(path)) return path;
     const joined = path.startsWith("/") ? path : `${cwd}/${path}`;
     const device = joined.startsWith("#") ? joined.slice(0, (joined + "/").indexOf("/")) : "";
     const names: string[] = [];
@@ -142,18 +145,22 @@ export class Namespace {
 
   #walkTo(text: string, user: string, crossLast = true): Chan {
     if (text.startsWith("#")) return this.#walkDevice(text, user);
-    const names = text.split("/").filter((name) => name !== "");
     let at = this.root.clone();
-    for (const name of names) at = this.#step(at, name, text);
+    for (const name of text.split("/")) if (name !== "") at = this.#step(at, name, text);
     at.path = text;
     return crossLast ? this.#crossed(at) : at;
   }
 
-  /** Walks one name further, across mounts. */
+  /** Walks one name further, across mounts; `at` is the caller's own, and may be moved. */
   #step(at: Chan, name: string, text: string): Chan {
-    for (const member of this.#membersOf(at)) {
-      const walked = member.chan.dev.walk(member.chan, [name]);
-      if (walked.chan !== null) return walked.chan;
+    const point = this.#point(at);
+    if (point === undefined) {
+      if (at.dev.enter(at, name)) return at;
+    } else {
+      for (const { chan } of point.members) {
+        const next = chan.clone();
+        if (next.dev.enter(next, name)) return next;
+      }
     }
     throw new KernelError(at.isDir ? "ENOENT" : "ENOTDIR", `Cannot find "${text}": no "${name}"`);
   }

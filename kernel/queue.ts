@@ -1,7 +1,7 @@
 /**
  * Queue: blocks between two layers, with a limit, flow control or drop-on-overflow, hang-up, and readiness edges.
  *
- * Path: conv, dev_pipe → queue → queue_file.
+ * Path: conv, dev_pipe → queue → block_chain, queue_file.
  *
  * A message queue keeps each block whole; a byte queue may split the first one. Nothing here sleeps: a result is `ok`,
  * `full`, `empty` or `closed`, and a system call waits at {@link Queue.readable} and {@link Queue.writable}.
@@ -14,22 +14,12 @@
  */
 
 import { Block, BLOCK_MAX, type BlockPool } from "./block.ts";
+import { BlockChain, QUEUE_BLOCK_COST, type QueueAccount } from "./block_chain.ts";
 import { Rendez } from "./rendez.ts";
 import { TapEvent } from "./fd_tap.ts";
 
 /** Most blocks in any queue: about 32 MiB when each holds a pooled frame buffer. */
 export const QUEUE_BLOCKS_MAX = 16384;
-
-/** Cost of a queued block beyond its buffer: the objects that hold it. */
-export const QUEUE_BLOCK_COST = 256;
-
-/** A memory limit that several queues share. */
-export interface QueueAccount {
-  /** Bytes of buffers in these queues, each block with {@link QUEUE_BLOCK_COST} on top. */
-  bytes: number;
-  /** Whether a queue that holds `own` of these bytes may take no more now. */
-  refuses(own: number): boolean;
-}
 
 /** Result of adding a block. */
 export type PutResult = "ok" | "full" | "closed";
@@ -55,7 +45,7 @@ export interface QueueOptions {
 }
 
 /** A queue of blocks. */
-export class Queue {
+export class Queue extends BlockChain {
   /** Made when a system call first sleeps there: in most queues none does. */
   #readable: Rendez | null = null;
   #writable: Rendez | null = null;
@@ -69,12 +59,6 @@ export class Queue {
   eofReads = 0;
   /** Whether each block is a message, and a short read loses the rest of it. */
   readonly message: boolean;
-  #head: Block | null = null;
-  #tail: Block | null = null;
-  #blocks = 0;
-  #bytes = 0;
-  #memory = 0;
-  readonly #account: QueueAccount | null;
   #limit: number;
   readonly #initialLimit: number;
   readonly #limitBlocks: number;
@@ -87,6 +71,7 @@ export class Queue {
 
   /** An empty queue. */
   constructor(options: QueueOptions) {
+    super(options.account ?? null);
     this.#limit = this.#initialLimit = options.limit;
     this.#limitBlocks = options.limitBlocks ?? QUEUE_BLOCKS_MAX;
     this.message = options.message ?? false;
@@ -94,7 +79,6 @@ export class Queue {
     this.#dropOverflow = options.dropOverflow ?? false;
     this.#kick = options.kick ?? null;
     this.#bypass = options.bypass ?? null;
-    this.#account = options.account ?? null;
   }
 
   /** Where readers sleep. */
@@ -105,21 +89,6 @@ export class Queue {
   /** Where writers sleep. */
   get writable(): Rendez {
     return this.#writable ??= new Rendez();
-  }
-
-  /** Bytes queued. */
-  get length(): number {
-    return this.#bytes;
-  }
-
-  /** Blocks queued. */
-  get blocks(): number {
-    return this.#blocks;
-  }
-
-  /** Bytes of memory that the queued blocks take: their whole buffers, and the objects. */
-  get memory(): number {
-    return this.#memory;
   }
 
   /** Bytes from which on it is full; 0: none. */
@@ -139,7 +108,7 @@ export class Queue {
 
   /** Whether a read finds something (or the end). */
   get canRead(): boolean {
-    return this.#head !== null || this.#closed;
+    return this.head !== null || this.#closed;
   }
 
   /** Whether a block would be taken. */
@@ -148,19 +117,13 @@ export class Queue {
   }
 
   get #full(): boolean {
-    return (this.#limit > 0 && this.#bytes >= this.#limit) || this.#blocks >= this.#limitBlocks ||
-      (this.#account !== null && this.#account.refuses(this.#memory));
-  }
-
-  /** Accounts for `change` more bytes of memory. */
-  #charge(change: number): void {
-    this.#memory += change;
-    if (this.#account !== null) this.#account.bytes += change;
+    return (this.#limit > 0 && this.bytes >= this.#limit) || this.count >= this.#limitBlocks ||
+      (this.account !== null && this.account.refuses(this.held));
   }
 
   /** Current readiness, as bits of {@link TapEvent}. */
   get level(): number {
-    return (this.#head !== null ? TapEvent.Readable : 0) | (this.#full ? 0 : TapEvent.Writable) |
+    return (this.head !== null ? TapEvent.Readable : 0) | (this.#full ? 0 : TapEvent.Writable) |
       (this.#closed ? TapEvent.Hangup : 0);
   }
 
@@ -200,15 +163,15 @@ export class Queue {
 
   #append(block: Block): void {
     if (this.#coalesce && block.wp === block.rp) return block.free(); // Discarded, so it wakes no reader.
-    const wasEmpty = this.#head === null;
+    const wasEmpty = this.head === null;
     block.next = null;
-    if (wasEmpty) this.#head = block;
-    else this.#tail!.next = block;
-    this.#tail = block;
-    this.#blocks++;
+    if (wasEmpty) this.head = block;
+    else this.tail!.next = block;
+    this.tail = block;
+    this.count++;
     this.blocksIn++;
-    this.#bytes += block.wp - block.rp;
-    this.#charge(block.buf.length + QUEUE_BLOCK_COST);
+    this.bytes += block.wp - block.rp;
+    this.charge(block.buf.length + QUEUE_BLOCK_COST);
     if (wasEmpty) {
       this.#readable?.wakeup();
       this.onEdge?.(TapEvent.Readable);
@@ -236,14 +199,9 @@ export class Queue {
     return bytes.length;
   }
 
-  /** Bytes in the block at the head, which {@link bread} would give; -1 if there is none. */
-  headLength(): number {
-    return this.#head === null ? -1 : this.#head.wp - this.#head.rp;
-  }
-
   /** The block at the head, whole. On a byte queue a block longer than `max` bytes is split. */
   bread(max: number = Infinity): Block | "empty" | "closed" {
-    const block = this.#head;
+    const block = this.head;
     if (block === null) return this.#closed ? "closed" : "empty";
     const length = block.wp - block.rp;
     if (!this.message && length > max) return this.#split(block, max);
@@ -253,9 +211,9 @@ export class Queue {
 
   /** The bytes of one message (the rest is lost, as in Akaros), or of as many blocks as fit `buf`. */
   read(buf: Uint8Array): number | "empty" | "closed" {
-    if (this.#head === null) return this.#closed ? "closed" : "empty";
+    if (this.head === null) return this.#closed ? "closed" : "empty";
     if (this.message) {
-      const block = this.#head;
+      const block = this.head;
       const count = Math.min(buf.length, block.wp - block.rp);
       buf.set(block.buf.subarray(block.rp, block.rp + count));
       this.#remove(block, block.wp - block.rp);
@@ -267,8 +225,8 @@ export class Queue {
 
   #readStream(buf: Uint8Array): number {
     let at = 0;
-    while (this.#head !== null && at < buf.length) {
-      const block = this.#head;
+    while (this.head !== null && at < buf.length) {
+      const block = this.head;
       const length = block.wp - block.rp;
       // Only the first block may be split: a later one that does not fit waits for the next read.
       if (length > buf.length - at && at > 0) break;
@@ -295,18 +253,18 @@ export class Queue {
 
   #remove(block: Block, length: number): void {
     const wasFull = this.#full;
-    this.#head = block.next;
-    if (this.#head === null) this.#tail = null;
+    this.head = block.next;
+    if (this.head === null) this.tail = null;
     block.next = null;
-    this.#blocks--;
-    this.#bytes -= length;
-    this.#charge(-block.buf.length - QUEUE_BLOCK_COST);
+    this.count--;
+    this.bytes -= length;
+    this.charge(-block.buf.length - QUEUE_BLOCK_COST);
     if (wasFull) this.#roomAgain();
   }
 
   #took(count: number): void {
     const wasFull = this.#full;
-    this.#bytes -= count;
+    this.bytes -= count;
     if (wasFull) this.#roomAgain();
   }
 
@@ -319,8 +277,8 @@ export class Queue {
   /** Discards the first `count` bytes (acknowledged by TCP); returns how many there were. Never kicks. */
   discard(count: number): number {
     let gone = 0;
-    while (this.#head !== null && gone < count) {
-      const block = this.#head;
+    while (this.head !== null && gone < count) {
+      const block = this.head;
       const length = block.wp - block.rp;
       if (length <= count - gone) {
         this.#remove(block, length);
@@ -335,36 +293,10 @@ export class Queue {
     return gone;
   }
 
-  /** Copies up to `buf.length` bytes that start `offset` bytes into the queue, taking none; returns how many. */
-  peek(buf: Uint8Array, offset = 0): number {
-    let at = 0;
-    let skip = offset;
-    for (let block = this.#head; block !== null && at < buf.length; block = block.next) {
-      const length = block.wp - block.rp;
-      if (skip >= length) {
-        skip -= length;
-        continue;
-      }
-      const count = Math.min(length - skip, buf.length - at);
-      buf.set(block.buf.subarray(block.rp + skip, block.rp + skip + count), at);
-      at += count;
-      skip = 0;
-    }
-    return at;
-  }
-
   /** Discards everything; writers may continue. */
   flush(): void {
     const wasFull = this.#full;
-    while (this.#head !== null) {
-      const block = this.#head;
-      this.#head = block.next;
-      block.next = null;
-      block.free();
-    }
-    this.#tail = null;
-    this.#blocks = this.#bytes = 0;
-    this.#charge(-this.#memory);
+    this.freeAll();
     if (wasFull) this.#roomAgain();
   }
 

@@ -17,7 +17,7 @@ const BENCH: ToolTable = {
   name: "bench",
   command: "deno task bench",
   synopsis: "[options]",
-  about: "Median time of one operation, operations per second, and slowest round over fastest.",
+  about: "Median time of one operation, operations per second, slowest round over fastest; of networks also the best.",
   groups: [[
     { name: "only", value: "NAME[,NAME]", help: `some of: ${BENCHES.map((bench) => bench.name).join(", ")}` },
     { name: "json", help: "print one JSON object" },

@@ -9,8 +9,8 @@
 
 import { Output } from "../devices/host/output.ts";
 import { KernelError } from "../kernel/error.ts";
-import { Daemon, isHostError } from "./netd/daemon.ts";
-import { tellReady } from "./netd/life.ts";
+import { Daemon, isHostError, NAP_MS } from "./netd/daemon.ts";
+import { ProcessEnd, tellReady } from "./netd/life.ts";
 import { checkDescriptors } from "./netd/descriptors.ts";
 import { findFreeNetwork } from "./netd/machine.ts";
 import { requireGuest } from "./netd/open_guest.ts";
@@ -44,7 +44,7 @@ async function run({ options, files }: Run, { out, err }: Outputs): Promise<void
   try {
     requireGuest(options.guest);
     checkDescriptors(options);
-    await using daemon = await Daemon.start(options, warn);
+    await using daemon = await Daemon.start(options, { warn, napMs: NAP_MS });
     daemon.say = say;
     for (const line of daemon.describe()) say(line);
     daemon.followNames(files, say);
@@ -84,7 +84,7 @@ async function runCommand(
 ): Promise<number> {
   using err = new Output(2, "standard error");
   const warn = (line: string) => options.quiet ? undefined : err.say(`netd: warning: ${line}`);
-  await using daemon = await Daemon.start(options, warn);
+  await using daemon = await Daemon.start(options, { warn, napMs: NAP_MS });
   daemon.say = warn;
   for (const line of daemon.program.nat.refusedForwards()) warn(line);
   daemon.followNames(files, () => {});
@@ -95,7 +95,12 @@ async function runCommand(
   Deno.addSignalListener("SIGTERM", pass);
   try {
     const failed = daemon.host.reactor!.done.then(() => Promise.reject(new Error("The loop has stopped")));
-    return await Promise.race([namespace.run(command, daemon.resolvConf()), failed]);
+    // The loop hears of the command's end at once: else a wait of its polls might come first.
+    const started = (pid: number) => {
+      const end = ProcessEnd.of(`/proc/${pid}/`, () => {});
+      if (end !== null) daemon.host.reactor!.add(end);
+    };
+    return await Promise.race([namespace.run(command, daemon.resolvConf(), started), failed]);
   } finally {
     Deno.removeSignalListener("SIGINT", ignore);
     Deno.removeSignalListener("SIGTERM", pass);

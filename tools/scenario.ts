@@ -9,6 +9,7 @@
 
 import { HostError } from "../devices/host/libc.ts";
 import { KernelError } from "../kernel/error.ts";
+import { exposureOf } from "./nat/exposure.ts";
 import { Capture, CaptureError } from "./scenario/capture.ts";
 import { counters } from "./scenario/counters.ts";
 import { guestSide } from "./scenario/guest_side.ts";
@@ -116,7 +117,7 @@ interface Run extends Chosen {
 /** Runs the steps and prints them; returns the exit status. */
 async function tryAll({ env, why, side, options, say, stopped, interrupted }: Run): Promise<number> {
   const { seed, json, verbose, style, faults, versions } = options;
-  for (const line of side.network.program.nat.exposure()) say(`     ${line}`);
+  for (const line of exposureOf(side.network.program.nat)) say(`     ${line}`);
   // Of the steps only: the end of the programs afterwards is left out.
   let isTracing = verbose;
   if (verbose) env.host.kernel.trace = (line) => isTracing ? say(`     ${line}`) : undefined;

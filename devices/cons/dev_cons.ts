@@ -70,8 +70,6 @@ export interface ConsOptions {
   /** Names of the device table. */
   devices?: () => Iterable<string>;
   sysname?: string;
-  hostOwner?: string;
-  osVersion?: string;
   /** More lines for sysstat. */
   stats?: () => string;
 }
@@ -195,12 +193,12 @@ export class ConsDev extends Dev {
       mode: 0o444,
       read: (chan, buf, offset) => this.readText(chan, buf, offset, make),
     });
-    const { hostOwner, osVersion, devices } = this.#options;
+    const { devices } = this.#options;
     const proc = () => this.#options.proc?.() ?? NO_PROC;
     return [
       text("drivers", () => [...devices?.() ?? []].map((name) => `#${name}\n`).join("")),
-      text("hostowner", () => hostOwner ?? EVE),
-      text("osversion", () => osVersion ?? "akarino"),
+      text("hostowner", () => EVE),
+      text("osversion", () => "akarino"),
       text("pgrpid", () => `${proc().pgrpid}`),
       text("pid", () => `${proc().pid}`),
       text("ppid", () => `${proc().ppid}`),

@@ -1,51 +1,10 @@
-import { assert, assertEquals, assertFalse, assertGreater, assertLess } from "@std/assert";
-import fc from "fast-check";
+import { assert, assertEquals, assertFalse, assertGreater } from "@std/assert";
 import { Block, Checksum, Segment } from "../../kernel/block.ts";
-import { Random, SeededRandom } from "../../kernel/random.ts";
-import { VirtualClock } from "../../kernel/time.ts";
-import { checksum } from "../../kernel/wire/checksum.ts";
+import { Random } from "../../kernel/random.ts";
 import { frame, GROUP_MAC, macBytes, OUR_MAC, PEER_MAC, refusal } from "../../tests/kit/ip/ether.ts";
-import { fuzz } from "../../tests/kit/check/fuzz.ts";
-import { Cable, type CableOptions, FLIGHT_BYTES_MAX, FLIGHT_FRAMES_MAX } from "./cable.ts";
-import type { CableFaults } from "./cable_faults.ts";
+import { FLIGHT_BYTES_MAX, FLIGHT_FRAMES_MAX } from "./cable.ts";
 import type { CablePort } from "./cable_port.ts";
-
-/** What reached an end, and when. */
-interface Arrival {
-  port: string;
-  ms: number;
-  bytes: Uint8Array;
-}
-
-/** A cable with two ends, `a` and `b`, and what reached them. */
-class Wire {
-  readonly clock = new VirtualClock();
-  readonly cable: Cable;
-  readonly a: CablePort;
-  readonly b: CablePort;
-  readonly arrivals: Arrival[] = [];
-
-  constructor(options: CableOptions = {}, random: Random = new SeededRandom(1)) {
-    this.cable = new Cable(this.clock, random, options);
-    this.a = this.attach("a", macBytes(OUR_MAC));
-    this.b = this.attach("b", macBytes(PEER_MAC));
-  }
-
-  attach(name: string, mac: Uint8Array, mtu = 1500): CablePort {
-    const port = this.cable.attach({ name, mac, mtu });
-    port.receive = (block) => this.arrivals.push({ port: name, ms: this.clock.now(), bytes: block.bytes().slice() });
-    return port;
-  }
-
-  /** Sends frames that are numbered by their first byte of payload. */
-  sendNumbered(count: number, length = 100): void {
-    for (let i = 0; i < count; i++) this.a.transmit(Block.from(frame({ length: length - 14, fill: i & 0xff })));
-  }
-
-  get numbers(): number[] {
-    return this.arrivals.map(({ bytes }) => bytes[14]!);
-  }
-}
+import { Wire } from "../../tests/kit/ip/cable.ts";
 
 /** Randomness that must not be asked. */
 class NoRandom extends Random {
@@ -53,8 +12,6 @@ class NoRandom extends Random {
     throw new Error("drew a random number");
   }
 }
-
-const COUNTED: (keyof CableFaults)[] = ["loss", "duplicate", "reorder", "corrupt"];
 
 Deno.test("Cable delivers a frame whole, through a job and never inside transmit", () => {
   const wire = new Wire();
@@ -120,45 +77,6 @@ Deno.test("Cable keeps the order of a direction when jitter is drawn or the dela
   assertEquals(wire.numbers, Array.from({ length: 101 }, (_, i) => i));
   assert(wire.arrivals.every(({ ms }) => ms >= 1 && ms < 51));
   assertGreater(new Set(wire.arrivals.map(({ ms }) => ms)).size, 1);
-});
-
-Deno.test("Cable loses every frame at loss 1 and does not notify the sender", () => {
-  const wire = new Wire({ loss: 1 });
-  assert(wire.a.transmit(Block.from(frame())));
-  wire.clock.advance(10);
-  assertEquals([wire.a.counters.lost, wire.arrivals.length], [1, 0]);
-});
-
-Deno.test("Cable duplicates a frame into two equal ones", () => {
-  const wire = new Wire({ duplicate: 1 });
-  wire.sendNumbered(2);
-  wire.clock.advance(10);
-  assertEquals(wire.numbers, [0, 0, 1, 1]);
-  assertEquals([wire.a.counters.duplicated, wire.a.counters.delivered], [2, 4]);
-});
-
-Deno.test("Cable holds a reordered frame back so that later ones overtake it", () => {
-  const wire = new Wire({ reorderMs: 2 });
-  wire.cable.set({ reorder: 1 });
-  wire.sendNumbered(1);
-  wire.cable.set({ reorder: 0 });
-  wire.a.transmit(Block.from(frame({ fill: 1 })));
-  wire.clock.advance(1.9);
-  assertEquals(wire.numbers, [1]);
-  wire.clock.advance(0.1);
-  assertEquals(wire.numbers, [1, 0]);
-  assertEquals(wire.a.counters.reordered, 1);
-});
-
-Deno.test("Cable corrupts exactly one bit", () => {
-  const wire = new Wire({ corrupt: 1 });
-  const sent = frame();
-  wire.a.transmit(Block.from(sent));
-  wire.clock.advance(1);
-  const flipped = wire.arrivals[0]!.bytes.map((byte, i) => byte ^ sent[i]!).filter((byte) => byte !== 0);
-  assertEquals(flipped.length, 1);
-  assertEquals(flipped[0]! & (flipped[0]! - 1), 0);
-  assertEquals(wire.a.counters.corrupted, 1);
 });
 
 Deno.test("Cable drops at the tail of the queue, by frames and by bytes, and notifies the sender", () => {
@@ -254,19 +172,6 @@ Deno.test("Cable with three ends delivers to all but the sender, each its own co
   assertEquals(wire.a.counters.delivered, 2);
 });
 
-Deno.test("Cable faults may differ by direction", () => {
-  const wire = new Wire();
-  wire.cable.set({ loss: 1 }, wire.a);
-  wire.a.transmit(Block.from(frame()));
-  wire.b.transmit(Block.from(frame()));
-  wire.clock.advance(1);
-  assertEquals(wire.arrivals.map(({ port }) => port), ["a"]);
-  wire.cable.set({ loss: 0 });
-  wire.a.transmit(Block.from(frame()));
-  wire.clock.advance(1);
-  assertEquals(wire.arrivals.map(({ port }) => port), ["a", "b"]);
-});
-
 Deno.test("Cable that is pulled out loses frames in flight and notifies senders; put back, it carries again", () => {
   const wire = new Wire({ delayMs: 1 });
   wire.sendNumbered(1);
@@ -327,24 +232,6 @@ Deno.test("Cable without offloads makes blocks plain; with them they travel whol
   }
 });
 
-Deno.test("Cable that corrupts a frame with an owed checksum lets the receiver find out", () => {
-  for (let seed = 1; seed < 50; seed++) {
-    const wire = new Wire({ offloads: true, corrupt: 1 }, new SeededRandom(seed));
-    const block = Block.from(frame({ length: 20 }));
-    block.checksum = Checksum.Owed;
-    block.checksumStart = block.rp + 14;
-    block.checksumField = block.rp + 20;
-    block.buf.fill(0, block.checksumField, block.checksumField + 2);
-    let got: Block | null = null;
-    wire.b.receive = (one) => void (got = one);
-    wire.a.transmit(block);
-    wire.clock.advance(1);
-    assertEquals(got!.checksum, Checksum.None);
-    const inHeader = got!.bytes().subarray(0, 14).some((byte: number, i: number) => byte !== frame()[i]);
-    assertEquals(checksum(got!.buf, got!.rp + 14, got!.wp) === 0, inHeader);
-  }
-});
-
 Deno.test("Cable keeps no borrowed bytes", () => {
   const wire = new Wire();
   const bytes = frame();
@@ -379,71 +266,4 @@ Deno.test("CablePort.mbps is the rate's unless the cable says otherwise", () => 
   assertEquals(new Wire({ rateBps: 1e8 }).a.mbps, 100);
   assertEquals(new Wire({ rateBps: 56_000 }).a.mbps, 1);
   assertEquals(new Wire({ rateBps: 56_000, mbps: 1000 }).a.mbps, 1000);
-});
-
-const chance = fc.oneof(fc.constant(0), fc.double({ min: 0, max: 1, noNaN: true }));
-const faultsArb = fc.record({
-  rateBps: fc.constantFrom(0, 1e5, 1e7),
-  delayMs: fc.constantFrom(0, 3),
-  jitterMs: fc.constantFrom(0, 5),
-  loss: chance,
-  duplicate: chance,
-  reorder: chance,
-  corrupt: chance,
-  queueFrames: fc.integer({ min: 0, max: 20 }),
-  queueBytes: fc.constantFrom(0, 1000),
-});
-
-/** Sends frames over a faulty wire and tells all that happened. */
-function story(faults: Partial<CableFaults>, seed: number): { wire: Wire; text: string } {
-  const wire = new Wire(faults, new SeededRandom(seed));
-  for (let i = 0; i < 40; i++) {
-    wire.a.transmit(Block.from(frame({ length: 50 + i, fill: i })));
-    if (i % 3 === 0) wire.b.transmit(Block.from(frame({ length: 20, fill: i })));
-    if (i % 5 === 0) wire.clock.advance(1);
-  }
-  wire.clock.advance(1e6);
-  return { wire, text: JSON.stringify([wire.arrivals, wire.a.counters, wire.b.counters]) };
-}
-
-Deno.test("Cable is a pure function of its seed", () => {
-  fc.assert(
-    fc.property(
-      faultsArb,
-      fc.nat(),
-      (faults, seed) => assertEquals(story(faults, seed).text, story(faults, seed).text),
-    ),
-    fuzz(50),
-  );
-  const faults = { loss: 0.3, duplicate: 0.3, jitterMs: 4 };
-  assert(story(faults, 1).text !== story(faults, 2).text);
-});
-
-Deno.test("Cable counts each frame and each duplicate exactly once", () => {
-  fc.assert(
-    fc.property(faultsArb, fc.nat(), (faults, seed) => {
-      const { wire } = story(faults, seed);
-      for (const { counters } of [wire.a, wire.b]) {
-        const { sent, duplicated, delivered, lost, overflow, refused, unplugged } = counters;
-        assertEquals(sent + duplicated, delivered + lost + overflow + refused + unplugged);
-      }
-      assertEquals([wire.cable.inFlight, wire.clock.timerCount], [0, 0]);
-      assertEquals(wire.cable.counters().delivered, wire.arrivals.length);
-    }),
-    fuzz(50),
-  );
-});
-
-Deno.test("Cable faults happen about as often as they should", () => {
-  for (const name of COUNTED) {
-    const wire = new Wire({ [name]: 0.2 });
-    for (let i = 0; i < 100; i++) {
-      wire.sendNumbered(50);
-      wire.clock.advance(5);
-    }
-    const { lost, duplicated, reordered, corrupted } = wire.a.counters;
-    const count = lost + duplicated + reordered + corrupted;
-    assertGreater(count, 850, name);
-    assertLess(count, 1150, name);
-  }
 });

@@ -21,7 +21,7 @@ import { finishChecksum } from "../../kernel/inet/segment.ts";
 import { Job } from "../../kernel/job.ts";
 import { Queue } from "../../kernel/queue.ts";
 import type { Clock } from "../../kernel/time.ts";
-import { get16, getWord, put16, put32 } from "../../kernel/wire/bytes.ts";
+import { get16, getWord } from "../../kernel/wire/bytes.ts";
 import {
   ETH_ZLEN,
   ETHER_HEADER_LEN,
@@ -32,16 +32,13 @@ import {
 } from "../../kernel/wire/ethernet.ts";
 import { MAC_BROADCAST, MacAddr } from "../../kernel/wire/mac_addr.ts";
 import { EtherConv, GROUPS_MAX, TYPE_NONE } from "./ether_conv.ts";
+import { headersOf } from "./headers_only.ts";
 import { cutToFrames, makePlain, portCuts } from "./offload.ts";
 
 /** Conversations of one NIC (Akaros). */
 export const CONVS_MAX = 8;
 /** Bytes of the loop-back queue: more than a burst of broadcasts, and small for an idle kernel. */
 export const LOOP_LIMIT = 256 * 1024;
-/** Length of a headers-only record: 58 bytes of frame, u16 length of the frame, u64 milliseconds since 1970. */
-export const RECORD_LEN = 68;
-/** Bytes of the frame in such a record. */
-const RECORD_FRAME_LEN = 58;
 
 /** Services that a controller uses. */
 export interface EtherEnv {
@@ -150,7 +147,7 @@ export class EtherController {
       if (!conv.queue.canWrite) {
         this.#overflow(conv);
       } else if (conv.headersOnly) {
-        this.#give(conv, this.#record(block));
+        this.#give(conv, headersOf(block, this.#env));
       } else {
         if (last !== null) this.#give(last, block.clone());
         last = conv;
@@ -168,10 +165,6 @@ export class EtherController {
     if ((hi & 0x0100) === 0) return hi === this.mac.hi && lo === this.mac.lo;
     if (hi === 0xffff && lo === -1) return true;
     return fromWire && this.#groups.size > 0 && this.#groups.has(hi * 0x100000000 + (lo >>> 0));
-  }
-
-  #isMine(buf: Uint8Array, at: number): boolean {
-    return get16(buf, at) === this.mac.hi && getWord(buf, at + 2) === this.mac.lo;
   }
 
   /** Gives a frame to one conversation; a reader that did not ask for offload metadata gets it as on the wire. */
@@ -193,22 +186,6 @@ export class EtherController {
   #overflow(conv: EtherConv): void {
     conv.overflows++;
     this.counters.softOverflows++;
-  }
-
-  /** The record of a frame for a headers-only conversation. */
-  #record(frame: Block): Block {
-    const record = this.#env.blocks.alloc(RECORD_LEN);
-    const { buf, rp } = record;
-    const length = frame.wp - frame.rp;
-    const shown = Math.min(length, RECORD_FRAME_LEN);
-    for (let i = 0; i < shown; i++) buf[rp + i] = frame.buf[frame.rp + i]!;
-    buf.fill(0, rp + shown, rp + RECORD_FRAME_LEN);
-    const ms = Math.floor(this.#env.clock.wall());
-    put16(buf, rp + RECORD_FRAME_LEN, Math.min(length, 0xffff));
-    put32(buf, rp + RECORD_FRAME_LEN + 2, Math.floor(ms / 0x100000000));
-    put32(buf, rp + RECORD_FRAME_LEN + 6, ms % 0x100000000);
-    record.wp = rp + RECORD_LEN;
-    return record;
   }
 
   /** Sends a copy of a frame, with our address as its source. The caller has checked the length. */

@@ -16,9 +16,9 @@
  * @module
  */
 
+import { VNET_HEADER_LEN } from "../../kernel/inet/vnet_header.ts";
 import { type Block, BLOCK_HEADROOM, type BlockPool } from "../../kernel/block.ts";
 import { addressOf, type Libc } from "./libc.ts";
-import { VNET_HEADER_LEN } from "./vnet_header.ts";
 
 /** Bytes of packet in the fixed place: as many as the smallest pooled buffer holds after its head room. */
 const HEAD_ROOM = 2048 - BLOCK_HEADROOM;

@@ -1,9 +1,9 @@
+import { VNET_HEADER_LEN } from "../../kernel/inet/vnet_header.ts";
 import { assertEquals } from "@std/assert";
 import { BLOCK_HEADROOM, BlockPool } from "../../kernel/block.ts";
 import { machineTest } from "../../tests/kit/check/skip.ts";
 import { LargeReader } from "./large_reader.ts";
 import { call, cString, holdLibc, libc, releaseLibc } from "./libc.ts";
-import { VNET_HEADER_LEN } from "./vnet_header.ts";
 
 /** A descriptor that a read of gets `bytes` from, as from a TUN. */
 async function readerOf(bytes: Uint8Array): Promise<number> {

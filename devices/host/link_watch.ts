@@ -1,7 +1,7 @@
 /**
  * LinkWatch: reports when an interface goes down, comes up, or gets another MTU, however short the change.
  *
- * Path: kept → link_watch → polled_fd, link_states, libc, netdev, netns, reactor.
+ * Path: kept → link_watch → polled_fd, link_states, libc, netdev, netns, pollable.
  *
  * Polling would miss an `ip link set X down` that an `up` follows at once, and yet Linux drops the IPv6 addresses and
  * the routes of X on it.
@@ -15,7 +15,7 @@ import { type LinkState, linkStates } from "./link_states.ts";
 import type { NetDevice } from "./netdev.ts";
 import type { Netns } from "./netns.ts";
 import { PolledFd } from "./polled_fd.ts";
-import type { Pollable } from "./reactor.ts";
+import type { Pollable } from "./pollable.ts";
 
 const AF_NETLINK = 16;
 const SOCK_RAW_NONBLOCK_CLOEXEC = 0o2004003;

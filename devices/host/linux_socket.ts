@@ -2,7 +2,7 @@
  * Sockets of Linux' own stack, opened in a network namespace: the other side of a TAP or TUN, without any tool
  * installed.
  *
- * Path: benches, linux_dhcp, linux_sockets → linux_socket → libc, socket_fd, netns, reactor.
+ * Path: benches, linux_dhcp, linux_sockets → linux_socket → libc, socket_fd, netns, pollable.
  *
  * Nothing here waits: `receive` returns null when nothing is there. A reactor says when there is something.
  *
@@ -11,7 +11,7 @@
 
 import { call, EAGAIN, lastErrno, libc } from "./libc.ts";
 import type { Netns } from "./netns.ts";
-import type { Pollable } from "./reactor.ts";
+import type { Pollable } from "./pollable.ts";
 import {
   endOf,
   openSocket,

@@ -26,7 +26,8 @@ export { RealClock } from "./clock.ts";
 export { HostError, type HostErrorName } from "./libc.ts";
 export { type InterfaceAddress, NetDevice } from "./netdev.ts";
 export { createNetns, Netns, openNetns } from "./netns.ts";
-export { type Pollable, Reactor, type ReactorCounters, type ReactorOptions } from "./reactor.ts";
+export type { Pollable } from "./pollable.ts";
+export { Reactor, type ReactorCounters, type ReactorOptions } from "./reactor.ts";
 export {
   LinuxPort,
   openTap,

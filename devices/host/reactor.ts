@@ -1,7 +1,7 @@
 /**
  * The loop that drives a kernel on a real machine: poll, then drain.
  *
- * Path: link_watch, linux_socket, tun → reactor → libc, time.
+ * Path: world, edge_watch → reactor → libc, pollable, sleeper, time.
  *
  * A turn is synchronous: it polls all descriptors, drains up to {@link DRAIN_MAX} packets of each, runs the jobs, polls
  * again if there was something, and runs the due timers. After each turn the JavaScript event loop turns once (about 2
@@ -9,68 +9,44 @@
  *
  * ```
  *   turn ── something happened, or less than spinMs ago ──► setImmediate ──► turn
- *     ├──── or less than napMs ago ──► setImmediate ──► turn whose poll waits on this thread, 1 ms at the most
+ *     ├──── or less than napMs ago ──► setImmediate ──► turn whose poll waits on this thread, longer each time
  *     └──── nothing ──► sleep in one ppoll on another thread, until a packet, a timer, or a wake by eventfd ──► turn
  * ```
  *
  * Waking from that sleep takes 15 to 280 µs, so the loop polls for a short while before it sleeps. A waiting poll ends
- * within about 5 µs of a packet and leaves the core to the packets' senders; but nothing else of the program runs. A
- * descriptor that cannot be served for lack of another one (EMFILE) rests: it would keep the loop turning. Work that a
- * program makes meanwhile (a job, an earlier timer) does not wait for the sleeper: the next turn is scheduled at once,
- * and the sleeper, a thread that touches none of our state, is woken only if it would sleep too long.
+ * within about 5 µs of a packet and leaves the core to the packets' senders, but nothing else of the program runs: it
+ * is as long as twice the time since the last traffic, {@link NAP_MAX_MS} at most. A descriptor that cannot be served
+ * for lack of another one (EMFILE) rests: it would keep the loop turning. Work that a program makes meanwhile (a job,
+ * an earlier timer) is done in a turn at once, or the sleeper is woken in time for it.
  *
  * @module
  */
 
 import type { Clock, Timer } from "../../kernel/time.ts";
 import { call, EBUSY, EEXIST, holdLibc, HostError, libc, releaseLibc } from "./libc.ts";
+import { DRAIN_MAX, type Pollable, REST, REST_MS } from "./pollable.ts";
+import { Sleeper } from "./sleeper.ts";
 
-/** Packets of one descriptor in one poll: at about 4 µs each a turn stays below two thirds of a millisecond. */
-export const DRAIN_MAX = 64;
 /** Descriptors that one poll reports; the others come with the next. */
 const EVENTS_MAX = 64;
 /** How long an idle loop polls before it sleeps. */
 const SPIN_MS = 0.25;
-/** Longest wait of a poll: the rest of the program waits with it. */
-const NAP_MS = 1;
+/** Shortest and longest wait of a poll: the rest of the program, such as its signals, waits with it. */
+const NAP_MIN_MS = 1;
+const NAP_MAX_MS = 128;
 /** Longest sleep: a wait without end would need a special case. */
 const SLEEP_MAX_MS = 60_000;
-
-/** How long a descriptor rests after its `drain` returned {@link REST}. */
-export const REST_MS = 50;
-
-/** Result of a `drain` that cannot serve its descriptor now: see {@link Pollable.drain}. */
-export const REST = -2;
 
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 const EPOLLIN = 1;
-const POLLIN = 1;
 const CLOEXEC = 0x8_0000;
-const CLOEXEC_NONBLOCK = 0x8_0800;
 /** struct epoll_event is packed on x86_64 and padded elsewhere: events, then 64 bits of data. */
 const EVENT_LEN = Deno.build.arch === "x86_64" ? 12 : 16;
 const EVENT_DATA = EVENT_LEN - 8;
 const NO_EVENT = new Uint8Array(EVENT_LEN);
-/** The value written to an eventfd: 1 in 64 bits. */
-const ONE = new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]);
 
-/** An object that the loop polls: a port, or anything else with a descriptor that becomes readable. */
-export interface Pollable {
-  /** Its descriptor; negative when closed. */
-  readonly fd: number;
-  /**
-   * Takes at most `max` units; returns how many, {@link REST} to be called again after {@link REST_MS} and not before,
-   * or another negative number to be removed.
-   */
-  drain(max: number): number;
-  /** As {@link DRAIN_MAX}, for one whose units cost less than usual. */
-  readonly drainMax?: number;
-  /** Set by the reactor, to remove it when it is closed. */
-  onClose: (() => void) | null;
-}
-
-/** One of them, and how much it is asked for at the next poll. */
+/** An object that it polls, and how much it is asked for at the next poll. */
 interface Watched {
   readonly pollable: Pollable;
   burst: number;
@@ -86,7 +62,7 @@ export interface ReactorOptions {
   spinMs?: number;
   /**
    * How long after traffic, in milliseconds, its polls wait before it sleeps. Default 0: never, since Deno's own
-   * timers, sockets and files wait with them, for 1 ms at most. For programs that use nothing but the loop.
+   * timers, signals and files wait with them, for 128 ms at most. For programs that use nothing but the loop.
    */
   napMs?: number;
 }
@@ -116,19 +92,12 @@ export class Reactor {
   #running = false;
   #inTurn = false;
   #immediate: ReturnType<typeof setImmediate> | null = null;
-  #sleeping = false;
-  /** The sleeper was signalled and is not awake yet. */
-  #waked = false;
+  #sleeper = new Sleeper();
   #sleepEndMs = 0;
   #busyMs = -Infinity;
   #epoll = -1;
-  #wakeFd = -1;
   #events = new Uint8Array(EVENTS_MAX * EVENT_LEN);
   #eventsView = new DataView(this.#events.buffer);
-  /** struct pollfd and struct timespec of the sleeper, which are its own while it sleeps. */
-  #pollfd = new Uint8Array(8);
-  #timespec = new BigInt64Array(2);
-  #timespecBytes = new Uint8Array(this.#timespec.buffer);
   #error: { cause: unknown } | null = null;
   #ended: PromiseWithResolvers<void> | null = null;
 
@@ -189,7 +158,7 @@ export class Reactor {
 
   #onEarlier = (): void => {
     // A turn that runs or is scheduled checks the deadlines itself.
-    if (this.#inTurn || this.#immediate !== null || !this.#sleeping) return;
+    if (this.#inTurn || this.#immediate !== null || !this.#sleeper.isAsleep) return;
     if (this.#clock.nextDeadline() < this.#sleepEndMs) this.#wake();
   };
 
@@ -233,7 +202,9 @@ export class Reactor {
   #patience(): number {
     if (this.#napMs === 0) return 0;
     const now = this.#clock.now();
-    return now - this.#busyMs >= this.#spinMs && this.#clock.nextDeadline() - now >= NAP_MS ? NAP_MS : 0;
+    const idleMs = now - this.#busyMs;
+    const napMs = idleMs < this.#spinMs ? 0 : Math.min(Math.max(2 * idleMs, NAP_MIN_MS), NAP_MAX_MS);
+    return Math.max(0, Math.trunc(Math.min(napMs, this.#clock.nextDeadline() - now)));
   }
 
   /** Calls epoll, which may wait for `waitMs`, and drains the readable descriptors. */
@@ -277,43 +248,22 @@ export class Reactor {
     }
   }
 
-  /** Sleeps until a descriptor is readable, the next deadline comes, or {@link #wake}. */
+  /** Sleeps until a descriptor is readable, the next deadline comes, or it is woken. */
   #sleep(now: number): void {
-    if (this.#sleeping) {
-      this.#onEarlier();
-      return;
-    }
+    if (this.#sleeper.isAsleep) return this.#onEarlier();
     const ms = Math.min(Math.max(0, this.#clock.nextDeadline() - now), SLEEP_MAX_MS);
     this.#sleepEndMs = now + ms;
-    const seconds = Math.floor(ms / 1000);
-    this.#timespec[0] = BigInt(seconds);
-    this.#timespec[1] = BigInt(Math.ceil((ms - seconds * 1000) * 1e6));
-    this.#sleeping = true;
     this.counters.sleeps++;
-    // Safe because both buffers are members, and nothing writes to them while #sleeping.
-    libc().ppoll(this.#pollfd, 1n, this.#timespecBytes, null).then(this.#awake, this.#fail);
+    this.#sleeper.sleep(this.#epoll, ms).then(this.#awake, this.#fail);
   }
 
   #awake = (): void => {
-    this.#sleeping = false;
-    if (this.#waked) this.#unwake();
     if (this.#running) this.#schedule();
     else this.#close();
   };
 
-  /** Ends the sleep: the eventfd becomes readable. */
   #wake(): void {
-    if (this.#waked) return;
-    this.#waked = true;
-    this.counters.wakes++;
-    // Safe because an eventfd takes 8 bytes; it has room for 2^64 - 2 wakes.
-    libc().write(this.#wakeFd, ONE, 8n);
-  }
-
-  #unwake(): void {
-    this.#waked = false;
-    // Safe because an eventfd gives 8 bytes, and there are 8.
-    libc().read(this.#wakeFd, new Uint8Array(8), 8n);
+    if (this.#sleeper.wake()) this.counters.wakes++;
   }
 
   #fail = (error: unknown): void => {
@@ -329,16 +279,16 @@ export class Reactor {
     this.#clock.onEarlier = null;
     if (this.#immediate !== null) clearImmediate(this.#immediate);
     this.#immediate = null;
-    if (this.#sleeping) this.#wake();
+    if (this.#sleeper.isAsleep) this.#wake();
     else this.#close();
   }
 
   #open(): void {
-    const { epoll_create1, eventfd } = holdLibc();
+    const { epoll_create1 } = holdLibc();
     try {
       this.#epoll = call("Cannot make an epoll descriptor", epoll_create1(CLOEXEC));
-      this.#wakeFd = call("Cannot make an eventfd", eventfd(0, CLOEXEC_NONBLOCK));
-      this.#watch(this.#wakeFd);
+      this.#sleeper.open();
+      this.#watch(this.#sleeper.fd);
       for (const [fd, watched] of this.#pollables) {
         watched.rests = false;
         this.#watch(fd);
@@ -347,9 +297,6 @@ export class Reactor {
       this.#giveBack();
       throw error;
     }
-    const pollfd = new DataView(this.#pollfd.buffer);
-    pollfd.setInt32(0, this.#epoll, true);
-    pollfd.setInt16(4, POLLIN, true);
   }
 
   #close(): void {
@@ -361,9 +308,8 @@ export class Reactor {
 
   #giveBack(): void {
     if (this.#epoll >= 0) libc().close(this.#epoll);
-    if (this.#wakeFd >= 0) libc().close(this.#wakeFd);
-    this.#epoll = this.#wakeFd = -1;
-    this.#waked = false;
+    this.#epoll = -1;
+    this.#sleeper.close();
     releaseLibc();
   }
 

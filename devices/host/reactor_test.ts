@@ -4,7 +4,8 @@ import { aloneTest, machineTest } from "../../tests/kit/check/skip.ts";
 import { RealClock } from "./clock.ts";
 import { call, holdLibc, HostError, libc, releaseLibc } from "./libc.ts";
 import { pause } from "./pause.ts";
-import { type Pollable, Reactor, REST, REST_MS } from "./reactor.ts";
+import { type Pollable, REST, REST_MS } from "./pollable.ts";
+import { Reactor } from "./reactor.ts";
 
 /** A descriptor that becomes readable at will: an eventfd that counts units. */
 class Units implements Pollable {

@@ -13,15 +13,16 @@
  * @module
  */
 
+import { VNET_HEADER_LEN } from "../../kernel/inet/vnet_header.ts";
 import { type Block, BLOCK_HEADROOM, BlockPool, Checksum, Segment } from "../../kernel/block.ts";
 import { type FramePort, NO_OFFLOADS, type PacketPort, type PortOffloads } from "../../kernel/host.ts";
 import { LargeReader } from "./large_reader.ts";
 import { addressOf, EBADF, EBADFD, EINVAL, EIO, holdLibc, lastErrno, type Libc, releaseLibc } from "./libc.ts";
 import { checkMac, type NetDevice } from "./netdev.ts";
 import type { Netns } from "./netns.ts";
-import { DRAIN_MAX } from "./reactor.ts";
+import { DRAIN_MAX } from "./pollable.ts";
 import { openTunDevice, type TapOptions, TUN_F_USO, type TunHandle, type TunOptions } from "./tun_device.ts";
-import { putVnetHeader, takeVnetHeader, VNET_HEADER_LEN } from "./vnet_header.ts";
+import { putVnetHeader, takeVnetHeader } from "./vnet_header.ts";
 
 export type { TapOptions, TunOptions } from "./tun_device.ts";
 

@@ -10,13 +10,13 @@
  */
 
 import type { BlockPool } from "../../kernel/block.ts";
+import { VNET_HEADER_LEN } from "../../kernel/inet/vnet_header.ts";
 import { put16le, put32le } from "../../kernel/wire/bytes.ts";
 import { call, cString, EACCES, EBUSY, EINVAL, ENODEV, ENOENT, ENXIO, EPERM, HostError, libc } from "./libc.ts";
 import { checkMtu, checkName, interfaceRequest, NEEDS_ADMIN, NetDevice, parseInterfaceAddress } from "./netdev.ts";
 import { holdNetns, Netns, openNetns } from "./netns.ts";
 import { writeSysctl } from "./sysctl.ts";
 import { routeLocalnet } from "./tun_localnet.ts";
-import { VNET_HEADER_LEN } from "./vnet_header.ts";
 
 /** Options of a TUN or TAP device. */
 export interface TunOptions {

@@ -2,7 +2,7 @@
  * Unix sockets that never wait, streams and datagrams: the connection to a virtual machine's network or to another
  * program.
  *
- * Path: api_socket, open_guest, qemu_side → unix_socket → libc, reactor, bound_path.
+ * Path: api_socket, open_guest, qemu_side → unix_socket → libc, pollable, bound_path.
  *
  * A reactor reports readable descriptors only. After a write that returned {@link LATER}, the writer asks for one
  * notification when there is room: a second epoll descriptor, itself readable when the socket is writable, is added to
@@ -26,7 +26,7 @@ import {
   libc,
   releaseLibc,
 } from "./libc.ts";
-import { type Pollable, REST } from "./reactor.ts";
+import { type Pollable, REST } from "./pollable.ts";
 import {
   abandon,
   type BoundPath,

@@ -1,6 +1,7 @@
+import { VNET_HEADER_LEN } from "../../kernel/inet/vnet_header.ts";
 import { assert, assertEquals, assertFalse } from "@std/assert";
 import { Block, Checksum, Segment } from "../../kernel/block.ts";
-import { putVnetHeader, takeVnetHeader, VNET_HEADER_LEN } from "./vnet_header.ts";
+import { putVnetHeader, takeVnetHeader } from "./vnet_header.ts";
 
 /** Ethernet, IPv4, TCP with the given flags, and `payload` bytes. */
 function tcpFrame(payload: number, flags = 0x18): Block {

@@ -69,3 +69,15 @@ export function scanDns(buf: Uint8Array, at: number, end: number): DnsScan | nul
 export function sameDnsQuestion(a: DnsQuestion, b: DnsQuestion): boolean {
   return a.type === b.type && a.class === b.class && sameDnsName(a.name, b.name);
 }
+
+/** Whether two messages ask the same. */
+export function sameDnsQuery(a: DnsScan, b: DnsScan): boolean {
+  if (a.question === null || b.question === null) return a.question === b.question;
+  return a.flags.opcode === b.flags.opcode && sameDnsQuestion(a.question, b.question);
+}
+
+/** Whether `answer` is about what was asked. An error may leave the question out: it could not be read. */
+export function isDnsAnswerTo(answer: DnsScan, asked: DnsScan): boolean {
+  if (answer.flags.opcode !== asked.flags.opcode) return false;
+  return answer.questionCount === 0 && answer.flags.rcode !== 0 ? true : sameDnsQuery(answer, asked);
+}

@@ -72,7 +72,7 @@ export const ICMP_TIME_EXCEEDED_TTL = 0;
 /** Code: fragments are missing. */
 export const ICMP_TIME_EXCEEDED_REASSEMBLY = 1;
 
-/** The header of any message. */
+/** The header of any message, of either version. */
 export interface IcmpHeader {
   /** ICMP_UNREACHABLE and so on. */
   readonly type: number;
@@ -96,19 +96,19 @@ export interface IcmpQuote {
   readonly end: number;
 }
 
-/** Fields of an error message to write. */
+/** Fields of an error message of either version to write. */
 export interface IcmpError {
   /** ICMP_UNREACHABLE and so on. */
   readonly type: number;
   /** Its meaning depends on the type. */
   readonly code: number;
-  /** See `icmpMtuRest` and `icmpPointerRest`; 0 for most. */
+  /** See `icmpMtuRest` and `icmpPointerRest`; of ICMPv6 the MTU or the pointer; 0 for most. */
   readonly rest?: number;
-  /** The packet in error, from its IP header on; no more than ICMP_QUOTE_MAX bytes of it are taken. */
+  /** The packet in error, from its IP header on; no more than ICMP_QUOTE_MAX (ICMP6_QUOTE_MAX) bytes are taken. */
   readonly packet: Uint8Array;
 }
 
-/** Fields of an echo request or reply to write. */
+/** Fields of an echo request or reply of either version to write. */
 export interface IcmpEcho {
   /** A reply, not a request. */
   readonly reply: boolean;

@@ -1,7 +1,7 @@
 /**
  * ICMP for IPv6 (RFC 4443). The messages of neighbour discovery are in nd.
  *
- * Path: icmp/icmp6, icmp_errors, neighbor/mld → wire/icmp6 → checksum, ipv6, wire/bytes.
+ * Path: icmp/icmp6, icmp_errors, neighbor/mld → wire/icmp6 → wire/icmp, checksum, ipv6, wire/bytes.
  *
  *     | type | code | checksum 2 | rest 4 | data …
  *       echo:               id 2, sequence 2   the bytes to send back
@@ -11,19 +11,31 @@
  *
  * Every checksum covers a pseudo-header: computing and checking it needs the addresses.
  *
+ * The header is that of ICMP for IPv4.
+ *
  * @module
  */
 
-import { get16, get32, put16, put32 } from "./bytes.ts";
+import { get16, put16 } from "./bytes.ts";
 import { checksum, type IpEnds, pseudoSum, sum, updateChecksum16 } from "./checksum.ts";
+import { emitIcmp, type IcmpEcho, icmpEchoId, type IcmpError, type IcmpHeader } from "./icmp.ts";
 import { IP_PROTO_ICMP6 } from "./ip_proto.ts";
 import { IPV6_HEADER_LEN, IPV6_MTU_MIN, type Ipv6Header, parseQuotedIpv6, walkIpv6 } from "./ipv6.ts";
 
+export {
+  emitIcmp as emitIcmp6,
+  type IcmpEcho as Icmp6Echo,
+  icmpEchoId as icmp6EchoId,
+  icmpEchoSeq as icmp6EchoSeq,
+  type IcmpError as Icmp6Error,
+  type IcmpHeader as Icmp6Header,
+  icmpType as icmp6Type,
+  parseIcmp as parseIcmp6,
+} from "./icmp.ts";
+
 const CODE = 1;
 const CHECKSUM = 2;
-const REST = 4;
 const ECHO_ID = 4;
-const ECHO_SEQ = 6;
 
 /** Length of the header that every message starts with. */
 export const ICMP6_HEADER_LEN = 8;
@@ -79,18 +91,6 @@ export const ICMP6_PARAMETER_NEXT_HEADER = 1;
 /** Code: an option is unknown. */
 export const ICMP6_PARAMETER_OPTION = 2;
 
-/** The header of any message. */
-export interface Icmp6Header {
-  /** ICMP6_UNREACHABLE and so on. */
-  readonly type: number;
-  /** Its meaning depends on the type. */
-  readonly code: number;
-  /** As in the message; see `setIcmp6Checksum` and `icmp6ChecksumOk`. */
-  readonly checksum: number;
-  /** The four bytes whose meaning depends on the type, as an unsigned number: an MTU, a pointer, id and sequence. */
-  readonly rest: number;
-}
-
 /** The packet that an error message is about. */
 export interface Icmp6Quote {
   /** The quoted IP header. */
@@ -105,62 +105,23 @@ export interface Icmp6Quote {
   readonly end: number;
 }
 
-/** Fields of an error message to write. */
-export interface Icmp6Error {
-  /** ICMP6_UNREACHABLE and so on. */
-  readonly type: number;
-  /** Its meaning depends on the type. */
-  readonly code: number;
-  /** The MTU of ICMP6_PACKET_TOO_BIG, the pointer of ICMP6_PARAMETER_PROBLEM; 0 for the others. */
-  readonly rest?: number;
-  /** The packet in error, from its IP header on; no more than ICMP6_QUOTE_MAX bytes of it are taken. */
-  readonly packet: Uint8Array;
-}
-
-/** Fields of an echo request or reply to write. */
-export interface Icmp6Echo {
-  /** A reply, not a request. */
-  readonly reply: boolean;
-  /** Identifier, which a reply repeats. */
-  readonly id: number;
-  /** Sequence number, which a reply repeats. */
-  readonly seq: number;
-  /** Bytes, which a reply repeats. */
-  readonly data: Uint8Array;
-}
-
-/** Reads a header; null if it does not fit. */
-export function parseIcmp6(buf: Uint8Array, at: number, end: number): Icmp6Header | null {
-  if (end - at < ICMP6_HEADER_LEN) return null;
-  return { type: buf[at]!, code: buf[at + CODE]!, checksum: get16(buf, at + CHECKSUM), rest: get32(buf, at + REST) };
-}
-
-/** Writes a header as it is, checksum included, and returns 8. */
-export function emitIcmp6(header: Icmp6Header, buf: Uint8Array, at: number): number {
-  buf[at] = header.type;
-  buf[at + CODE] = header.code;
-  put16(buf, at + CHECKSUM, header.checksum);
-  put32(buf, at + REST, header.rest);
-  return ICMP6_HEADER_LEN;
-}
-
 /** Writes a whole echo message without its checksum and returns its length; call `setIcmp6Checksum` next. */
-export function emitIcmp6Echo(echo: Icmp6Echo, buf: Uint8Array, at: number): number {
+export function emitIcmp6Echo(echo: IcmpEcho, buf: Uint8Array, at: number): number {
   const type = echo.reply ? ICMP6_ECHO_REPLY : ICMP6_ECHO_REQUEST;
-  emitIcmp6({ type, code: 0, checksum: 0, rest: (echo.id << 16) | echo.seq }, buf, at);
+  emitIcmp({ type, code: 0, checksum: 0, rest: (echo.id << 16) | echo.seq }, buf, at);
   buf.set(echo.data, at + ICMP6_HEADER_LEN);
   return ICMP6_HEADER_LEN + echo.data.length;
 }
 
 /** Writes a whole error message without its checksum and returns its length; call `setIcmp6Checksum` next. */
-export function emitIcmp6Error(error: Icmp6Error, buf: Uint8Array, at: number): number {
-  emitIcmp6({ type: error.type, code: error.code, checksum: 0, rest: error.rest ?? 0 }, buf, at);
+export function emitIcmp6Error(error: IcmpError, buf: Uint8Array, at: number): number {
+  emitIcmp({ type: error.type, code: error.code, checksum: 0, rest: error.rest ?? 0 }, buf, at);
   buf.set(error.packet.subarray(0, ICMP6_QUOTE_MAX), at + ICMP6_HEADER_LEN);
   return icmp6ErrorLen(error);
 }
 
 /** How many bytes `emitIcmp6Error` writes. */
-export function icmp6ErrorLen(error: Icmp6Error): number {
+export function icmp6ErrorLen(error: IcmpError): number {
   return ICMP6_HEADER_LEN + Math.min(error.packet.length, ICMP6_QUOTE_MAX);
 }
 
@@ -184,21 +145,6 @@ export function icmp6IsError(type: number): boolean {
   return type < 128;
 }
 
-/** The type: ICMP6_ECHO_REQUEST and so on. */
-export function icmp6Type(buf: Uint8Array, at: number): number {
-  return buf[at]!;
-}
-
-/** The identifier of an echo message. */
-export function icmp6EchoId(buf: Uint8Array, at: number): number {
-  return get16(buf, at + ECHO_ID);
-}
-
-/** The sequence number of an echo message. */
-export function icmp6EchoSeq(buf: Uint8Array, at: number): number {
-  return get16(buf, at + ECHO_SEQ);
-}
-
 /** Whether the checksum of the message from `at` to `end` is right. */
 export function icmp6ChecksumOk(buf: Uint8Array, at: number, end: number, { src, dst }: IpEnds): boolean {
   return sum(buf, at, end, pseudoSum(src, dst, IP_PROTO_ICMP6, end - at)) === 0xffff;
@@ -219,7 +165,7 @@ export function setIcmp6Type(buf: Uint8Array, at: number, type: number): void {
 
 /** Rewrites the identifier of an echo message, keeping the checksum right. */
 export function setIcmp6EchoId(buf: Uint8Array, at: number, id: number): void {
-  adjustIcmp6Checksum(buf, at, icmp6EchoId(buf, at), id);
+  adjustIcmp6Checksum(buf, at, icmpEchoId(buf, at), id);
   put16(buf, at + ECHO_ID, id);
 }
 
@@ -246,7 +192,7 @@ const NAMES: Readonly<Record<number, string>> = {
 };
 
 /** One line of text: `icmp6 echo request id 7 seq 1`, `icmp6 packet too big mtu 1280`. */
-export function formatIcmp6(header: Icmp6Header): string {
+export function formatIcmp6(header: IcmpHeader): string {
   const { type, code, rest } = header;
   const text = `icmp6 ${NAMES[type] ?? `type ${type}`}`;
   if (type === ICMP6_ECHO_REQUEST || type === ICMP6_ECHO_REPLY) return `${text} id ${rest >>> 16} seq ${rest & 0xffff}`;

@@ -17,25 +17,36 @@ const VETH_CLIENT = "10.98.0.2";
 /** A server that does not listen after so long has failed. */
 const LISTEN_LIMIT_MS = 5000;
 
-/** Echoes one connection after another, and closes after its client. */
+/** Echoes on every connection, and closes after its client. */
 const SERVER = `
-use Socket; my ($port) = @ARGV;
+use Socket; use IO::Select; my ($port) = @ARGV;
 socket(my $s, PF_INET, SOCK_STREAM, 0); setsockopt($s, SOL_SOCKET, SO_REUSEADDR, 1);
 bind($s, pack_sockaddr_in($port, INADDR_ANY)) or die $!; listen($s, 128);
-while (accept(my $c, $s)) { while (sysread($c, my $b, 65536)) { syswrite($c, $b) } close $c }`;
+my $all = IO::Select->new($s);
+while (my @ready = $all->can_read) { for my $c (@ready) {
+  if ($c == $s) { my $new; accept($new, $s) and $all->add($new) }
+  elsif (sysread($c, my $b, 65536)) { syswrite($c, $b) }
+  else { $all->remove($c); close $c }
+} }`;
 
-/** Makes connections one after another (calls), or sends a byte and waits for it (turns); prints the seconds taken. */
+/**
+ * Makes connections (calls), by so many processes at once, or sends a byte and waits for it (turns); prints the seconds
+ * taken.
+ */
 const CLIENT = `
 use Socket; use Socket qw(IPPROTO_TCP TCP_NODELAY); use Time::HiRes 'time';
-my ($what, $host, $port, $count) = @ARGV; my ($b, $s);
+my ($what, $host, $port, $count, $procs) = @ARGV; my ($b, $s);
 my $to = pack_sockaddr_in($port, inet_aton($host));
 sub call { socket($s, PF_INET, SOCK_STREAM, 0); connect($s, $to) or die $!; }
 if ($what eq 'turns') { call(); setsockopt($s, IPPROTO_TCP, TCP_NODELAY, 1); }
-my $t = time;
-for (1..$count) {
+my $t = time; my $isChild = 0;
+for (2..$procs) { if (!fork) { $isChild = 1; last } }
+for (1..$count / $procs) {
   if ($what eq 'turns') { syswrite($s, 'x'); sysread($s, $b, 1) == 1 or die; }
   else { call(); shutdown($s, 1); sysread($s, $b, 1); close $s; }
 }
+exit if $isChild;
+while (wait != -1) { die "a process failed" if $? }
 print time - $t, "\\n";`;
 
 /** Runs a program of Linux inside `netns`; returns its output. Throws {@link HostError} without the permission. */
@@ -70,14 +81,23 @@ export async function withServer<T>(netns: Netns, command: readonly string[], wo
   }
 }
 
-/** As a server: echoes one connection after another. */
+/** As a server: echoes. */
 export const PERL_SERVER: readonly string[] = ["perl", "-e", SERVER, `${PORT}`];
 /** As a server: iperf3. */
 export const IPERF3_SERVER: readonly string[] = ["iperf3", "-s", "-p", `${PORT}`];
 
-/** Seconds that `count` connections, or turns on one, take from `netns` to `host`. */
-export async function perlClient(netns: Netns, what: "calls" | "turns", host: string, count: number): Promise<number> {
-  return Number(await runIn(netns, "perl", "-e", CLIENT, what, host, `${PORT}`, `${count}`));
+/** What {@link perlClient} does: so many connections, or turns on one, to `host`. */
+interface PerlWork {
+  readonly what: "calls" | "turns";
+  readonly host: string;
+  readonly count: number;
+  /** Connections at a time, a process each. Default 1. */
+  readonly atOnce?: number;
+}
+
+/** Seconds that `work` takes from `netns`. */
+export async function perlClient(netns: Netns, { what, host, count, atOnce = 1 }: PerlWork): Promise<number> {
+  return Number(await runIn(netns, "perl", "-e", CLIENT, what, host, `${PORT}`, `${count}`, `${atOnce}`));
 }
 
 /** Bytes a second that iperf3 measures from `netns` to `host`, or back with `reverse`; what arrived counts. */

@@ -15,6 +15,10 @@ export interface Figure {
   readonly perSecond: number;
   /** Slowest round over fastest: how far to trust it. */
   readonly spread: number;
+  /** Operations per second of the best round, where other work of the machine disturbs the others. */
+  readonly best?: number;
+  /** A figure that is no time: bytes of memory. */
+  readonly bytes?: number;
 }
 
 /** How long and how often. */
@@ -60,9 +64,17 @@ async function round(work: () => void | Promise<void>, ms: number): Promise<numb
 
 /** A figure as a line for people. */
 export function figureLine(figure: Figure): string {
-  const ns = figure.ns < 1e4 ? `${figure.ns.toFixed(0)} ns` : `${(figure.ns / 1e3).toFixed(1)} µs`;
+  if (figure.bytes !== undefined) return `${figure.name.padEnd(52)} ${(figure.bytes / 1e6).toFixed(1)} MB`;
+  const ns = timeText(figure.ns);
   const rate = Math.round(figure.perSecond).toLocaleString("en-US");
-  return `${figure.name.padEnd(52)} ${ns.padStart(10)} ${rate.padStart(14)} /s   ×${figure.spread.toFixed(2)}`;
+  const best = figure.best === undefined ? "" : `   best ${Math.round(figure.best).toLocaleString("en-US")}`;
+  return `${figure.name.padEnd(52)} ${ns.padStart(10)} ${rate.padStart(14)} /s   ×${figure.spread.toFixed(2)}${best}`;
+}
+
+function timeText(ns: number): string {
+  if (ns < 1e4) return `${ns.toFixed(0)} ns`;
+  if (ns < 1e7) return `${(ns / 1e3).toFixed(1)} µs`;
+  return `${(ns / 1e9).toFixed(3)} s`;
 }
 
 /** Takes each figure as it is measured. */

@@ -1,6 +1,6 @@
 /**
- * Benchmarks of the NAT: the translation alone, and a namespace as the guest of netd and of slirp4netns, by Linux' own
- * tools, in one run.
+ * Benchmarks of the NAT: the translation alone, and a namespace as the guest of netd, of slirp4netns and of pasta, by
+ * Linux' own tools, in one run.
  *
  * Path: benches → nat_benches → nat, nat_peers.
  *
@@ -16,7 +16,7 @@ import { GUEST_MACS, HOST_MAC } from "../nat/config.ts";
 import type { NatMap } from "../nat/map.ts";
 import { Decision, Nat, translateInbound, translateOutbound } from "../nat/nat.ts";
 import { type Figure, measure } from "./measure.ts";
-import { GUEST_KINDS, type NatGuest, openNatGuest } from "./nat_peers.ts";
+import { GUEST_WAYS, type NatGuest, openNatGuest } from "./nat_peers.ts";
 
 type Tell = (figure: Figure) => void;
 
@@ -32,7 +32,6 @@ const UDP_LEN = 8;
 const BATCH = 64;
 const SECONDS = 1;
 const MIB = 1 << 20;
-const CALLS = 300;
 
 /** A UDP packet over IPv4 without a UDP checksum, as both ends send it here. */
 function udp(bytes: Uint8Array, at: number, ends: { src: number[]; dst: number[]; ports: [number, number] }): void {
@@ -86,22 +85,37 @@ async function translation(tell: Tell): Promise<void> {
 
 /** Pings and connections before anything is measured. */
 const WARM_UP = 1000;
-/** How often each row is measured, all in turn: other work on the machine then hits each. */
-const ROUNDS = 5;
+/** How often each row is measured, all networks in turn: other work on the machine then hits them all. */
+const ROUNDS = 3;
 const PINGS = 200;
+const CALLS = 1600;
+const CALLS_AT_ONCE = 16;
+const TURNS = 3000;
 
-/** A row: what one round of it says, per second. */
+/** What one round of a row has done. */
+interface Done {
+  readonly operations: number;
+  readonly seconds: number;
+}
+
+/** A row. */
 interface Row {
   readonly name: string;
-  /** Whether busy polling is of interest here: it has a core that others may need. */
+  /** Whether busy polling is of interest here, and processor time is not. */
   readonly isLatency?: boolean;
-  measure(guest: NatGuest): Promise<number>;
+  /** What processor time is given for, as its name and so many operations. Default: for one. */
+  readonly amount?: { readonly name: string; readonly operations: number };
+  measure(guest: NatGuest): Promise<Done>;
 }
 
 function tcpRow(name: string, options: readonly string[]): Row {
   return {
     name: `TCP ${name}, a MiB`,
-    measure: async (guest) => await guest.iperf3([...options, "-t", `${SECONDS}`]) / MIB,
+    amount: { name: `TCP ${name}, a GiB`, operations: 1024 },
+    measure: async (guest) => {
+      const rate = await guest.iperf3([...options, "-t", `${SECONDS}`]);
+      return { operations: rate * SECONDS / MIB, seconds: SECONDS };
+    },
   };
 }
 
@@ -109,13 +123,30 @@ function udpRow(name: string, options: readonly string[]): Row {
   const args = ["-u", "-l", "64", "-b", "0", ...options, "-t", `${SECONDS}`];
   return {
     name: `UDP ${name}, 64 bytes that arrived`,
-    measure: async (guest) => await guest.iperf3(args) / 64,
+    measure: async (guest) => ({ operations: await guest.iperf3(args) * SECONDS / 64, seconds: SECONDS }),
+  };
+}
+
+function callRow(name: string, atOnce: number): Row {
+  return {
+    name,
+    measure: async (guest) => ({ operations: CALLS, seconds: await guest.calls(CALLS, atOnce) }),
   };
 }
 
 const ROWS: readonly Row[] = [
-  { name: "ping, round trip", isLatency: true, measure: async (guest) => 1e9 / await guest.ping(PINGS) },
-  { name: "connections", measure: async (guest) => CALLS / await guest.calls(CALLS) },
+  {
+    name: "ping, round trip",
+    isLatency: true,
+    measure: async (guest) => ({ operations: 1, seconds: await guest.ping(PINGS) / 1e9 }),
+  },
+  {
+    name: "request and answer of 1 byte",
+    isLatency: true,
+    measure: async (guest) => ({ operations: TURNS, seconds: await guest.turns(TURNS) }),
+  },
+  callRow("connections", 1),
+  callRow(`connections, ${CALLS_AT_ONCE} at a time`, CALLS_AT_ONCE),
   tcpRow("up", []),
   tcpRow("down", ["-R"]),
   tcpRow("up, 4 streams", ["-P", "4"]),
@@ -124,27 +155,50 @@ const ROWS: readonly Row[] = [
   udpRow("down", ["-R"]),
 ];
 
-/** Every row with us as the network, by a device and by sockets, and with slirp4netns and pasta. */
+/** Rates of a row, and processor time of an operation in nanoseconds, of one guest's network. */
+interface Rounds {
+  readonly rates: number[];
+  readonly cpu: number[];
+}
+
+/** Every row with us as the network and with the others, and the most memory that each took. */
 async function guests(tell: Tell): Promise<void> {
   await using stack = new AsyncDisposableStack();
   const all: NatGuest[] = [];
-  for (const kind of GUEST_KINDS) all.push(stack.use(await openNatGuest(kind)));
+  for (const way of GUEST_WAYS) all.push(stack.use(await openNatGuest(way)));
   for (const guest of all) {
     // A process of days is meant, not one whose code is compiled as it goes.
     await guest.ping(WARM_UP);
-    await guest.calls(WARM_UP);
+    await guest.calls(WARM_UP, 1);
+    await guest.iperf3(["-t", `${SECONDS}`]);
+    await guest.iperf3(["-R", "-t", `${SECONDS}`]);
   }
   for (const row of ROWS) {
-    const some = all.filter(({ kind }) => row.isLatency === true || !kind.includes("--busy-poll"));
-    const rates = new Map(some.map((guest) => [guest.kind, [] as number[]]));
-    for (let i = 0; i < ROUNDS; i++) for (const guest of some) rates.get(guest.kind)!.push(await row.measure(guest));
-    for (const { kind } of some) tell(figureOf(`${kind}: ${row.name}`, rates.get(kind)!));
+    const some = all.filter(({ way }) => row.isLatency === true || way.latencyOnly !== true);
+    const rounds = new Map(some.map((guest) => [guest, { rates: [], cpu: [] } as Rounds]));
+    for (let i = 0; i < ROUNDS; i++) for (const guest of some) await round(row, guest, rounds.get(guest)!);
+    for (const [{ way }, { rates, cpu }] of rounds) {
+      tell(figureOf(`${way.name}: ${row.name}`, rates));
+      if (row.isLatency === true) continue;
+      const { name, operations } = row.amount ?? { name: row.name, operations: 1 };
+      tell(figureOf(`${way.name}: ${name} (processor)`, cpu.map((ns) => 1e9 / (ns * operations))));
+    }
   }
+  for (const guest of all) tell({ name: `${guest.way.name}: most memory`, ...NO_TIME, bytes: await guest.memory() });
 }
 
-/** The median of some rates. */
+const NO_TIME = { ns: 0, perSecond: 0, spread: 1 };
+
+async function round(row: Row, guest: NatGuest, { rates, cpu }: Rounds): Promise<void> {
+  const before = await guest.cpu();
+  const { operations, seconds } = await row.measure(guest);
+  rates.push(operations / seconds);
+  cpu.push((await guest.cpu() - before) * 1e9 / operations);
+}
+
+/** The median of some rates, and the best. */
 function figureOf(name: string, rates: readonly number[]): Figure {
   const sorted = rates.toSorted((a, b) => a - b);
   const perSecond = sorted[sorted.length >> 1]!;
-  return { name, ns: 1e9 / perSecond, perSecond, spread: sorted.at(-1)! / sorted[0]! };
+  return { name, ns: 1e9 / perSecond, perSecond, best: sorted.at(-1)!, spread: sorted.at(-1)! / sorted[0]! };
 }

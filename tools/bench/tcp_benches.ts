@@ -238,7 +238,7 @@ async function callsOverTap(tell: Tell, host: Host): Promise<void> {
   const server = host.spawn("echo");
   const serving = echoServer(server, PORT);
   for (const what of ["calls", "turns"] as const) {
-    await tellCalls(tell, "from Linux over TAP", what, (count) => perlClient(netns, what, OURS, count));
+    await tellCalls(tell, "from Linux over TAP", what, (count) => perlClient(netns, { what, host: OURS, count }));
   }
   server.exit();
   await serving;
@@ -303,7 +303,7 @@ async function overVeth(tell: Tell): Promise<void> {
     if (!offload) continue;
     await withServer(pair.server, PERL_SERVER, async () => {
       for (const what of ["calls", "turns"] as const) {
-        const seconds = (count: number) => perlClient(pair.client, what, VETH_SERVER, count);
+        const seconds = (count: number) => perlClient(pair.client, { what, host: VETH_SERVER, count });
         await tellCalls(tell, "Linux to Linux over veth", what, seconds);
       }
     });

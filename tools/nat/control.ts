@@ -15,6 +15,7 @@
 import { shown, splitWords } from "../../kernel/ctl.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { MacAddr } from "../../kernel/wire/mac_addr.ts";
+import { exposureOf } from "./exposure.ts";
 import { MAP_CLASS_NAMES, MAP_PROTO_NAMES, type NatMap, Realm } from "./map.ts";
 import type { Nat } from "./nat.ts";
 import { formatForward } from "./forward.ts";
@@ -46,7 +47,7 @@ const VERBS: Readonly<Record<string, { usage: string; args: readonly [min: numbe
   show: {
     usage: "show",
     args: [0, 0],
-    run: (nat) => ({ name: "exposure", rows: nat.exposure().map((line) => ({ line })) }),
+    run: (nat) => ({ name: "exposure", rows: exposureOf(nat).map((line) => ({ line })) }),
   },
   help: {
     usage: "help",

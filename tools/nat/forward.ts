@@ -61,6 +61,8 @@ export interface ForwardDoors {
   open(spec: ForwardSpec, port: number): void;
   /** Closes what was opened for `spec`. */
   close(spec: ForwardSpec): void;
+  /** A map has ended, and with it the NAT's use of a port of the host kernel, or of an identifier. */
+  released?(proto: MapProto, version: 4 | 6, port: number): void;
   /** What it counts, by name: a part of the NAT's `stats`. */
   counters?(): Readonly<Record<string, number>>;
 }

@@ -8,6 +8,7 @@
  */
 
 import type { Block } from "../../kernel/block.ts";
+import type { KernelError } from "../../kernel/error.ts";
 import { DNS_PORT } from "../../kernel/wire/dns.ts";
 import { copyAddr } from "./addr_hash.ts";
 import type { FamilyContext, NatContext } from "./context.ts";
@@ -23,6 +24,14 @@ export interface HostRefusal {
   readonly reason: Reason;
   /** The next hop's MTU, of TooBig. */
   readonly mtu?: number;
+}
+
+/** Why a write of a packet was refused. */
+export function refusalOf(error: KernelError): HostRefusal {
+  if (error.code === "EMSGSIZE") {
+    return error.length === undefined ? { reason: Reason.TooBig } : { reason: Reason.TooBig, mtu: error.length };
+  }
+  return { reason: error.code === "EHOSTUNREACH" ? Reason.NoRoute : Reason.HostRefused };
 }
 
 /** The host refused `block` (consumed), which was translated for `map`: reported if the guest can do something. */

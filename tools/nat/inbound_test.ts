@@ -1,12 +1,11 @@
 /** Packets of the network: whom they reach, filtered, forwarded, cut or answered; in both versions of IP. */
 
-import { assertEquals, assertNotEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertNotEquals } from "@std/assert";
 import { Block, Checksum, Segment } from "../../kernel/block.ts";
-import { KernelError } from "../../kernel/error.ts";
 import { concatBytes, get16 } from "../../kernel/wire/bytes.ts";
-import { parseIpv6Fragment } from "../../kernel/wire/ipv6.ts";
+import { parseIpv4 } from "../../kernel/wire/ipv4.ts";
 import { TCP_ACK, TCP_FIN, TCP_SYN } from "../../kernel/wire/tcp.ts";
-import { ip, pattern, udpPacket } from "../../tests/kit/ip/ip_fixture.ts";
+import { pattern } from "../../tests/kit/ip/ip_fixture.ts";
 import { header6 } from "../../tests/kit/ip/story6.ts";
 import { FAMILIES, type Family, type FamilyPacket } from "../../tests/kit/nat/families.ts";
 import {
@@ -15,28 +14,39 @@ import {
   gotOf,
   GUEST,
   GUEST6,
-  GUEST_MAC,
-  HOST,
-  HOST6,
-  natKit,
-  natKit6,
+  partOf,
   REMOTE,
   REMOTE6,
-  ROUTER,
   sentOf,
-  tcp6,
   udp6,
 } from "../../tests/kit/nat/steps.ts";
 import { Decision } from "./decision.ts";
 
-const udp = (options: Parameters<typeof udpPacket>[0] = {}) =>
-  udpPacket({ src: GUEST, dst: REMOTE, srcPort: 4000, dstPort: 9, ttl: 64, ...options });
-const reply4 = (options: Parameters<typeof udpPacket>[0] = {}) =>
-  udpPacket({ src: REMOTE, dst: HOST, srcPort: 9, dstPort: 4000, ttl: 64, ...options });
+/** Marks of a packet of IPv6. */
+const MARKS6 = { trafficClass: 1, flowLabel: 7 };
+
+/** The bytes of a piece; fails if its ends and marks are not those of what came. */
+function checked(piece: Uint8Array): Uint8Array {
+  assertSound(piece);
+  const at = partOf(piece).at;
+  if (piece[0]! >>> 4 === 4) {
+    const { src, dst, tos } = parseIpv4(piece, 0, piece.length)!;
+    assertEquals([`${src}`, `${dst}`, tos], [REMOTE, GUEST, 1]);
+  } else {
+    const { src, dst, trafficClass, flowLabel, nextHeader } = header6(piece);
+    assertEquals([`${src}`, `${dst}`, { trafficClass, flowLabel }, nextHeader], [REMOTE6, GUEST6, MARKS6, 44]);
+  }
+  return piece.slice(at);
+}
+
+/** The ends of a datagram of the remote for the guest's map. */
+function replyEnds({ remote, host }: Family) {
+  return { src: remote, dst: host, srcPort: 9, dstPort: 4000 };
+}
 
 /** A datagram of the remote for the guest's map. */
 function replyOf(family: Family, options: FamilyPacket = {}): Uint8Array {
-  return family.udp({ src: family.remote, dst: family.host, srcPort: 9, dstPort: 4000, ...options });
+  return family.udp({ ...replyEnds(family), ...options });
 }
 
 for (const family of FAMILIES) {
@@ -115,6 +125,7 @@ for (const family of FAMILIES) {
     const at = family.headerLen;
     assertEquals([error[at], error[at + 1], get16(error, at + 6)], [...family.codes.tooBig, 1280]);
     assertEquals(endsOf(error.subarray(at + 8)), family.ends(remote, 9, host, 4000));
+    if (is6) assertEquals(error.length, 1280);
   });
 
   Deno.test(`${name}: what came in fragments is cut again for the guest, whatever its size`, () => {
@@ -129,6 +140,25 @@ for (const family of FAMILIES) {
       for (const piece of toGuest) assertSound(piece);
       assertEquals(toGuest.reduce((sum, piece) => sum + piece.length - header, 0), size + 8);
     }
+  });
+
+  Deno.test(`${name}: akaros 22: the pieces for the guest keep the marks, have one id, and make up the whole`, () => {
+    const kit = family.kit({ mtu: 1280 });
+    const { map } = sentOf(kit.out(family.udp()));
+    const payload = pattern(5000);
+    const came = Block.from(is6 ? udp6({ ...replyEnds(family), ...MARKS6, payload }) : reply({ tos: 1, payload }));
+    // Over IPv4 what has no DF may be cut, over IPv6 what came in fragments.
+    if (is6) came.fragmentMax = 1280;
+    const { toGuest } = kit.back(came, map);
+    const parts = toGuest.map(partOf);
+    assertEquals(parts.map(({ offset }) => offset), is6 ? [0, 1232, 2464, 3696, 4928] : [0, 1256, 2512, 3768]);
+    assertEquals(parts.map(({ isLast }) => isLast), parts.map((_, i) => i === parts.length - 1));
+    assertEquals(new Set(parts.map(({ id }) => id)).size, 1);
+    const whole = family.udp({ src: remote, dst: guest, srcPort: 9, dstPort: 4000, payload });
+    assertEquals(concatBytes(toGuest.map(checked)), whole.slice(family.headerLen));
+    if (is6) return;
+    const lengths = kit.back(reply({ payload: pattern(4000) }), map).toGuest.map((piece) => piece.length);
+    assertEquals(lengths, [1276, 1276, 1276, 260]);
   });
 
   Deno.test(`${name}: use keeps a map alive; from the network only if it is to (RFC 4787 REQ-6, RFC 7857)`, () => {
@@ -275,90 +305,3 @@ for (const family of FAMILIES) {
     assertEquals(map.live, false);
   });
 }
-
-Deno.test("akaros 22: inbound packets of IPv4 above the guest's MTU without DF are cut", () => {
-  const { out, back } = natKit({ mtu: 1280 });
-  const { map } = sentOf(out(udp()));
-  const { toGuest } = back(reply4({ payload: pattern(4000) }), map);
-  assertEquals(toGuest.map((piece) => piece.length), [1276, 1276, 1276, 260]);
-  for (const piece of toGuest) assertSound(piece);
-});
-
-Deno.test("akaros 33: clients on the host come to a forward as the router, and get answers", () => {
-  for (const style of ["qemu", "real"] as const) {
-    const real = { style, subnet: "10.0.0.0/24", router: "10.0.0.254", guestMac: undefined } as const;
-    const kit = natKit(style === "real" ? { ...real, guestMac: null } : {});
-    const guest = style === "real" ? HOST : GUEST;
-    const router = style === "real" ? "10.0.0.254" : ROUTER;
-    kit.nat.table.addGuest(ip(guest), GUEST_MAC);
-    const { map } = kit.nat.addForward("udp:53:5353");
-    for (const [src, port] of [["127.0.0.1", 40], ["127.0.0.5", 41], [HOST, 42]] as const) {
-      const got = gotOf(kit.back(udpPacket({ src, dst: src, srcPort: port, dstPort: 53 }), map));
-      const seen = style === "qemu" && src === HOST ? HOST : router;
-      assertEquals(endsOf(got), `${seen}:${port} > ${guest}:5353`);
-      const answer = udpPacket({ src: guest, dst: seen, srcPort: 5353, dstPort: port });
-      assertEquals(endsOf(sentOf(kit.out(answer)).packet), `${src}:53 > ${src}:${port}`);
-    }
-  }
-});
-
-Deno.test("A range of ports is one map: each host port stands for the guest port of the same place", () => {
-  const { nat, out, back } = natKit();
-  const { map } = nat.addForward("udp:8000-8009:70");
-  assertEquals(endsOf(gotOf(back(reply4({ dstPort: 8003 }), map))), `${REMOTE}:9 > ${GUEST}:73`);
-  assertEquals(endsOf(sentOf(out(udp({ srcPort: 73 }))).packet), `${HOST}:8003 > ${REMOTE}:9`);
-  assertEquals(back(reply4({ dstPort: 8010 }), map).reason, "unmapped");
-});
-
-/** A datagram of the remote to the guest's map, over IPv6. */
-function reply6(hostPort: number, options: Parameters<typeof udp6>[0] = {}): Uint8Array {
-  return udp6({ src: REMOTE6, srcPort: 9, dst: HOST6, dstPort: hostPort, ...options });
-}
-
-Deno.test("What is larger than the guest's link is answered with its MTU, or cut if it came in fragments", () => {
-  const kit = natKit6({ mtu: 1280 });
-  const { map } = sentOf(kit.out(udp6()));
-  const { packet: error } = sentOf(kit.back(reply6(map.hostPort, { payload: pattern(1300) }), map));
-  assertSound(error);
-  assertEquals([error[40], (error[46]! << 8) | error[47]!, error.length], [2, 1280, 1280]);
-  const data = pattern(5000);
-  const came = Block.from(reply6(map.hostPort, { payload: data, trafficClass: 1, flowLabel: 7 }));
-  came.fragmentMax = 1280;
-  const { toGuest } = kit.back(came, map);
-  assertEquals(toGuest.length, 5);
-  const parts = toGuest.map((piece) => {
-    assertSound(piece);
-    const { src, dst, trafficClass, flowLabel, nextHeader } = header6(piece);
-    assertEquals([`${src}`, `${dst}`, trafficClass, flowLabel, nextHeader], [REMOTE6, GUEST6, 1, 7, 44]);
-    return { ...parseIpv6Fragment(piece, 40, piece.length)!, bytes: piece.slice(48) };
-  });
-  assertEquals(parts.map(({ moreFragments }) => moreFragments), [true, true, true, true, false]);
-  assertEquals(parts.map(({ fragOffset }) => fragOffset), [0, 1232, 2464, 3696, 4928]);
-  assertEquals(new Set(parts.map(({ id, nextHeader }) => `${id} ${nextHeader}`)).size, 1);
-  const whole = udp6({ src: REMOTE6, srcPort: 9, dst: GUEST6, dstPort: 4000, payload: data }).slice(40);
-  assertEquals(concatBytes(parts.map(({ bytes }) => bytes)), whole);
-});
-
-Deno.test("A forward of IPv6 answers each by the address that it came to; a guest not heard of is asked for", () => {
-  const kit = natKit6({}, { hostAddrs: ["2001:db8:2::2/64"] });
-  const { map } = kit.nat.addForward(`tcp::8080-[${GUEST6}]:80`);
-  const syn = tcp6({ src: REMOTE6, srcPort: 1234, dst: "2001:db8:2::2", dstPort: 8080 });
-  // The guest's hardware address is not known yet: it is resolved.
-  const { frames, toGuest } = kit.back(syn, map);
-  assertEquals([frames.length, toGuest[0]![40]], [1, 135]);
-  sentOf(kit.out(udp6()));
-  const got = gotOf(kit.back(syn, map));
-  assertSound(got);
-  assertEquals(endsOf(got), `[${REMOTE6}]:1234 > [${GUEST6}]:80`);
-  const answer = sentOf(kit.out(tcp6({ srcPort: 80, dstPort: 1234, flags: 18 })));
-  assertSound(answer.packet);
-  assertEquals([endsOf(answer.packet), answer.map], [`[2001:db8:2::2]:8080 > [${REMOTE6}]:1234`, map]);
-  assertEquals(kit.nat.exposure().filter((line) => line.includes("exposes")), [
-    "tcp::8080-[fd00:0:0:2::15]:80 exposes guest fd00:0:0:2::15 on every address of the host",
-  ]);
-  kit.nat.removeForward(`tcp::8080-[${GUEST6}]:80`);
-  for (const bad of [`tcp::8080-[2001:db8::1]:80`, `tcp::8080-[10.0.2.15]:80`, "tcp:[x]:1-[fd00:0:0:2::1]:80"]) {
-    assertThrows(() => kit.nat.addForward(bad), KernelError);
-  }
-  assertThrows(() => natKit().nat.addForward(`tcp::8080-[${GUEST6}]:80`), KernelError, "no guest's address");
-});

@@ -53,7 +53,7 @@ export interface Caps {
 
 /**
  * All guests of a NAT. With its conversation a map costs 2.1 KB of UDP, 2.2 KB of TCP and 2.1 KB of ICMP: 14 MB if all
- * are taken, so that a netd whose guest scans every port stays below 144 MiB.
+ * are taken, so that a netd whose guest scans every port stays below 120 MiB.
  */
 export const TOTAL_CAPS: Caps = { udp: 2341, tcp: 3511, icmp: 896 };
 /** One guest: an eighth less, so that another always gets some. */

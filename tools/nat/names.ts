@@ -54,15 +54,6 @@ interface NatNamesOptions {
   readonly deliver: () => void;
 }
 
-class Events extends EventQueue {
-  wake: () => void = () => {};
-
-  override send(id: number, events: number, data: unknown): void {
-    super.send(id, events, data);
-    this.wake();
-  }
-}
-
 /** A guest's connection. */
 class GuestConn implements DnsAsker, NameSocket {
   readonly byTcp = true;
@@ -108,7 +99,7 @@ export class NatNames {
   readonly nat: Nat;
   readonly sockets: NameSocketOptions;
   readonly #options: NatNamesOptions;
-  readonly #events = new Events();
+  readonly #events = new EventQueue();
   readonly #upstream: DnsSockets;
   readonly #job: Job;
   readonly #timer: Timer;
@@ -127,7 +118,7 @@ export class NatNames {
     this.#upstream = new DnsSockets(this.sockets);
     this.#job = new Job(clock.jobs, () => this.#run());
     this.#timer = clock.timer(() => this.#job.wake());
-    this.#events.wake = () => this.#job.wake();
+    this.#events.onEvent = () => this.#job.wake();
     nat.relay.onWork = () => this.#job.wake();
     nat.relay.upstream = this.#upstream;
     if (nat.config.dns !== null) this.#openDoor();
@@ -161,7 +152,7 @@ export class NatNames {
     this.#upstream.close();
     for (const fd of this.#door?.fds ?? []) sys.close(fd);
     this.#door = null;
-    this.#events.wake = () => {};
+    this.#events.onEvent = null;
   }
 
   /** Ends the connection of a guest. */

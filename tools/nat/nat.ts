@@ -75,7 +75,7 @@ import { LimitReport } from "./limit_report.ts";
 import { toGuest } from "./link.ts";
 import { LINK4 } from "./link4.ts";
 import { Link6 } from "./link6.ts";
-import { type Guest, MAP_PROTO_NAMES, MapClass, type NatMap, Realm } from "./map.ts";
+import { type Guest, MapClass, type NatMap, Realm } from "./map.ts";
 import { type NatFamily, NatPacket } from "./packet.ts";
 import { NatPolicy } from "./policy.ts";
 import { Reassembler } from "./reassembler.ts";
@@ -92,7 +92,7 @@ import { UnresolvedGuests } from "./unresolved.ts";
 export { translateOutbound } from "./outbound.ts";
 export { translateInbound } from "./inbound.ts";
 export { translateError } from "./errors.ts";
-export { type HostRefusal, refusedByHost } from "./host_refusal.ts";
+export { refusedByHost } from "./host_refusal.ts";
 export type { NatConfig, NatOptions } from "./config.ts";
 export type { PortBroker } from "./context.ts";
 export { Decision } from "./decision.ts";
@@ -321,35 +321,8 @@ export class Nat implements NatContext {
     }
   }
 
-  /** What is open, a line each: printed at startup so that exposed ports are visible. */
-  exposure(): string[] {
-    const { policy } = this.v4;
-    const lines = policy.lines().map((line) => `guest reaches ${line}`);
-    const { loopbackFrom, router } = this.config;
-    if (policy.loopback && !loopbackFrom.isLoopback) {
-      lines.push(`guest reaches 127.0.0.1 of this machine as ${router}`);
-    }
-    for (const { spec, map } of this.forwards.list) {
-      const from = spec.bound === null ? "every address of the host" : `${spec.bound}`;
-      lines.push(`${formatForward(spec)} exposes guest ${map.guest.addr} on ${from}`);
-    }
-    const open = MAP_PROTO_NAMES.filter((_, proto) => !this.filters[proto]);
-    if (open.length > 0) lines.push(`anybody reaches every ${open.join(", ")} port that a guest has sent from`);
-    if (this.v6 !== null) lines.push(...exposure6(this.v6));
-    lines.push(...this.refusedForwards());
-    return lines;
-  }
-
   /** Why forwards that it starts with are not in force, a line each. */
   refusedForwards(): string[] {
     return [...this.#refusedForwards.values()];
   }
-}
-
-/** What is open over IPv6, a line each. */
-function exposure6({ config, policy }: FamilyContext): string[] {
-  const { subnet, hostAddr, router } = config;
-  const lines = [`guests of ${subnet}/64 are ${hostAddr} to the IPv6 world`];
-  if (policy.loopback) lines.push(`guest reaches ::1 of the host as ${router}`);
-  return [...lines, ...policy.lines()];
 }

@@ -1,8 +1,7 @@
 /**
  * NatProgram: the NAT as a user program: frames of guests on one side, bypassed conversations on the other.
  *
- * Path: daemon, vm → program → nat, job, map, control,
- * control_pipe.
+ * Path: daemon, vm → program → nat, job, map, control, control_pipe.
  *
  * It knows the kernel by system calls only. Nothing here sleeps: a conversation that has packets raises an event, and a
  * job reads {@link BURST} packets of each ready conversation in turn, so that none waits for a busy one to end. After
@@ -23,7 +22,6 @@ import { AGAIN } from "../../kernel/sys.ts";
 import type { Clock, Timer } from "../../kernel/time.ts";
 import {
   Decision,
-  type HostRefusal,
   Nat,
   type NatOptions,
   Reason,
@@ -32,6 +30,7 @@ import {
   translateInbound,
   translateOutbound,
 } from "./nat.ts";
+import { type HostRefusal, refusalOf } from "./host_refusal.ts";
 import type { NatMap } from "./map.ts";
 import { runNatCommand } from "./control.ts";
 import { ControlPipe } from "./control_pipe.ts";
@@ -43,16 +42,6 @@ import { NatSockets } from "./sockets.ts";
 export const BURST = 16;
 /** Packets in one run of the job. */
 const PACKETS_PER_RUN = 256;
-
-/** Events of conversations (data: their map) and of the control pipe (data: null); an event wakes the job. */
-class Events extends EventQueue {
-  wake: () => void = () => {};
-
-  override send(id: number, events: number, data: unknown): void {
-    super.send(id, events, data);
-    this.wake();
-  }
-}
 
 /** How the program is started. */
 export interface NatProgramOptions {
@@ -105,7 +94,7 @@ export class NatProgram {
   readonly #toGuest: (frame: Block) => void;
   readonly #observe: NatObserver | null;
   readonly #say: (line: string) => void;
-  readonly #events = new Events();
+  readonly #events = new EventQueue();
   readonly #job: Job;
   readonly #timer: Timer;
   /**
@@ -125,10 +114,11 @@ export class NatProgram {
     this.#observe = options.observe ?? null;
     this.#say = options.say ?? (() => {});
     const { netDir = "/net", offload = false } = options;
-    this.sockets = new NatSockets({ proc, events: this.#events, random, netDir, offload });
+    const { doors = null } = options.nat;
+    this.sockets = new NatSockets({ proc, events: this.#events, random, netDir, offload, doors });
     this.nat = new Nat(options.nat, this.sockets, random);
     this.#job = new Job(clock.jobs, () => this.#isTranslating ? undefined : this.#run());
-    this.#events.wake = () => this.#job.wake();
+    this.#events.onEvent = () => this.#job.wake();
     this.#timer = clock.timer(() => this.#expire());
     const { nat } = this;
     const [isBusy, deliver] = [() => this.#isTranslating, () => this.#deliver()];
@@ -207,7 +197,7 @@ export class NatProgram {
     this.#control?.close();
     this.#control = null;
     this.#ready = [];
-    this.#events.wake = () => {};
+    this.#events.onEvent = null;
   }
 
   /** Hands out what waits for guests. */
@@ -341,11 +331,4 @@ export class NatProgram {
     if (next < Infinity) this.#timer.arm(Math.max(0, next - this.#clock.now()));
     else this.#timer.disarm();
   }
-}
-
-function refusalOf(error: KernelError): HostRefusal {
-  if (error.code === "EMSGSIZE") {
-    return error.length === undefined ? { reason: Reason.TooBig } : { reason: Reason.TooBig, mtu: error.length };
-  }
-  return { reason: error.code === "EHOSTUNREACH" ? Reason.NoRoute : Reason.HostRefused };
 }

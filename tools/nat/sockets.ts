@@ -18,6 +18,7 @@ import type { Random } from "../../kernel/random.ts";
 import { AGAIN } from "../../kernel/sys.ts";
 import { Tap } from "../../kernel/syscall_table.ts";
 import type { PortBroker } from "./context.ts";
+import type { ForwardDoors } from "./forward.ts";
 import { MAP_PROTO_NAMES, MapProto, type NatMap, Realm } from "./map.ts";
 
 /** Lowest guest port that the host is asked for as it is. */
@@ -30,6 +31,9 @@ const PARITY_PAIRS = (65536 - PARITY_FROM) / 2;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
+const ONLY_IPV6 = encoder.encode("bypass-version 6");
+const ONLY_REPLIES = encoder.encode("bypass-echo replies");
+const OFFLOAD_ON = encoder.encode("offload on");
 
 /** How ports are claimed. */
 interface SocketOptions {
@@ -41,6 +45,8 @@ interface SocketOptions {
   readonly netDir?: string;
   /** Whether packets may come and go with checksums owed and segments uncut. */
   readonly offload?: boolean;
+  /** Hears of each port that is no longer used. */
+  readonly doors?: Pick<ForwardDoors, "released"> | null;
 }
 
 /** The conversations of one NAT. */
@@ -50,6 +56,7 @@ export class NatSockets implements PortBroker {
   readonly #random: Random;
   readonly #netDir: string;
   readonly #offload: boolean;
+  readonly #doors: Pick<ForwardDoors, "released"> | null;
   /** Conversations that are open. */
   openCount = 0;
   #buf = new Uint8Array(64);
@@ -60,6 +67,7 @@ export class NatSockets implements PortBroker {
     this.#random = options.random;
     this.#netDir = options.netDir ?? "/net";
     this.#offload = options.offload ?? false;
+    this.#doors = options.doors ?? null;
   }
 
   /** The directory of the conversation of `map`. */
@@ -77,10 +85,10 @@ export class NatSockets implements PortBroker {
     try {
       ctl = fdOf(sys.open(`${this.#protoDir(map)}/clone`, Open.ReadWrite | Open.NonBlock));
       map.conv = parseInt(this.#readText(ctl), 10);
-      if (map.is6) this.#write(ctl, "bypass-version 6");
+      if (map.is6) sys.write(ctl, ONLY_IPV6);
       const port = this.#claim(ctl, map);
-      if (map.proto === MapProto.Icmp) this.#write(ctl, "bypass-echo replies");
-      if (this.#offload) this.#write(ctl, "offload on");
+      if (map.proto === MapProto.Icmp) sys.write(ctl, ONLY_REPLIES);
+      if (this.#offload) sys.write(ctl, OFFLOAD_ON);
       this.#attach(map, port);
       return "";
     } catch (error) {
@@ -99,6 +107,7 @@ export class NatSockets implements PortBroker {
     this.#proc.sys.close(fd);
     // The number may be given to another map at once.
     this.#events.drop(fd);
+    this.#doors?.released?.(map.proto, map.is6 ? 6 : 4, map.hostPort);
   }
 
   /** Opens the data file of a conversation that has its port; 0: one that it chose. */

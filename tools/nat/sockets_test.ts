@@ -68,3 +68,16 @@ Deno.test("What cannot be had is said, and leaves nothing open; close gives ever
     /./,
   );
 });
+
+Deno.test("A port that its map no longer uses is reported, once, with its protocol and version", async () => {
+  await using story = await tell();
+  const gone: unknown[] = [];
+  const doors = { released: (...port: unknown[]) => void gone.push(port) };
+  const proc = story.host.spawn("nat");
+  const sockets = new NatSockets({ proc, events: new EventQueue(), random: new SeededRandom(1), doors });
+  const maps = [mapOf(4000), mapOf(4001, MapProto.Tcp), mapOf(77, MapProto.Icmp)];
+  for (const map of maps) assertEquals(sockets.open(map), "");
+  for (const map of maps) sockets.close(map);
+  sockets.close(maps[0]!);
+  assertEquals(gone, [[MapProto.Udp, 4, 4000], [MapProto.Tcp, 4, 4001], [MapProto.Icmp, 4, 77]]);
+});

@@ -15,6 +15,7 @@ import { ENODEV, HostError } from "../../devices/host/libc.ts";
 import { TapPort } from "../../devices/host/tun.ts";
 import { parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import { boot, type Host } from "../boot/boot.ts";
+import { exposureOf } from "../nat/exposure.ts";
 import { NatProgram } from "../nat/program.ts";
 import { FairQueue } from "../vmm/guests/fair_queue.ts";
 import type { Guest, Loop } from "../vmm/guests/guest.ts";
@@ -31,10 +32,10 @@ import { type Finding, StartError } from "./start_checks.ts";
 import { openUplink, type Uplink, withoutLoopback } from "./uplink.ts";
 
 /**
- * netd uses nothing but the loop, so its polls may wait: no spinning by default, which would take a core from the
- * packets' senders, and after this long without traffic a sleep that costs nothing.
+ * The program netd uses nothing but the loop, so its polls may wait: no spinning by default, which would take a core
+ * from the packets' senders, and after this long without traffic a sleep that costs nothing.
  */
-const NAP_MS = 2000;
+export const NAP_MS = 2000;
 /**
  * Frames of the guest in one poll: taking one costs about a microsecond, and most of a flood is dropped after that.
  * With many more nothing but taking and dropping would be left of a turn.
@@ -118,10 +119,14 @@ export class Daemon implements AsyncDisposable {
   }
 
   /**
-   * Starts it; `warn` takes a line for each warning. Throws HostError, KernelError or StartError, with nothing left
+   * Starts it; `warn` takes a line for each warning. `napMs` is how long its polls wait after traffic, and with them
+   * the rest of the program (see ReactorOptions). Throws HostError, KernelError or StartError, with nothing left
    * behind.
    */
-  static async start(options: NetdOptions, warn: (line: string) => void = () => {}): Promise<Daemon> {
+  static async start(
+    options: NetdOptions,
+    { warn = () => {}, napMs = 0 }: { readonly warn?: (line: string) => void; readonly napMs?: number } = {},
+  ): Promise<Daemon> {
     const { offload, nat } = options;
     const machine = new Machine(options);
     report(machine.checkNetworks(), warn);
@@ -132,7 +137,7 @@ export class Daemon implements AsyncDisposable {
     try {
       const { address, gateway, v6 } = options.uplink;
       const localnet = wantsLoopback && uplink.localnet === "";
-      const loop = { spinMs: options.busyPollMs, napMs: NAP_MS };
+      const loop = { spinMs: options.busyPollMs, napMs };
       const ipv6 = v6 === null ? {} : { address6: v6.address, gateway6: v6.gateway };
       host = await boot({ ...uplink.boot, address, gateway, ...ipv6, localnet, name: "netd", loop });
       uplink.start(host);
@@ -167,7 +172,7 @@ export class Daemon implements AsyncDisposable {
         `name server ${v6.dns}`,
       ]),
       ...this.#options.names.notes,
-      ...this.program.nat.exposure(),
+      ...exposureOf(this.program.nat),
       ...(disableHostLoopback || this.#uplink.localnet === ""
         ? []
         : [`guest does not reach 127.0.0.1 of this machine: ${this.#uplink.localnet}`]),

@@ -8,7 +8,7 @@
 
 import { call, cString, ENOENT, ENOTDIR, ESRCH, holdLibc, lastErrno, libc, withLibc } from "../../devices/host/libc.ts";
 import { PolledFd } from "../../devices/host/polled_fd.ts";
-import type { Pollable } from "../../devices/host/reactor.ts";
+import type { Pollable } from "../../devices/host/pollable.ts";
 
 const O_RDONLY_CLOEXEC = 0x8_0000;
 /** How often the existence of a namespace's file, or a device, is checked, of which no event tells. */

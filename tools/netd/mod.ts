@@ -62,7 +62,7 @@ export async function startNetd(args: readonly string[], sinks: NetdSinks = {}):
   const options = netdOptions(new NetdGiven(args), () => files.read(), { freeNetwork: findFreeNetwork });
   requireGuest(options.guest);
   checkDescriptors(options);
-  const daemon = await Daemon.start(options, warn);
+  const daemon = await Daemon.start(options, { warn });
   daemon.say = say;
   daemon.followNames(files, say);
   return {

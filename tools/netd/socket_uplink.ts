@@ -103,6 +103,11 @@ export class SocketUplinkPort implements ForwardDoors {
     this.#forwards.delete(key);
   }
 
+  /** Closes what a port had here that the NAT no longer uses. */
+  released(proto: MapProto, version: 4 | 6, port: number): void {
+    if (proto !== MapProto.Tcp) this.#uplink?.release(proto === MapProto.Udp ? "udp" : "echo", version, port);
+  }
+
   /** Its counters, and what is open now. */
   counters(): Record<string, number> {
     const { counters, sizes } = this.#uplink!;

@@ -2,12 +2,13 @@
  * What a device as uplink needs of the machine, set by `--uplink-nat` and taken away at the end: forwarding, an
  * nftables table of netd's own that translates guests' packets, and in it each forward as a port of the machine.
  *
- * Path: uplink → uplink_rules → nat/forward, sysctl, Linux.
+ * Path: uplink → uplink_rules → nat/forward, sysctl, rtnetlink, Linux.
  *
  * @module
  */
 
 import { EPERM, HostError } from "../../devices/host/libc.ts";
+import { hostInterfaces } from "../../devices/host/rtnetlink.ts";
 import { readSysctl, writeSysctl } from "../../devices/host/sysctl.ts";
 import { KernelError } from "../../kernel/error.ts";
 import { type IpAddr, parseIpAddr, parseIpMask } from "../../kernel/wire/ip_addr.ts";
@@ -16,6 +17,9 @@ import { MapProto } from "../nat/map.ts";
 import type { UplinkEnds } from "./uplink_options.ts";
 
 const FORWARDING = "net/ipv4/ip_forward";
+/** Settings of IPv6, of "all" interfaces or of one. Linux that forwards takes router advertisements only with "2". */
+const setting6 = (device: string, name: string) => `net/ipv6/conf/${device}/${name}`;
+const ACCEPT_RA_ALWAYS = "2";
 
 /** One version of IP in rules: its keyword, and the machine's loopback. */
 const FAMILIES = {
@@ -89,7 +93,8 @@ export class UplinkRules implements ForwardDoors {
   readonly #nft: RunNft;
   readonly #inside: <T>(work: () => T) => T;
   readonly #forwards = new Map<string, readonly string[]>();
-  #hadForwarding: string | null = null;
+  /** Settings of the machine as they were found, the last that was changed first. */
+  readonly #had: [path: string, value: string][] = [];
 
   /** Sets everything. Throws HostError, with nothing left behind. `inside` runs work where Linux' side is. */
   constructor(uplink: RuleUplink, nft: RunNft, inside: <T>(work: () => T) => T) {
@@ -108,11 +113,32 @@ export class UplinkRules implements ForwardDoors {
 
   #forward(): void {
     this.#inside(() => {
-      const value = readSysctl(FORWARDING);
-      if (value === "1") return;
-      writeSysctl(FORWARDING, "1");
-      this.#hadForwarding = value;
+      if (readSysctl(FORWARDING) !== "1") this.#change(FORWARDING, "1");
+      if (this.#uplink.v6 !== null && readSysctl(setting6("all", "forwarding")) === "0") this.#forward6();
     });
+  }
+
+  /**
+   * Forwarding of IPv6 is set for all interfaces at once: what each had is kept. One that takes router advertisements
+   * goes on with that: the machine would lose its own default route.
+   */
+  #forward6(): void {
+    for (const { name } of hostInterfaces()) {
+      if (readSysctl(setting6(name, "accept_ra")) === "1") this.#change(setting6(name, "accept_ra"), ACCEPT_RA_ALWAYS);
+      this.#keep(setting6(name, "forwarding"));
+    }
+    this.#keep(setting6("default", "forwarding"));
+    this.#change(setting6("all", "forwarding"), "1");
+  }
+
+  #change(path: string, value: string): void {
+    this.#keep(path);
+    writeSysctl(path, value);
+  }
+
+  #keep(path: string): void {
+    const value = readSysctl(path);
+    if (value !== null) this.#had.unshift([path, value]);
   }
 
   open(spec: ForwardSpec, port: number): void {
@@ -129,11 +155,17 @@ export class UplinkRules implements ForwardDoors {
     this.#nft([`flush chain ${table} pre`, `flush chain ${table} out`, ...[...this.#forwards.values()].flat()]);
   }
 
-  /** Takes everything away, and leaves forwarding as it was found. */
+  /** Takes everything away, and leaves the machine's settings as they were found. */
   end(): void {
     this.#nft([`delete table ${tableOf(this.#uplink.device)}`]);
-    const had = this.#hadForwarding;
-    if (had !== null) this.#inside(() => writeSysctl(FORWARDING, had));
+    this.#inside(() => {
+      for (const [path, value] of this.#had.splice(0)) this.#restore(path, value);
+    });
+  }
+
+  #restore(path: string, value: string): void {
+    // That of an interface that is gone meanwhile is gone, too.
+    if (readSysctl(path) !== null) writeSysctl(path, value);
   }
 }
 

@@ -11,7 +11,8 @@
 
 import { call, EAGAIN, ECONNREFUSED, holdLibc, lastErrno, libc, releaseLibc } from "../../devices/host/libc.ts";
 import type { Netns } from "../../devices/host/netns.ts";
-import type { Pollable, Reactor } from "../../devices/host/reactor.ts";
+import type { Pollable } from "../../devices/host/pollable.ts";
+import type { Reactor } from "../../devices/host/reactor.ts";
 import {
   endOf,
   openSocket,

@@ -4,9 +4,10 @@
  *
  * Path: udp_forwards, relay_port → caller_table → context, link_version, host_sockets.
  *
- * A caller is shown to near by its own address and port. Three kinds cannot be: those on the machine's loopback, those
- * with a link-local address of IPv6, which means nothing on another link, and those with an address of the link. They
- * are shown by the address of the link's peer, with their own port, or another if that is taken.
+ * A caller is shown to near by its own address and port. Four kinds cannot be: those on the machine's loopback, those
+ * with a link-local address of IPv6, which means nothing on another link, those with an address of the link, and those
+ * of the other version of IP than near's port. They are shown by the address of the link's peer, with their own port,
+ * or another if that is taken.
  *
  * @module
  */
@@ -14,7 +15,7 @@
 import type { SocketEnd } from "../../kernel/host_sockets.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { UplinkContext } from "./context.ts";
-import { versionOf } from "./link_version.ts";
+import type { LinkVersion } from "./link_version.ts";
 
 /** Most callers of one port. They cost no descriptor, but memory; the longest idle quarter goes when there are more. */
 export const CALLERS_MAX = 4096;
@@ -37,12 +38,15 @@ export interface Caller<P> {
 /** Callers of all forwards to one port of near. `P` is a forward. */
 export class CallerTable<P> {
   readonly #context: UplinkContext;
+  readonly #link: LinkVersion;
   readonly #byEnd = new EndMap<Caller<P>>();
   readonly #byShown = new EndMap<Caller<P>>();
   #size = 0;
 
-  constructor(context: UplinkContext) {
+  /** `link` is the version of near's port. */
+  constructor(context: UplinkContext, link: LinkVersion) {
     this.#context = context;
+    this.#link = link;
   }
 
   /** Callers that are known. */
@@ -85,9 +89,9 @@ export class CallerTable<P> {
   }
 
   #shownEnd({ address, port }: SocketEnd): SocketEnd {
-    const { near, peer } = versionOf(address).ends(this.#context);
-    const isHidden = address.isLoopback || (address.isLinkLocal && !address.isV4) || address.equals(near) ||
-      address.equals(peer);
+    const { near, peer } = this.#link.ends(this.#context);
+    const isHidden = address.isV4 !== peer.isV4 || address.isLoopback || (address.isLinkLocal && !address.isV4) ||
+      address.equals(near) || address.equals(peer);
     const shown = isHidden ? peer : address;
     if (this.#byShown.find(shown, port) === null) return { address: shown, port };
     // One of so many ports is free: the table has fewer callers.

@@ -5,13 +5,14 @@ import { ip } from "../../tests/kit/ip/ip_fixture.ts";
 import { datagramWorld } from "../../tests/kit/uplink/datagram_world.ts";
 import { LINKS } from "../../tests/kit/uplink/link_families.ts";
 import { CALLERS_MAX, CallerTable } from "./caller_table.ts";
+import { linkVersion } from "./link_version.ts";
 
 const end = (address: string, port: number) => ({ address: ip(address), port });
 
-for (const { name, remote, other, own, peer, loopback } of LINKS) {
+for (const { name, version, remote, other, own, peer, loopback } of LINKS) {
   Deno.test(`${name}: a caller is found by its end and by what near sees, and only of its forward`, () => {
     const { context } = datagramWorld();
-    const table = new CallerTable<string>(context);
+    const table = new CallerTable<string>(context, linkVersion(version));
     const caller = table.called("a", end(remote, 5000), ip(own));
     assertEquals(table.called("a", end(remote, 5000), ip(own)) === caller, true);
     assertEquals(table.at("a", end(remote, 5000)) === caller, true);
@@ -26,14 +27,14 @@ for (const { name, remote, other, own, peer, loopback } of LINKS) {
 
   Deno.test(`${name}: answers leave from the address that was asked last, if it is the machine's`, () => {
     const { context } = datagramWorld();
-    const table = new CallerTable<string>(context);
+    const table = new CallerTable<string>(context, linkVersion(version));
     const asked = [own, loopback, other].map((to) => `${table.called("a", end(remote, 5000), ip(to)).from}`);
     assertEquals(asked, [own, loopback, "null"]);
   });
 
   Deno.test(`${name}: of too many the longest idle quarter is forgotten, and no port is shown twice`, () => {
     const { context, clock } = datagramWorld();
-    const table = new CallerTable<string>(context);
+    const table = new CallerTable<string>(context, linkVersion(version));
     const shown = new Set<number>();
     for (let i = 0; i < CALLERS_MAX; i++) {
       // As many forwards with a caller of one port on the loopback each.

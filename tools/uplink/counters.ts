@@ -27,7 +27,7 @@ export class UplinkCounters {
   /** SYNs lost because too many were held, or for want of descriptors or memory. */
   tcpHeldFull = 0;
   tcpShortage = 0;
-  /** Connections that the guest did not finish. */
+  /** Connections that the guest did not finish, or no longer wanted before the machine was connected. */
   tcpUnfinished = 0;
   /** Calls to forwards, and those that the guest refused. */
   tcpIn = 0;
@@ -46,8 +46,9 @@ export class UplinkCounters {
   udpBlackHoles = 0;
   /** Datagrams that came to a socket and cannot be shown to near: from a link-local address. */
   udpStrays = 0;
-  /** Sockets of UDP: opened; closed as unused, and to make room. */
+  /** Sockets of UDP: opened; closed with the NAT's map, as unused, and to make room. */
   udpOpened = 0;
+  udpReleased = 0;
   udpExpired = 0;
   udpEvicted = 0;
 
@@ -61,8 +62,9 @@ export class UplinkCounters {
   echoBlackHoles = 0;
   /** Messages that came to a ping socket and are no reply. */
   echoStrays = 0;
-  /** Ping sockets: opened; closed as unused, and to make room. */
+  /** Ping sockets: opened; closed with the NAT's map, as unused, and to make room. */
   echoOpened = 0;
+  echoReleased = 0;
   echoExpired = 0;
   echoEvicted = 0;
 }

@@ -12,7 +12,7 @@ import { IPV4_TTL_DEFAULT } from "../../kernel/wire/ipv4.ts";
 import { UDP_HEADER_LEN } from "../../kernel/wire/udp.ts";
 import type { UplinkContext } from "./context.ts";
 import { datagramPacket } from "./link_packet.ts";
-import { type LinkVersion, versionOf } from "./link_version.ts";
+import { versionOf } from "./link_version.ts";
 import type { RelayPort } from "./relay_port.ts";
 
 /** Where the port that identifies a datagram's peer stands in its UDP header. */
@@ -44,8 +44,8 @@ export class DatagramAnswers {
   /** The packet of near that an error of `port` is about, with what the machine kept of its payload. */
   quote(port: RelayPort, { to, payload }: SocketReport): Block {
     const { blocks } = this.#context;
-    const link = versionOf(to.address);
-    const dst = port.callers?.at(port, to)?.shown ?? this.#shown(link, to);
+    const dst = port.callers?.at(port, to)?.shown ?? this.#shown(to);
+    const link = versionOf(dst.address);
     const isTo = { dst: dst.address, offset: DST_PORT_AT, word: dst.port };
     const exact = port.sent.quote(link, blocks, payload, isTo);
     if (exact !== null) return exact;
@@ -64,7 +64,8 @@ export class DatagramAnswers {
   #take(port: RelayPort, datagram: DatagramIn): void {
     const { counters, clock, blocks } = this.#context;
     const { from, to, payload, ttl, tos, segmentSize } = datagram;
-    const link = versionOf(from.address);
+    // A forward has near's version of IP, all other sockets their own.
+    const { link } = port;
     const isShown = port.callers !== null || from.address.isV4 || !from.address.isLinkLocal;
     if (!isShown || payload.length > link.payloadMax - UDP_HEADER_LEN) {
       counters.udpStrays++;
@@ -72,7 +73,7 @@ export class DatagramAnswers {
     }
     port.usedMs = clock.now();
     if (port.answered(from.port)) this.#onAnswered(port);
-    const src = port.callers?.called(port, from, to).shown ?? this.#shown(link, from);
+    const src = port.callers?.called(port, from, to).shown ?? this.#shown(from);
     this.#id = (this.#id + 1) & 0xffff;
     const fields = {
       src: src.address,
@@ -88,7 +89,7 @@ export class DatagramAnswers {
   }
 
   /** The machine's loopback is the link's peer to near. */
-  #shown(link: LinkVersion, end: SocketEnd): SocketEnd {
-    return end.address.isLoopback ? { address: link.ends(this.#context).peer, port: end.port } : end;
+  #shown(end: SocketEnd): SocketEnd {
+    return end.address.isLoopback ? { address: versionOf(end.address).ends(this.#context).peer, port: end.port } : end;
   }
 }

@@ -66,7 +66,13 @@ class Model {
   constructor() {
     for (const link of LINKS) {
       for (const kind of KINDS) this.world.fake.peer(addressOf(link, kind), peerOf(link, kind));
-      this.world.relay.openForward({ version: link.version, address: null, port: 8053, toPort: FORWARDED });
+      this.world.relay.openForward({
+        version: link.version,
+        address: null,
+        port: 8053,
+        toPort: FORWARDED,
+        toVersion: link.version,
+      });
     }
   }
 

@@ -135,6 +135,11 @@ export class DatagramRelay {
     return count;
   }
 
+  /** Near no longer uses a port: its socket is not needed. A forward stays. */
+  release(version: 4 | 6, port: number): void {
+    if (this.#ports.release(portKey(version, port))) this.#context.counters.udpReleased++;
+  }
+
   /** Closes all sockets, forwards as well. */
   close(): void {
     this.#turns.clear();

@@ -121,7 +121,7 @@ export class EchoRelay {
     }
     const isLoopback = verdict === "loopback";
     const id = icmpEchoId(block.buf, at);
-    const key = (link.version << 17) | (Number(isLoopback) << 16) | id;
+    const key = echoKey(link.version, isLoopback, id);
     const port = this.#ports.get(key) ?? this.#open(key, link, isLoopback);
     if (typeof port === "string") {
       counters.echoNoSocket++;
@@ -137,6 +137,13 @@ export class EchoRelay {
     const count = this.#ports.evict(1);
     this.#context.counters.echoEvicted += count;
     return count > 0;
+  }
+
+  /** Near no longer uses an identifier: its sockets are not needed. */
+  release(version: 4 | 6, id: number): void {
+    for (const isLoopback of [false, true]) {
+      if (this.#ports.release(echoKey(version, isLoopback, id))) this.#context.counters.echoReleased++;
+    }
   }
 
   /** Closes all sockets. */
@@ -286,4 +293,9 @@ export class EchoRelay {
   ): Block {
     return messagePacket({ link, blocks: this.#context.blocks, fields }, message);
   }
+}
+
+/** The key of a socket: the machine's loopback has one of its own. */
+function echoKey(version: 4 | 6, isLoopback: boolean, id: number): number {
+  return (version << 17) | (Number(isLoopback) << 16) | id;
 }

@@ -37,6 +37,16 @@ for (const link of LINKS) {
     world.end();
   });
 
+  Deno.test(`${name}: an identifier that near no longer uses has no socket`, () => {
+    const world = datagramWorld();
+    world.echo(link.echo({ dst: peer }), link.echo(), link.echo({ id: 78 }));
+    world.pings.release(link.version, 77);
+    world.pings.release(link.version, 99);
+    world.pings.release(link.version === 4 ? 6 : 4, 78);
+    assertEquals({ open: world.fake.open.size, released: world.counters.echoReleased }, { open: 1, released: 2 });
+    world.end();
+  });
+
   Deno.test(`${name}: a ping that nothing answers has no answer`, () => {
     const world = datagramWorld();
     world.echo(link.echo(), link.echo({ dst: other }));

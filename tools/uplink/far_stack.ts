@@ -20,8 +20,13 @@ import { Tap } from "../../kernel/syscall_table.ts";
 import { descriptor, FarConv } from "./far_conv.ts";
 import type { LinkEnds } from "./context.ts";
 
+/**
+ * Most bytes that wait for a guest: it takes them at once, or not at all, and what waits was taken from the world. With
+ * more in flight the processor's cache is left, and the pool of blocks.
+ */
+const SEND_QUEUE_MAX = 1 << 20;
 /** The link loses nothing, so there is nothing to gather, and no acknowledgment to save. Calls inherit these. */
-const CALL_VERBS = ["nodelay on", "quickack on"];
+const CALL_VERBS = ["nodelay on", "quickack on", `wqlimit ${SEND_QUEUE_MAX}`];
 /** Calls taken in one turn. */
 const CALLS_PER_TURN = 64;
 

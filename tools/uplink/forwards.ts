@@ -93,7 +93,9 @@ export class UplinkForwards {
   }
 
   #bind(ports: ForwardPorts, request: BindRequest, { nearPort }: { nearPort: number }): Closable | SocketFailure {
-    if (ports.protocol === "udp") return this.#udp.openForward({ ...request, toPort: nearPort });
+    if (ports.protocol === "udp") {
+      return this.#udp.openForward({ ...request, toPort: nearPort, toVersion: ports.version });
+    }
     const listener = this.#context.sockets.listen(request);
     if (typeof listener === "string") return listener;
     const { near } = ports.version === 4 ? this.#context.v4 : this.#context.v6;

@@ -11,6 +11,7 @@ import type { Block } from "../../kernel/block.ts";
 import type { HostStream, SocketFailure } from "../../kernel/host_sockets.ts";
 import { finishChecksum, oweChecksum } from "../../kernel/inet/segment.ts";
 import { pseudoSum } from "../../kernel/wire/checksum.ts";
+import type { Timer } from "../../kernel/time.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import { IP_PROTO_TCP } from "../../kernel/wire/ip_proto.ts";
 import { emitTcp, TCP_ACK, TCP_HEADER_LEN, TCP_RST, tcpChecksumAt, tcpSeq } from "../../kernel/wire/tcp.ts";
@@ -24,6 +25,15 @@ import type { LinkVersion } from "./link_version.ts";
 export const HELD_MAX = 1024;
 /** One that was held for this long makes room for another when there is none: its SYN was sent twice by then. */
 const OVERDUE_MS = 2000;
+/**
+ * A guest that is silent for this long since its last SYN has given up, and so has one that is silent for much more
+ * than twice the time between its last two. It waits 1 s for an answer (RFC 6298 2.1), of old 3 s, and each time at
+ * most twice as long as before (RFC 6298 5.5).
+ */
+const SILENCE_MIN_MS = 7000;
+const SILENCE_GAPS = 2.5;
+/** How often silence is looked for while a SYN is held. */
+const SILENCE_STEP_MS = 1000;
 const TTL = 64;
 
 /** A segment that begins a connection. */
@@ -58,6 +68,9 @@ interface Held {
   readonly syn: Syn;
   readonly socket: HostStream;
   readonly sinceMs: number;
+  /** When the guest sent its last SYN, and the longest time between two. */
+  heardMs: number;
+  gapMs: number;
 }
 
 /** The ends of a call, as one text: the far stack's own names for them. */
@@ -69,17 +82,34 @@ export function callKey(remote: string, local: string): string {
 export class HeldCalls {
   readonly #options: HeldOptions;
   readonly #held = new Map<string, Held>();
+  readonly #timer: Timer;
 
   constructor(options: HeldOptions) {
     this.#options = options;
+    this.#timer = options.context.clock.timer(() => this.#dropSilent());
   }
 
   get size(): number {
     return this.#held.size;
   }
 
-  has(key: string): boolean {
-    return this.#held.has(key);
+  /** The guest repeats a SYN: true if it is held, as one attempt is enough. */
+  repeated(key: string): boolean {
+    const held = this.#held.get(key);
+    if (held === undefined) return false;
+    const now = this.#options.context.clock.now();
+    held.gapMs = Math.max(held.gapMs, now - held.heardMs);
+    held.heardMs = now;
+    return true;
+  }
+
+  /** The guest no longer wants a call: false if it is not held. */
+  giveUp(key: string): boolean {
+    const held = this.#held.get(key);
+    if (held === undefined) return false;
+    this.#options.context.counters.tcpUnfinished++;
+    this.#drop(held);
+    return true;
   }
 
   /** Takes a SYN whose ends are neither held nor connected, and begins to connect. */
@@ -101,8 +131,10 @@ export class HeldCalls {
       ? this.#connect(syn, verdict === "loopback")
       : first;
     if (typeof socket === "string") return this.#refuse(syn, socket);
-    const held = { syn, socket, sinceMs: context.clock.now() };
+    const now = context.clock.now();
+    const held: Held = { syn, socket, sinceMs: now, heardMs: now, gapMs: 0 };
     this.#held.set(syn.key, held);
+    if (!this.#timer.armed) this.#timer.arm(SILENCE_STEP_MS);
     counters.tcpOut++;
     socket.onReady = () => this.#look(held);
     // One on the machine itself may be there already.
@@ -186,6 +218,15 @@ export class HeldCalls {
     return false;
   }
 
+  /** Frees what no guest waits for: the machine itself would try for two minutes. */
+  #dropSilent(): void {
+    const now = this.#options.context.clock.now();
+    for (const [key, { heardMs, gapMs }] of this.#held) {
+      if (now - heardMs > Math.max(SILENCE_MIN_MS, SILENCE_GAPS * gapMs)) this.giveUp(key);
+    }
+    if (this.#held.size > 0) this.#timer.arm(SILENCE_STEP_MS);
+  }
+
   #drop({ syn, socket }: Held): void {
     this.#held.delete(syn.key);
     socket.close();
@@ -193,6 +234,7 @@ export class HeldCalls {
   }
 
   close(): void {
+    this.#timer.disarm();
     for (const held of [...this.#held.values()]) this.#drop(held);
   }
 }

@@ -18,7 +18,8 @@ import { icmpErrorMessage, mayReportError } from "../../kernel/inet/icmp_error.t
 import { finishChecksum } from "../../kernel/inet/segment.ts";
 import { TokenBucket } from "../../kernel/inet/token_bucket.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
-import { IPV4_TTL_DEFAULT } from "../../kernel/wire/ipv4.ts";
+import { IPV4_HEADER_LEN, IPV4_TTL_DEFAULT } from "../../kernel/wire/ipv4.ts";
+import { IPV6_HEADER_LEN } from "../../kernel/wire/ipv6.ts";
 import type { UplinkContext } from "./context.ts";
 import { type Outcome, outcomeOf } from "./failure_table.ts";
 import { type LinkVersion, versionOfPacket } from "./link_version.ts";
@@ -71,8 +72,11 @@ export class IcmpMaker {
   makeReported(quoted: Block, report: SocketReport): void {
     const version = versionOfPacket(quoted.buf[quoted.rp]!);
     if (version === null) return;
-    if (report.origin === "local") {
-      this.makeFailed(quoted, report.failure, report.mtu);
+    const isOther = report.to.address.isV4 !== (version.version === 4);
+    if (report.origin === "local" || isOther) {
+      // An answer to a caller of the other version of IP: the error is what the failure means in near's.
+      const growth = isOther ? version.headerLen - (version.version === 4 ? IPV6_HEADER_LEN : IPV4_HEADER_LEN) : 0;
+      this.makeFailed(quoted, report.failure, report.mtu === 0 ? 0 : report.mtu + growth);
     } else if (version.header.icmpQuotes(report.type)) {
       const { type, code, mtu, offender } = report;
       this.makeError(quoted, { type, code, mtu, source: offender });

@@ -72,6 +72,13 @@ export class IdleTable<T extends IdleEntry> {
     entry.close();
   }
 
+  /** Closes the entry with `key`; false: there is none. */
+  release(key: number): boolean {
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) this.remove(entry);
+    return entry !== undefined;
+  }
+
   /** Closes the `count` entries that have been idle longest, short-lived ones first; how many there were. */
   evict(count: number): number {
     const order = [...this.#entries.values()].sort((a, b) =>

@@ -154,14 +154,14 @@ export class RelayPort implements IdleEntry {
     const count = Math.min(BATCH_MAX, this.#blocks.length);
     for (let i = 0; i < count; i++) {
       const block = this.#blocks[i]!;
-      const link = this.#linkOf(block);
+      const { link } = this;
       outbox.put(i, { link, block, route: this.#routes[i]!, at: transportAt(link, block) + UDP_HEADER_LEN });
     }
     const sent = this.socket.send(outbox.messages, count);
     outbox.clear(count);
     if (sent > 0) {
       const last = this.#blocks[sent - 1]!;
-      this.sent.keep(last, transportAt(this.#linkOf(last), last));
+      this.sent.keep(last, transportAt(this.link, last));
     }
     for (const block of this.#blocks.splice(0, sent)) this.#free(block);
     this.#routes.splice(0, sent);
@@ -188,11 +188,6 @@ export class RelayPort implements IdleEntry {
   #free(block: Block): void {
     this.#outbox.waitingBytes -= block.buf.length;
     block.free();
-  }
-
-  /** A forward of both versions has packets of both. */
-  #linkOf({ buf, rp }: Block): LinkVersion {
-    return buf[rp]! >>> 4 === this.link.version ? this.link : linkVersion(this.link.version === 4 ? 6 : 4);
   }
 }
 

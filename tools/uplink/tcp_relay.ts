@@ -108,7 +108,7 @@ export class TcpRelay implements FarEvents, SpliceOwner {
     }
     const flags = tcpFlags(buf, at);
     const isSyn = (flags & (TCP_SYN | TCP_ACK)) === TCP_SYN;
-    const isReset = (flags & TCP_RST) !== 0 && this.#awaited.size > 0;
+    const isReset = (flags & TCP_RST) !== 0 && this.#awaited.size + this.#held.size > 0;
     if (!isSyn && !isReset) return this.#link.toFar(block);
     const { header } = version;
     const [src, dst] = [header.src(buf, rp), header.dst(buf, rp)];
@@ -118,14 +118,14 @@ export class TcpRelay implements FarEvents, SpliceOwner {
       this.#giveUp(key);
       return this.#link.toFar(block);
     }
-    // The guest repeats it: one attempt is enough.
-    if (this.#held.has(key)) return block.free();
+    if (this.#held.repeated(key)) return block.free();
     if (this.#awaited.has(key) || this.#open.has(key)) return this.#link.toFar(block);
     this.#held.take({ block, at, version, src, srcPort, dst, dstPort, key });
   }
 
-  /** The guest does not want a call that the machine has connected: a repeated SYN may come when all is over. */
+  /** The guest does not want a call that the machine makes, or has made: a repeated SYN may come when all is over. */
   #giveUp(key: string): void {
+    if (this.#held.giveUp(key)) return;
     const awaited = this.#awaited.get(key);
     if (awaited === undefined) return;
     this.#awaited.delete(key);

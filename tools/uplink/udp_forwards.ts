@@ -18,8 +18,9 @@ import { type Outbox, portKey, RelayPort } from "./relay_port.ts";
 
 /** Where the machine listens, and where it leads. */
 export interface ForwardRequest extends BindRequest {
-  /** Port of near. */
+  /** Port of near, and its version of IP. Callers of the other version are shown as the link's peer. */
   readonly toPort: number;
+  readonly toVersion: 4 | 6;
 }
 
 /** An open forward. */
@@ -30,7 +31,7 @@ export interface UdpForward {
   close(): void;
 }
 
-/** The forwards to one port of near in one version of IP. */
+/** The forwards to one port of near. */
 interface Group {
   readonly callers: CallerTable<RelayPort>;
   readonly ports: RelayPort[];
@@ -41,7 +42,7 @@ export class UdpForwards {
   readonly #context: UplinkContext;
   readonly #outbox: Outbox;
   readonly #watch: (port: RelayPort) => void;
-  /** By the port of near; the callers of both versions are in one table. */
+  /** By {@link portKey}. */
   readonly #groups = new Map<number, Group>();
   /** Forwards that listen at every address, by {@link portKey}: what near sends of its own accord leaves there. */
   readonly #anywhere = new Map<number, RelayPort[]>();
@@ -54,18 +55,18 @@ export class UdpForwards {
   }
 
   /** Opens one; or says why the port cannot be had. */
-  open({ toPort, ...bind }: ForwardRequest): UdpForward | SocketFailure {
+  open({ toPort, toVersion, ...bind }: ForwardRequest): UdpForward | SocketFailure {
     const socket = this.#context.sockets.datagrams(bind);
     if (typeof socket === "string") return socket;
     this.#context.counters.udpOpened++;
-    const group = this.#groups.get(toPort) ?? { callers: new CallerTable<RelayPort>(this.#context), ports: [] };
-    this.#groups.set(toPort, group);
+    const link = linkVersion(toVersion);
+    const key = portKey(toVersion, toPort);
+    const group = this.#groups.get(key) ?? { callers: new CallerTable<RelayPort>(this.#context, link), ports: [] };
+    this.#groups.set(key, group);
     const { callers } = group;
-    const port = new RelayPort(linkVersion(bind.version), toPort, socket, { outbox: this.#outbox, callers });
+    const port = new RelayPort(link, toPort, socket, { outbox: this.#outbox, callers });
     group.ports.push(port);
-    for (const key of anywhereKeys(bind, toPort)) {
-      this.#anywhere.set(key, [...this.#anywhere.get(key) ?? [], port]);
-    }
+    if (isEverywhere(bind, toVersion)) this.#anywhere.set(key, [...this.#anywhere.get(key) ?? [], port]);
     this.#watch(port);
     return { local: socket.local, close: () => this.#close(port, group) };
   }
@@ -73,7 +74,7 @@ export class UdpForwards {
   /** The caller whom near's port `key` answers by a packet to `address` and `port`; null: it is no answer. */
   answering(key: number, address: IpAddr, port: number): Caller<RelayPort> | null {
     if (this.#groups.size === 0) return null;
-    return this.#groups.get(key & 0xffff)?.callers.shownAs(address, port) ?? null;
+    return this.#groups.get(key)?.callers.shownAs(address, port) ?? null;
   }
 
   /** The forward from whose port near's port `key` may reach every destination; null: there is none. */
@@ -91,17 +92,15 @@ export class UdpForwards {
     port.close();
     callers.forget(port);
     ports.splice(ports.indexOf(port), 1);
-    if (ports.length === 0) this.#groups.delete(port.linkPort);
-    for (const key of [portKey(4, port.linkPort), portKey(6, port.linkPort)]) {
-      const left = this.#anywhere.get(key)?.filter((one) => one !== port) ?? [];
-      if (left.length > 0) this.#anywhere.set(key, left);
-      else this.#anywhere.delete(key);
-    }
+    const { key } = port;
+    if (ports.length === 0) this.#groups.delete(key);
+    const left = this.#anywhere.get(key)?.filter((one) => one !== port) ?? [];
+    if (left.length > 0) this.#anywhere.set(key, left);
+    else this.#anywhere.delete(key);
   }
 }
 
-/** The keys under which a forward is found for destinations that never called it. */
-function anywhereKeys({ version, address, dualStack, device }: BindRequest, toPort: number): number[] {
-  if (address !== null || device !== undefined) return [];
-  return version === 6 && dualStack === true ? [portKey(6, toPort), portKey(4, toPort)] : [portKey(version, toPort)];
+/** Whether a forward's socket reaches destinations of `toVersion` that never called it. */
+function isEverywhere({ version, address, dualStack, device }: BindRequest, toVersion: 4 | 6): boolean {
+  return address === null && device === undefined && (version === toVersion || dualStack === true);
 }

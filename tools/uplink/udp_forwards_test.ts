@@ -18,7 +18,7 @@ function opened(relay: DatagramRelay, request: ForwardRequest): UdpForward {
 for (const link of LINKS) {
   const { name, version, near, peer, own, remote, other, loopback } = link;
   const request = (fields: Partial<ForwardRequest> = {}): ForwardRequest => ({
-    ...{ version, address: null, port: 8053, toPort: 53 },
+    ...{ version, address: null, port: 8053, toPort: 53, toVersion: version },
     ...fields,
   });
   /** An answer of near. */
@@ -211,17 +211,53 @@ for (const link of LINKS) {
   });
 }
 
-Deno.test("a forward of both versions shows callers of IPv4 as IPv4, and answers them", () => {
-  const world = datagramWorld();
-  opened(world.relay, { version: 6, address: null, port: 8053, toPort: 53, dualStack: true });
-  for (const { remote, own } of LINKS) world.fake.arrive(`${remote}!5000`, `${own}!8053`, { payload: pattern(4) });
-  assertEquals(world.lines(), LINKS.map(({ remote }) => `udp ${remote} 5000 > 53`));
-  world.udp(...LINKS.map((link) => link.udp({ srcPort: 53, dst: link.remote, dstPort: 5000 })));
-  // And near of its own accord.
-  world.udp(...LINKS.map((link) => link.udp({ srcPort: 53, dst: link.other, dstPort: 7 })));
-  assertEquals(world.fake.sent.map(({ from, to }) => `${from} ${to}`), [
-    ...LINKS.map(({ own, remote }) => `${own}!8053 ${remote}!5000`),
-    ...LINKS.map(({ own, other }) => `${own}!8053 ${other}!7`),
-  ]);
-  world.end();
-});
+for (const [link, foreign] of [[LINKS[0], LINKS[1]], [LINKS[1], LINKS[0]]]) {
+  const { name, version, remote, own, peer, near, other } = link!;
+  const { remote: caller, own: asked, codes } = foreign!;
+  const dual = { version: 6, address: null, port: 8053, toPort: 53, toVersion: version, dualStack: true } as const;
+
+  Deno.test(`${name}: a caller of the other version is the peer, and is answered`, () => {
+    const world = datagramWorld();
+    opened(world.relay, dual);
+    world.fake.arrive(`${remote}!5000`, `${own}!8053`, { payload: pattern(4) });
+    world.fake.arrive(`${caller}!5000`, `${asked}!8053`, { payload: pattern(4) });
+    assertEquals(world.lines(), [`udp ${remote} 5000 > 53`, `udp ${peer} 5000 > 53`]);
+    const answer = (dst: string) => link!.udp({ srcPort: 53, dst, dstPort: 5000, payload: pattern(3) });
+    world.udp(answer(peer), answer(remote));
+    // And near of its own accord.
+    world.udp(link!.udp({ srcPort: 53, dst: other, dstPort: 7 }));
+    assertEquals(world.fake.sent.map(({ from, to }) => `${from} ${to}`), [
+      `${asked}!8053 ${caller}!5000`,
+      `${own}!8053 ${remote}!5000`,
+      `${own}!8053 ${other}!7`,
+    ]);
+    world.end();
+  });
+
+  Deno.test(`${name}: a forward bound to an address of the other version shows its callers as the peer`, () => {
+    const world = datagramWorld();
+    const bound = opened(world.relay, { ...dual, version: foreign!.version, address: ip(asked), dualStack: false });
+    world.fake.arrive(`${caller}!5000`, `${asked}!8053`, { payload: pattern(4) });
+    assertEquals(world.lines(), [`udp ${peer} 5000 > 53`]);
+    world.udp(link!.udp({ srcPort: 53, dst: peer, dstPort: 5000 }));
+    assertEquals(world.fake.sent.map(({ from, to }) => `${from} ${to}`), [`${asked}!8053 ${caller}!5000`]);
+    bound.close();
+    world.end();
+  });
+
+  Deno.test(`${name}: an error about an answer to a caller of the other version is one of near's version`, () => {
+    const world = datagramWorld();
+    opened(world.relay, dual);
+    const [type, code] = codes.port.split("/").map(Number) as [number, number];
+    world.fake.peer(caller, { error: { type, code, offender: caller } });
+    world.fake.arrive(`${caller}!5000`, `${asked}!8053`, { payload: pattern(4) });
+    world.seen();
+    world.udp(link!.udp({ srcPort: 53, dst: peer, dstPort: 5000, payload: pattern(31) }));
+    const errors = world.seen();
+    assertEquals(errors.map(({ src, what }) => [src, what]), [[peer, link!.codes.port]]);
+    assertEquals(errors.map(({ quoted }) => [quoted!.src, quoted!.dst, quoted!.what, quoted!.payload]), [
+      [near, peer, "53 > 5000", pattern(31)],
+    ]);
+    world.end();
+  });
+}

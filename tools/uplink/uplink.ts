@@ -107,6 +107,15 @@ export class Uplink {
     return this.#echo.echoAvailable(version);
   }
 
+  /**
+   * Near no longer uses a port, or an identifier, as the NAT's map has ended: what it had here closes. Not so TCP,
+   * where a port may have many connections: near resets the next keepalive of each that is left.
+   */
+  release(protocol: "udp" | "echo", version: 4 | 6, port: number): void {
+    if (protocol === "udp") this.#udp.release(version, port);
+    else this.#echo.release(version, port);
+  }
+
   /** A packet of the near stack, or a piece of one. */
   #take(block: Block): void {
     const isV6 = block.buf[block.rp]! >>> 4 === 6;

@@ -12,7 +12,8 @@
 
 import type { Clock, Timer } from "../../../kernel/time.ts";
 import { call, holdLibc, lastErrno, libc, releaseLibc } from "../libc.ts";
-import type { Pollable, Reactor } from "../reactor.ts";
+import type { Pollable } from "../pollable.ts";
+import type { Reactor } from "../reactor.ts";
 
 /** Events of an edge (epoll_ctl(2)). ERR and HUP need not be asked for. */
 export const EPOLLIN = 0x1;

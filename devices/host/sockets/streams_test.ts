@@ -7,6 +7,11 @@ import { machineTest } from "../../../tests/kit/check/skip.ts";
 import { addr, made, SocketLab } from "../../../tests/kit/host/sockets.ts";
 import { libc } from "../libc.ts";
 import { pause } from "../pause.ts";
+import type { LinuxStream } from "./stream.ts";
+
+const IP_RECVERR = 11;
+const IPPROTO_IPV6 = 41;
+const IPV6_RECVERR = 25;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -254,6 +259,30 @@ machineTest("a listener for both versions shows callers of IPv4 as such", ["ffi"
     server.close();
   }
 });
+
+loopbackTest(
+  "an attempt over IPv6 asks for its errors (IPV6_RECVERR), a connection that stands does not",
+  async (lab, to) => {
+    const isV4 = addr(to).isV4;
+    /** The option of that version, as Linux has it now. */
+    const asksOf = (stream: HostStream) => {
+      const value = new Uint8Array(4);
+      // Safe because both lengths are those of the one int.
+      const length = new Uint8Array([4, 0, 0, 0]);
+      const [level, option] = isV4 ? [0, IP_RECVERR] : [IPPROTO_IPV6, IPV6_RECVERR];
+      assertEquals(libc().getsockopt((stream as LinuxStream).fd, level!, option!, value, length), 0);
+      return value[0];
+    };
+    const listener = lab.listen(to);
+    const client = lab.connect(listener.local);
+    // Over IPv4 Linux keeps the error of an attempt all the same.
+    assertEquals({ state: client.state, asks: asksOf(client) }, { state: "connecting", asks: isV4 ? 0 : 1 });
+    const server = await lab.accept(listener);
+    await lab.settled(client);
+    assertEquals({ client: asksOf(client), server: asksOf(server) }, { client: 0, server: 0 });
+    for (const socket of [client, server, listener]) socket.close();
+  },
+);
 
 loopbackTest("a taken port is EADDRINUSE, a foreign address EADDRNOTAVAIL, an unknown interface ENODEV", (lab, to) => {
   const { local } = lab.listen(to);

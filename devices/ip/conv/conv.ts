@@ -121,6 +121,8 @@ export class Conv {
   #listenTaps: TapList | null = null;
   #calls: Conv[] | null = null;
   #changed: Rendez | null = null;
+  /** One for all the queues that it will have. */
+  readonly #onDataEdge = (events: number) => this.dataTaps.fire(events & ~TapEvent.Writable);
 
   constructor(readonly space: ConvHome, readonly proto: Proto, readonly number: number) {
     this.rq = this.makeDataQueue({ limit: 0 });
@@ -178,14 +180,7 @@ export class Conv {
   /** A queue to be read through the data file: its edges reach the file's taps. */
   makeDataQueue(options: QueueOptions): Queue {
     const queue = new Queue(options);
-    queue.onEdge = (events) => this.dataTaps.fire(events & ~TapEvent.Writable);
-    return queue;
-  }
-
-  /** A queue to be written through the data file. */
-  makeWriteQueue(options: QueueOptions): Queue {
-    const queue = new Queue(options);
-    queue.onEdge = (events) => this.dataTaps.fire(events & ~TapEvent.Readable);
+    queue.onEdge = this.#onDataEdge;
     return queue;
   }
 

@@ -1,7 +1,7 @@
 /**
  * MemoryAccount: one bound over the memory of all queues of a kind in one stack (Linux' tcp_mem and udp_mem).
  *
- * Path: tcp/memory, resequence, conv → env/memory → kernel/queue.
+ * Path: tcp/memory, resequence, conv → env/memory → block_chain.
  *
  * ```
  *   0                    three quarters            shared              max
@@ -15,7 +15,7 @@
  * @module
  */
 
-import { QUEUE_BLOCK_COST, type QueueAccount } from "../../../kernel/queue.ts";
+import { QUEUE_BLOCK_COST, type QueueAccount } from "../../../kernel/block_chain.ts";
 
 /** What every queue may hold, independent of the others: one block in the smallest pooled buffer. */
 export const QUEUE_SHARE = 2048 + QUEUE_BLOCK_COST;

@@ -1,6 +1,7 @@
 import { assertEquals, assertLessOrEqual } from "@std/assert";
 import { Block } from "../../../kernel/block.ts";
-import { Queue, QUEUE_BLOCK_COST } from "../../../kernel/queue.ts";
+import { QUEUE_BLOCK_COST } from "../../../kernel/block_chain.ts";
+import { Queue } from "../../../kernel/queue.ts";
 import { MemoryAccount, QUEUE_SHARE } from "./memory.ts";
 
 /** A block with one byte in a buffer of `size`. */

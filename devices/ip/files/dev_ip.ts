@@ -1,7 +1,7 @@
 /**
  * The device `#ip`: one whole IP stack per instance, as a file tree. Manual: ip(3).
  *
- * Path: boot, user_stack → dev_ip → conv_ctl, ip_tree, ipifc_proto, queue_file.
+ * Path: boot, user_stack → dev_ip → conv_ctl, ip_tree, ipifc_proto, queue_file, text_files.
  *
  * `#ip.N` with N of 0 to {@link STACKS_MAX} - 1; a stack is made when it is first attached, and shares nothing with
  * others.
@@ -21,7 +21,7 @@ import { breadQueue, bwriteQueue, readQueue, writeQueue } from "../../../kernel/
 import type { OrWait, Rendez } from "../../../kernel/rendez.ts";
 import { IPV6_HEADER_LEN } from "../../../kernel/wire/ipv6.ts";
 import { runArpCtl } from "../neighbor/arp_ctl.ts";
-import { bypassStatus, localText, sendBypass } from "../network/bypass.ts";
+import { sendBypass } from "../network/bypass.ts";
 import type { Conv } from "../conv/conv.ts";
 import { runConvCtl } from "./conv_ctl.ts";
 import { IcmpProto } from "../icmp/icmp.ts";
@@ -32,6 +32,7 @@ import { IpifcProto } from "./ipifc_proto.ts";
 import { ConvState } from "../conv/proto.ts";
 import { RawProto } from "../icmp/raw.ts";
 import { ROUTE_TAG_NONE } from "../route/route_table.ts";
+import { fileText } from "./text_files.ts";
 import { TcpProto } from "../tcp/tcp.ts";
 import { UdpProto } from "../udp/udp.ts";
 import { UDP_RECORD_MAX } from "../udp/udp_headers.ts";
@@ -188,8 +189,9 @@ export class IpDev extends Dev {
 
   /** `clone` of a protocol, or `listen` of another conversation, becomes the ctl file of `conv`. */
   #becomeCtl(chan: Chan, conv: Conv, user: string): Chan {
-    const depth = kindOf(chan.qid.path) === Kind.Clone ? 1 : 2;
-    chan.path = [...chan.path.split("/").slice(0, -depth), conv.number, "ctl"].join("/");
+    const file = chan.path.lastIndexOf("/");
+    const end = kindOf(chan.qid.path) === Kind.Clone ? file : chan.path.lastIndexOf("/", file - 1);
+    chan.path = `${chan.path.slice(0, end)}/${conv.number}/ctl`;
     chan.qid = { path: pathOf(Kind.Ctl, conv.proto.index, conv.number), vers: 0, type: QidType.File };
     chan.aux = { conv, user } satisfies OpenConv;
     return chan;
@@ -221,7 +223,7 @@ export class IpDev extends Dev {
     const stack = this.stack(chan.instance);
     if (kind === Kind.Log) return stack.log.read(buf);
     if (kind === Kind.Ndb) return readBytes(stack.ndb.bytes, buf, offset);
-    return this.readText(chan, buf, offset, () => textFile(stack, chan));
+    return this.readText(chan, buf, offset, () => fileText(stack, chan.qid.path));
   }
 
   override bread(chan: Chan, max: number): OrWait<Block | null> {
@@ -334,21 +336,6 @@ function sendData(stack: IpStack, conv: Conv, block: Block): OrWait<number> {
   if (conv.bypass !== null) return sendBypass(stack, conv, block);
   if (conv.proto.output === undefined) throw new KernelError("EPERM", `Cannot write ${conv}: nothing is sent this way`);
   return conv.proto.output(conv, block);
-}
-
-/** What a synthetic file says now. */
-function textFile(stack: IpStack, chan: Chan): string {
-  const { path } = chan.qid;
-  const kind = kindOf(path);
-  if (kind === Kind.Arp) return stack.arp.format() + stack.nd.format();
-  if (kind === Kind.IpRoute) return stack.routes.format();
-  if (kind === Kind.IpSelfTab) return stack.self.format();
-  if (kind === Kind.Stats) return protoAt(stack, path)!.stats();
-  const conv = convAt(stack, path)!;
-  if (kind === Kind.Ctl) return `${conv.number}`;
-  if (kind === Kind.Status) return conv.bypass !== null ? bypassStatus(conv) : conv.proto.status(conv);
-  if (kind === Kind.Local) return conv.proto.local?.(conv) ?? `${localText(conv)}\n`;
-  return conv.proto.remote?.(conv) ?? `${conv.raddr}!${conv.rport}\n`;
 }
 
 function tapsOf(conv: Conv, kind: number): TapList {

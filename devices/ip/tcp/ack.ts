@@ -2,7 +2,7 @@
  * The acknowledgment field of a segment: what it says of our data, of the window, of our FIN (RFC 9293 3.10.7.4, fifth
  * check, with RFC 5961 5, RFC 7323 4, RFC 2018).
  *
- * Path: input, tcp/tcp → ack → transitions, recovery, orphans, segment_in.
+ * Path: input, tcp/tcp, tcp/ctl → ack → transitions, recovery, orphans, segment_in.
  *
  * ```
  *   una - maxWnd              una                    max
@@ -80,13 +80,13 @@ function finAcked(tcb: Tcb): boolean {
 
 /** Send queue of a new connection (Akaros), and the largest: the queue must hold two windows to keep the path full. */
 export const SEND_QUEUE_START = 8 * 65_535;
-const SEND_QUEUE_MAX = 16 << 20;
+export const SEND_QUEUE_MAX = 16 << 20;
 
 function growSendQueue(tcb: Tcb): void {
-  const { wq, congestion, env } = tcb;
+  const { wq, congestion, env, config: { sendQueueMax } } = tcb;
   if (env.memory.pressed) return;
   const wanted = 2 * congestion.cwnd;
-  if (wanted > wq.limit && wq.limit < SEND_QUEUE_MAX) wq.setLimit(Math.min(SEND_QUEUE_MAX, 2 * wq.limit));
+  if (wanted > wq.limit && wq.limit < sendQueueMax) wq.setLimit(Math.min(sendQueueMax, 2 * wq.limit));
 }
 
 /** RFC 9293 3.10.7.4: a window counts if it is newer than the one we know. */

@@ -1,7 +1,7 @@
 /**
  * The verbs that TCP adds to ctl.
  *
- * Path: tcp/tcp → tcp/ctl → kernel/ctl, congestion, cubic, transitions.
+ * Path: tcp/tcp → tcp/ctl → kernel/ctl, ack, congestion, cubic, transitions.
  *
  * @module
  */
@@ -9,6 +9,7 @@
 import { type CtlVerb, parseNumber, parseSwitch, shown } from "../../../kernel/ctl.ts";
 import { KernelError } from "../../../kernel/error.ts";
 import type { Conv } from "../conv/conv.ts";
+import { SEND_QUEUE_MAX, SEND_QUEUE_START } from "./ack.ts";
 import { type Congestion, CongestionState } from "./congestion.ts";
 import { cubic } from "./cubic.ts";
 import { applyEvent } from "./transitions.ts";
@@ -46,6 +47,11 @@ function setUserTimeout(tcb: Tcb, word: string): void {
   const ms = parseNumber(word, { max: WEEK_MS });
   if (ms < SECOND_MS) throw tooShort("usertimeout", ms);
   tcb.config.userTimeoutMs = ms;
+}
+
+/** A queue that is larger already keeps its size: what is in it was promised to be sent. */
+function setSendQueueMax(tcb: Tcb, word: string): void {
+  tcb.config.sendQueueMax = parseNumber(word, { min: SEND_QUEUE_START, max: SEND_QUEUE_MAX });
 }
 
 function tooShort(verb: string, ms: number): KernelError {
@@ -121,6 +127,13 @@ const TCP_VERBS: readonly CtlVerb<Conv>[] = [
     minArgs: 1,
     maxArgs: 1,
     run: (conv, [word]) => setUserTimeout(tcbOf(conv), word!),
+  },
+  {
+    name: "wqlimit",
+    usage: "wqlimit bytes",
+    minArgs: 1,
+    maxArgs: 1,
+    run: (conv, [word]) => setSendQueueMax(tcbOf(conv), word!),
   },
   {
     name: "congestion",

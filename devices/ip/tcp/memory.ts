@@ -2,13 +2,13 @@
  * TcpMemory: the memory of all send and receive queues and resequence stores of one stack, and the writers that wait
  * for some of it.
  *
- * Path: stream_queue, tcp/tcp, tcb → tcp/memory → env/memory, block, kernel/queue.
+ * Path: stream_queue, tcp/tcp, tcb → tcp/memory → env/memory, block, block_chain.
  *
  * @module
  */
 
 import { BLOCK_HEADROOM, BLOCK_MAX } from "../../../kernel/block.ts";
-import { QUEUE_BLOCK_COST } from "../../../kernel/queue.ts";
+import { QUEUE_BLOCK_COST } from "../../../kernel/block_chain.ts";
 import { MemoryAccount } from "../env/memory.ts";
 
 /** All queues of one stack: four of the largest send queues, or 16 KiB for each conversation there may be. */

@@ -2,7 +2,7 @@
  * Data that came before its turn, kept until the gap before it is filled; and what to report of it to the sender (RFC
  * 2018).
  *
- * Path: tcb → resequence → env/memory, block, kernel/queue, seq.
+ * Path: tcb → resequence → env/memory, block, block_chain, seq.
  *
  * ```
  *   rcv.nxt                                     right edge of the window
@@ -20,7 +20,7 @@
  */
 
 import type { Block } from "../../../kernel/block.ts";
-import { QUEUE_BLOCK_COST } from "../../../kernel/queue.ts";
+import { QUEUE_BLOCK_COST } from "../../../kernel/block_chain.ts";
 import * as seq from "../../../kernel/wire/seq.ts";
 import type { SackBlock } from "../../../kernel/wire/tcp_options.ts";
 import type { MemoryAccount } from "../env/memory.ts";

@@ -66,6 +66,8 @@ export interface TcpConfig {
   /** Idle milliseconds before a keepalive; 0: none. */
   keepaliveMs: number;
   userTimeoutMs: number;
+  /** Bytes to which the send queue may grow. */
+  sendQueueMax: number;
   algorithm: Congestion;
   ecn: boolean;
   /** What is offered in our SYN. */

@@ -27,7 +27,7 @@ import { sendPacket } from "../network/ip_output.ts";
 import type { ProtoContext } from "../network/context.ts";
 import type { InputPacket } from "../packet/packet.ts";
 import type { Advice, BypassRules } from "../conv/proto.ts";
-import { SEND_QUEUE_START } from "./ack.ts";
+import { SEND_QUEUE_MAX, SEND_QUEUE_START } from "./ack.ts";
 import { takeAdvice } from "./advice.ts";
 import { CONGESTIONS, runTcpVerb } from "./ctl.ts";
 import { demux } from "./demux.ts";
@@ -255,6 +255,7 @@ function defaultConfig(): TcpConfig {
     quickack: false,
     keepaliveMs: 0,
     userTimeoutMs: USER_TIMEOUT_MS,
+    sendQueueMax: SEND_QUEUE_MAX,
     algorithm: CONGESTIONS[0]!,
     ecn: false,
     sack: true,

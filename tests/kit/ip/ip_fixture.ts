@@ -221,3 +221,9 @@ export function takeMessage(chan: Chan): Uint8Array | null {
   const count = chan.dev.read(chan, buf, 0);
   return count instanceof Rendez ? null : buf.slice(0, count);
 }
+
+/** A host and a conversation of UDP that has bypassed port 7, after `commands`. */
+export function bypassed(...commands: string[]): { ip: IpFixture; conv: ConvFixture } {
+  const ip = ipFixture();
+  return { ip, conv: ip.conv("udp", "bypass 7", ...commands) };
+}

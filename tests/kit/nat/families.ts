@@ -29,7 +29,17 @@ export interface FamilyPacket {
 /** Of a segment, besides. */
 export interface FamilySegment extends FamilyPacket {
   readonly flags?: number;
+  readonly seq?: number;
+  readonly ack?: number;
   readonly mss?: number;
+}
+
+/** Who sends an ICMP error to whom, with what in its second word. */
+interface ErrorEnds {
+  readonly src: string;
+  readonly dst: string;
+  readonly rest?: number;
+  readonly hops?: number;
 }
 
 /** One version of IP, as a test sees it. */
@@ -57,7 +67,7 @@ export interface Family {
   /** An echo request; `srcPort` is its identifier. */
   echo(options?: FamilyPacket): Uint8Array;
   /** An ICMP error that quotes `packet`. */
-  error(code: readonly number[], packet: Uint8Array, ends: { src: string; dst: string; rest?: number }): Uint8Array;
+  error(code: readonly number[], packet: Uint8Array, ends: ErrorEnds): Uint8Array;
   /** A forward to the guest. */
   forward(proto: string, hostPort: number, guestPort: number, bound?: string): string;
   /** `ends("a", 1, "b", 2)` as {@link packets.endsOf} writes it. */
@@ -83,8 +93,8 @@ const IPV4: Family = {
   tcp: (options = {}) => packets.tcpPacket({ ...fields4(options), ...segment(options), dontFragment: true }),
   echo: ({ srcPort = 77, payload = new Uint8Array(8), ...options } = {}) =>
     echoPacket({ ...fields4(options), id: srcPort, data: payload }),
-  error: ([type, code], packet, { src, dst, rest = 0 }) =>
-    icmpErrorPacket({ type: type!, code: code!, packet, rest }, { src, dst, ttl: 64 }),
+  error: ([type, code], packet, { src, dst, rest = 0, hops = 64 }) =>
+    icmpErrorPacket({ type: type!, code: code!, packet, rest }, { src, dst, ttl: hops }),
   forward: (proto, hostPort, guestPort, bound = "") => `${proto}:${bound}:${hostPort}-${packets.GUEST}:${guestPort}`,
   ends: (src, srcPort, dst, dstPort) => `${src}:${srcPort} > ${dst}:${dstPort}`,
 };
@@ -108,8 +118,8 @@ const IPV6: Family = {
   tcp: (options = {}) => packets.tcp6({ ...fields6(options), ...segment(options) }),
   echo: ({ srcPort = 77, payload = new Uint8Array(8), ...options } = {}) =>
     packets.echo6({ ...fields6(options), id: srcPort, data: payload }),
-  error: ([type, code], packet, { src, dst, rest = 0 }) =>
-    error6Packet({ type: type!, code: code!, packet, rest }, { src, dst }),
+  error: ([type, code], packet, { src, dst, rest = 0, hops: hopLimit = 64 }) =>
+    error6Packet({ type: type!, code: code!, packet, rest }, { src, dst, hopLimit }),
   forward: (proto, hostPort, guestPort, bound) =>
     `${proto}:${bound === undefined ? "" : `[${bound}]`}:${hostPort}-[${packets.GUEST6}]:${guestPort}`,
   ends: (src, srcPort, dst, dstPort) => `[${src}]:${srcPort} > [${dst}]:${dstPort}`,
@@ -134,7 +144,7 @@ function ports({ srcPort, dstPort }: FamilyPacket): { srcPort?: number; dstPort?
 }
 
 function segment(options: FamilySegment) {
-  const { flags = 2, mss, payload } = options;
+  const { flags = 2, seq = 1, ack = 0, mss, payload } = options;
   const tcpOptions = mss === undefined ? {} : { tcpOptions: { mss } };
-  return { ...ports(options), flags, ...tcpOptions, ...(payload === undefined ? {} : { data: payload }) };
+  return { ...ports(options), flags, seq, ack, ...tcpOptions, ...(payload === undefined ? {} : { data: payload }) };
 }

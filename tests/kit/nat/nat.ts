@@ -22,9 +22,17 @@ import {
   encodeDhcpNumber,
   parseDhcp,
 } from "../../../kernel/wire/dhcp.ts";
-import { emitEthernet, ETHER_HEADER_LEN, ETHERTYPE_IPV4 } from "../../../kernel/wire/ethernet.ts";
+import {
+  emitEthernet,
+  ETHER_HEADER_LEN,
+  ETHERTYPE_IPV4,
+  ETHERTYPE_IPV6,
+  etherTypeAt,
+} from "../../../kernel/wire/ethernet.ts";
 import { IPV4_UNSPECIFIED } from "../../../kernel/wire/ip_addr.ts";
+import { IP_PROTO_ICMP6 } from "../../../kernel/wire/ip_proto.ts";
 import { ipv4TotalLen } from "../../../kernel/wire/ipv4.ts";
+import { ipv6PayloadLen } from "../../../kernel/wire/ipv6.ts";
 import { MAC_BROADCAST, MacAddr } from "../../../kernel/wire/mac_addr.ts";
 import { boot, type BootOptions, type Host } from "../../../tools/boot/boot.ts";
 import type { NatOptions } from "../../../tools/nat/nat.ts";
@@ -32,12 +40,16 @@ import { GUEST_MACS, HOST_MAC } from "../../../tools/nat/config.ts";
 import { NatProgram } from "../../../tools/nat/program.ts";
 import { ip, udpPacket } from "../ip/ip_fixture.ts";
 import { advance, User } from "../ip/story.ts";
+import { addIpv6, echo6Packet, PEER6, US6 } from "../ip/story6.ts";
+import { GUEST6, ROUTER6 } from "./packets.ts";
 
 export const HOST = "10.0.0.1";
 export const REMOTE = "10.0.0.2";
 export const GUEST = "10.0.2.15";
 export const ROUTER = "10.0.2.2";
 export const DNS = "10.0.2.3";
+/** Until addresses of IPv6 have been tried (RFC 4862). */
+const ADDRESS_MS = 4000;
 /** Long enough for a packet to go round, ARP included. */
 const ROUND_MS = 20;
 
@@ -66,7 +78,8 @@ export class FakeGuest {
   send(packet: Uint8Array, options: { broadcast?: boolean } = {}): void {
     const frame = new Uint8Array(ETHER_HEADER_LEN + packet.length);
     const dst = options.broadcast === true ? MAC_BROADCAST : HOST_MAC;
-    emitEthernet({ dst, src: this.mac, etherType: ETHERTYPE_IPV4 }, frame, 0);
+    const etherType = packet[0]! >>> 4 === 6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
+    emitEthernet({ dst, src: this.mac, etherType }, frame, 0);
     frame.set(packet, ETHER_HEADER_LEN);
     this.sendFrame(frame);
   }
@@ -91,12 +104,14 @@ export class FakeGuest {
     return this.#frames.splice(0);
   }
 
-  /** Takes the IP packets that came since last asked. */
+  /** Takes the IP packets that came since last asked, neighbour discovery left out. */
   packets(): Uint8Array[] {
-    const frames = this.frames().filter((frame) => frame[12] === 8 && frame[13] === 0);
-    return frames.map((frame) =>
-      frame.slice(ETHER_HEADER_LEN, ETHER_HEADER_LEN + ipv4TotalLen(frame, ETHER_HEADER_LEN))
-    );
+    return this.frames().flatMap((frame) => {
+      const packet = frame.subarray(ETHER_HEADER_LEN);
+      const type = etherTypeAt(frame, 0);
+      if (type === ETHERTYPE_IPV4) return [packet.slice(0, ipv4TotalLen(packet, 0))];
+      return type === ETHERTYPE_IPV6 && !isNd(packet) ? [packet.slice(0, 40 + ipv6PayloadLen(packet, 0))] : [];
+    });
   }
 }
 
@@ -119,13 +134,31 @@ export interface NatStory extends AsyncDisposable {
   readonly said: string[];
 }
 
+function isNd(packet: Uint8Array): boolean {
+  return packet[6] === IP_PROTO_ICMP6 && packet[40]! >= 133 && packet[40]! <= 137;
+}
+
+/** How a story may differ from the usual. */
+export interface NatStoryOptions {
+  readonly nat?: Partial<NatOptions>;
+  readonly forwards?: readonly string[];
+  readonly boot?: BootOptions;
+  /** Whether host, remote and guest have IPv6, too; then the guest has been heard of at {@link GUEST6}. */
+  readonly is6?: boolean;
+}
+
 /** Boots it. */
-export async function tellNat(
-  options: { nat?: Partial<NatOptions>; forwards?: readonly string[]; boot?: BootOptions } = {},
-): Promise<NatStory> {
+export async function tellNat(options: NatStoryOptions = {}): Promise<NatStory> {
   const host = await boot({ ...options.boot });
   const remote = await host.neighbor({ address: `${REMOTE}/24`, gateway: HOST, mtu: options.boot?.mtu ?? 1500 });
   const user = new User(host);
+  const there = new User(remote);
+  const v6 = options.is6 === true ? { v6: { hostAddr: `${US6}/64` } } : {};
+  if (options.is6 === true) {
+    addIpv6(user, US6);
+    addIpv6(there, PEER6);
+    advance(host, ADDRESS_MS);
+  }
   const guests: FakeGuest[] = [];
   const said: string[] = [];
   const addGuest = (mac?: MacAddr) => {
@@ -143,22 +176,14 @@ export async function tellNat(
       for (const other of guests) if (dst.isGroup && other !== one) other.receive(frame.clone());
       one.receive(frame);
     },
-    nat: { hostAddr: `${HOST}/24`, nameServers: [REMOTE], ...options.nat },
+    nat: { hostAddr: `${HOST}/24`, nameServers: [REMOTE], ...v6, ...options.nat },
     forwards: options.forwards ?? [],
     say: (line) => void said.push(line),
   });
   const guest = addGuest();
-  const command = (text: string) => {
-    const fd = user.open("#srv/nat", Open.ReadWrite);
-    user.write(fd, text);
-    const answer = user.readText(fd);
-    user.proc.sys.close(fd);
-    return answer;
-  };
-  const stat = (counter: string) => {
-    const stats = JSON.parse(command("json stats")) as { stats: { counter: string; count: number }[] };
-    return stats.stats.find((one) => one.counter === counter)?.count ?? 0;
-  };
+  if (options.is6 === true) {
+    guest.ask(echo6Packet({ src: GUEST6, dst: ROUTER6 }));
+  }
   return {
     host,
     remote,
@@ -166,15 +191,29 @@ export async function tellNat(
     guest,
     addGuest,
     user,
-    there: new User(remote),
-    command,
-    stat,
+    there,
+    command: (text) => commanded(user, text),
+    stat: (counter) => counted(user, counter),
     said,
     async [Symbol.asyncDispose]() {
       program.close();
       await host.world.close();
     },
   };
+}
+
+/** The answer to a command on the control channel. */
+function commanded(user: User, text: string): string {
+  const fd = user.open("#srv/nat", Open.ReadWrite);
+  user.write(fd, text);
+  const answer = user.readText(fd);
+  user.proc.sys.close(fd);
+  return answer;
+}
+
+function counted(user: User, counter: string): number {
+  const stats = JSON.parse(commanded(user, "json stats")) as { stats: { counter: string; count: number }[] };
+  return stats.stats.find((one) => one.counter === counter)?.count ?? 0;
 }
 
 /** Fields of a guest's DHCP message besides its type. */

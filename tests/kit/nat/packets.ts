@@ -16,6 +16,7 @@ import {
   ipv4Protocol,
   ipv4Src,
   ipv4TotalLen,
+  parseIpv4,
 } from "../../../kernel/wire/ipv4.ts";
 import { ipv6Dst, ipv6PayloadLen, ipv6Src, parseIpv6Fragment, walkIpv6 } from "../../../kernel/wire/ipv6.ts";
 import { emitNd, ndLen, type NdMessage } from "../../../kernel/wire/nd.ts";
@@ -105,7 +106,7 @@ export function tcp6(
 }
 
 /** Where the transport of a packet of either version starts, its protocol and its ends. */
-interface Layout {
+export interface Layout {
   readonly at: number;
   readonly protocol: number;
   readonly src: IpAddr;
@@ -115,7 +116,7 @@ interface Layout {
   readonly isPart: boolean;
 }
 
-function layoutOf(packet: Uint8Array): Layout {
+export function layoutOf(packet: Uint8Array): Layout {
   if (packet[0]! >>> 4 === 4) {
     const ends = { src: ipv4Src(packet, 0), dst: ipv4Dst(packet, 0), protocol: ipv4Protocol(packet, 0) };
     return { ...ends, at: ipv4HeaderLen(packet, 0), isV4: true, isPart: ipv4IsFragment(packet, 0) };
@@ -167,4 +168,26 @@ export function assertSound(packet: Uint8Array): void {
   if (protocol === 6) assert(tcpChecksumOk(packet, at, end, { src, dst }), "The TCP checksum is wrong");
   if (protocol === 1) assert(icmpChecksumOk(packet, at, end), "The ICMP checksum is wrong");
   if (protocol === 58) assert(icmp6ChecksumOk(packet, at, end, { src, dst }), "The ICMPv6 checksum is wrong");
+}
+
+/** A piece of a datagram, or a whole one. */
+export interface Part {
+  /** Bytes of its headers. */
+  readonly at: number;
+  readonly offset: number;
+  readonly isLast: boolean;
+  /** Of all pieces of one datagram the same; with the protocol in it. */
+  readonly id: string;
+}
+
+/** Where a piece of either version belongs. */
+export function partOf(piece: Uint8Array): Part {
+  if (piece[0]! >>> 4 === 4) {
+    const { id, protocol, fragOffset, moreFragments, headerLen } = parseIpv4(piece, 0, piece.length)!;
+    return { at: headerLen, offset: fragOffset, isLast: !moreFragments, id: `${id} ${protocol}` };
+  }
+  const { at, protocol, fragmentAt } = walkIpv6(piece, 0, piece.length)!;
+  if (fragmentAt < 0) return { at, offset: 0, isLast: true, id: `${protocol}` };
+  const { id, nextHeader, fragOffset, moreFragments } = parseIpv6Fragment(piece, fragmentAt, piece.length)!;
+  return { at: fragmentAt + 8, offset: fragOffset, isLast: !moreFragments, id: `${id} ${nextHeader}` };
 }

@@ -19,9 +19,9 @@ import { type MacAddr, multicastMacV6 } from "../../../kernel/wire/mac_addr.ts";
 import { HOST_MAC } from "../../../tools/nat/config.ts";
 import type { V6Options } from "../../../tools/nat/config6.ts";
 import { REASON_NAMES } from "../../../tools/nat/counters.ts";
+import type { HostRefusal } from "../../../tools/nat/host_refusal.ts";
 import type { NatMap } from "../../../tools/nat/map.ts";
 import {
-  type HostRefusal,
   Nat,
   type NatOptions,
   type PortBroker,

@@ -111,7 +111,7 @@ export class Child {
 }
 
 /** V8's flags for netd: those of its task in deno.json, which keep its memory small. */
-function v8Flags(): string {
+export function v8Flags(): string {
   const { tasks } = JSON.parse(Deno.readTextFileSync(`${ROOT}/deno.json`));
   return /--v8-flags=\S+/.exec(tasks.netd.command)![0];
 }

@@ -9,7 +9,7 @@
  */
 
 import { createNetns, openNetns } from "../../../devices/host/netns.ts";
-import { Child, NetdLab, PEER, startPeer, untilReady, WORLD } from "./netd.ts";
+import { Child, NetdLab, PEER, startPeer, untilReady, v8Flags, WORLD } from "./netd.ts";
 import { ROOT } from "../check/tree.ts";
 
 /** Makes a command one of a user without any right. */
@@ -38,8 +38,8 @@ cp -r "$cache/npm" cache
 chmod -R a+rwX cache
 cd tree
 export DENO_DIR="$folder/cache" HOME="$folder" PATH=/usr/sbin:/usr/bin:/sbin:/bin
-exec ${AS_NOBODY.join(" ")} "$folder/deno" run --no-check --no-prompt --allow-ffi --allow-run=nsenter,unshare \\
-  --allow-read=/etc/resolv.conf "$@"
+exec ${AS_NOBODY.join(" ")} "$folder/deno" run ${v8Flags()} --no-check --no-prompt --allow-ffi \\
+  --allow-run=nsenter,unshare --allow-read=/etc/resolv.conf "$@"
 `;
 
 /** A command that runs a program of the checkout in the namespace at the path `netns`, as a user without any right. */

@@ -20,7 +20,6 @@ import type { Proc } from "../../../kernel/proc.ts";
 import { Open } from "../../../kernel/qid.ts";
 import { boot, type Host } from "../../../tools/boot/boot.ts";
 import type { PortObserver } from "../../../tools/boot/observe_port.ts";
-import { announceStream, type StreamConn } from "../../../tools/boot/streams.ts";
 import { FaultyPort } from "../ip/faulty_port.ts";
 import { DEVICE, HOST, LINUX, runTool, type ToolOptions, type ToolResult } from "../host/linux.ts";
 
@@ -34,9 +33,6 @@ const MS_BETWEEN_LOOKS = 5;
 const SEED = 3;
 /** A lab that stays longer is ended, and reports what it held: a test that hangs reports nothing. */
 const LAB_LIMIT_MS = Deno.env.has("AKARINO_FUZZ") ? 600_000 : 40_000;
-
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
 
 /** How the two are connected. */
 export interface TcpLabOptions {
@@ -313,40 +309,6 @@ async function knowEachOther(lab: TcpLab): Promise<void> {
 
 function macText(mac: Uint8Array): string {
   return mac.toHex().match(/../g)!.join(":");
-}
-
-/** Answers one HTTP request, when `ready` settles, and lets the client close first. */
-async function httpAnswer(conn: StreamConn, ready: Promise<void>): Promise<void> {
-  const reader = conn.readable.getReader();
-  let head = "";
-  while (!head.includes("\r\n\r\n")) {
-    const { value, done } = await reader.read();
-    if (done) return conn.close();
-    head += decoder.decode(value);
-  }
-  await ready;
-  const body = `you asked for ${head.split(" ")[1]}\n`;
-  const writer = conn.writable.getWriter();
-  await writer.write(
-    encoder.encode(`HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`),
-  );
-  while (!(await reader.read()).done);
-  conn.close();
-}
-
-/** An HTTP server on the host over web streams that answers when `crowd` clients are there; ends with the lab. */
-export async function serveHttp(lab: TcpLab, crowd = 1): Promise<void> {
-  const listener = await announceStream(lab.proc, "tcp!*!80");
-  const ready = Promise.withResolvers<void>();
-  let count = 0;
-  const serve = async () => {
-    for await (const conn of listener) {
-      if (++count === crowd) ready.resolve();
-      httpAnswer(conn, ready.promise).catch((error) => lab.serverErrors.push(String(error)));
-    }
-  };
-  // The end of the host ends it.
-  serve().catch((error) => assert(error instanceof KernelError));
 }
 
 export function sleep(ms: number): Promise<void> {

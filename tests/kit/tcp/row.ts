@@ -10,7 +10,8 @@
 
 import { assertEquals } from "@std/assert";
 import { HOST } from "../host/linux.ts";
-import { type Holdings, openTcpLab, serveHttp, type TcpLab } from "./linux.ts";
+import { type Holdings, openTcpLab, type TcpLab } from "./linux.ts";
+import { serveHttp } from "./http.ts";
 
 const PORT = 5001;
 /** Until the compiler has seen everything. */

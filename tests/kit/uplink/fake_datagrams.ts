@@ -25,8 +25,6 @@ import type {
 import { Job } from "../../../kernel/job.ts";
 import type { Clock } from "../../../kernel/time.ts";
 import { concatBytes, get16, put16 } from "../../../kernel/wire/bytes.ts";
-import { setIcmpChecksum } from "../../../kernel/wire/icmp.ts";
-import { setIcmp6Checksum } from "../../../kernel/wire/icmp6.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { ip } from "../ip/ip_fixture.ts";
 import {
@@ -38,11 +36,15 @@ import {
   headersLen,
   QUOTE_MAX,
   type Sent,
+  setPingChecksum,
   shownEnd,
+  type Waiting,
 } from "./fake_peer.ts";
 
 /** Largest payload of a datagram (udp(7)), and most segments of a burst. */
 const PAYLOAD_MAX = 65507;
+/** The length field of IPv6 counts no header of its own. */
+const PAYLOAD6_MAX = 65527;
 const SEGMENTS_MAX = 64;
 const EPHEMERAL_MIN = 32768;
 
@@ -170,7 +172,7 @@ export class FakeDatagrams {
   ): SocketFailure | null {
     if (from !== null && !this.isLocal(from)) return "EINVAL";
     if (peer.refusal !== undefined) return peer.refusal;
-    if (payload.length > PAYLOAD_MAX + (socket.kind === "echo" ? 8 : 0)) return "EMSGSIZE";
+    if (payload.length > longest(to) + (socket.kind === "echo" ? 8 : 0)) return "EMSGSIZE";
     const { mtu } = peer;
     const isLarger = mtu !== undefined && payload.length + headersLen(to.address.isV4) > mtu.size;
     if (!isLarger || !dontFragment || mtu.by !== null) return null;
@@ -205,13 +207,6 @@ export class FakeDatagrams {
       (request.address === null || address === null || address.equals(request.address))
     );
   }
-}
-
-/** What waits in a socket. */
-interface Waiting {
-  readonly from: SocketEnd;
-  readonly to: IpAddr;
-  readonly answer: FakeAnswer;
 }
 
 /** A socket of {@link FakeDatagrams}. */
@@ -331,11 +326,7 @@ export class FakeSocket implements HostDatagrams {
   /** The kernel's identifier and checksum in a request. */
   #own({ to, from }: DatagramOut, request: Uint8Array): void {
     put16(request, 4, this.id);
-    if (to.address.isV4) setIcmpChecksum(request, 0, request.length);
-    else {setIcmp6Checksum(request, 0, request.length, {
-        src: from ?? this.fake.sourceFor(to.address),
-        dst: to.address,
-      });}
+    setPingChecksum(request, from ?? this.fake.sourceFor(to.address), to.address);
   }
 
   /** A reply to the request that `answer` repeats, as the kernel hands it on. */
@@ -344,12 +335,15 @@ export class FakeSocket implements HostDatagrams {
     if (get16(message, 4) !== this.id) throw new Error("The kernel delivers replies by their identifier");
     if (message[0] === 8) message[0] = 0;
     if (message[0] === 128) message[0] = 129;
-    if (from.address.isV4) setIcmpChecksum(message, 0, message.length);
-    else setIcmp6Checksum(message, 0, message.length, { src: from.address, dst: to });
+    setPingChecksum(message, from.address, to);
     return message;
   }
 
   #mustBeOpen(): void {
     if (this.isClosed) throw new Error(`A call of a closed socket (errno ${Errno.EBADF})`);
   }
+}
+
+function longest({ address }: SocketEnd): number {
+  return address.isV4 ? PAYLOAD_MAX : PAYLOAD6_MAX;
 }

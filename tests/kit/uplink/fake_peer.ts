@@ -1,11 +1,14 @@
 /**
- * The peers of {@link FakeDatagrams}: what they answer, and what the way to them does to a datagram.
+ * The peers of {@link FakeDatagrams} and {@link FakeStreams}: what they answer, and what the way to them does.
  *
  * @module
  */
 
 import type { ErrnoName } from "../../../kernel/error.ts";
 import type { SocketEnd, SocketFailure, SocketReport } from "../../../kernel/host_sockets.ts";
+import { setIcmpChecksum } from "../../../kernel/wire/icmp.ts";
+import { setIcmp6Checksum } from "../../../kernel/wire/icmp6.ts";
+import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import { ip } from "../ip/ip_fixture.ts";
 
 /** How much of a datagram's payload an error brings back. */
@@ -83,7 +86,8 @@ export function errorReport(
   payload: Uint8Array,
 ): SocketReport {
   const isLocal = offender === undefined;
-  const failure: ErrnoName = mtu > 0 ? "EMSGSIZE" : code === 3 && type === 3 ? "ECONNREFUSED" : "EHOSTUNREACH";
+  const isRefused = type === (to.address.isV4 ? 3 : 1) && code === (to.address.isV4 ? 3 : 4);
+  const failure: ErrnoName = mtu > 0 ? "EMSGSIZE" : isRefused ? "ECONNREFUSED" : "EHOSTUNREACH";
   return {
     ...{ failure, origin: isLocal ? "local" : "icmp", mtu, to },
     ...{ type: isLocal ? 0 : type, code: isLocal ? 0 : code, offender: isLocal ? null : ip(offender) },
@@ -103,4 +107,26 @@ export function errorOf(
   const isLarger = mtu !== undefined && dontFragment && payload.length + headersLen(isV4) > mtu.size;
   if (isLarger && mtu.by !== null) return { ...tooBig, mtu: mtu.size, offender: mtu.by };
   return error ?? null;
+}
+
+/** What waits in a socket. */
+export interface Waiting {
+  readonly from: SocketEnd;
+  readonly to: IpAddr;
+  readonly answer: FakeAnswer;
+}
+
+/** How connecting fails; without a failure it never ends. */
+export interface FakeFailure {
+  readonly failure?: SocketFailure;
+  readonly report?: SocketReport;
+  readonly delayMs?: number;
+  /** The call itself says so, and not later. */
+  readonly atOnce?: boolean;
+}
+
+/** Sums a message of a ping socket, of either version. */
+export function setPingChecksum(message: Uint8Array, src: IpAddr, dst: IpAddr): void {
+  if (dst.isV4) setIcmpChecksum(message, 0, message.length);
+  else setIcmp6Checksum(message, 0, message.length, { src, dst });
 }

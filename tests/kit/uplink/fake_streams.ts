@@ -28,33 +28,10 @@ import {
 import { Job } from "../../../kernel/job.ts";
 import type { Clock } from "../../../kernel/time.ts";
 import { parseIpAddr } from "../../../kernel/wire/ip_addr.ts";
+import { endOf, type FakeFailure, shownEnd } from "./fake_peer.ts";
+import { Pipe } from "./fake_pipe.ts";
 
 const EPHEMERAL_MIN = 32_768;
-/** Bytes that a socket's buffer takes, each way. */
-const BUFFER_BYTES = 65_536;
-
-/** How connecting fails; without a failure it never ends. */
-export interface FakeFailure {
-  readonly failure?: SocketFailure;
-  readonly report?: SocketReport;
-  readonly delayMs?: number;
-  /** The call itself says so, and not later. */
-  readonly atOnce?: boolean;
-}
-
-function shown({ address, port }: SocketEnd): string {
-  return `${address}!${port}`;
-}
-
-/** Bytes in order, in one direction. */
-class Pipe {
-  bytes: number[] = [];
-  isEnded = false;
-
-  get room(): number {
-    return BUFFER_BYTES - this.bytes.length;
-  }
-}
 
 /** The world's end of a connection. */
 export class FakeConn {
@@ -311,7 +288,7 @@ export class FakeStreams {
 
   connect(request: ConnectRequest): HostStream | SocketFailure {
     const { to } = request;
-    const at = shown(to);
+    const at = shownEnd(to);
     this.attempts.push(at);
     this.requests.push(request);
     if (this.open.size >= this.descriptorsMax) return "EMFILE";
@@ -356,8 +333,7 @@ export class FakeStreams {
   call(from: string, port: number): FakeConn {
     const listener = [...this.listeners].find(({ local }) => local.port === port);
     assert(listener !== undefined, `there is no listener at ${port}`);
-    const [address = "", callerPort = ""] = from.split("!");
-    const remote = { address: parseIpAddr(address)!, port: Number(callerPort) };
+    const remote = endOf(from);
     const socket = new FakeStream(this, listener.local, remote);
     socket.state = "connected";
     socket.conn = new FakeConn(socket, remote);

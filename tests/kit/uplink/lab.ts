@@ -83,6 +83,8 @@ export interface UplinkLabOptions {
 export class UplinkLab extends NetdLab {
   /** By where they run; their text has a line for each play. */
   readonly servers = new Map<string, Child>();
+  /** The program whose network the guest's is: netd ends with it. */
+  guestProcess!: Child;
 
   constructor(readonly host: Netns, readonly router: Netns, world: Netns, guest: Netns, folder: string) {
     super(world, guest, folder);
@@ -118,7 +120,7 @@ export class UplinkLab extends NetdLab {
   }
 
   /** Starts peer.py in a namespace, until it is ready. */
-  async start(where: "host" | "world" | "guest", ...command: string[]): Promise<Child> {
+  async start(where: "host" | "router" | "world" | "guest", ...command: string[]): Promise<Child> {
     const program = ["/usr/bin/python3", `${ROOT}/tests/kit/uplink/peer.py`, ...command];
     const child = new Child("nsenter", [`--net=${this[where].path}`, ...program]);
     this.children.push(child);
@@ -162,6 +164,7 @@ export async function openUplinkLab(options: UplinkLabOptions = {}): Promise<Upl
   await sleeper.until("up");
   const guest = openNetns(`/proc/${sleeper.pid}/ns/net`);
   const lab = new UplinkLab(host!, router!, world!, guest, folder);
+  lab.guestProcess = sleeper;
   try {
     const paths = [host!.path, router!.path, world!.path];
     assertEquals((await runTool(host!, ["sh", "-c", WIRES, "sh", ...paths])).code, 0);

@@ -10,6 +10,7 @@
  */
 
 import { assertEquals } from "@std/assert";
+import { Checksum } from "../../../kernel/block.ts";
 import type { HostSockets } from "../../../kernel/host_sockets.ts";
 import { IP_HEADERS } from "../../../kernel/inet/ip_header.ts";
 import { wholeBytes } from "../../../kernel/inet/segment.ts";
@@ -82,12 +83,16 @@ export interface TcpWorld extends AsyncDisposable {
   readonly errors: SeenError[];
   /** TCP segments from the link that are resets. */
   resets: number;
+  /** Sends a reset of the call whose SYN was the last; or that segment with other flags. */
+  resetCall(): void;
+  sendAgain(flags: number): void;
   /** Lets `ms` of virtual time pass. */
   pass(ms: number): Promise<void>;
 }
 
 const TCP = 6;
 const RST = 4;
+const SYN = 2;
 
 /** The ends of the link in each version. */
 export const [ENDS4, ENDS6] = TCP_LINKS.map(({ near, peer }): LinkEnds => ({
@@ -114,13 +119,16 @@ export async function nearHost(observe: PortObserver = () => {}): Promise<{ host
 /** Makes a world. At its end no socket may be open. */
 export async function tcpWorld(policy: UplinkPolicy = { hostLoopback: true }): Promise<TcpWorld> {
   const errors: SeenError[] = [];
-  const seen = { resets: 0 };
+  const seen = { resets: 0, syn: new Uint8Array() };
   const { host, link } = await nearHost((direction, block) => {
-    if (direction !== "in") return;
     const bytes = wholeBytes(block);
     const header = IP_HEADERS[bytes[0]! >> 4]!;
     const at = header.headerLen(bytes, 0, bytes.length);
     const protocol = header.protocol(bytes, 0, bytes.length);
+    if (direction !== "in") {
+      if (protocol === TCP && bytes[at + 13] === SYN) seen.syn = bytes.slice();
+      return;
+    }
     if (protocol === TCP && (bytes[at + 13]! & RST) !== 0) seen.resets++;
     if (protocol !== header.icmp) return;
     errors.push({ from: `${header.src(bytes, 0)}`, what: `${bytes[at]}/${bytes[at + 1]}` });
@@ -136,6 +144,15 @@ export async function tcpWorld(policy: UplinkPolicy = { hostLoopback: true }): P
   };
   const uplink = new Uplink({ proc: host.spawn("uplink"), link, sockets, v4: ENDS4, v6: ENDS6, policy });
   const pass = (ms: number) => new Promise<void>((resolve) => host.clock.timer(resolve).arm(ms));
+  const again = (flags: number) => {
+    const block = host.kernel.blocks.alloc(seen.syn.length);
+    block.buf.set(seen.syn, block.rp);
+    block.wp = block.rp + seen.syn.length;
+    const at = block.rp + IP_HEADERS[seen.syn[0]! >> 4]!.headerLen(seen.syn, 0, seen.syn.length);
+    block.buf[at + 13] = flags;
+    block.checksum = Checksum.Verified;
+    link.near.transmit(block);
+  };
   return {
     host,
     fake,
@@ -144,6 +161,8 @@ export async function tcpWorld(policy: UplinkPolicy = { hostLoopback: true }): P
     get resets() {
       return seen.resets;
     },
+    resetCall: () => again(RST),
+    sendAgain: again,
     pass,
     async [Symbol.asyncDispose]() {
       uplink.close();

@@ -6,11 +6,12 @@
  * @module
  */
 
+import { assert, assertEquals } from "@std/assert";
 import { Block } from "../../../kernel/block.ts";
 import { JobQueue } from "../../../kernel/job.ts";
 import { GuestMemory } from "../../../tools/vmm/virtio/guest_memory.ts";
 import { VirtioNet, type VirtioNetOptions } from "../../../tools/vmm/virtio/net.ts";
-import { HostileDriver, RAM_BASE, RAM_BYTES } from "./hostile_driver.ts";
+import { BUFFERS, HostileDriver, RAM_BASE, RAM_BYTES, RX, TX, WRITE } from "./hostile_driver.ts";
 
 /** Address of the guest's card. */
 export const GUEST_MAC = Uint8Array.of(0x52, 0x54, 0, 0, 0, 1);
@@ -68,4 +69,20 @@ export function testFrame(length: number, options: { dst?: Uint8Array; seed?: nu
   frame.set(PEER_MAC, 6);
   frame.set([0x08, 0x00], 12);
   return frame;
+}
+
+/** A frame each way: the card works. */
+export function assertWorks(rig: NetRig, driver: HostileDriver, count = 2): void {
+  assert(driver.bringUp({ count }), `Status ${driver.status} after a reset`);
+  const frame = testFrame(100);
+  const before = rig.frames.length;
+  driver.send(frame);
+  rig.run();
+  assertEquals(rig.frames.slice(before), [frame]);
+  assertEquals(driver.used(TX), [{ id: 0, len: 0 }]);
+  driver.describe(RX, 3, { addr: RAM_BASE + BUFFERS, len: 2000, flags: WRITE });
+  driver.offer(RX, 3);
+  assert(rig.receive(frame));
+  assertEquals(driver.used(RX), [{ id: 3, len: 112 }]);
+  assertEquals(driver.load(RAM_BASE + BUFFERS + 12, 100), frame);
 }

@@ -9,69 +9,34 @@
  */
 
 import { assert, assertEquals, assertGreater, assertLess, assertMatch, assertRejects } from "@std/assert";
-import type { CableFaults } from "../../../devices/ether/cable_faults.ts";
 import { SYN_QUEUE_MAX } from "../../../devices/ip/tcp/syn_queue.ts";
 import { Checksum, Segment } from "../../../kernel/block.ts";
-import type { Conversation } from "../../../kernel/dial.ts";
 import { KernelError } from "../../../kernel/error.ts";
-import { Capture } from "../../../tools/scenario/capture.ts";
 import { dialStream } from "../../../tools/boot/streams.ts";
 import { pattern } from "../../kit/ip/ip_fixture.ts";
 import { HOST, labNeeds, LINUX } from "../../kit/host/linux.ts";
 import { machineTest } from "../../kit/check/skip.ts";
-import { CHUNK, openTcpLab, PIPE_BUF, serveHttp, sleep, type TcpLab } from "../../kit/tcp/linux.ts";
-import { firstWord, Hash, randomFile, withDir } from "../../kit/host/files.ts";
+import { openTcpLab, PIPE_BUF, sleep, type TcpLab } from "../../kit/tcp/linux.ts";
+import { serveHttp } from "../../kit/tcp/http.ts";
+import { firstWord, randomFile, withDir } from "../../kit/host/files.ts";
 import type { RowReport } from "../../kit/tcp/row.ts";
 import { ROOT } from "../../kit/check/tree.ts";
+import { IS_LONG, lateEcho, PORT, TRANSFER_LIMIT_MS, transferIn, transferOut } from "../../kit/tcp/transfers.ts";
 
-const IS_LONG = Deno.env.get("AKARINO_FUZZ") !== undefined;
 /** MiB of a transfer, and how long it may take, in milliseconds. */
 const TRANSFER_MIB = IS_LONG ? 1024 : 64;
-const TRANSFER_LIMIT_MS = IS_LONG ? 300_000 : 30_000;
+
 /** Connections in a row, and how long they may take. */
 const ROW = IS_LONG ? 10_000 : 1000;
 const ROW_LIMIT_MS = IS_LONG ? 300_000 : 30_000;
 /** Connections at once. */
 const CROWD = 200;
-const PORT = 5001;
+
 /** A refusal that takes longer than this was no reset. */
 const AT_ONCE_MS = 1000;
 
-/** A server of Linux that answers with what it gets. */
-const MIRROR = ["socat", "-b", PIPE_BUF, `TCP-LISTEN:${PORT},reuseaddr`, "PIPE"];
-
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
-
-// --- bytes ---
-
-/** Linux sends a file; the host hashes what comes. */
-async function transferIn(lab: TcpLab, file: { path: string; hash: string }): Promise<void> {
-  const server = await lab.announce(PORT);
-  const limits = { limitMs: TRANSFER_LIMIT_MS };
-  const sender = lab.run(["socat", "-u", "-b", `${CHUNK}`, `OPEN:${file.path}`, `TCP:${HOST}:${PORT}`], limits);
-  const call = await lab.accept(server);
-  await using hash = new Hash();
-  const buf = new Uint8Array(CHUNK);
-  for (let got = 0; (got = await lab.proc.read(call.data, buf)) > 0;) await hash.add(buf.subarray(0, got));
-  lab.close(call);
-  lab.close(server);
-  assertEquals([await hash.end(), (await sender).code], [file.hash, 0], `${hash.bytes} bytes came`);
-}
-
-/** The host sends a file; Linux hashes what comes. */
-async function transferOut(lab: TcpLab, file: { path: string; hash: string }): Promise<void> {
-  const line = `socat -u -b ${CHUNK} TCP-LISTEN:${PORT},reuseaddr - | sha256sum`;
-  const taker = lab.run(["sh", "-c", line], { limitMs: TRANSFER_LIMIT_MS });
-  const call = await lab.dial(PORT);
-  using source = await Deno.open(file.path);
-  const buf = new Uint8Array(CHUNK);
-  for (let got: number | null; (got = source.readSync(buf)) !== null;) await lab.write(call, buf.subarray(0, got));
-  await lab.closeWrite(call);
-  assertEquals((await lab.readAll(call)).length, 0);
-  lab.close(call);
-  assertEquals(firstWord((await taker).text), file.hash);
-}
 
 machineTest(`${TRANSFER_MIB} MiB each way have the right hash`, labNeeds("socat", "sha256sum"), async () => {
   await using lab = await openTcpLab();
@@ -132,14 +97,6 @@ machineTest("with offloads 64 KiB segments cross whole, their checksums owed", l
   assertEquals([receiveDrops, transmitDrops], [0, 0]);
   assertLess(received + transmitted, TRANSFER_MIB * 300, "uncut segments are few");
 });
-
-// --- how connections begin and end ---
-
-/** Answers only when the other side has said that this was all: with everything it said. */
-async function lateEcho(lab: TcpLab, call: Conversation): Promise<void> {
-  const bytes = await lab.readAll(call);
-  await lab.write(call, bytes);
-}
 
 machineTest(
   "half-close: the end that closed its half still gets its answer",
@@ -271,75 +228,6 @@ for (const way of ["from", "to"] as const) {
   });
 }
 
-// --- options ---
-
-/** One MiB each way with whatever was agreed on; the words after `options` in the status of both connections. */
-async function agreedOptions(lab: TcpLab, ...ctl: string[]): Promise<[string, string]> {
-  const bytes = pattern(1 << 20, 3);
-  const server = await lab.announce(7, ...ctl);
-  const client = lab.run(["socat", "-b", "65536", "-t", "5", "-", `TCP:${HOST}:7`], { stdin: bytes });
-  const call = await lab.accept(server);
-  const passive = (await lab.status(call)).get("options")!;
-  await lateEcho(lab, call);
-  lab.close(call);
-  lab.close(server);
-  assertEquals((await client).bytes, bytes);
-  return await lab.withServer(MIRROR, async () => {
-    const ours = await lab.dial(PORT, ...ctl);
-    const active = (await lab.status(ours)).get("options")!;
-    const writing = lab.write(ours, bytes);
-    assertEquals(await lab.read(ours, bytes.length), bytes);
-    await writing;
-    lab.close(ours);
-    return [passive, active];
-  });
-}
-
-const FEATURES = [
-  { sysctl: "tcp_sack", word: "sack" },
-  { sysctl: "tcp_timestamps", word: "timestamps" },
-  { sysctl: "tcp_window_scaling", word: "scale" },
-  { sysctl: "tcp_ecn", word: "ecn" },
-] as const;
-
-machineTest("Linux with SACK, timestamps, window scaling and ECN each on and off", labNeeds("socat"), async () => {
-  await using lab = await openTcpLab();
-  for (let set = 0; set < 1 << FEATURES.length; set++) {
-    const on = FEATURES.filter((_, i) => (set >> i & 1) !== 0);
-    for (const { sysctl } of FEATURES) await lab.sysctl(sysctl, on.some((one) => one.sysctl === sysctl) ? 1 : 0);
-    const wanted = on.map(({ word }) => word).join(",") || "none";
-    assertEquals(await agreedOptions(lab, "ecn on"), [wanted, wanted], `with ${wanted}`);
-  }
-  // Linux would; we do not ask and do not answer.
-  assertEquals(await agreedOptions(lab, "ecn off"), ["sack,timestamps,scale", "sack,timestamps,scale"]);
-  const off = ["sack off", "timestamps off", "windowscale off", "ecn off"];
-  assertEquals(await agreedOptions(lab, ...off), ["none", "none"]);
-});
-
-// --- a wire with faults ---
-
-const FAULTS: readonly (readonly [name: string, faults: Partial<CableFaults>])[] = [
-  ["loses 1 %", { loss: 0.01 }],
-  ["loses 5 %", { loss: 0.05 }],
-  ["reorders", { delayMs: 1, reorder: 0.05, reorderMs: 3 }],
-  ["duplicates", { duplicate: 0.1 }],
-  ["corrupts", { corrupt: 0.01 }],
-  ["does all of it", { delayMs: 2, loss: 0.01, reorder: 0.02, reorderMs: 5, duplicate: 0.02, corrupt: 0.005 }],
-];
-
-for (const [name, faults] of FAULTS) {
-  machineTest(`a wire that ${name}: the hashes are right both ways`, labNeeds("socat", "sha256sum", "ip"), async () => {
-    await using lab = await openTcpLab({ faults });
-    await withDir(async (dir) => {
-      const file = await randomFile(dir, 4);
-      await transferIn(lab, file);
-      await transferOut(lab, file);
-    });
-    const { lost, reordered, duplicated, corrupted } = lab.wire!.cable!.counters();
-    assertGreater(lost + reordered + duplicated + corrupted, 30, "the wire did something");
-  });
-}
-
 // --- under attack ---
 
 const FLOOD_SYNS = IS_LONG ? 200_000 : 20_000;
@@ -406,44 +294,5 @@ machineTest("HTTP over web streams: curl asks us, and we ask Linux", labNeeds("c
       await conn.writable.getWriter().write(encoder.encode("GET / HTTP/1.0\r\n\r\n"));
       assertEquals(await new Response(conn.readable).text(), page);
     });
-  });
-});
-
-/** Lines that tshark writes of the packets that `filter` lets through; every checksum is looked at. */
-async function tshark(file: string, filter: string): Promise<string[]> {
-  const checks = ["ip", "tcp"].flatMap((name) => ["-o", `${name}.check_checksum:TRUE`]);
-  const { success, stdout, stderr } = await new Deno.Command("tshark", {
-    args: ["-n", "-r", file, ...checks, "-Y", filter],
-  }).output();
-  assert(success, decoder.decode(stderr));
-  return decoder.decode(stdout).split("\n").filter((line) => line !== "");
-}
-
-/** A bit of everything on one wire. */
-async function variety(lab: TcpLab, dir: string): Promise<void> {
-  await agreedOptions(lab, "ecn on");
-  await serveHttp(lab);
-  await lab.mustRun(["curl", "-sS", `http://${HOST}/`]);
-  await lab.run(["curl", "-sS", `http://${HOST}:9/`]);
-  await transferOut(lab, await randomFile(dir, 1));
-}
-
-machineTest("tshark finds nothing malformed and no bad checksum", labNeeds("tshark", "socat", "curl"), async () => {
-  await withDir(async (dir) => {
-    const pcap = `${dir}/tcp.pcapng`;
-    const capture = new Capture(pcap);
-    try {
-      await using lab = await openTcpLab({ observe: capture.wire("wire", "frame") });
-      await variety(lab, dir);
-    } finally {
-      capture.close();
-    }
-    assertGreater((await tshark(pcap, "tcp")).length, 500);
-    assertEquals(await tshark(pcap, "_ws.malformed"), []);
-    for (const name of ["tcp", "ip"]) {
-      // Linux now and then writes 0xffff where tshark wants 0: the same number, but not ours to judge.
-      assertEquals(await tshark(pcap, `ip.src == ${HOST} && ${name}.checksum.status == "Bad"`), []);
-    }
-    assertEquals(await tshark(pcap, 'tcp.checksum.status == "Unverified"'), [], "all were looked at");
   });
 });

@@ -37,12 +37,16 @@ interface Row {
   /** It takes the machine some seconds to find out. */
   readonly isSlow?: true;
   /** A verdict of the router's firewall. */
-  readonly reject?: string;
+  readonly reject?: string | Both;
+  /** Type and code of the error by which the router answers. */
+  readonly forged?: Both;
+  /** The machine's own firewall drops it. */
+  readonly isDropped?: true;
   readonly error: string | Both;
   readonly icmp: Both | null;
   readonly by: Both | null;
   /** What a datagram gets, where it differs. */
-  readonly udp?: { readonly error: string; readonly icmp: Both | null; readonly by: Both | null };
+  readonly udp?: { readonly error: string | Both; readonly icmp: Both | null; readonly by: Both | null };
 }
 
 const address = (n: number): Both => ({ 4: `192.0.2.${n}`, 6: `2001:db8:3::${n}` });
@@ -118,6 +122,57 @@ const TABLE: readonly Row[] = [
     icmp: null,
     by: null,
   },
+  {
+    name: "protocol unreachable (3/2), of IPv6 the source address failed a policy (1/5)",
+    to: address(10),
+    reject: both("reject with icmp type prot-unreachable", "reject with icmpv6 type policy-fail"),
+    error: both("ENOPROTOOPT", "EACCES"),
+    icmp: both("3/2", "1/5"),
+    by: ROUTER_HOST_SIDE,
+  },
+  {
+    name: "network prohibited (3/9), of IPv6 a route that rejects (1/6)",
+    to: address(11),
+    reject: both("reject with icmp type net-prohibited", "reject with icmpv6 type reject-route"),
+    error: both("ENETUNREACH", "EACCES"),
+    icmp: both("3/9", "1/6"),
+    by: ROUTER_HOST_SIDE,
+  },
+  {
+    name: "host prohibited (3/10), of IPv6 an address that is unreachable",
+    to: address(12),
+    reject: both("reject with icmp type host-prohibited", "reject with icmpv6 type addr-unreachable"),
+    error: "EHOSTUNREACH",
+    icmp: both("3/10", "1/3"),
+    by: ROUTER_HOST_SIDE,
+  },
+  {
+    name: "host unknown (3/7), of IPv6 beyond the scope of the source (1/2)",
+    to: address(13),
+    reject: "drop",
+    forged: both("3/7", "1/2"),
+    error: both("EHOSTDOWN", "EHOSTUNREACH"),
+    icmp: both("3/7", "1/2"),
+    by: ROUTER_HOST_SIDE,
+  },
+  {
+    name: "source isolated (3/8), of IPv6 no route",
+    to: address(14),
+    reject: "drop",
+    forged: both("3/8", "1/0"),
+    error: both("ENONET", "ENETUNREACH"),
+    icmp: both("3/8", "1/0"),
+    by: ROUTER_HOST_SIDE,
+  },
+  {
+    name: "a firewall of the machine that drops (EPERM)",
+    to: address(15),
+    isDropped: true,
+    error: "timeout",
+    icmp: null,
+    by: null,
+    udp: { error: PROHIBITED, icmp: both("3/13", "1/1"), by: GATEWAY },
+  },
   { name: "a router that loses all", to: address(9), reject: "drop", error: "timeout", icmp: null, by: null },
   {
     name: "a neighbour of the machine that is dead",
@@ -135,16 +190,33 @@ const WAIT_S = 4;
 async function breakWays(lab: UplinkLab): Promise<void> {
   const rules = ["add table inet broken", "add chain inet broken way { type filter hook forward priority 0; }"];
   const routes = { host: [] as string[], router: [] as string[] };
-  for (const { to, route, reject } of TABLE) {
+  const forgeries: Record<string, number[]> = {};
+  const drops = ["add table inet broken", "add chain inet broken out { type filter hook output priority 0; }"];
+  for (const { to, route, reject, forged, isDropped } of TABLE) {
+    for (const version of VERSIONS) {
+      if (forged !== undefined) forgeries[to[version]] = forged[version].split("/").map(Number);
+      if (isDropped === true) {
+        drops.push(`add rule inet broken out ${version === 4 ? "ip" : "ip6"} daddr ${to[version]} drop`);
+      }
+    }
     if (route !== undefined) {
       for (const version of VERSIONS) routes[route[0]].push(`ip -${version} route add ${route[1]} ${to[version]}`);
     }
     if (reject === undefined) continue;
-    rules.push(`add rule inet broken way ip daddr ${to[4]} ${reject}`);
-    rules.push(`add rule inet broken way ip6 daddr ${to[6]} ${reject}`);
+    const { 4: reject4, 6: reject6 } = typeof reject === "string" ? both(reject, reject) : reject;
+    rules.push(`add rule inet broken way ip daddr ${to[4]} ${reject4}`);
+    rules.push(`add rule inet broken way ip6 daddr ${to[6]} ${reject6}`);
   }
   await lab.must("router", [...routes.router, `nft '${rules.join("; ")}'`].join("\n"));
-  await lab.must("host", routes.host.join("\n"));
+  await lab.must("host", [...routes.host, `nft '${drops.join("; ")}'`].join("\n"));
+  await lab.start("router", "forge", "r0", JSON.stringify(forgeries));
+}
+
+/** Waits until netd has no connection, or 20 seconds; how many it has. */
+async function connectionsLeft(lab: UplinkLab): Promise<number> {
+  const count = async () => Number(/uplink-connections (\d+)/.exec((await lab.natctl("stats")).text)![1]);
+  for (let i = 0; i < 100 && await count() > 0; i++) await new Promise((resolve) => setTimeout(resolve, 200));
+  return await count();
 }
 
 /** The line of the table as its message: what is expected and what was had. */
@@ -185,11 +257,13 @@ machineTest(
     assertEquals(slow, []);
 
     // A scan of addresses that lose everything: the connections behind it are made all the same.
-    const lost = TABLE.find(({ reject }) => reject === "drop")!.to[4];
+    const lost = TABLE.find(({ reject, forged }) => reject === "drop" && forged === undefined)!.to[4];
     const scanning = lab.peer("guest", ["scan", lost, 1100, 2.2]);
     assertEquals(await scanning, [{ begun: 1100, answered: 0 }]);
     const [live] = await lab.peer<Ended>("guest", ["try"], [{ to: WORLD[4], wait: 1.5 }]);
     assertEquals(live!.error, null);
+    // The scan has given up: what the machine tries for it ends long before the machine would.
+    assertEquals(await connectionsLeft(lab), 0);
 
     await lab.must("host", "sysctl -qw net.ipv6.conf.all.disable_ipv6=1");
     const without = await lab.peer<Ended>("guest", ["try"], [{ to: WORLD[6] }, { to: WORLD[6], udp: true }]);

@@ -40,10 +40,13 @@ async function serveOnHost(lab: UplinkLab): Promise<void> {
 const NEEDS = uplinkNeeds("curl", "traceroute", "tcpdump");
 /** Destinations that Linux, or a translator, takes for the machine's loopback, or for many. */
 const NEVER = ["64:ff9b::7f00:1", "2002:7f00:1::1", "::7f00:1", "240.0.0.1"];
+/** Metadata services, which this machine has: what they serve is not for guests. */
+const METADATA = ["169.254.169.254", "fd00:ec2::254", "fd20:ce::254"];
 const REFUSED = 7;
 
 machineTest("socket uplink: the machine, by the router's address", NEEDS, async (t) => {
-  await using lab = await openUplinkLab();
+  const onHost = METADATA.map((address) => `ip addr add ${address} dev lo`).join("; ");
+  await using lab = await openUplinkLab({ onHost });
   await serveOnHost(lab);
   for (const version of VERSIONS) {
     await t.step(`IPv${version}: it is the machine's loopback, for TCP, UDP and ping`, async () => {
@@ -78,7 +81,8 @@ machineTest("socket uplink: the machine, by the router's address", NEEDS, async 
   await t.step("nothing else leads there", async () => {
     const had = await lab.peer<{ error: string | null }>("guest", ["try"], [
       ...NEVER.map((to) => ({ to, port: 8082, wait: 1 })),
-      ...["239.1.2.3", "ff0e::1234", ...NEVER].map((to) => ({ to, port: EVERYWHERE, udp: true, wait: 1 })),
+      ...METADATA.map((to) => ({ to, port: 8082, wait: 1 })),
+      ...["239.1.2.3", "ff0e::1234", ...NEVER, ...METADATA].map((to) => ({ to, port: EVERYWHERE, udp: true, wait: 1 })),
     ]);
     assertEquals(had.filter(({ error }) => error === null), []);
   });

@@ -7,14 +7,19 @@ import { runTool } from "../../kit/host/linux.ts";
 import { netdNeeds, openNetdLab } from "../../kit/netd/netd.ts";
 
 const BEYOND = "203.0.113.9";
+const BEYOND6 = "2001:db8:9::9";
+
+/** What netd may change, of every interface but its own. */
+const SETTINGS =
+  "sysctl -a 2>/dev/null | grep -E '^net.ipv4.ip_forward |^net.ipv6.conf.*.(forwarding|accept_ra) ' | grep -v aka0";
 
 machineTest("--uplink-nat: guests get out, callers get in, and all is as before at the end", [
   ...netdNeeds("curl", "ping", "nft", "sysctl"),
 ], async () => {
   using beyond = createNetns(`un-beyond-${Deno.pid}`);
-  let forwarding = "";
+  let settings = "";
   const lab = await openNetdLab({
-    options: ["--uplink-nat", "--forward", "tcp:8088:8080"],
+    options: ["--uplink-nat", "--ipv6", "--forward", "tcp:8088:8080"],
     guestServers: true,
     // The world has another machine beyond it, which knows no way back to guests, and has the usual network already.
     prepare: async (lab) => {
@@ -22,11 +27,17 @@ machineTest("--uplink-nat: guests get out, callers get in, and all is as before 
       await lab.worldMust("ip", "link", "add", "out0", "type", "veth", "peer", "name", "in0", "netns", beyond.name);
       await lab.worldMust("ip", "addr", "add", "203.0.113.1/24", "dev", "out0");
       await lab.worldMust("ip", "addr", "add", "10.99.0.7/24", "dev", "out0");
+      await lab.worldMust("ip", "addr", "add", "2001:db8:9::1/64", "dev", "out0", "nodad");
       for (const device of ["lo", "out0"]) await lab.worldMust("ip", "link", "set", device, "up");
       await beyondMust("ip", "addr", "add", `${BEYOND}/24`, "dev", "in0");
+      await beyondMust("ip", "addr", "add", `${BEYOND6}/64`, "dev", "in0", "nodad");
       for (const device of ["lo", "in0"]) await beyondMust("ip", "link", "set", device, "up");
       await lab.worldMust("ip", "route", "add", "default", "via", BEYOND);
-      forwarding = (await lab.worldMust("sysctl", "-n", "net.ipv4.ip_forward")).trim();
+      await lab.worldMust("ip", "-6", "route", "add", "default", "via", BEYOND6);
+      // One interface that forwards by itself, which is to do so at the end.
+      await lab.worldMust("ip", "link", "add", "own0", "type", "veth", "peer", "name", "own1");
+      await lab.worldMust("sysctl", "-qw", "net.ipv6.conf.own0.forwarding=1");
+      settings = await lab.worldMust("sh", "-c", SETTINGS);
     },
   });
   const tables = async () => (await runTool(lab.world, ["nft", "list", "tables"])).text;
@@ -34,7 +45,14 @@ machineTest("--uplink-nat: guests get out, callers get in, and all is as before 
     assertStringIncludes(lab.netd.text, "the host is 10.98.0.2/24", "10.99.0.0/24 is taken");
     assertEquals((await lab.worldMust("sysctl", "-n", "net.ipv4.ip_forward")).trim(), "1");
     assertStringIncludes(await tables(), "netd-aka0");
+    assertEquals((await lab.worldMust("sysctl", "-n", "net.ipv6.conf.all.forwarding")).trim(), "1");
+    assertEquals((await lab.worldMust("sysctl", "-n", "net.ipv6.conf.out0.accept_ra")).trim(), "2");
     assertStringIncludes(await lab.guestMust("ping", "-c", "1", "-W", "2", BEYOND), "1 received");
+    await lab.guestMust(
+      "sh",
+      "-c",
+      `for i in $(seq 20); do ping -6 -c 1 -W 1 ${BEYOND6} && exit; sleep 0.3; done; exit 1`,
+    );
     const ask = ["curl", "-sS", "-m", "5", "http://203.0.113.1:8088/whoami"];
     const far = await runTool(beyond, ask);
     assertEquals(far.text, BEYOND, "another machine is shown as it is");
@@ -44,7 +62,7 @@ machineTest("--uplink-nat: guests get out, callers get in, and all is as before 
     lab.netd.kill("SIGTERM");
     assertEquals((await lab.netd.end()).code, 0, lab.netd.text);
     assertEquals((await tables()).includes("netd-aka0"), false);
-    assertEquals((await lab.worldMust("sysctl", "-n", "net.ipv4.ip_forward")).trim(), forwarding);
+    assertEquals(await lab.worldMust("sh", "-c", SETTINGS), settings);
   } finally {
     await lab[Symbol.asyncDispose]();
   }

@@ -5,13 +5,15 @@
  */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { Segment } from "../../../kernel/block.ts";
+import { Block, Segment } from "../../../kernel/block.ts";
 import { Capture } from "../../../tools/scenario/capture.ts";
-import { pattern } from "../../kit/ip/ip_fixture.ts";
+import { pattern, udpPacket } from "../../kit/ip/ip_fixture.ts";
 import { BYPASS_PORT, DEVICE, ECHO_PORT, type Lab, labNeeds, openLab } from "../../kit/host/linux.ts";
 import { machineTest } from "../../kit/check/skip.ts";
-import { CHUNK, openTcpLab, serveHttp, sleep, type TcpLab } from "../../kit/tcp/linux.ts";
+import { CHUNK, openTcpLab, sleep, type TcpLab } from "../../kit/tcp/linux.ts";
+import { serveHttp } from "../../kit/tcp/http.ts";
 import { firstWord, Hash, randomFile, withDir } from "../../kit/host/files.ts";
+import { MALFORMED, tsharkLines } from "../../kit/host/tshark.ts";
 
 /** Linux' address and the host's, of a net of their own. */
 const LINUX6 = "fd99::1";
@@ -201,15 +203,6 @@ machineTest("a router's 'packet too big' makes our datagrams smaller", labNeeds(
 
 // --- form
 
-/** Lines that tshark writes of the packets that `filter` lets through; every checksum is looked at. */
-async function tshark(file: string, filter: string): Promise<string[]> {
-  const checks = ["tcp", "udp"].flatMap((name) => ["-o", `${name}.check_checksum:TRUE`]);
-  const child = new Deno.Command("tshark", { args: ["-n", "-r", file, ...checks, "-Y", filter] });
-  const { success, stdout, stderr } = await child.output();
-  assert(success, new TextDecoder().decode(stderr));
-  return new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "");
-}
-
 machineTest("tshark finds nothing malformed in what we send over IPv6", labNeeds("tshark", "curl"), async () => {
   await withDir(async (dir) => {
     const pcap = `${dir}/six.pcapng`;
@@ -225,7 +218,7 @@ machineTest("tshark finds nothing malformed in what we send over IPv6", labNeeds
       capture.close();
     }
     const ours = `ipv6.src == ${HOST6} || ipv6.src == fe80::/10`;
-    const all = await tshark(pcap, ours);
+    const all = await tsharkLines(pcap, ours);
     assert(all.length > 12, all.join("\n"));
     for (
       const sign of [
@@ -239,8 +232,29 @@ machineTest("tshark finds nothing malformed in what we send over IPv6", labNeeds
     ) {
       assert(all.some((line) => line.includes(sign)), `${sign} in\n${all.join("\n")}`);
     }
-    assertEquals(await tshark(pcap, "_ws.malformed"), []);
+    assertEquals(await tsharkLines(pcap, MALFORMED), []);
     const bad = ["tcp", "udp", "icmpv6"].map((name) => `${name}.checksum.status == "Bad"`).join(" || ");
-    assertEquals(await tshark(pcap, `(${ours}) && (${bad})`), []);
+    assertEquals(await tsharkLines(pcap, `(${ours}) && (${bad})`), []);
   });
 });
+
+machineTest(
+  "tshark's guess from a port drawn at random is no fault, a broken question is",
+  ["tool:tshark"],
+  async () => {
+    await withDir(async (dir) => {
+      const pcap = `${dir}/guesses.pcapng`;
+      const capture = new Capture(pcap);
+      const observe = capture.wire("wire", "packet");
+      // TZSP (37008) and DNS (53), of neither of which this is any.
+      for (const dstPort of [37008, 53]) {
+        observe("out", Block.from(udpPacket({ dstPort, payload: new Uint8Array(80).fill(0xdc) })), 0);
+      }
+      capture.close();
+      assertEquals((await tsharkLines(pcap, "_ws.malformed")).length, 2);
+      const [only, ...more] = await tsharkLines(pcap, MALFORMED);
+      assertStringIncludes(only ?? "", "DNS");
+      assertEquals(more, []);
+    });
+  },
+);

@@ -7,11 +7,10 @@
  * @module
  */
 
-import { assert, assertEquals, fail } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { fragment6 } from "../../../kernel/inet/fragment6.ts";
 import { Block, BlockPool } from "../../../kernel/block.ts";
-import { KernelError } from "../../../kernel/error.ts";
 import { concatBytes, get16 } from "../../../kernel/wire/bytes.ts";
 import { setIcmp6Checksum } from "../../../kernel/wire/icmp6.ts";
 import { IPV6_HEADER_LEN, ipv6Dst, ipv6NextHeader, ipv6Src, walkIpv6 } from "../../../kernel/wire/ipv6.ts";
@@ -33,14 +32,11 @@ import {
   udp6Packet,
   US6,
 } from "../../kit/ip/story6.ts";
-import { damaged } from "../../kit/ip/wire.ts";
-import { overLimits } from "../../kit/host/limits.ts";
+import { assertWithinLimits, LIMITS_EVERY, mayRefuse, near } from "../../kit/ip/fuzz.ts";
 
 /** Steps of one host: enough to fill its tables. */
 const LIFE = 500;
 
-/** Cases between two looks at all limits. */
-const LIMITS_EVERY = 32;
 const LINK_LOCAL = "fe80::ff:fe00:1";
 
 function nd(message: NdMessage, src: string, dst: string): Uint8Array {
@@ -146,23 +142,6 @@ function malformed(): Uint8Array[] {
   ];
 }
 
-/** One of `samples`, damaged or as it is, or bytes without sense behind a good first nibble. */
-function near(samples: readonly Uint8Array[]): fc.Arbitrary<Uint8Array> {
-  return fc.oneof(
-    fc.uint8Array({ maxLength: 120 }).map((bytes) => concatBytes([Uint8Array.of(0x60), bytes])),
-    ...samples.map((sample) => fc.oneof({ weight: 3, arbitrary: damaged(sample) }, fc.constant(sample))),
-  );
-}
-
-function mayRefuse(where: string, work: () => unknown): void {
-  try {
-    work();
-  } catch (error) {
-    if (error instanceof KernelError) return;
-    fail(`${where} threw what is no KernelError: ${error instanceof Error ? error.stack : error}`);
-  }
-}
-
 /** A host with a conversation of every kind; 2001:db8:9::/64 is forwarded to a user's interface. */
 async function everyConv(): Promise<{ story: Story; convs: UserConv[] }> {
   const story = await tell6();
@@ -193,7 +172,7 @@ const REACHED = [
 Deno.test("no IPv6 packet makes the host throw or exceed a limit", async () => {
   const reached = new Map<string, number>();
   let learnt = 0;
-  const packets = fc.tuple(near([...PACKETS, ...malformed()]), fc.boolean(), fc.nat(400));
+  const packets = fc.tuple(near([...PACKETS, ...malformed()], 0x60), fc.boolean(), fc.nat(400));
   await fc.assert(
     fc.asyncProperty(sequences(packets, LIFE), async (steps) => {
       const { story, convs } = await everyConv();
@@ -209,11 +188,11 @@ Deno.test("no IPv6 packet makes the host throw or exceed a limit", async () => {
         });
         learnt = Math.max(learnt, story.stack.adverts.size);
         if (++count % LIMITS_EVERY !== 0) continue;
-        assertEquals(overLimits(host), [], "A packet left something above its limit");
+        assertWithinLimits(story, "A packet");
         for (const conv of read) mayRefuse("blockread", () => conv.bread());
         wire.frames();
       }
-      assertEquals(overLimits(host), []);
+      assertWithinLimits(story, "The last packet");
       for (const counter of REACHED) {
         const [proto, name] = counter.split(" ");
         reached.set(counter, (reached.get(counter) ?? 0) + user.stat(proto!, name!));
@@ -260,9 +239,9 @@ function assertHonest(packet: Uint8Array): void {
 Deno.test("no bytes of a bypass writer make the host throw, or send in another's name over IPv6", async () => {
   let sent = 0;
   await fc.assert(
-    fc.asyncProperty(sequences(fc.tuple(near(OUTGOING), fc.nat(2)), LIFE), async (steps) => {
+    fc.asyncProperty(sequences(fc.tuple(near(OUTGOING, 0x60), fc.nat(2)), LIFE), async (steps) => {
       await using story = await tell6();
-      const { user, wire, host } = story;
+      const { user, wire } = story;
       const convs = [user.conv("udp", "bypass 9"), user.conv("icmpv6", "bypass 77"), user.conv("raw", "bypass 47")];
       for (const [packet, which] of steps) {
         mayRefuse("blockwrite", () => user.proc.sys.blockwrite(convs[which]!.data, packet));
@@ -273,7 +252,7 @@ Deno.test("no bytes of a bypass writer make the host throw, or send in another's
           assertHonest(one);
         }
       }
-      assertEquals(overLimits(host), []);
+      assertWithinLimits(story, "The last packet");
     }),
     fuzzSteps(1500, LIFE),
   );

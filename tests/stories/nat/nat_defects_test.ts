@@ -3,19 +3,22 @@
  * after them; others stand beside the file that they are about: `grep -r "akaros 2" tests tools`.
  */
 
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { getRecord, HeaderMode } from "../../../devices/ip/udp/udp_headers.ts";
 import { Block } from "../../../kernel/block.ts";
 import { type FramePort, NO_OFFLOADS } from "../../../kernel/host.ts";
 import { SeededRandom } from "../../../kernel/random.ts";
 import { emitEthernet, ETHERTYPE_IPV4 } from "../../../kernel/wire/ethernet.ts";
 import { boot } from "../../../tools/boot/boot.ts";
 import { GUEST_MACS, HOST_MAC } from "../../../tools/nat/config.ts";
-import { endsOf, tcpPacket } from "../../kit/nat/steps.ts";
+import type { FamilyPacket } from "../../kit/nat/families.ts";
+import { endsOf } from "../../kit/nat/steps.ts";
 import { startGuestNetwork } from "../../../tools/vmm/vm.ts";
 import { echoPacket, pattern, udpPacket } from "../../kit/ip/ip_fixture.ts";
 import { advance } from "../../kit/ip/story.ts";
 import { dataOf } from "../../kit/ip/packet_parts.ts";
 import { askDhcp, GUEST, HOST, must, REMOTE, ROUTER, tellNat } from "../../kit/nat/nat.ts";
+import { STORY_FAMILIES } from "../../kit/nat/story_families.ts";
 
 const udp = (options: Parameters<typeof udpPacket>[0] = {}) =>
   udpPacket({ src: GUEST, dst: REMOTE, srcPort: 4000, dstPort: 7, ttl: 64, ...options });
@@ -103,55 +106,69 @@ Deno.test("akaros 33: real style: the host reaches its guest by its own address 
   }
 });
 
-Deno.test("akaros 29: one map for one guest port, however fast packets come; no forward is there twice", async () => {
-  await using story = await tellNat();
-  for (let i = 0; i < 50; i++) story.guest.send(udp({ dstPort: 7 + i }));
-  story.guest.send(tcpPacket({ dst: REMOTE }));
-  story.guest.send(tcpPacket({ dst: REMOTE, seq: 2 }));
-  assertEquals([story.stat("maps-udp"), story.stat("maps-tcp"), story.stat("mapsMade")], [1, 1, 2]);
-  assertMatch(story.command("add udp:53:53"), /^ok/);
-  assertMatch(story.command("add udp:53:53"), /^error: .* the forward udp:53:53 has the port/);
-  assertMatch(story.command("add udp:127.0.0.1:53:54"), /^error: /);
-});
-
-Deno.test("akaros 28: the queue for a guest is bounded, and so are the errors that it gets", async () => {
-  await using story = await tellNat({ forwards: ["udp:1000:1000"] });
-  const conv = story.there.conv("udp", `connect ${HOST}!1000 9`);
-  // 5000 packets without the guest's taking any: nothing is kept in the NAT itself.
-  for (let i = 0; i < 5000; i++) conv.bwrite(pattern(1));
-  advance(story.host, 100);
-  assertEquals(story.program.nat.frames.length, 0);
-  assert(story.guest.packets().length <= 5000);
-  for (let i = 0; i < 500; i++) story.guest.send(udp({ dst: "169.254.169.254" }));
-  assertEquals(story.guest.packets().length, 50);
-  assertEquals(story.stat("refused-icmp-rate"), 450);
-});
-
-Deno.test("A service moves host → guest → host while the remote keeps address and port for it (UDP)", async () => {
-  await using story = await tellNat();
-  const client = story.there.conv("udp", `connect ${HOST}!7000 1234`);
-  const ask = (size: number) => {
-    client.bwrite(pattern(size));
-    advance(story.host, 20);
+for (const family of STORY_FAMILIES) {
+  const { name, is6, host, remote, guest, loopback, ends, codes } = family;
+  const packet = (options: FamilyPacket = {}) => family.udp({ dstPort: 7, ...options });
+  /** A forward of UDP to the guest, in the form in which the control channel shows it. */
+  const forward = (hostPort: number, guestPort: number, bound?: string) => {
+    if (is6) return family.forward("udp", hostPort, guestPort, bound);
+    return `udp:${bound === undefined ? "" : `${bound}:`}${hostPort}:${guestPort}`;
   };
-  const serve = () => story.user.conv("udp", "announce 7000", "headers");
-  for (const size of [1, 2]) {
-    const server = serve();
-    ask(size);
-    const asked = must(server.bread()).bytes().slice();
-    assertEquals([`${[...asked.subarray(12, 16)].join(".")}`, asked.length], [REMOTE, 52 + size]);
-    server.bwrite(asked);
-    advance(story.host, 20);
-    assertEquals(client.take(), pattern(size));
-    assertMatch(story.command("add udp:7000:7000"), /^error: .*udp\/\d+ of eve/);
-    server.close();
-    if (size === 2) break;
-    assertMatch(story.command("add udp:7000:7000"), /^ok/);
-    ask(30);
-    assertEquals(endsOf(must(story.guest.packets()[0])), `${REMOTE}:1234 > ${GUEST}:7000`);
-    story.guest.send(udp({ srcPort: 7000, dstPort: 1234, payload: pattern(31) }));
-    advance(story.host, 20);
-    assertEquals(client.take(), pattern(31));
-    assertMatch(story.command("remove udp:7000:7000"), /^ok/);
-  }
-});
+
+  Deno.test(`${name}: akaros 29: one map for one guest port, however fast packets come; no forward twice`, async () => {
+    await using story = await family.tell();
+    for (let i = 0; i < 50; i++) story.guest.send(packet({ dstPort: 7 + i }));
+    story.guest.send(family.tcp());
+    story.guest.send(family.tcp({ seq: 2 }));
+    assertEquals([story.stat("maps-udp"), story.stat("maps-tcp"), story.stat("mapsMade")], [1, 1, 2]);
+    assertMatch(story.command(`add ${forward(53, 53)}`), /^ok/);
+    const again = story.command(`add ${forward(53, 53)}`);
+    assertMatch(again, /^error: /);
+    assertStringIncludes(again, ` the forward ${forward(53, 53)} has the port`);
+    assertMatch(story.command(`add ${forward(53, 54, loopback)}`), /^error: /);
+  });
+
+  Deno.test(`${name}: akaros 28: the queue for a guest is bounded, and so are the errors that it gets`, async () => {
+    await using story = await family.tell({ forwards: [forward(1000, 1000)] });
+    const conv = story.there.conv("udp", `connect ${host}!1000 9`);
+    // 5000 packets without the guest's taking any: nothing is kept in the NAT itself.
+    for (let i = 0; i < 5000; i++) conv.bwrite(pattern(1));
+    advance(story.host, 100);
+    assertEquals(story.program.nat.frames.length, 0);
+    assert(story.guest.packets().length <= 5000);
+    const metadata = is6 ? "fd00:ec2::254" : "169.254.169.254";
+    for (let i = 0; i < 500; i++) story.guest.send(packet({ dst: metadata }));
+    const errors = story.guest.packets();
+    assertEquals(errors.map((error) => error[family.headerLen + 1]), errors.map(() => codes.prohibited[1]));
+    assertEquals([errors.length, story.stat("refused-icmp-rate")], [50, 450]);
+  });
+
+  Deno.test(`${name}: a service of UDP moves host → guest → host, at the same address and port`, async () => {
+    await using story = await family.tell();
+    const client = story.there.conv("udp", `connect ${host}!7000 1234`);
+    const ask = (size: number) => {
+      client.bwrite(pattern(size));
+      advance(story.host, 20);
+    };
+    const serve = () => story.user.conv("udp", "announce 7000", "headers");
+    for (const size of [1, 2]) {
+      const server = serve();
+      ask(size);
+      const asked = must(server.bread()).bytes().slice();
+      assertEquals([`${getRecord(HeaderMode.Headers, asked, 0).raddr}`, asked.length], [remote, 52 + size]);
+      server.bwrite(asked);
+      advance(story.host, 20);
+      assertEquals(client.take(), pattern(size));
+      assertMatch(story.command(`add ${forward(7000, 7000)}`), /^error: .*udp\/\d+ of eve/);
+      server.close();
+      if (size === 2) break;
+      assertMatch(story.command(`add ${forward(7000, 7000)}`), /^ok/);
+      ask(30);
+      assertEquals(endsOf(must(story.guest.packets()[0])), ends(remote, 1234, guest, 7000));
+      story.guest.send(packet({ srcPort: 7000, dstPort: 1234, payload: pattern(31) }));
+      advance(story.host, 20);
+      assertEquals(client.take(), pattern(31));
+      assertMatch(story.command(`remove ${forward(7000, 7000)}`), /^ok/);
+    }
+  });
+}

@@ -2,17 +2,13 @@
 
 import { assertEquals } from "@std/assert";
 import { ARP_REPLY, emitArp } from "../../../kernel/wire/arp.ts";
-import { dnsLen, dnsQuery, emitDns } from "../../../kernel/wire/dns.ts";
 import { emitEthernet, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from "../../../kernel/wire/ethernet.ts";
 import { MAC_BROADCAST, MAC_ZERO, type MacAddr } from "../../../kernel/wire/mac_addr.ts";
 import { HOST_MAC } from "../../../tools/nat/config.ts";
-import { tcpPacket } from "../../kit/nat/steps.ts";
-import { echoPacket, ip, ipPacket, pattern, udpPacket } from "../../kit/ip/ip_fixture.ts";
+import { ip, ipPacket, pattern, udpPacket } from "../../kit/ip/ip_fixture.ts";
 import { advance, mac } from "../../kit/ip/story.ts";
-import { fragmentsOf } from "../../kit/ip/packet_parts.ts";
 import {
   askDhcp,
-  DNS,
   type FakeGuest,
   GUEST,
   HOST,
@@ -39,13 +35,6 @@ function frame(type: number, dst: MacAddr, src: MacAddr, payload: Uint8Array): U
   return bytes;
 }
 
-function question(name: string): Uint8Array {
-  const query = dnsQuery(7, { name, type: 1, class: 1 });
-  const payload = new Uint8Array(dnsLen(query));
-  emitDns(query, payload, 0);
-  return udp({ dst: DNS, dstPort: 53, payload });
-}
-
 Deno.test("A source route, which would pass by the policy, is refused: whole, in pieces, inbound", async () => {
   await using story = await tellNat({ nat: { policy: { private: false } } });
   for (const kind of [131, 137]) {
@@ -67,47 +56,6 @@ Deno.test("A source route, which would pass by the policy, is refused: whole, in
   const inward = udpPacket({ src: REMOTE, dst: HOST, dstPort: 8053, options });
   assertEquals(translateInbound(story.program.nat, Block.from(inward), map, 0).kind, 0);
   assertEquals(story.guest.packets(), []);
-});
-
-Deno.test("restrict has no back ports: names, router, host, hairpin, ping, groups, tunnels, pieces", async () => {
-  const policy = { restrict: true, loopback: false, allow: [`udp:${REMOTE}:9`] };
-  await using story = await tellNat({ nat: { policy }, forwards: ["udp:8053:53"] });
-  const tries: [string, Uint8Array, string][] = [
-    ["the relay", question("example.com"), "policy-restricted"],
-    ["our zone", question("gateway.internal"), "policy-restricted"],
-    ["DNS over TCP", tcpPacket({ dst: DNS, dstPort: 53 }), "policy-restricted"],
-    ["another port of the name server", udp({ dst: DNS, dstPort: 54 }), "policy-restricted"],
-    ["the router", udp({ dst: ROUTER }), "policy-loopback"],
-    ["the loopback itself", udp({ dst: "127.0.0.1" }), "policy-loopback"],
-    ["the host", udp({ dst: HOST }), "policy-restricted"],
-    ["a hairpin", udp({ dst: HOST, dstPort: 8053 }), "policy-restricted"],
-    ["ping", echoPacket({ src: GUEST, dst: REMOTE }), "policy-restricted"],
-    ["another port", udp({ dstPort: 10 }), "policy-restricted"],
-    ["another protocol", tcpPacket({ dst: REMOTE, dstPort: 9 }), "policy-restricted"],
-    ["the host's broadcast", udp({ dst: "10.0.0.255", dstPort: 9 }), "destination"],
-    ["everybody", udp({ dst: "255.255.255.255", dstPort: 9 }), "destination"],
-    ["a group", udp({ dst: "224.0.0.251", dstPort: 5353 }), "destination"],
-    ["a tunnel", ipPacket({ src: GUEST, dst: REMOTE, protocol: 4, payload: udp() }), "protocol"],
-  ];
-  for (const [what, packet, reason] of tries) {
-    const before = story.stat(`refused-${reason}`);
-    story.guest.ask(packet);
-    assertEquals([what, story.stat(`refused-${reason}`) - before, sent(story)], [what, 1, 0]);
-  }
-  // In pieces as in one.
-  for (const piece of fragmentsOf(udp({ dstPort: 10, payload: pattern(3000) }), 800, 5)) story.guest.send(piece);
-  assertEquals([sent(story), story.stat("reassembled")], [0, 1]);
-  story.guest.ask(udp({ dstPort: 9 }));
-  assertEquals(sent(story), 1);
-});
-
-Deno.test("restrict lets through what a rule names: questions, and a service at the router", async () => {
-  await using story = await tellNat({ nat: { policy: { restrict: true, allow: ["udp:*:53", `udp:${ROUTER}:9`] } } });
-  assertEquals(story.guest.askOne(question("gateway.internal"))[9], 17);
-  story.guest.ask(question("example.com"));
-  story.guest.ask(udp({ dst: ROUTER, dstPort: 9 }));
-  assertEquals([sent(story), story.program.nat.relay.counters.asked], [1, 1]);
-  assertEquals(story.guest.askOne(udp({ dst: ROUTER, dstPort: 10 }))[21], 13);
 });
 
 Deno.test("Frames for groups, for others, or from no station carry nothing out", async () => {

@@ -15,6 +15,7 @@ import { dnsLen, dnsQuery, emitDns, parseDns } from "../../../kernel/wire/dns.ts
 import { emitEthernet, ETHERTYPE_ARP } from "../../../kernel/wire/ethernet.ts";
 import { MAC_BROADCAST, MAC_ZERO } from "../../../kernel/wire/mac_addr.ts";
 import { boot } from "../../../tools/boot/boot.ts";
+import { exposureOf } from "../../../tools/nat/exposure.ts";
 import { HOST_MAC } from "../../../tools/nat/config.ts";
 import { endsOf } from "../../kit/nat/steps.ts";
 import { NatProgram } from "../../../tools/nat/program.ts";
@@ -173,13 +174,13 @@ Deno.test("akaros 29: a forward that cannot be had at the start ends nothing, an
     forwards: ["tcp:8000-8003:80", "udp:8053:53", "tcp:8002:22", "tcp:2222:22"],
   });
   assertEquals(program.nat.forwards.list.map(({ spec }) => spec.hostPort), [8000, 2222]);
-  const refused = program.nat.exposure().filter((line) => line.startsWith("Cannot"));
+  const refused = exposureOf(program.nat).filter((line) => line.startsWith("Cannot"));
   assertMatch(must(refused[0]), /^Cannot forward udp:8053:53: .*udp\/\d+ of eve/);
   assertEquals(refused.slice(1), ["Cannot forward tcp:8002:22: the forward tcp:8000-8003:80 has the port"]);
   // Once the port is free it can be had, and nothing is said about it any more.
   program.command("remove tcp:8000-8003:80");
   assertMatch(program.command("add tcp:8002:22"), /^ok/);
-  assertEquals(program.nat.exposure().filter((line) => line.startsWith("Cannot")).length, 1);
+  assertEquals(exposureOf(program.nat).filter((line) => line.startsWith("Cannot")).length, 1);
   program.close();
   await host.close();
 });

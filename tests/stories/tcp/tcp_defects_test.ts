@@ -136,6 +136,7 @@ Deno.test("defect 4.6: a verb without its argument is EINVAL with its usage, and
       "timestamps",
       "windowscale",
       "usertimeout",
+      "wqlimit",
     ]
   ) {
     const { code, message } = errorOf(() => conv.command(verb));

@@ -113,10 +113,10 @@ Deno.test("a full backlog makes no further call; when there is room again the pe
 });
 
 Deno.test("calls inherit their listener's settings", () => {
-  const peer = peerListen({ setup: ["nodelay on", "congestion newreno", "usertimeout 7000"] });
+  const peer = peerListen({ setup: ["nodelay on", "congestion newreno", "usertimeout 7000", "wqlimit 1048576"] });
   const tcb = call(peer, 5000)!;
-  const { nodelay, algorithm, userTimeoutMs } = tcb.config;
-  assertEquals([nodelay, algorithm.name, userTimeoutMs], [true, "newreno", 7000]);
+  const { nodelay, algorithm, userTimeoutMs, sendQueueMax } = tcb.config;
+  assertEquals([nodelay, algorithm.name, userTimeoutMs, sendQueueMax], [true, "newreno", 7000, 1 << 20]);
   tcb.config.nodelay = false;
   assertEquals((peer.conv.priv as Tcb).config.nodelay, true);
 });

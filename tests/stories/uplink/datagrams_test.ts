@@ -106,12 +106,26 @@ for (const link of LINKS) {
   Deno.test(`${name}: datagrams of no byte, of one, and of the most that there may be, go out and come back`, () => {
     const world = datagramWorld();
     world.fake.peer(remote, ECHOES);
-    for (const length of [0, 1, 1472, 1473, 9000, 65_507]) {
+    // Over IPv6 the last three are at, and beyond, the link's MTU of 65535.
+    for (const length of [0, 1, 1472, 1473, 9000, 65_487, ...version === 4 ? [65_507] : [65_488, 65_507, 65_527]]) {
       const payload = pattern(length);
       world.udp(link.udp({ payload }));
       assertEquals(world.fake.sent.at(-1)!.payload, payload);
       assertEquals(world.seen().map(({ payload }) => payload), [payload]);
     }
+    world.end();
+  });
+
+  Deno.test(`${name}: a port that near no longer uses has no socket, and a forward stays`, () => {
+    const world = datagramWorld();
+    world.relay.openForward({ version, address: null, port: 9000, toPort: 53, toVersion: version });
+    world.udp(link.udp({ srcPort: 4000 }), link.udp({ srcPort: 4001 }));
+    for (const port of [4000, 53, 4002]) world.relay.release(version, port);
+    world.relay.release(version === 4 ? 6 : 4, 4001);
+    assertEquals({ open: world.fake.open.size, released: world.counters.udpReleased }, { open: 2, released: 1 });
+    // The port may be used again at once.
+    world.udp(link.udp({ srcPort: 4000 }));
+    assertEquals(world.fake.open.size, 3);
     world.end();
   });
 
@@ -185,7 +199,7 @@ for (const link of LINKS) {
     for (let port = 4000; port < 4100; port++) {
       for (let i = 0; i < 3; i++) world.udp(link.udp({ srcPort: port }));
     }
-    world.relay.openForward({ version, address: null, port: 9000, toPort: 53 });
+    world.relay.openForward({ version, address: null, port: 9000, toPort: 53, toVersion: version });
     world.end();
     assertEquals(world.blocks.length, 0);
   });

@@ -35,6 +35,8 @@ const FAILURES: readonly (readonly [SocketFailure, icmp4: string, icmp6: string]
   ["EADDRINUSE", "", ""],
 ];
 
+const ACK = 16;
+
 /** What came by ICMP or ICMPv6: type and code, and Linux' error for it. */
 const REPORTS: Readonly<Record<4 | 6, readonly (readonly [type: number, code: number, SocketFailure])[]>> = {
   4: [[3, 0, "ENETUNREACH"], [3, 1, "EHOSTUNREACH"], [3, 13, "EHOSTUNREACH"], [11, 0, "EHOSTUNREACH"]],
@@ -110,6 +112,38 @@ for (const link of TCP_LINKS) {
     assertEquals(at.uplink.sizes.tcp, 1, "the machine still tries");
   });
 
+  Deno.test(`${name}: a guest that has given up keeps no socket`, async () => {
+    await using at = await tcpWorld();
+    at.fake.fail(dead, {});
+    await assertRejects(() => at.host.connect({ hostname: dead, port: 80, timeoutMs: 2000 }), Error);
+    await at.pass(4000);
+    assertEquals({ size: at.uplink.sizes.tcp, open: at.fake.open.size }, { size: 1, open: 1 }, "it may be patient");
+    await at.pass(6000);
+    assertEquals({ size: at.uplink.sizes.tcp, open: at.fake.open.size }, { size: 0, open: 0 });
+    assertEquals(at.uplink.counters.tcpUnfinished, 1);
+  });
+
+  Deno.test(`${name}: a guest that repeats its SYN, each time after twice the time, is patient`, async () => {
+    await using at = await tcpWorld();
+    // The machine connects only after a minute, between two SYNs of the guest.
+    at.fake.serve(`${remote}!80`, (conn) => conn.end(), 60_000);
+    const conn = await at.host.connect({ hostname: remote, port: 80, timeoutMs: 120_000 });
+    assertEquals(at.fake.attempts.length, 1);
+    conn.close();
+  });
+
+  Deno.test(`${name}: a SYN that waits ends with the guest's reset`, async () => {
+    await using at = await tcpWorld();
+    at.fake.fail(dead, {});
+    const calling = at.host.connect({ hostname: dead, port: 80, timeoutMs: 3000 });
+    await at.pass(100);
+    assertEquals(at.fake.open.size, 1);
+    at.resetCall();
+    await at.pass(1);
+    assertEquals({ size: at.uplink.sizes.tcp, open: at.fake.open.size }, { size: 0, open: 0 });
+    await assertRejects(() => calling);
+  });
+
   Deno.test(`${name}: the peer is the machine's loopback, and closed if that is disabled`, async () => {
     const { loopback, own } = link;
     await using open = await tcpWorld();
@@ -136,6 +170,39 @@ for (const link of TCP_LINKS) {
     for (const conn of conns) conn.close();
     await at.pass(1000);
     assertEquals(at.uplink.sizes.tcp, 0);
+  });
+
+  Deno.test(`${name}: a scan of silent addresses makes room for a call after two seconds`, async () => {
+    await using at = await tcpWorld();
+    at.fake.fail(dead, {});
+    at.fake.serve(`${remote}!80`, (conn) => conn.end());
+    const scan = Array.from({ length: HELD_MAX }, (_, i) => {
+      return at.host.connect({ hostname: dead, port: 1000 + i, timeoutMs: 6000 }).catch(() => {});
+    });
+    await at.pass(500);
+    assertEquals(at.uplink.sizes.tcp, HELD_MAX);
+    await assertRejects(() => at.host.connect({ hostname: remote, port: 80, timeoutMs: 400 }), "there is no room yet");
+    assertEquals({ full: at.uplink.counters.tcpHeldFull, open: at.fake.open.size }, { full: 1, open: HELD_MAX });
+    await at.pass(1200);
+    const startedMs = at.host.clock.now();
+    (await at.host.connect({ hostname: remote, port: 80 })).close();
+    assertEquals(at.host.clock.now() - startedMs < 100, true, "its first SYN found room");
+    await Promise.all(scan);
+  });
+
+  Deno.test(`${name}: a segment of a connection that the uplink does not know is reset`, async () => {
+    await using at = await tcpWorld();
+    at.fake.fail(dead, {});
+    const calling = at.host.connect({ hostname: dead, port: 80, timeoutMs: 3000 });
+    calling.catch(() => {});
+    await at.pass(100);
+    at.resetCall();
+    await at.pass(1);
+    assertEquals(at.resets, 0, "none answers a reset");
+    at.sendAgain(ACK);
+    await at.pass(1);
+    assertEquals({ resets: at.resets, open: at.fake.open.size }, { resets: 1, open: 0 });
+    await assertRejects(() => calling);
   });
 
   Deno.test(`${name}: without a descriptor a call is lost, and goes through once there is one`, async () => {

@@ -35,7 +35,7 @@
 import type { Random } from "../../../kernel/random.ts";
 import { put16 } from "../../../kernel/wire/bytes.ts";
 import { DNS_NOTIMP, DNS_REFUSED, DNS_SERVFAIL } from "../../../kernel/wire/dns.ts";
-import { type DnsScan, sameDnsQuestion, scanDns } from "../../../kernel/wire/dns_scan.ts";
+import { type DnsScan, isDnsAnswerTo, sameDnsQuery, scanDns } from "../../../kernel/wire/dns_scan.ts";
 import type { IpAddr } from "../../../kernel/wire/ip_addr.ts";
 import type { DnsPatience, DnsServers } from "./dns_servers.ts";
 import { dnsServerFailure, type DnsZone } from "./dns_zone.ts";
@@ -173,7 +173,7 @@ export class DnsRelay {
     if (!this.#counts.has(asker.owner)) return null;
     for (const entry of this.#pending.values()) {
       if (entry.scan.id !== scan.id || entry.asker.port !== asker.port || entry.asker.owner !== asker.owner) continue;
-      if (entry.asker.byTcp === asker.byTcp && !entry.isDone && isAbout(scan, entry.scan)) return entry;
+      if (entry.asker.byTcp === asker.byTcp && !entry.isDone && sameDnsQuery(scan, entry.scan)) return entry;
     }
     return null;
   }
@@ -261,7 +261,7 @@ export class DnsRelay {
   answered(place: DnsPlace, message: Uint8Array, now: number): void {
     const scan = scanDns(message, 0, message.length);
     const entry = scan === null || !place.ids.has(scan.id) ? undefined : this.#pending.get(scan.id);
-    if (scan === null || entry === undefined || !scan.flags.response || !isAnswerTo(scan, entry.scan)) {
+    if (scan === null || entry === undefined || !scan.flags.response || !isDnsAnswerTo(scan, entry.scan)) {
       this.counters.unmatched++;
       return;
     }
@@ -343,16 +343,4 @@ export class DnsRelay {
     place.ids.delete(entry.id);
     this.upstream?.released(place);
   }
-}
-
-/** Whether two messages ask the same. */
-function isAbout(a: DnsScan, b: DnsScan): boolean {
-  if (a.question === null || b.question === null) return a.question === b.question;
-  return a.flags.opcode === b.flags.opcode && sameDnsQuestion(a.question, b.question);
-}
-
-/** Whether `answer` is about what was asked. An error may leave the question out: it could not be read. */
-function isAnswerTo(answer: DnsScan, asked: DnsScan): boolean {
-  if (answer.flags.opcode !== asked.flags.opcode) return false;
-  return answer.questionCount === 0 && answer.flags.rcode !== 0 ? true : isAbout(answer, asked);
 }

@@ -1,15 +1,10 @@
 /**
  * virtio_net_hdr: carries a frame's owed checksum and segmentation between a guest and a Block (virtio 1.2, 5.1.6).
  *
- * Path: net, net_rx, net_tx → net_header → ids, block, ethernet, wire/bytes.
+ * Path: net, net_rx, net_tx → net_header → inet/vnet_header, ids, block, ethernet.
  *
- * ```
- *   0       1          2         4          6            8             10
- *   | flags | gso_type | hdr_len | gso_size | csum_start | csum_offset | num_buffers |      12 bytes, little endian
- * ```
- *
- * csum_start counts from the start of the frame, csum_offset from csum_start. hdr_len is a driver's hint that a device
- * must not rely on (5.1.6.2.2): the length of the headers is read from the frame itself.
+ * hdr_len is a driver's hint that a device must not rely on (5.1.6.2.2): the length of the headers is read from the
+ * frame itself.
  *
  * The bytes that are read here are copies: the guest cannot change them any more.
  *
@@ -20,6 +15,17 @@ import { type Block, Checksum, Segment } from "../../../kernel/block.ts";
 import { get16, get16le, put16le } from "../../../kernel/wire/bytes.ts";
 import { offloadFits } from "../../../kernel/inet/offload.ts";
 import {
+  gsoOf,
+  hasCwr,
+  segmentOfGso,
+  VNET_DATA_VALID,
+  VNET_GSO_ECN,
+  VNET_GSO_NONE,
+  VNET_HEADER_LEN,
+  VNET_NEEDS_CSUM,
+  VnetField,
+} from "../../../kernel/inet/vnet_header.ts";
+import {
   ETHER_HEADER_LEN,
   ETHERTYPE_IPV4,
   ETHERTYPE_IPV6,
@@ -28,38 +34,14 @@ import {
 } from "../../../kernel/wire/ethernet.ts";
 import { IPV4_HEADER_LEN, ipv4HeaderLen } from "../../../kernel/wire/ipv4.ts";
 import { IPV6_HEADER_LEN } from "../../../kernel/wire/ipv6.ts";
-import {
-  TCP_CWR,
-  TCP_HEADER_LEN,
-  TCP_HEADER_MAX,
-  tcpChecksumAt,
-  tcpFlags,
-  tcpHeaderLen,
-} from "../../../kernel/wire/tcp.ts";
+import { TCP_HEADER_LEN, TCP_HEADER_MAX, tcpChecksumAt, tcpHeaderLen } from "../../../kernel/wire/tcp.ts";
 import { UDP_HEADER_LEN, udpChecksumAt } from "../../../kernel/wire/udp.ts";
 import { Feature, type Features } from "./ids.ts";
 
 /** Bytes of the header (5.1.6.1: num_buffers is always there with VERSION_1). */
 export const NET_HEADER_LEN = 12;
 /** Where `num_buffers` is in it. */
-export const NUM_BUFFERS = 10;
-
-const FLAGS = 0;
-const GSO_TYPE = 1;
-const HDR_LEN = 2;
-const GSO_SIZE = 4;
-const CSUM_START = 6;
-const CSUM_OFFSET = 8;
-
-const NEEDS_CSUM = 1;
-const DATA_VALID = 2;
-
-const GSO_NONE = 0;
-const GSO_TCPV4 = 1;
-const GSO_TCPV6 = 4;
-const GSO_UDP_L4 = 5;
-/** The first segment has CWR set, and only the first may. */
-const GSO_ECN = 0x80;
+export const NUM_BUFFERS = VNET_HEADER_LEN;
 
 /** Smallest size of a TCP segment that is cut for a guest: Linux' TCP_MIN_SND_MSS; 64 KiB are then 1366 pieces. */
 const TCP_SEGMENT_MIN = 48;
@@ -103,10 +85,10 @@ export function rxCaps(features: Features): HeaderCaps {
 
 /** How many bytes of a frame must be copied so that `takeTxHeader` finds all it needs; may be more than there are. */
 export function headersEnd(header: Uint8Array): number {
-  if ((header[FLAGS]! & NEEDS_CSUM) === 0) return 0;
-  const start = get16le(header, CSUM_START);
-  const transport = header[GSO_TYPE] === GSO_NONE ? 0 : TCP_HEADER_MAX;
-  return start + Math.max(get16le(header, CSUM_OFFSET) + 2, transport);
+  if ((header[VnetField.Flags]! & VNET_NEEDS_CSUM) === 0) return 0;
+  const start = get16le(header, VnetField.CsumStart);
+  const transport = header[VnetField.GsoType] === VNET_GSO_NONE ? 0 : TCP_HEADER_MAX;
+  return start + Math.max(get16le(header, VnetField.CsumOffset) + 2, transport);
 }
 
 /** Reasons why a transmitted frame is refused. */
@@ -118,23 +100,23 @@ type HeaderFault =
 
 /** Gives `block`, which begins with the frame's headers, the metadata of `header`; or returns why it cannot. */
 export function takeTxHeader(header: Uint8Array, block: Block, caps: HeaderCaps): HeaderFault | null {
-  const gso = header[GSO_TYPE]!;
-  if ((header[FLAGS]! & NEEDS_CSUM) === 0) return gso === GSO_NONE ? null : "bad-header";
+  const gso = header[VnetField.GsoType]!;
+  if ((header[VnetField.Flags]! & VNET_NEEDS_CSUM) === 0) return gso === VNET_GSO_NONE ? null : "bad-header";
   if (!caps.checksum) return "not-negotiated";
-  const start = block.rp + get16le(header, CSUM_START);
-  const field = start + get16le(header, CSUM_OFFSET);
+  const start = block.rp + get16le(header, VnetField.CsumStart);
+  const field = start + get16le(header, VnetField.CsumOffset);
   if (start < block.rp + ETHER_HEADER_LEN || field + 2 > block.wp) return "bad-header";
   block.checksum = Checksum.Owed;
   block.checksumStart = start;
   block.checksumField = field;
-  return gso === GSO_NONE ? null : takeSegment(block, gso, get16le(header, GSO_SIZE), caps);
+  return gso === VNET_GSO_NONE ? null : takeSegment(block, gso, get16le(header, VnetField.GsoSize), caps);
 }
 
 /** The part about segmentation; the block's checksum is owed (5.1.6.2.1: a driver must ask for both). */
 function takeSegment(block: Block, gso: number, size: number, caps: HeaderCaps): HeaderFault | null {
-  const segment = segmentOf(gso & ~GSO_ECN);
+  const segment = segmentOfGso(gso & ~VNET_GSO_ECN);
   if (segment === Segment.None) return "bad-header";
-  const allowed = mayCut(segment, caps) && ((gso & GSO_ECN) === 0 || (caps.ecn && segment !== Segment.Udp));
+  const allowed = mayCut(segment, caps) && ((gso & VNET_GSO_ECN) === 0 || (caps.ecn && segment !== Segment.Udp));
   if (!allowed) return "not-negotiated";
   const headerLen = headerLength(block, segment);
   if (headerLen < 0) return "bad-header";
@@ -147,19 +129,6 @@ function takeSegment(block: Block, gso: number, size: number, caps: HeaderCaps):
   block.segmentSize = size;
   block.segmentHeaderLen = headerLen;
   return null;
-}
-
-function segmentOf(gso: number): Segment {
-  switch (gso) {
-    case GSO_TCPV4:
-      return Segment.Tcp4;
-    case GSO_TCPV6:
-      return Segment.Tcp6;
-    case GSO_UDP_L4:
-      return Segment.Udp;
-    default:
-      return Segment.None;
-  }
 }
 
 function mayCut(segment: Segment, caps: HeaderCaps): boolean {
@@ -209,12 +178,6 @@ export function mustCut(block: Block, caps: HeaderCaps, frameMax: number): boole
   return block.segment !== Segment.Udp && !caps.ecn && hasCwr(block);
 }
 
-/** Whether this is TCP with the CWR flag, in the block's own bytes. */
-function hasCwr(block: Block): boolean {
-  const { buf, checksumStart: start, wp } = block;
-  return start + TCP_HEADER_LEN <= wp && (tcpFlags(buf, start) & TCP_CWR) !== 0;
-}
-
 /** Whether the metadata of a frame stays inside it: it may be what a user program wrote. */
 export function metadataFits(block: Block): boolean {
   if (!offloadFits(block, block.rp)) return false;
@@ -229,15 +192,13 @@ export function putRxHeader(header: Uint8Array, block: Block, caps: HeaderCaps, 
   for (let i = 0; i < NET_HEADER_LEN; i++) header[i] = 0;
   header[NUM_BUFFERS] = 1;
   if (!caps.checksum) return;
-  if (block.checksum === Checksum.Verified) header[FLAGS] = DATA_VALID;
+  if (block.checksum === Checksum.Verified) header[VnetField.Flags] = VNET_DATA_VALID;
   if (block.checksum !== Checksum.Owed) return;
-  header[FLAGS] = NEEDS_CSUM;
-  put16le(header, CSUM_START, block.checksumStart - block.rp);
-  put16le(header, CSUM_OFFSET, block.checksumField - block.checksumStart);
-  const { segment } = block;
-  if (segment === Segment.None || block.length <= frameMax) return;
-  const gso = segment === Segment.Tcp4 ? GSO_TCPV4 : segment === Segment.Tcp6 ? GSO_TCPV6 : GSO_UDP_L4;
-  header[GSO_TYPE] = gso | (segment !== Segment.Udp && hasCwr(block) ? GSO_ECN : 0);
-  put16le(header, HDR_LEN, linkLength(block) + block.segmentHeaderLen);
-  put16le(header, GSO_SIZE, block.segmentSize);
+  header[VnetField.Flags] = VNET_NEEDS_CSUM;
+  put16le(header, VnetField.CsumStart, block.checksumStart - block.rp);
+  put16le(header, VnetField.CsumOffset, block.checksumField - block.checksumStart);
+  if (block.segment === Segment.None || block.length <= frameMax) return;
+  header[VnetField.GsoType] = gsoOf(block);
+  put16le(header, VnetField.HdrLen, linkLength(block) + block.segmentHeaderLen);
+  put16le(header, VnetField.GsoSize, block.segmentSize);
 }

@@ -18,7 +18,15 @@ import type { FramePort, PortOffloads } from "../../../../kernel/host.ts";
 import { Job, type JobQueue } from "../../../../kernel/job.ts";
 import { get16le } from "../../../../kernel/wire/bytes.ts";
 import { Feature, Interrupt, Reg, Status } from "../../virtio/ids.ts";
-import { type FrameMeta, HEADER_BYTES, readHeader, type SendRights, sendRights, writeHeader } from "./header.ts";
+import {
+  applyMeta,
+  type FrameMeta,
+  HEADER_BYTES,
+  readHeader,
+  type SendRights,
+  sendRights,
+  writeHeader,
+} from "./header.ts";
 import { addStatus, agree, queueSizeMax, readNetConfig, type RegisterPage, showRing } from "./probe.ts";
 import { type GuestRam, ModelRing, ringBytes } from "./ring.ts";
 import { ModelTx, txBytes } from "./tx.ts";
@@ -338,18 +346,4 @@ export class ModelDriver implements FramePort {
     this.receive = null;
     this.#page.write(Reg.Status, 0);
   }
-}
-
-/** Applies the metadata of the header to a received frame; false if they are malformed. */
-function applyMeta(meta: FrameMeta, block: Block): boolean {
-  block.checksum = meta.checksum;
-  if (meta.checksum !== Checksum.Owed) return meta.segment === Segment.None;
-  block.checksumStart = block.rp + meta.start;
-  block.checksumField = block.checksumStart + meta.field;
-  if (block.checksumField + 2 > block.wp) return false;
-  if (meta.segment === Segment.None) return true;
-  block.segment = meta.segment;
-  block.segmentSize = meta.size;
-  block.segmentHeaderLen = meta.headerLen - 14;
-  return meta.size > 0 && block.segmentHeaderLen > 0 && meta.headerLen <= block.length;
 }

@@ -77,3 +77,17 @@ export function readHeader(mem: Uint8Array, at: number, meta: FrameMeta): void {
   meta.start = get16le(mem, at + 6);
   meta.field = get16le(mem, at + 8);
 }
+
+/** Applies the metadata of the header to a received frame; false if they are malformed. */
+export function applyMeta(meta: FrameMeta, block: Block): boolean {
+  block.checksum = meta.checksum;
+  if (meta.checksum !== Checksum.Owed) return meta.segment === Segment.None;
+  block.checksumStart = block.rp + meta.start;
+  block.checksumField = block.checksumStart + meta.field;
+  if (block.checksumField + 2 > block.wp) return false;
+  if (meta.segment === Segment.None) return true;
+  block.segment = meta.segment;
+  block.segmentSize = meta.size;
+  block.segmentHeaderLen = meta.headerLen - LINK_BYTES;
+  return meta.size > 0 && block.segmentHeaderLen > 0 && meta.headerLen <= block.length;
+}
