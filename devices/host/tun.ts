@@ -88,6 +88,8 @@ export abstract class LinuxPort {
   onLink: ((up: boolean) => void) | null = null;
   /** For the reactor: packets in one poll, if `receive` does less with them than usual. */
   drainMax: number = DRAIN_MAX;
+  /** Whether its taker has enough for now: the rest waits in Linux' queue. */
+  isEnough: () => boolean = () => false;
   /** Called once when the device is found to be deleted. */
   onGone: (() => void) | null = null;
   /** For the reactor: called when the port is closed. */
@@ -158,7 +160,7 @@ export abstract class LinuxPort {
    */
   drain(max: number): number {
     let count = 0;
-    while (count < max && this.#fd >= 0) {
+    while (count < max && this.#fd >= 0 && !this.isEnough()) {
       const block = this.#large === null ? this.#readPlain() : this.#readLarge(this.#large);
       if (block === null) break;
       count++;

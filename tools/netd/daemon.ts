@@ -97,7 +97,10 @@ export class Daemon implements AsyncDisposable {
       opened.onLeft(() => this.program.nat.guestsLeft());
       guest.port.receive = (frame) => this.#fair.put(frame);
       // More of a flood is taken than is passed on, so that the fair queue and not Linux chooses what is dropped.
-      if (guest.port instanceof TapPort) guest.port.drainMax = GUEST_DRAIN_MAX;
+      if (guest.port instanceof TapPort) {
+        guest.port.drainMax = GUEST_DRAIN_MAX;
+        guest.port.isEnough = () => this.#fair.isHeavy;
+      }
       if (options.apiSocket !== null) {
         const command = (text: string) => this.program.command(text);
         const guestAddr = `${this.program.nat.config.guest}`;

@@ -70,6 +70,11 @@ export class FarConv {
     return Number(/ qout (\d+) /.exec(this.text("status"))?.[1] ?? 0);
   }
 
+  /** Whether the connection is over. */
+  get isClosed(): boolean {
+    return this.text("status").startsWith("Closed");
+  }
+
   /** The blocks that wait, or AGAIN, or null at the end. Throws KernelError: ECONNRESET and the like. */
   read(): Block[] | typeof AGAIN | null {
     return this.#proc.sys.blockreadv(this.data, BLOCKS_MAX);

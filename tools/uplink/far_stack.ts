@@ -36,8 +36,8 @@ const encoder = new TextEncoder();
 export interface FarEvents {
   /** A call came, and was taken. */
   call(conv: FarConv): void;
-  /** The conversation with this data descriptor can be read or written, or has failed. */
-  event(data: number): void;
+  /** The conversation with this data descriptor can be read or written, or was hung up: bits of {@link TapEvent}. */
+  event(data: number, events: number): void;
 }
 
 /** How the stack is made. */
@@ -110,7 +110,7 @@ export class FarStack {
   #run(): void {
     for (let event = this.#events.poll(); event !== null; event = this.#events.poll()) {
       if (event.id === this.#listener.data) this.#accept();
-      else this.#owner.event(event.id);
+      else this.#owner.event(event.id, event.events);
     }
   }
 

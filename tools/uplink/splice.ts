@@ -31,7 +31,7 @@ const STEPS_PER_TURN = 16;
 const KEEPALIVE_MS = 120_000;
 
 /** The guest's end, a conversation of the far stack. */
-type GuestEnd = Pick<FarConv, "data" | "read" | "write" | "tell" | "unsent" | "close">;
+type GuestEnd = Pick<FarConv, "data" | "read" | "write" | "tell" | "unsent" | "isClosed" | "close">;
 
 /** What a splice tells, and what it works with. */
 export interface SpliceOwner {
@@ -58,6 +58,8 @@ export class Splice {
   #down: Block | null = null;
   #guestEnded = false;
   #socketEnded = false;
+  /** The socket takes no more. What came to it before it broke can still be read. */
+  #isDeaf = false;
   #isOver = false;
   /** The socket is broken: what is queued for the guest goes first. */
   #isDraining = false;
@@ -81,8 +83,17 @@ export class Splice {
     if (this.#isOver) return;
     const more = this.#toSocket() || (!this.#isOver && this.#toGuest());
     if (this.#isOver) return;
-    if (this.#guestEnded && this.#socketEnded && this.#first === this.#up.length && this.#down === null) this.#finish();
-    else if (more) this.#owner.again(this);
+    // Behind its end a socket has only a reset to say.
+    if (this.#socketEnded && this.socket.failure !== null) this.#broken();
+    else if (this.#guestEnded && this.#socketEnded && this.#first === this.#up.length && this.#down === null) {
+      this.#finish();
+    } else if (more) this.#owner.again(this);
+  }
+
+  /** The conversation was hung up: behind the guest's end that is a reset, which no read tells. */
+  hungUp(): void {
+    if (this.#guestEnded && !this.#isOver && this.conv.isClosed) this.#abort();
+    else this.run();
   }
 
   /** Guest to world. True: there is more, but the turn is over. */
@@ -92,7 +103,8 @@ export class Splice {
       const count = this.socket.write(this.#views, this.#views.length);
       if (count === NOT_NOW) return false;
       if (count === FAILED) {
-        this.#broken();
+        this.#isDeaf = true;
+        this.#dropUp();
         return false;
       }
       this.#advance(count);
@@ -102,7 +114,7 @@ export class Splice {
 
   /** Takes blocks of the conversation; false: there are none now, or no more. */
   #refill(): boolean {
-    if (this.#guestEnded || this.#isDraining) return false;
+    if (this.#guestEnded || this.#isDeaf || this.#isDraining) return false;
     let blocks: ReturnType<GuestEnd["read"]>;
     try {
       blocks = this.conv.read();

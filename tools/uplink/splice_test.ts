@@ -2,7 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import { Block, BlockPool } from "../../kernel/block.ts";
-import { type HostStream, NOT_NOW } from "../../kernel/host_sockets.ts";
+import { FAILED, type HostStream, NOT_NOW, type SocketFailure } from "../../kernel/host_sockets.ts";
 import { AGAIN } from "../../kernel/sys.ts";
 import { ip } from "../../tests/kit/ip/ip_fixture.ts";
 import { Splice } from "./splice.ts";
@@ -14,25 +14,39 @@ function guestEnd(up: Uint8Array[] = []) {
   return {
     data: 3,
     unsent: 0,
+    isClosed: false,
+    isEnded: false,
     got,
     told,
-    read: () => up.length === 0 ? AGAIN as typeof AGAIN : up.splice(0, 64).map((bytes) => Block.from(bytes)),
+    read(): Block[] | typeof AGAIN | null {
+      if (up.length > 0) return up.splice(0, 64).map((bytes) => Block.from(bytes));
+      return this.isEnded ? null : AGAIN;
+    },
     write: (block: Block) => got.push(block) > 0,
     tell: (text: string) => void told.push(text),
     close: () => void told.push("close"),
   };
 }
 
+/** See {@link socketOf}; what is asked of it is kept. */
+interface PlayedSocket extends Omit<HostStream, "failure"> {
+  failure: SocketFailure | null;
+  readonly taken: number[];
+  readonly told: string[];
+  ttl: number;
+}
+
 /** A socket that has `down` to be read, in reads of these sizes, and takes `room` bytes in one write. */
-function socketOf(down: number[], room = Infinity): HostStream & { readonly taken: number[]; ttl: number } {
+function socketOf(down: number[], room = Infinity): PlayedSocket {
   const end = { address: ip("192.0.2.1"), port: 80 };
-  const taken: number[] = [];
+  const [taken, told] = [[] as number[], [] as string[]];
   return {
-    ...{ onReady: null, failure: null, local: end, remote: end, state: "connected", taken, ttl: -1 },
+    ...{ onReady: null, failure: null, local: end, remote: end, state: "connected", taken, told, ttl: -1 },
     takeReport: () => null,
     read: () => down.shift() ?? NOT_NOW,
     write(parts, count) {
       const length = parts.slice(0, count).reduce((sum, part) => sum + part.length, 0);
+      if (this.failure !== null) return FAILED;
       const done = Math.min(length, room);
       taken.push(done);
       return done;
@@ -41,7 +55,7 @@ function socketOf(down: number[], room = Infinity): HostStream & { readonly take
       this.ttl = ttl;
     },
     shutdownWrite: () => {},
-    reset: () => {},
+    reset: () => void told.push("reset"),
     close: () => {},
   };
 }
@@ -81,4 +95,38 @@ Deno.test("After sixteen steps the other connections have their turn", () => {
   one.run();
   one.run();
   assertEquals({ given: conv.got.length, again: again() }, { given: 40, again: 2 });
+});
+
+Deno.test("What the world sent before its reset goes to the guest, though a write has met the reset first", () => {
+  const conv = guestEnd([new Uint8Array(1000)]);
+  const socket = socketOf([300, FAILED]);
+  socket.failure = "ECONNRESET";
+  splice(conv, socket).one.run();
+  assertEquals({ given: conv.got.map((block) => block.length), told: conv.told.slice(1) }, {
+    given: [300],
+    told: ["hangup", "close"],
+  });
+});
+
+Deno.test("A reset of the world behind its end resets the guest", () => {
+  const conv = guestEnd();
+  const socket = socketOf([0]);
+  const { one } = splice(conv, socket);
+  one.run();
+  socket.failure = "EPIPE";
+  one.run();
+  assertEquals(conv.told.slice(1), ["shutdown wr", "hangup", "close"]);
+});
+
+Deno.test("A reset of the guest behind its end resets the socket; a hang-up that is its end does not", () => {
+  const conv = guestEnd();
+  const socket = socketOf([]);
+  const { one } = splice(conv, socket);
+  conv.isEnded = true;
+  one.hungUp();
+  one.hungUp();
+  assertEquals(socket.told, []);
+  conv.isClosed = true;
+  one.hungUp();
+  assertEquals(socket.told, ["reset"]);
 });

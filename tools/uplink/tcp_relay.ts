@@ -14,6 +14,7 @@
 
 import type { Block } from "../../kernel/block.ts";
 import { KernelError } from "../../kernel/error.ts";
+import { TapEvent } from "../../kernel/fd_tap.ts";
 import type { HostStream } from "../../kernel/host_sockets.ts";
 import { Job } from "../../kernel/job.ts";
 import type { Timer } from "../../kernel/time.ts";
@@ -163,10 +164,12 @@ export class TcpRelay implements FarEvents, SpliceOwner {
     splice.run();
   }
 
-  event(data: number): void {
+  event(data: number, events: number): void {
     const calling = this.#calling.get(data);
     if (calling !== undefined) return this.#answered(data, calling);
-    this.#splices.get(data)?.run();
+    const splice = this.#splices.get(data);
+    if ((events & TapEvent.Hangup) !== 0) splice?.hungUp();
+    else splice?.run();
   }
 
   again(splice: Splice): void {

@@ -155,10 +155,18 @@ function putOptions(tcb: Tcb, block: Block, blocks: readonly SackBlock[]): void 
   }
 }
 
+/**
+ * The number of a segment without data: SND.NXT, unless the peer has taken back a part of its window (RFC 9293 3.8.6).
+ * It takes nothing beyond that, not even an acknowledgment of what it sends itself.
+ */
+function acceptableSeq({ snd }: Tcb): number {
+  return seq.min(snd.nxt, seq.add(snd.una, snd.wnd));
+}
+
 /** Sends an acknowledgment without data. On a link that has become smaller its SACK blocks may be too many. */
 export function sendAck(tcb: Tcb): void {
   const { env, conv } = tcb;
-  const spec = { seq: tcb.snd.nxt, length: 0, flags: TCP_ACK, isNew: false };
+  const spec = { seq: acceptableSeq(tcb), length: 0, flags: TCP_ACK, isNew: false };
   if (sendSegment(tcb, spec) === "tooBig" && lowerMss(tcb, env.ip.mtu(conv.raddr))) sendSegment(tcb, spec);
 }
 
@@ -193,9 +201,9 @@ export function sendReset(tcb: Tcb, from: number): void {
   sendRst(tcb, { seq: from, ack: 0, flags: TCP_RST });
 }
 
-/** Resets the connection: it has our next number, which the peer accepts. */
+/** Resets the connection, with a number that the peer accepts. */
 export function sendAbort(tcb: Tcb): void {
-  sendRst(tcb, { seq: tcb.snd.nxt, ack: tcb.rcv.nxt, flags: TCP_RST | TCP_ACK });
+  sendRst(tcb, { seq: acceptableSeq(tcb), ack: tcb.rcv.nxt, flags: TCP_RST | TCP_ACK });
 }
 
 function sendRst(tcb: Tcb, reset: { seq: number; ack: number; flags: number }): void {

@@ -19,7 +19,8 @@ Answers are JSON, one line each. Servers:
     UDP 8007   each datagram back
 
 A part of a play is a list of steps: ["send", N], ["sent"] (all is acknowledged), ["half"] (FIN), ["drain"] (read to the
-end), ["read", N], ["sleep", S], ["close"], ["reset"] (RST).
+end), ["read", N], ["come", N] (N bytes have come and are not read), ["broken"] (a reset has come), ["sleep", S],
+["close"], ["reset"] (RST).
 """
 
 import array
@@ -37,11 +38,11 @@ import sys
 import threading
 import time
 
-SIOCOUTQ = 0x5411
+SIOCOUTQ, FIONREAD = 0x5411, 0x541B
 IP_TTL, IP_TOS, IP_MTU_DISCOVER, IP_RECVERR, IP_RECVTTL, IP_RECVTOS, IP_PMTUDISC_DO = 2, 1, 10, 11, 12, 13, 2
 IPV6_RECVERR, IPV6_RECVHOPLIMIT, IPV6_HOPLIMIT, IPV6_RECVTCLASS, IPV6_TCLASS, IPV6_DONTFRAG = 25, 51, 52, 66, 67, 62
 IPV6_MTU_DISCOVER = 23
-LIMIT_S = 10
+LIMIT_S = 20
 
 # Any part of it follows from where it begins: a prefix of what was sent can be told from anything else.
 PATTERN = hashlib.shake_128(b"akarino").digest(1 << 16)
@@ -74,10 +75,24 @@ def reset(sock):
     sock.close()
 
 
-def queued(sock):
+def number_of(sock, request):
     value = array.array("i", [0])
-    fcntl.ioctl(sock.fileno(), SIOCOUTQ, value)
+    fcntl.ioctl(sock.fileno(), request, value)
     return value[0]
+
+
+def is_broken(sock):
+    poll = select.poll()
+    poll.register(sock, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
+
+
+def wait_until(holds):
+    end = time.monotonic() + LIMIT_S
+    while not holds():
+        if time.monotonic() > end:
+            raise socket.timeout
+        time.sleep(0.005)
 
 
 def receive(sock, limit, result):
@@ -105,8 +120,11 @@ def play(sock, steps):
             if step == "send":
                 sock.sendall(bytes_of(words[0]))
             elif step == "sent":
-                while queued(sock) > 0:
-                    time.sleep(0.005)
+                wait_until(lambda: number_of(sock, SIOCOUTQ) == 0)
+            elif step == "come":
+                wait_until(lambda: number_of(sock, FIONREAD) >= words[0])
+            elif step == "broken":
+                wait_until(lambda: is_broken(sock))
             elif step == "half":
                 sock.shutdown(socket.SHUT_WR)
             elif step == "read":

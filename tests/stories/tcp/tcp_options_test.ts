@@ -1,5 +1,5 @@
 /**
- * What the options of single segments do to a connection that stands: MSS, window scale, timestamps, SACK, good and
+ * What options and windows of single segments do to a connection that stands: MSS, scale, timestamps, SACK, good and
  * malformed. The host is 10.0.0.1 port 80, its peer is made by hand.
  *
  * @module
@@ -152,3 +152,18 @@ Deno.test("the send queue grows with the congestion window, to wqlimit and no fu
   assertEquals(limits(["wqlimit 1500000"]), [start, 2 * start, 1_500_000, 1_500_000, 1_500_000]);
   assertEquals(limits([]), [start, 2 * start, 4 * start, 8 * start, 16 * start]);
 });
+
+for (const version of [4, 6] as const) {
+  Deno.test(`IPv${version}: a peer that takes back its window is acknowledged, and reset, where it still listens`, () => {
+    const peer = peerEstablished({ version, setup: ["quickack on"] });
+    peer.writes("x".repeat(1000));
+    peer.ignores();
+    // RFC 9293 3.8.6: it has room for 400 bytes less than it said, and drops what came beyond.
+    peer.sends({ seq: 1, ack: 1, window: 600, data: "mine" });
+    peer.expects({ flags: "A", seq: 601, ack: 5, length: 0 });
+    peer.sends({ seq: 5, ack: 601, window: 0, data: "and mine" });
+    peer.expects({ flags: "A", seq: 601, ack: 13, length: 0 });
+    peer.ctl("hangup");
+    peer.expects({ flags: "RA", seq: 601, ack: 13 });
+  });
+}

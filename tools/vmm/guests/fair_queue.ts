@@ -17,7 +17,8 @@
  * frame waits for more than a turn, the order is kept and nothing is dropped.
  *
  * Limits: {@link FRAMES_MAX} frames and {@link BYTES_MAX} bytes wait; beyond that the longest queue loses its first
- * frame (RFC 8290 4.1.2). Nothing is allocated for a frame.
+ * frame (RFC 8290 4.1.2). Large frames are of TCP, which a loss would slow down, or leave without its end if a reset is
+ * lost: who reads the guest stops before that limit, see {@link isHeavy}. Nothing is allocated for a frame.
  *
  * @module
  */
@@ -31,6 +32,8 @@ import { ETHER_HEADER_LEN } from "../../../kernel/wire/ethernet.ts";
 export const FRAMES_MAX = 1024;
 /** Most bytes that wait, counted as whole buffers: 64 segments of 64 KiB. */
 const BYTES_MAX = 1 << 22;
+/** Of these, room for the frame that is being read. */
+const BYTES_HEAVY = BYTES_MAX - (1 << 17);
 /** Most frames passed on in one turn of the loop: as many as its time allows, for those that cost least. */
 export const FRAMES_PER_TURN = 512;
 /**
@@ -108,6 +111,11 @@ export class FairQueue {
   /** Frames that wait. */
   get length(): number {
     return this.#frames;
+  }
+
+  /** Whether so many bytes wait that the next frame should wait where it is. */
+  get isHeavy(): boolean {
+    return this.#bytes > BYTES_HEAVY;
   }
 
   /** Takes a frame of the guest; consumes it. */

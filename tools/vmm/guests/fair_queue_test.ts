@@ -121,3 +121,18 @@ Deno.test("FairQueue: frames of any bytes are handed on or dropped, each once", 
   assertEquals(new Set(taken).size, taken.length);
   assertEquals(queue.counters.passed, taken.length);
 });
+
+Deno.test("FairQueue loses no large frames to a reader that stops while it is heavy", () => {
+  const { clock, queue, out } = setUp();
+  const large = () => Block.alloc(65_536).append(frame(false, TCP, { src: 1 }).bytes());
+  let read = 0;
+  for (; !queue.isHeavy; read++) queue.put(large());
+  queue.put(frame(false, TCP, { src: 2 }));
+  clock.jobs.run();
+  clock.advance(10);
+  assertEquals({ passed: out.length, drops: queue.counters.drops, isHeavy: queue.isHeavy }, {
+    passed: read + 1,
+    drops: 0,
+    isHeavy: false,
+  });
+});
