@@ -67,7 +67,8 @@ async function checkServers(lab: UplinkLab): Promise<void> {
 
 /** SIGINT to all that it started, as a terminal does it. */
 async function checkInterrupt(lab: UplinkLab): Promise<void> {
-  const line = "trap 'echo caught; exit 7' INT; echo inside; while :; do sleep 0.1; done";
+  // No process of it ends on its own while the signal goes to each.
+  const line = "trap 'echo caught; exit 7' INT; echo inside; sleep 60 & wait";
   const child = lab.startNetd(...OPTIONS, "--", "sh", "-c", line);
   await child.until("inside");
   const below = `below() { for one in $(pgrep -P $1); do echo $one; below $one; done; }`;
