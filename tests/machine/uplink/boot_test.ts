@@ -21,10 +21,11 @@ machineTest("socket uplink: a call to a guest that still boots is answered once 
   await using lab = await openUplinkLab({ noNetd: true });
   const forward = ["--forward", "tcp::8009-10.0.2.15:9"];
   lab.netd = await untilReady(lab.startNetd("--netns", lab.guest.path, ...forward));
+  // It listens before it can be reached: the first call that comes is to be answered.
+  await lab.serve("guest");
   const plays = [{ id: "boot", client: [["drain"]], server: [["send", BYTES], ["close"]] }];
   const played = lab.peer("world", ["play", HOST[4], 8009], plays);
   await new Promise((resolve) => setTimeout(resolve, 3000));
   await lab.must("guest", `set -e\n${BOOT}`);
-  await lab.serve("guest");
   assertEquals(await played, [{ id: "boot", got: BYTES, end: "eof" }]);
 });
