@@ -157,10 +157,12 @@ function putOptions(tcb: Tcb, block: Block, blocks: readonly SackBlock[]): void 
 
 /**
  * The number of a segment without data: SND.NXT, unless the peer has taken back a part of its window (RFC 9293 3.8.6).
- * It takes nothing beyond that, not even an acknowledgment of what it sends itself.
+ * It takes nothing beyond that, not even an acknowledgment of what it sends itself. The end of a scaled window is known
+ * to the last bits only that its field has.
  */
 function acceptableSeq({ snd }: Tcb): number {
-  return seq.min(snd.nxt, seq.add(snd.una, snd.wnd));
+  const end = seq.add(snd.una, snd.wnd);
+  return seq.diff(snd.nxt, end) < 1 << snd.shift ? snd.nxt : end;
 }
 
 /** Sends an acknowledgment without data. On a link that has become smaller its SACK blocks may be too many. */

@@ -146,7 +146,7 @@ export const MATRIX: readonly string[] = [
   "1 % 0 ms reorder, small queue                              7.9 Mbit/s  47 again, 30 needless, 0 timeouts",
   "1 % 0 ms reorder, corrupt                                  inf Mbit/s  64 again, 29 needless, 0 timeouts",
   "1 % 0 ms reorder, corrupt, small queue                     7.4 Mbit/s  142 again, 24 needless, 1 timeouts",
-  "1 % 0 ms reorder, duplicate                                inf Mbit/s  58 again, 50 needless, 0 timeouts",
+  "1 % 0 ms reorder, duplicate                                inf Mbit/s  69 again, 59 needless, 0 timeouts",
   "1 % 0 ms reorder, duplicate, small queue                   7.6 Mbit/s  65 again, 60 needless, 0 timeouts",
   "1 % 0 ms reorder, duplicate, corrupt                       inf Mbit/s  53 again, 49 needless, 0 timeouts",
   "1 % 0 ms reorder, duplicate, corrupt, small queue          7.8 Mbit/s  54 again, 40 needless, 0 timeouts",

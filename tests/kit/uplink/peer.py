@@ -10,6 +10,8 @@
     peer.py again ADDR PORT N    N connections one after the other from one port, each closed by the server first
     peer.py ask                  standard input: a list of datagrams, sent in order from one socket
     peer.py ports ADDR PORT N    a datagram from each of N source ports
+    peer.py burst ADDR PORT N    N datagrams of one size and a shorter one, in one call; how many came back as they were
+    peer.py forge DEVICE ERRORS  answers what comes in for an address of ERRORS, JSON, with that ICMP error; "ready"
 
 Answers are JSON, one line each. Servers:
 
@@ -20,7 +22,7 @@ Answers are JSON, one line each. Servers:
 
 A part of a play is a list of steps: ["send", N], ["sent"] (all is acknowledged), ["half"] (FIN), ["drain"] (read to the
 end), ["read", N], ["come", N] (N bytes have come and are not read), ["broken"] (a reset has come), ["sleep", S],
-["close"], ["reset"] (RST).
+["buffer", N] (bytes that Linux keeps for a reader), ["close"], ["reset"] (RST).
 """
 
 import array
@@ -42,6 +44,8 @@ SIOCOUTQ, FIONREAD = 0x5411, 0x541B
 IP_TTL, IP_TOS, IP_MTU_DISCOVER, IP_RECVERR, IP_RECVTTL, IP_RECVTOS, IP_PMTUDISC_DO = 2, 1, 10, 11, 12, 13, 2
 IPV6_RECVERR, IPV6_RECVHOPLIMIT, IPV6_HOPLIMIT, IPV6_RECVTCLASS, IPV6_TCLASS, IPV6_DONTFRAG = 25, 51, 52, 66, 67, 62
 IPV6_MTU_DISCOVER = 23
+ETH_P_ALL, UDP_SEGMENT = 3, 103
+BURST_SIZE = 1000
 LIMIT_S = 20
 
 # Any part of it follows from where it begins: a prefix of what was sent can be told from anything else.
@@ -133,10 +137,14 @@ def play(sock, steps):
                 receive(sock, 1 << 40, result)
             elif step == "sleep":
                 time.sleep(words[0])
+            elif step == "buffer":
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, words[0])
             elif step == "close":
                 sock.close()
             elif step == "reset":
                 reset(sock)
+            else:
+                raise ValueError(f"No step {step}")
     except OSError as error:
         result["end"] = name_of(error)
     sock.close()
@@ -474,6 +482,55 @@ def ports(address, port, count):
     say({"sent": sent})
 
 
+def burst(address, port, count):
+    sock = socket.socket(family_of(address), socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    sock.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, BURST_SIZE)
+    sock.settimeout(2)
+    text = bytes_of(count * BURST_SIZE + BURST_SIZE // 2)
+    left = {text[at:at + BURST_SIZE] for at in range(0, len(text), BURST_SIZE)}
+    sock.sendto(text, (address, port))
+    got = right = 0
+    try:
+        while got <= count:
+            part = sock.recv(1 << 16)
+            got += 1
+            right += part in left
+            left.discard(part)
+    except socket.timeout:
+        pass
+    say({"right": right, "got": got})
+
+
+def checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data[:len(data) & ~1])) + (data[-1] << 8 if len(data) & 1 else 0)
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def forge(device, wanted):
+    """Linux as a router sends only some errors; these have its address all the same."""
+    tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
+    tap.bind((device, ETH_P_ALL))
+    raw4 = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    raw6 = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+    say("ready")
+    while True:
+        packet, (_, _, kind, *_) = tap.recvfrom(1 << 16)
+        if kind != socket.PACKET_HOST or packet[0] >> 4 not in (4, 6):
+            continue
+        is_v6 = packet[0] >> 4 == 6
+        family, at, length = (socket.AF_INET6, 8, 16) if is_v6 else (socket.AF_INET, 12, 4)
+        src, dst = (socket.inet_ntop(family, packet[i:i + length]) for i in (at, at + length))
+        if dst not in wanted:
+            continue
+        error = bytearray(struct.pack("!BBHI", *wanted[dst], 0, 0) + packet[:520])
+        if not is_v6:
+            struct.pack_into("!H", error, 2, checksum(error))
+        (raw6 if is_v6 else raw4).sendto(error, (src, 0))
+
+
 def main(command, *words):
     if command == "serve":
         serve(*words)
@@ -501,6 +558,10 @@ def main(command, *words):
         ask(json.load(sys.stdin))
     elif command == "ports":
         ports(words[0], int(words[1]), int(words[2]))
+    elif command == "burst":
+        burst(words[0], int(words[1]), int(words[2]))
+    elif command == "forge":
+        forge(words[0], json.loads(words[1]))
 
 
 main(*sys.argv[1:])

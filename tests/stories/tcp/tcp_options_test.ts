@@ -154,7 +154,7 @@ Deno.test("the send queue grows with the congestion window, to wqlimit and no fu
 });
 
 for (const version of [4, 6] as const) {
-  Deno.test(`IPv${version}: a peer that takes back its window is acknowledged, and reset, where it still listens`, () => {
+  Deno.test(`IPv${version}: a peer that takes back its window is acknowledged, and reset, at the window's end`, () => {
     const peer = peerEstablished({ version, setup: ["quickack on"] });
     peer.writes("x".repeat(1000));
     peer.ignores();
