@@ -15,6 +15,8 @@ import { AGAIN } from "../../kernel/sys.ts";
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
+/** Bytes of a packet without its headers, at most. */
+const PACKET_BYTES = 65_415;
 /** Blocks of one read. */
 const BLOCKS_MAX = 64;
 
@@ -68,6 +70,12 @@ export class FarConv {
   /** Bytes that the other end has not acknowledged. */
   get unsent(): number {
     return Number(/ qout (\d+) /.exec(this.text("status"))?.[1] ?? 0);
+  }
+
+  /** Bytes in full segments that one packet carries. */
+  get packetBytes(): number {
+    const mss = Number(/ mss (\d+)/.exec(this.text("status"))?.[1] ?? PACKET_BYTES);
+    return Math.max(1, Math.floor(PACKET_BYTES / mss)) * mss;
   }
 
   /** Whether the connection is over. */

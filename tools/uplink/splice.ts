@@ -21,7 +21,7 @@ import { FAILED, type HostStream, NOT_NOW } from "../../kernel/host_sockets.ts";
 import { AGAIN } from "../../kernel/sys.ts";
 import type { FarConv } from "./far_conv.ts";
 
-/** Bytes of one read of a socket: as much as one segment of the link carries. */
+/** Bytes of one read of a socket. One that is filled is followed by reads of as much as a packet of the link carries. */
 const READ_BYTES = 65_536;
 /** A shorter read is copied, so that a queue of small texts does not hold 64 KiB for each. */
 const COPY_BELOW = 16_384;
@@ -31,7 +31,7 @@ const STEPS_PER_TURN = 16;
 const KEEPALIVE_MS = 120_000;
 
 /** The guest's end, a conversation of the far stack. */
-type GuestEnd = Pick<FarConv, "data" | "read" | "write" | "tell" | "unsent" | "isClosed" | "close">;
+type GuestEnd = Pick<FarConv, "data" | "read" | "write" | "tell" | "unsent" | "isClosed" | "packetBytes" | "close">;
 
 /** What a splice tells, and what it works with. */
 export interface SpliceOwner {
@@ -61,6 +61,7 @@ export class Splice {
   /** The socket takes no more. What came to it before it broke can still be read. */
   #isDeaf = false;
   #isOver = false;
+  #readBytes = READ_BYTES;
   /** The socket is broken: what is queued for the guest goes first. */
   #isDraining = false;
 
@@ -159,13 +160,15 @@ export class Splice {
       if (this.#down !== null && !this.#give(this.#down)) return false;
       if (this.#socketEnded || this.#isOver || this.#isDraining) return false;
       const block = this.#owner.blocks.alloc(READ_BYTES, 0);
-      const count = this.socket.read(block.buf.subarray(block.rp, block.rp + READ_BYTES));
+      const count = this.socket.read(block.buf.subarray(block.rp, block.rp + this.#readBytes));
       if (count <= 0) {
         block.free();
         if (count === FAILED) this.#broken();
         else if (count === 0) this.#endGuest();
         return false;
       }
+      // A rest of every read would go as a packet of its own.
+      if (count === READ_BYTES) this.#readBytes = this.conv.packetBytes;
       block.wp = block.rp + count;
       this.#down = block;
       if (count < COPY_BELOW) {

@@ -15,6 +15,7 @@ function guestEnd(up: Uint8Array[] = []) {
     data: 3,
     unsent: 0,
     isClosed: false,
+    packetBytes: 65_160,
     isEnded: false,
     got,
     told,
