@@ -207,7 +207,8 @@ for (const family of STORY_FAMILIES) {
           advance(story.host, later);
           story.guest.frames();
           const { table } = story.program.nat;
-          assert(table.count(0) <= 8 && table.count(2) <= 4);
+          // A damaged source may be another address of the link: a guest with limits of its own.
+          for (const { counts } of table.guests) assert(counts[0]! <= 8 && counts[2]! <= 4);
           assertEquals(story.program.sockets.openCount, table.count() + 2);
         }
         story.there.conv("udp", `connect ${host}!8053`).bwrite(pattern(3));
