@@ -179,6 +179,7 @@ export function natConfig(options: NatOptions): NatConfig {
   const hostAddr = hostAddrs[0]!;
   const link = addresses(options, style, hostAddr);
   if (style === "qemu") requireApart(link, hostTexts);
+  const doorLink = options.doors?.link?.[4] ?? null;
   const { hostName = "guest", search = [], leaseSeconds = 3600 } = options;
   const hostMac = options.hostMac ?? HOST_MAC;
   const machine = options.machine === undefined ? null : addr(options.machine, "machine");
@@ -187,7 +188,7 @@ export function natConfig(options: NatOptions): NatConfig {
   return {
     style,
     hostAddr,
-    hostAddrs,
+    hostAddrs: doorLink === null ? hostAddrs : [...hostAddrs, doorLink.near],
     linkLocal: null,
     onlyGuest: style === "real" ? link.guest : null,
     broadcasts: [...new Set([...hostTexts, `${link.subnet}/${link.prefix}`].flatMap(broadcastsOf))],
@@ -198,6 +199,7 @@ export function natConfig(options: NatOptions): NatConfig {
     loopback: machine ?? IPV4_LOOPBACK,
     loopbackFrom: isFar ? hostAddr : IPV4_LOOPBACK,
     farPeer: machine ?? farPeer,
+    doorLink,
     hostMac,
     guestMac: options.guestMac === undefined ? GUEST_MACS[style] : options.guestMac,
     mtu,
@@ -222,6 +224,7 @@ export function natConfig(options: NatOptions): NatConfig {
       hostMac,
       hasDns: link.dns !== null,
       hasLoopback: options.farLoopback !== true,
+      doorLink: options.doors?.link?.[6] ?? null,
     }),
   };
 }

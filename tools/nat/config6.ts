@@ -45,6 +45,7 @@ interface V6Given {
   readonly hasDns: boolean;
   /** Whether the router's address stands for the host's loopback. */
   readonly hasLoopback: boolean;
+  readonly doorLink: FamilyConfig["doorLink"];
 }
 
 /** Reads `options`; EINVAL names what cannot be. */
@@ -66,7 +67,7 @@ export function v6Config(options: V6Options, given: V6Given): FamilyConfig {
   const machine = options.machine === undefined ? null : addr6(options.machine, "machine");
   return {
     hostAddr: hostAddrs[0]!,
-    hostAddrs,
+    hostAddrs: given.doorLink === null ? hostAddrs : [...hostAddrs, given.doorLink.near],
     subnet,
     mask,
     router: at(ROUTER),
@@ -77,6 +78,7 @@ export function v6Config(options: V6Options, given: V6Given): FamilyConfig {
     loopback: machine ?? IPV6_LOOPBACK,
     loopbackFrom: machine === null ? IPV6_LOOPBACK : hostAddrs[0]!,
     farPeer: machine,
+    doorLink: given.doorLink,
     dns: given.hasDns ? at(DNS) : null,
     mss: given.mss === 0 ? 0 : Math.min(given.mss ?? given.mtu, given.mtu - TCP_IP6_HEADERS),
   };

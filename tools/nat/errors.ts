@@ -20,7 +20,7 @@ import { TCP_ACK } from "../../kernel/wire/tcp.ts";
 import type { FamilyContext, NatContext } from "./context.ts";
 import { Reason } from "./counters.ts";
 import { Decision } from "./decision.ts";
-import { isHosts, isNowhere, isOnLink } from "./family_config.ts";
+import { isDoorPeer, isHosts, isNowhere, isOnLink } from "./family_config.ts";
 import { filterPort, mayReach, resolveFlow } from "./flow.ts";
 import { quotedPort, setQuotedEnd } from "./icmp_error.ts";
 import { drop, toGuest } from "./link.ts";
@@ -119,7 +119,8 @@ export function errorInbound(ctx: FamilyContext, holder: NatMap): Decision {
 /** By which address the guest knows the finder of the fault: host and machine are the router, others as they are. */
 function finderSeen({ packet, config, family }: FamilyContext): IpAddr {
   const { src } = packet;
-  const isNear = src.isLoopback || src.equals(config.loopback) || family.isMartian(src) || isOnLink(config, src) ||
+  const isNear = src.isLoopback || src.equals(config.loopback) || isDoorPeer(config, src) || family.isMartian(src) ||
+    isOnLink(config, src) ||
     isGuestsOwn(config, src);
   return isNear ? config.router : src;
 }
@@ -150,9 +151,9 @@ function senderOf(ctx: FamilyContext, holder: NatMap, quote: QuotedPacket): NatM
 /** By which address the guest knows the remote `real` of one of its packets. */
 export function addrSeen({ config }: FamilyContext, map: NatMap, real: IpAddr): IpAddr {
   if (map.realm === Realm.Dns) return config.dns ?? real;
-  return real.isLoopback || real.equals(config.loopback) || map.realm === Realm.Host || isGuestsOwn(config, real)
-    ? config.router
-    : real;
+  const isMachine = real.isLoopback || real.equals(config.loopback) || map.realm === Realm.Host ||
+    (map.isStatic && isDoorPeer(config, real)) || isGuestsOwn(config, real);
+  return isMachine ? config.router : real;
 }
 
 /** Real style: the guest has the host's address, and calls the host by the router's. */

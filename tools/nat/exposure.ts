@@ -20,8 +20,8 @@ export function exposureOf(nat: Nat): string[] {
     lines.push(`guest reaches 127.0.0.1 of this machine as ${router}`);
   }
   for (const { spec, map } of nat.forwards.list) {
-    const from = spec.bound === null ? "every address of the host" : `${spec.bound}`;
-    lines.push(`${formatForward(spec)} exposes guest ${map.guest.addr} on ${from}`);
+    const usual = spec.bound === null ? "on every address of the host" : `on ${spec.bound}`;
+    lines.push(`${formatForward(spec)} exposes guest ${map.guest.addr} ${nat.doors?.reachedAt?.(spec) ?? usual}`);
   }
   const open = MAP_PROTO_NAMES.filter((_, proto) => !nat.filters[proto]);
   if (open.length > 0) lines.push(`anybody reaches every ${open.join(", ")} port that a guest has sent from`);

@@ -1,12 +1,13 @@
 /**
  * The addresses of one version of IP, on the guests' link and on the host's side, and what an address is by them.
  *
- * Path: config, config6, context, flow, outbound → family_config → ip_addr.
+ * Path: config, config6, context, flow, outbound → family_config → nat/forward, ip_addr.
  *
  * @module
  */
 
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
+import type { DoorLink } from "./forward.ts";
 
 /** What a NAT knows of one version of IP. */
 export interface FamilyConfig {
@@ -32,6 +33,8 @@ export interface FamilyConfig {
   readonly loopbackFrom: IpAddr;
   /** What that other machine answers from besides its loopback; null: nothing. */
   readonly farPeer: IpAddr | null;
+  /** The link by which callers of the machine's listening sockets come; null: they come by the uplink. */
+  readonly doorLink: DoorLink | null;
   /** Largest MSS that a SYN may offer; 0: as it is. */
   readonly mss: number;
 }
@@ -40,6 +43,11 @@ export interface FamilyConfig {
 export function isHosts({ hostAddrs }: FamilyConfig, addr: IpAddr): boolean {
   for (let i = 0; i < hostAddrs.length; i++) if (hostAddrs[i]!.equals(addr)) return true;
   return false;
+}
+
+/** Whether `addr` stands for callers of the machine's listening sockets. */
+export function isDoorPeer({ doorLink }: FamilyConfig, addr: IpAddr): boolean {
+  return doorLink !== null && addr.equals(doorLink.peer);
 }
 
 /** Whether nothing can be sent to `addr`: a broadcast, or no address at all. */

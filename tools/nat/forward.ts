@@ -50,17 +50,42 @@ export interface Forward {
   readonly map: NatMap;
 }
 
+/** The ends of a link between the host kernel and the machine's listening sockets. */
+export interface DoorLink {
+  /** The host kernel's address. */
+  readonly near: IpAddr;
+  /** Stands for every caller; guests know it by the router's address. */
+  readonly peer: IpAddr;
+}
+
+/** Where the host kernel's ports of a forward are. */
+export interface DoorPlace {
+  /** Its address; null: all. */
+  readonly bound: IpAddr | null;
+  /** Callers name the machine's port, so any other of the host kernel serves where the same is in use. */
+  readonly anyPort: boolean;
+}
+
 /**
  * Opens the ports of forwards beyond the host kernel: listening sockets of the machine behind its uplink. A forward's
  * address and ports are then the machine's, and lead to ports of the host kernel.
  */
 export interface ForwardDoors {
+  /** The link of their own by which callers come, in each version of IP; left out: they come by the uplink. */
+  readonly link?: { readonly 4: DoorLink; readonly 6: DoorLink };
+  /**
+   * Called before the host kernel's ports of `spec` are claimed: where they are to be. Left out: any port, of all
+   * addresses. Throws KernelError.
+   */
+  place?(spec: ForwardSpec): DoorPlace;
   /**
    * Opens those of `spec`, which lead to the host kernel's from `port` on. Throws KernelError that names the refusal.
    */
   open(spec: ForwardSpec, port: number): void;
   /** Closes what was opened for `spec`. */
   close(spec: ForwardSpec): void;
+  /** How `spec`, which is open, is reached, such as "at 192.0.2.1!80"; null, or left out: as it says. */
+  reachedAt?(spec: ForwardSpec): string | null;
   /** A map has ended, and with it the NAT's use of a port of the host kernel, or of an identifier. */
   released?(proto: MapProto, version: 4 | 6, port: number): void;
   /** What it counts, by name: a part of the NAT's `stats`. */

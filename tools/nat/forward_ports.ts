@@ -10,7 +10,7 @@ import { KernelError } from "../../kernel/error.ts";
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { NatContext } from "./context.ts";
 import { mayBeGuest } from "./family_config.ts";
-import { formatForward, type Forward, type ForwardSpec } from "./forward.ts";
+import { type DoorPlace, formatForward, type Forward, type ForwardSpec } from "./forward.ts";
 import { NatMap, Realm } from "./map.ts";
 import { carry, Fate, fateOf, uncarry } from "./takeover.ts";
 
@@ -33,9 +33,10 @@ export function openForward(nat: ForwardContext, asked: ForwardSpec, addr: IpAdd
   const map = new NatMap(guest, { proto, guestPort, realm: Realm.World, remote: null, remoteHash: 0, remotePort: 0 });
   map.isStatic = true;
   map.count = asked.count;
-  map.bound = nat.doors === null ? asked.bound : null;
+  const place = placeOf(nat, asked);
+  map.bound = place.bound;
   map.hostPort = asked.hostPort;
-  claim(nat, map, asked);
+  claim(nat, map, asked, place.anyPort);
   const forward = { spec: { ...asked, hostPort: asked.hostPort || map.hostPort }, map };
   nat.forwards.add(forward);
   try {
@@ -63,6 +64,12 @@ function takeOut(nat: ForwardContext, named: ForwardSpec): Forward {
   return forward;
 }
 
+/** Where the host kernel's ports of a forward are to be. */
+function placeOf({ doors }: NatContext, asked: ForwardSpec): DoorPlace {
+  if (doors === null) return { bound: asked.bound, anyPort: false };
+  return doors.place?.(asked) ?? { bound: null, anyPort: true };
+}
+
 /** EADDRNOTAVAIL: that address of the host cannot be reached from elsewhere. */
 function requireReach({ config, doors }: NatContext, spec: ForwardSpec): void {
   const { bound } = spec;
@@ -76,16 +83,16 @@ function requireReach({ config, doors }: NatContext, spec: ForwardSpec): void {
 }
 
 /** Claims a forward's host ports, taking them from guests' maps (see nat/takeover). EADDRINUSE: another has one. */
-function claim(nat: ForwardContext, forward: NatMap, spec: ForwardSpec): void {
+function claim(nat: ForwardContext, forward: NatMap, spec: ForwardSpec, anyPort: boolean): void {
   const carried: NatMap[] = [];
   const ended: NatMap[] = [];
   for (const map of holders(nat, spec)) {
     const { hostAddr } = (map.is6 ? nat.v6! : nat.v4).config;
-    const fate = fateOf(map, spec, { is6: forward.is6, hostAddr });
+    const fate = fateOf(map, forward, { is6: forward.is6, hostAddr });
     if (fate !== Fate.Leave) (fate === Fate.Carry ? carried : ended).push(map);
   }
   for (const map of [...carried, ...ended]) nat.ports.close(map);
-  const refusal = openPorts(nat, forward);
+  const refusal = openPorts(nat, forward, anyPort);
   if (refusal !== "") {
     for (const map of [...carried, ...ended]) reopen(nat, map);
     throw new KernelError("EADDRINUSE", `Cannot forward ${formatForward(spec)}: ${refusal}`);
@@ -95,12 +102,12 @@ function claim(nat: ForwardContext, forward: NatMap, spec: ForwardSpec): void {
 }
 
 /**
- * Opens the ports of a forward. Behind doors those of the machine are what was asked for: where another forward leads
+ * Opens the ports of a forward. With `anyPort` those of the machine are what was asked for: where another forward leads
  * to the same number, any other serves.
  */
-function openPorts({ ports, doors }: NatContext, forward: NatMap): string {
+function openPorts({ ports }: NatContext, forward: NatMap, anyPort: boolean): string {
   const refusal = ports.open(forward);
-  if (refusal === "" || doors === null || forward.count > 1) return refusal;
+  if (refusal === "" || !anyPort || forward.count > 1) return refusal;
   forward.hostPort = 0;
   return ports.open(forward);
 }

@@ -16,7 +16,7 @@ import type { FamilyContext, NatContext } from "./context.ts";
 import { Reason } from "./counters.ts";
 import { Decision } from "./decision.ts";
 import { errorInbound } from "./errors.ts";
-import { isHosts, isOnLink } from "./family_config.ts";
+import { isDoorPeer, isHosts, isOnLink } from "./family_config.ts";
 import { filterPort } from "./flow.ts";
 import { drop, toGuest } from "./link.ts";
 import { type MapClass, MapProto, type NatMap, Realm } from "./map.ts";
@@ -58,13 +58,14 @@ export function inbound(ctx: FamilyContext, block: Block, holder: NatMap): Decis
 }
 
 /**
- * Whether the packet at hand is from the loopback that `map` asks: ours, or that of the machine behind the uplink. From
- * its address there Linux answers for a UDP socket that is bound to all addresses. No other machine may have that
- * address, and no other map is asked.
+ * Whether the packet at hand is from the loopback that `map` asks, ours or that of the machine behind the uplink, or
+ * from a caller of the machine's sockets. From the machine's address on the uplink Linux answers for a UDP socket that
+ * is bound to all addresses. No other machine may have that address, and no other map is asked.
  */
 function isLocalTo({ packet, config }: FamilyContext, map: NatMap): boolean {
   const { src } = packet;
   if (src.isLoopback || src.equals(config.loopback)) return true;
+  if (map.isStatic) return isDoorPeer(config, src);
   if (map.realm !== Realm.Host || config.farPeer === null) return false;
   return packet.proto === MapProto.Udp && packet.kind === Kind.Ports && src.equals(config.farPeer);
 }
@@ -138,10 +139,15 @@ function seenAs(ctx: FamilyContext, map: NatMap, isLocal: boolean): IpAddr | nul
   }
   if (map.realm === Realm.Host) return isLocal ? config.router : null;
   if (isLocal) return map.isStatic ? config.router : null;
-  if (isMartian(ctx)) return null;
+  if (isMartian(ctx) || isInner(config, map)) return null;
   // The guest has the host's own address: it would not answer itself.
   if (config.onlyGuest !== null && isHosts(config, src)) return map.isStatic ? config.router : null;
   return src;
+}
+
+/** Whether `map` is a forward that the machine's sockets alone lead to: a neighbor might name its address, too. */
+function isInner({ doorLink }: FamilyContext["config"], { bound }: NatMap): boolean {
+  return doorLink !== null && bound !== null && bound.equals(doorLink.near);
 }
 
 /** No address of a station, or one of the guests' network: a guest could not answer it. */

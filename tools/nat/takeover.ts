@@ -1,7 +1,7 @@
 /**
  * Takeover: what becomes of the guests' maps that have the host ports of a new forward.
  *
- * Path: nat, forward_ports → takeover → nat/forward, map, ip_addr.
+ * Path: nat, forward_ports → takeover → map, ip_addr.
  *
  * A guest may have sent from a port before the port is forwarded. The forward gets the port: new calls are its.
  * The map stays with all that it remembers, and the forward's conversation carries its packets: out, and in from the
@@ -16,7 +16,6 @@
  */
 
 import type { IpAddr } from "../../kernel/wire/ip_addr.ts";
-import type { ForwardSpec } from "./forward.ts";
 import { type NatMap, Realm } from "./map.ts";
 
 /** What becomes of a map. */
@@ -30,11 +29,14 @@ export const Fate = {
 export type Fate = typeof Fate[keyof typeof Fate];
 
 /**
- * What becomes of `map`, which has a host port of `spec`, a forward to a guest of IPv6 or not; `hostAddr` is the
- * address that the map's packets leave from.
+ * What becomes of `map`, which has a host port of a forward to a guest of IPv6 or not, with `bound` as its address of
+ * the host kernel; `hostAddr` is the address that the map's packets leave from.
  */
-export function fateOf(map: NatMap, spec: Pick<ForwardSpec, "bound">, to: { is6: boolean; hostAddr: IpAddr }): Fate {
-  const { bound } = spec;
+export function fateOf(
+  map: NatMap,
+  { bound }: Pick<NatMap, "bound">,
+  to: { is6: boolean; hostAddr: IpAddr },
+): Fate {
   const isSameVersion = map.is6 === to.is6;
   if (map.bound !== null) {
     const meets = isSameVersion && (bound === null || bound.equals(map.bound));

@@ -134,7 +134,9 @@ export class Daemon implements AsyncDisposable {
     const machine = new Machine(options);
     report(machine.checkNetworks(), warn);
     const wantsLoopback = !options.disableHostLoopback;
-    const uplink = openUplink(options.uplink, { offload, localnet: wantsLoopback });
+    let running: Daemon | null = null;
+    const warnAlways = (line: string) => running === null ? warn(line) : running.say(line);
+    const uplink = openUplink(options.uplink, { offload, localnet: wantsLoopback, warn: warnAlways });
     let host: Host | null = null;
     let opened: OpenedGuest | null = null;
     try {
@@ -145,13 +147,13 @@ export class Daemon implements AsyncDisposable {
       host = await boot({ ...uplink.boot, address, gateway, ...ipv6, localnet, name: "netd", loop });
       uplink.start(host);
       for (const line of uplink.warnings()) warn(line);
-      const doors = uplink.doors === null ? {} : { doors: uplink.doors };
-      const chosen = { ...options, nat: { ...localnet ? nat : withoutLoopback(nat, gateway), ...doors } };
+      const { doors } = uplink;
+      const chosen = { ...options, nat: { ...localnet ? nat : withoutLoopback(nat, gateway), doors } };
       const checking = machine.checkMachine(uplink.name);
       checking.catch(() => {});
       opened = await openGuest(chosen, host.reactor!);
       report(await checking, warn);
-      return new Daemon(chosen, host, uplink, opened);
+      return running = new Daemon(chosen, host, uplink, opened);
     } catch (error) {
       await opened?.guest.close();
       uplink.end();

@@ -166,7 +166,8 @@ export const NETD: ToolTable = {
         name: "forward",
         value: "SPEC",
         repeatable: true,
-        help: "tcp|udp:[addr:]hostport[-hostport]:guestport, or QEMU's hostfwd=; repeatable",
+        help: "a port of this machine that leads to the guest's: tcp|udp:[addr:]hostport[-hostport]:guestport, or " +
+          "QEMU's hostfwd=; repeatable",
       },
       { name: "restrict", help: "the guest reaches only the destinations of --allow" },
       {

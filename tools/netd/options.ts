@@ -109,7 +109,7 @@ export function netdOptions(
     nat: natOf(given, uplink, guest, names),
     names,
     disableHostLoopback: given.flag("disable-host-loopback"),
-    forwards: given.list("forward").map((spec) => forwardOf(spec, uplink)),
+    forwards: forwardsOf(given),
     apiSocket: given.text("api-socket"),
     socketMode: given.mode("socket-mode") ?? SOCKET_MODE,
     readyFd: given.number("ready-fd", 0, FD_MAX),
@@ -171,7 +171,6 @@ function natOf(
     dnsPatience: names.patience,
     policy,
     ...(uplink.kind !== "socket" ? { farLoopback: !noLoopback, farPeer: peer } : noLoopback ? {} : { machine: peer }),
-    loopbackForwards: false,
     ...(guest.kind === "qemu" ? { guestMac: null } : {}),
   };
   if (given.flag("disable-dns")) nat.dns = null;
@@ -244,18 +243,11 @@ function v6Of(given: NetdGiven, uplink: UplinkChoice, nat: NatOptions): V6Option
   return v6;
 }
 
-/**
- * A possible forward. On a device one at the uplink's address, the only one of the host kernel that others reach; on
- * sockets at any address of the machine.
- */
-function forwardOf(spec: string, uplink: UplinkChoice): string {
-  const { bound } = checked("forward", spec, () => parseForward(spec));
-  if (uplink.kind === "socket" || uplink.nat) return spec;
-  const { address, v6 } = uplink;
-  const own = address.split("/")[0]!;
-  if (bound === null || (bound.isV4 ? bound.equals(parseIpAddr(own)!) : !bound.isLoopback)) return spec;
-  const at = bound.isV4 ? own : v6?.address.split("/")[0] ?? own;
-  throw bad("forward", spec, `${bound} is no address of the host kernel, forwards are at ${at}`);
+/** Forwards that make sense; whether their ports can be had is seen when they are opened. */
+function forwardsOf(given: NetdGiven): readonly string[] {
+  const forwards = given.list("forward");
+  for (const spec of forwards) checked("forward", spec, () => parseForward(spec));
+  return forwards;
 }
 
 /** The value that `read` converts an option to; an error of `read` is a bad option. */

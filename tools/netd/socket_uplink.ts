@@ -2,7 +2,7 @@
  * The uplink of the machine's sockets: the link that the host kernel boots with, what stands behind it, and forwards as
  * ports of the machine.
  *
- * Path: netd/uplink → socket_uplink → tools/uplink/uplink, linux_sockets, rtnetlink.
+ * Path: netd/uplink → socket_uplink → tools/uplink/uplink, forward_sockets, linux_sockets, rtnetlink.
  *
  * @module
  */
@@ -10,22 +10,19 @@
 import { HostError } from "../../devices/host/libc.ts";
 import { hostInterfaces } from "../../devices/host/rtnetlink.ts";
 import { LinuxSockets, raiseDescriptorLimit } from "../../devices/host/sockets/linux_sockets.ts";
-import { type ErrnoName, KernelError } from "../../kernel/error.ts";
 import type { PacketPort } from "../../kernel/host.ts";
 import { type IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
 import type { Host, World } from "../boot/boot.ts";
-import { formatForward, type ForwardDoors, type ForwardSpec } from "../nat/forward.ts";
+import type { ForwardDoors, ForwardSpec } from "../nat/forward.ts";
 import { MapProto } from "../nat/map.ts";
 import type { LinkEnds } from "../uplink/context.ts";
-import type { ForwardRefusal, OpenForward } from "../uplink/forwards.ts";
 import { PacketLink } from "../uplink/packet_link.ts";
 import { Uplink } from "../uplink/uplink.ts";
+import { ForwardSockets } from "./forward_sockets.ts";
 import { SOCKET_ENDS, SOCKET_ENDS6, type SocketUplink, type UplinkEnds } from "./uplink_options.ts";
 
 const ENXIO = 6;
 const ENODEV = 19;
-/** Ports below the sysctl's value are root's. */
-const PRIVILEGED_SYSCTL = "net.ipv4.ip_unprivileged_port_start";
 const PING_SYSCTL = "net.ipv4.ping_group_range";
 
 /** See above. */
@@ -33,10 +30,10 @@ export class SocketUplinkPort implements ForwardDoors {
   readonly #choice: SocketUplink;
   readonly #hostLoopback: boolean;
   readonly #outbound: { readonly 4: IpAddr | null; readonly 6: IpAddr | null };
-  readonly #forwards = new Map<string, OpenForward>();
   #link: PacketLink | null = null;
   #sockets: LinuxSockets | null = null;
   #uplink: Uplink | null = null;
+  #forwards: ForwardSockets | null = null;
 
   /** Throws HostError for a source address, or an interface, that the machine does not have. */
   constructor(choice: SocketUplink, { hostLoopback }: { readonly hostLoopback: boolean }) {
@@ -70,6 +67,7 @@ export class SocketUplinkPort implements ForwardDoors {
       outbound4: this.#outbound[4],
       outbound6: this.#outbound[6],
     });
+    this.#forwards = new ForwardSockets(this.#uplink.forwards);
   }
 
   /** What guests will miss on this machine, a line each. */
@@ -83,24 +81,12 @@ export class SocketUplinkPort implements ForwardDoors {
 
   /** Opens the machine's ports of a forward. Throws KernelError: address, port and reason. */
   open(spec: ForwardSpec, port: number): void {
-    const { proto, bound, hostPort, count, guestAddr } = spec;
-    const opened = this.#uplink!.forwards.open({
-      protocol: proto === MapProto.Tcp ? "tcp" : "udp",
-      version: guestAddr === null || guestAddr.isV4 ? 4 : 6,
-      address: bound,
-      port: hostPort,
-      count,
-      nearPort: port,
-    });
-    if (!("close" in opened)) throw refusalOf(spec, opened);
-    this.#forwards.set(formatForward(spec), opened);
+    this.#forwards!.open(spec, port);
   }
 
   /** Closes them. */
   close(spec: ForwardSpec): void {
-    const key = formatForward(spec);
-    this.#forwards.get(key)?.close();
-    this.#forwards.delete(key);
+    this.#forwards?.close(spec);
   }
 
   /** Closes what a port had here that the NAT no longer uses. */
@@ -124,7 +110,7 @@ export class SocketUplinkPort implements ForwardDoors {
   end(): void {
     this.#uplink?.close();
     this.#sockets?.close();
-    this.#uplink = this.#sockets = null;
+    this.#uplink = this.#sockets = this.#forwards = null;
   }
 }
 
@@ -150,13 +136,4 @@ function outboundOf(version: 4 | 6, text: string | null): IpAddr | null {
   if (found !== undefined) return found.addr;
   const reason = device === undefined ? "there is no such interface" : `it has no IPv${version} address`;
   throw new HostError(`Cannot send from "${text}" of ${option}`, ENODEV, { reason });
-}
-
-function refusalOf(spec: ForwardSpec, { port, failure }: ForwardRefusal): KernelError {
-  const at = spec.bound === null ? `port ${port}` : `${spec.bound}!${port}`;
-  const hint = failure === "EACCES" ? `: see ${PRIVILEGED_SYSCTL}` : "";
-  const code: ErrnoName = failure === "EADDRINUSE" || failure === "EADDRNOTAVAIL" || failure === "EACCES"
-    ? failure
-    : "EFAIL";
-  return new KernelError(code, `Cannot forward ${at} of this machine: ${failure}${hint}`);
 }

@@ -2,7 +2,8 @@
  * The uplink: sockets of the machine, or the device by which the host kernel is a neighbour of Linux; and the guest's
  * access to the machine behind it.
  *
- * Path: daemon → uplink → uplink_options, socket_uplink, uplink_rules, libc, tun, config.
+ * Path: daemon → uplink → uplink_options, socket_uplink, device_doors, door_sockets, uplink_rules, libc, tun,
+ * config.
  *
  * @module
  */
@@ -15,6 +16,8 @@ import type { BootOptions, Host } from "../boot/boot.ts";
 import type { NatOptions } from "../nat/config.ts";
 import type { ForwardDoors } from "../nat/forward.ts";
 import { netnsOf } from "../vmm/guests/netns_guest.ts";
+import { DeviceDoors } from "./device_doors.ts";
+import { DoorSockets } from "./door_sockets.ts";
 import { SocketUplinkPort } from "./socket_uplink.ts";
 import type { DeviceUplink, SocketUplink, UplinkChoice } from "./uplink_options.ts";
 import { type RunNft, UplinkRules } from "./uplink_rules.ts";
@@ -24,6 +27,8 @@ interface UplinkNeeds {
   readonly offload: boolean;
   /** Whether the machine's loopback must be reachable by it. */
   readonly localnet: boolean;
+  /** Takes a line for each forward that the machine lets it open in part only, at any time. */
+  readonly warn: (line: string) => void;
 }
 
 /** An uplink, opened before the host kernel boots. */
@@ -35,8 +40,8 @@ export interface Uplink {
   readonly localnet: string;
   /** Its device; null: it has none. */
   readonly device: TapPort | TunPort | null;
-  /** What opens forwards on the machine; null: they are ports of the host kernel alone. */
-  readonly doors: ForwardDoors | null;
+  /** What opens forwards on the machine. */
+  readonly doors: ForwardDoors;
   /** Starts it, once the host kernel has booted. Throws HostError, KernelError. */
   start(host: Host): void;
   /** What guests will miss, a line each. */
@@ -68,16 +73,26 @@ function openDeviceUplink(choice: DeviceUplink, needs: UplinkNeeds): Uplink {
   const device = openDevice(choice, needs);
   try {
     const rules = choice.nat ? setRules(choice, device.name) : null;
-    const { name, localnet } = device;
+    const { name, localnet, netns } = device;
+    let running: Host | null = null;
+    const doors: DeviceDoors = new DeviceDoors({
+      uplink: choice,
+      rules,
+      makeSockets: () => new DoorSockets({ host: running!, uplink: choice, netns, link: doors.link }),
+      warn: needs.warn,
+    });
     return {
       boot: { wire: choice.kind, port: device },
       name,
       localnet,
       device,
-      doors: rules,
-      start: (host) => host.reactor!.add(device),
+      doors,
+      start: (host) => {
+        running = host;
+        host.reactor!.add(device);
+      },
       warnings: () => [],
-      end: () => rules?.end(),
+      end: () => doors.end(),
     };
   } catch (error) {
     device.close();

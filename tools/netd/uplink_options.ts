@@ -53,7 +53,7 @@ export type UplinkChoice = SocketUplink | DeviceUplink;
 /**
  * The ends of the link between the host kernel and the machine's sockets: no address of a network (RFC 7335), and a
  * unique local one (RFC 4193) with "akarino" in it. They appear nowhere
- * else.
+ * else. Beside a device the same link serves forwards.
  */
 export const SOCKET_ENDS: UplinkEnds = { address: "192.0.0.2/29", peer: "192.0.0.1/29", gateway: "192.0.0.1" };
 export const SOCKET_ENDS6: UplinkEnds = {

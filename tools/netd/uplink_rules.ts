@@ -64,13 +64,16 @@ function tableCommands({ device, v4, v6 }: RuleUplink): string[] {
   ];
 }
 
-/** The commands that lead the machine's ports of `spec` to those of the host kernel from `port` on. */
+/**
+ * The commands that lead the machine's ports of `spec` to those of the host kernel from `port` on. The machine's own
+ * loopback is left to its sockets: Linux lets no such packet out to a device without route_localnet, and none of IPv6.
+ */
 function forwardCommands({ device, v4, v6 }: RuleUplink, spec: ForwardSpec, port: number): string[] {
   const { proto, bound, hostPort, count, guestAddr } = spec;
   const isOf4 = guestAddr === null || guestAddr.isV4;
   const ends = isOf4 ? v4 : v6;
   if (ends === null) return [];
-  const { name } = FAMILIES[isOf4 ? 4 : 6];
+  const { name, loopback } = FAMILIES[isOf4 ? 4 : 6];
   const ports = count === 1 ? `${hostPort}` : `${hostPort}-${hostPort + count - 1}`;
   const where = bound === null ? "fib daddr type local" : `${name} daddr ${bound}`;
   const host = addressOf(ends);
@@ -78,10 +81,15 @@ function forwardCommands({ device, v4, v6 }: RuleUplink, spec: ForwardSpec, port
   // A range keeps its numbers, which are the same on both sides.
   const to = count === 1 ? `${end}:${port}` : end;
   const what = `${proto === MapProto.Tcp ? "tcp" : "udp"} dport ${ports}`;
-  const rule = `meta nfproto ${isOf4 ? "ipv4" : "ipv6"} ${where} ${what} dnat ${name} to ${to}`;
+  const rule = `${what} dnat ${name} to ${to}`;
+  const version = `meta nfproto ${isOf4 ? "ipv4" : "ipv6"}`;
+  const beyond = bound === null ? `${name} daddr != ${loopback} ` : "";
   const table = tableOf(device);
   const mark = `comment "${formatForward(spec)}"`;
-  return [`add rule ${table} pre iifname != "${device}" ${rule} ${mark}`, `add rule ${table} out ${rule} ${mark}`];
+  return [
+    `add rule ${table} pre iifname != "${device}" ${version} ${where} ${rule} ${mark}`,
+    `add rule ${table} out ${version} ${beyond}${where} ${rule} ${mark}`,
+  ];
 }
 
 /** Runs nft(8) where Linux' side of the uplink is; returns its complaint, or "". */

@@ -44,14 +44,14 @@ Deno.test("A forward of --uplink-nat is a port of the machine, for others and fo
     rules.open(parseForward(text), port);
     return ran.map((one) => one.replace(/ comment .*/, ""));
   };
-  const one = "meta nfproto ipv4 fib daddr type local tcp dport 8080 dnat ip to 10.99.0.2:8080";
+  const one = "fib daddr type local tcp dport 8080 dnat ip to 10.99.0.2:8080";
   assertEquals(forward("tcp:8080:80", 8080), [
-    `add rule inet netd-aka0 pre iifname != "aka0" ${one}`,
-    `add rule inet netd-aka0 out ${one}`,
-  ]);
+    `add rule inet netd-aka0 pre iifname != "aka0" meta nfproto ipv4 ${one}`,
+    `add rule inet netd-aka0 out meta nfproto ipv4 ip daddr != 127.0.0.0/8 ${one}`,
+  ], "but for its loopback");
   const range = "meta nfproto ipv4 ip daddr 192.0.2.1 udp dport 4000-4009 dnat ip to 10.99.0.2";
   assertEquals(forward("udp:192.0.2.1:4000-4009:4000", 4000)[1], `add rule inet netd-aka0 out ${range}`);
-  const six = "meta nfproto ipv6 fib daddr type local tcp dport 80 dnat ip6 to [fd99::2]:81";
+  const six = "meta nfproto ipv6 ip6 daddr != ::1 fib daddr type local tcp dport 80 dnat ip6 to [fd99::2]:81";
   assertEquals(forward("tcp::80-[fd00:0:0:2::f]:80", 81)[1], `add rule inet netd-aka0 out ${six}`);
   const without = rulesOf({ ...UPLINK, v6: null });
   without.ran.length = 0;

@@ -6,8 +6,8 @@
  *
  * A caller is shown to near by its own address and port. Four kinds cannot be: those on the machine's loopback, those
  * with a link-local address of IPv6, which means nothing on another link, those with an address of the link, and those
- * of the other version of IP than near's port. They are shown by the address of the link's peer, with their own port,
- * or another if that is taken.
+ * of the other version of IP than near's port. They, and all callers where the context hides them, are shown by the
+ * address of the link's peer, with their own port, or another if that is taken.
  *
  * @module
  */
@@ -90,7 +90,8 @@ export class CallerTable<P> {
 
   #shownEnd({ address, port }: SocketEnd): SocketEnd {
     const { near, peer } = this.#link.ends(this.#context);
-    const isHidden = address.isV4 !== peer.isV4 || address.isLoopback || (address.isLinkLocal && !address.isV4) ||
+    const isHidden = this.#context.hidesCallers || address.isV4 !== peer.isV4 || address.isLoopback ||
+      (address.isLinkLocal && !address.isV4) ||
       address.equals(near) || address.equals(peer);
     const shown = isHidden ? peer : address;
     if (this.#byShown.find(shown, port) === null) return { address: shown, port };

@@ -25,6 +25,16 @@ for (const { name, version, remote, other, own, peer, loopback } of LINKS) {
     assertEquals([table.size, table.shownAs(ip(remote), 5000)], [1, null]);
   });
 
+  Deno.test(`${name}: where callers are hidden each is the peer, with a port of its own`, () => {
+    const { context } = datagramWorld();
+    const table = new CallerTable<string>({ ...context, hidesCallers: true }, linkVersion(version));
+    const shown = [remote, other, loopback].map((from) => table.called("a", end(from, 5000), ip(own)).shown);
+    assertEquals(
+      shown.map(({ address, port }) => `${address}!${port}`),
+      [5000, 5001, 5002].map((at) => `${peer}!${at}`),
+    );
+  });
+
   Deno.test(`${name}: answers leave from the address that was asked last, if it is the machine's`, () => {
     const { context } = datagramWorld();
     const table = new CallerTable<string>(context, linkVersion(version));

@@ -29,6 +29,8 @@ export interface UplinkContext {
   readonly v6: LinkEnds;
   /** Source address of what goes to the world, in a version of IP; null: the route's. */
   readonly outbound: (version: 4 | 6) => IpAddr | null;
+  /** Near has another way to the world: every caller is shown as the link's peer, or its answers would go that way. */
+  readonly hidesCallers: boolean;
   /** Sends a whole IP packet to the near stack, which owns it from now on. */
   toNear(block: Block): void;
 }

@@ -4,7 +4,7 @@
  * Path: uplink → forwards → tcp_relay, datagram_relay, host_sockets.
  *
  * The near stack sees who called; a caller on the machine itself is the link's peer. One of the other version of IP,
- * which the near stack's port cannot see, is the peer, too.
+ * which the near stack's port cannot see, is the peer, too; and all are where the context hides callers.
  *
  * @module
  */
@@ -124,9 +124,9 @@ export class UplinkForwards {
 
   /** The address by which the near stack sees a caller. */
   #shown(caller: IpAddr, near: SocketEnd): IpAddr {
-    const { v4, v6, sockets } = this.#context;
+    const { v4, v6, sockets, hidesCallers } = this.#context;
     const { peer } = near.address.isV4 ? v4 : v6;
-    const isHidden = caller.isV4 !== near.address.isV4 || caller.isLoopback || caller.isLinkLocal ||
+    const isHidden = hidesCallers || caller.isV4 !== near.address.isV4 || caller.isLoopback || caller.isLinkLocal ||
       sockets.isLocal(caller);
     return isHidden ? peer : caller;
   }

@@ -20,6 +20,8 @@ import type { DestinationPolicy } from "./destination.ts";
 export interface UplinkPolicy {
   /** The machine's loopback, at the link's peer, and its other addresses. */
   readonly hostLoopback: boolean;
+  /** Nothing goes out but answers to callers of forwards. Default false. */
+  readonly isClosed?: boolean;
 }
 
 /** A network as `address/length`. */
@@ -74,10 +76,11 @@ function isDisguised(addr: IpAddr): boolean {
 
 /** The policy of an uplink whose link has `ends`. Metadata services are link-local: the NAT's policy is about them. */
 export function destinationPolicy(
-  { hostLoopback }: UplinkPolicy,
+  { hostLoopback, isClosed = false }: UplinkPolicy,
   ends: { readonly v4: LinkEnds; readonly v6: LinkEnds },
   sockets: Pick<HostSockets, "isLocal">,
 ): DestinationPolicy {
+  if (isClosed) return () => "closed";
   return (addr) => {
     const { peer } = addr.isV4 ? ends.v4 : ends.v6;
     if (addr.equals(peer) || addr.isLoopback) return hostLoopback ? "loopback" : "closed";

@@ -49,3 +49,9 @@ Deno.test("No address of a station, and none that hides the machine or its netwo
     assertEquals(verdicts(hostLoopback, ...none, ...hidden, ...sixToFour), ["closed"]);
   }
 });
+
+Deno.test("A closed one lets nothing out, to whatever address", () => {
+  const policy = destinationPolicy({ hostLoopback: true, isClosed: true }, ENDS, sockets);
+  const all = ["192.0.2.1", "192.0.0.1", "192.0.0.3", "127.0.0.1", "198.51.100.1", "2001:db8::1", "fd00:a::1"];
+  assertEquals(all.map((addr) => policy(ip(addr))), all.map(() => "closed"));
+});

@@ -21,7 +21,7 @@ import { FAILED, type HostStream, NOT_NOW } from "../../kernel/host_sockets.ts";
 import { AGAIN } from "../../kernel/sys.ts";
 import type { FarConv } from "./far_conv.ts";
 
-/** Bytes of one read of a socket. One that is filled is followed by reads of as much as a packet of the link carries. */
+/** Bytes of one read of a socket. Behind one that is filled they are as many as a packet of the link carries. */
 const READ_BYTES = 65_536;
 /** A shorter read is copied, so that a queue of small texts does not hold 64 KiB for each. */
 const COPY_BELOW = 16_384;

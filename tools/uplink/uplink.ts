@@ -50,6 +50,8 @@ interface UplinkOptions {
   /** Source address of what goes to the world; left out or null: the route's. */
   readonly outbound4?: IpAddr | null;
   readonly outbound6?: IpAddr | null;
+  /** Near has another way to the world: callers of forwards are shown as the link's peer. Default false. */
+  readonly hidesCallers?: boolean;
 }
 
 /** See above. */
@@ -65,7 +67,9 @@ export class Uplink {
   readonly #echo: EchoRelay;
 
   /** Starts it. Throws KernelError. */
-  constructor({ proc, stack = 1, link, sockets, v4, v6, policy, outbound4 = null, outbound6 = null }: UplinkOptions) {
+  constructor(options: UplinkOptions) {
+    const { proc, stack = 1, link, sockets, v4, v6, policy } = options;
+    const { outbound4 = null, outbound6 = null, hidesCallers = false } = options;
     const { clock, blocks } = proc.kernel;
     this.#link = link;
     this.#pieces = new LinkPieces(blocks);
@@ -78,6 +82,7 @@ export class Uplink {
       v4,
       v6,
       outbound,
+      hidesCallers,
       toNear: (block) => link.toNear(block),
     };
     this.#context = context;

@@ -179,6 +179,8 @@ export interface NetdLabOptions {
   guestServers?: boolean;
   /** Text of netd's own /etc/resolv.conf, to be found and changed at {@link NetdLab.resolvConf}. */
   resolvConf?: string;
+  /** Default tap. */
+  uplink?: "tap" | "tun";
   /** Called before netd is started. */
   prepare?: (lab: NetdLab) => Promise<void>;
 }
@@ -252,7 +254,7 @@ export class NetdLab implements AsyncDisposable {
 
 /** Makes world, guest and netd between them. */
 export async function openNetdLab(options: NetdLabOptions = {}): Promise<NetdLab> {
-  const { configure = true, guestServers = false } = options;
+  const { configure = true, guestServers = false, uplink = "tap" } = options;
   // Test files may run side by side in one process.
   const id = crypto.randomUUID().slice(0, 8);
   const folder = await Deno.makeTempDir({ prefix: "akarino-netd-" });
@@ -268,7 +270,7 @@ export async function openNetdLab(options: NetdLabOptions = {}): Promise<NetdLab
       await Deno.writeTextFile(lab.resolvConf, resolvConf);
     }
     lab.netd = await startNetd([
-      ...["--netns", lab.guest.name, "--uplink", "tap"],
+      ...["--netns", lab.guest.name, "--uplink", uplink],
       ...["--uplink-netns", lab.world.name, "--uplink-device", "aka0"],
       ...[...dns, "--api-socket", lab.apiSocket, ...configure ? ["--configure"] : [], ...options.options ?? []],
     ], resolvConf === undefined ? null : `${folder}/etc`);

@@ -58,6 +58,7 @@ export function linkContext(clock: VirtualClock, sockets: HostSockets, toNear: (
     v4: v4!,
     v6: v6!,
     outbound: () => null,
+    hidesCallers: false,
     toNear,
   };
 }

@@ -117,7 +117,10 @@ export async function nearHost(observe: PortObserver = () => {}): Promise<{ host
 }
 
 /** Makes a world. At its end no socket may be open. */
-export async function tcpWorld(policy: UplinkPolicy = { hostLoopback: true }): Promise<TcpWorld> {
+export async function tcpWorld(
+  policy: UplinkPolicy = { hostLoopback: true },
+  hidesCallers = false,
+): Promise<TcpWorld> {
   const errors: SeenError[] = [];
   const seen = { resets: 0, syn: new Uint8Array() };
   const { host, link } = await nearHost((direction, block) => {
@@ -142,7 +145,7 @@ export async function tcpWorld(policy: UplinkPolicy = { hostLoopback: true }): P
     echo: () => "EACCES",
     isLocal: (address: IpAddr) => address.isLoopback || own.has(`${address}`),
   };
-  const uplink = new Uplink({ proc: host.spawn("uplink"), link, sockets, v4: ENDS4, v6: ENDS6, policy });
+  const uplink = new Uplink({ proc: host.spawn("uplink"), link, sockets, v4: ENDS4, v6: ENDS6, policy, hidesCallers });
   const pass = (ms: number) => new Promise<void>((resolve) => host.clock.timer(resolve).arm(ms));
   const again = (flags: number) => {
     const block = host.kernel.blocks.alloc(seen.syn.length);

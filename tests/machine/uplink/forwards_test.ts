@@ -53,7 +53,7 @@ async function checkRefusals(lab: UplinkLab): Promise<void> {
   await held.end();
   const child = lab.startNetd("run", "--forward", "tcp:80:80", "--", "true");
   await child.end();
-  assertStringIncludes(child.text, "netd: warning: Cannot forward port 80 of this machine: EACCES");
+  assertStringIncludes(child.text, "netd: warning: Cannot forward 0.0.0.0 and [::], port 80 of this machine: EACCES");
 }
 
 /** Callers by one version of IP, of a guest by the other. */

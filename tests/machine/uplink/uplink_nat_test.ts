@@ -1,10 +1,10 @@
 /** --uplink-nat on a TAP device: what netd sets on the machine serves guests and callers, and is gone at the end. */
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { createNetns } from "../../../devices/host/netns.ts";
+import { createNetns, type Netns } from "../../../devices/host/netns.ts";
 import { machineTest } from "../../kit/check/skip.ts";
 import { runTool } from "../../kit/host/linux.ts";
-import { netdNeeds, openNetdLab } from "../../kit/netd/netd.ts";
+import { Child, type NetdLab, netdNeeds, openNetdLab, ROUTER } from "../../kit/netd/netd.ts";
 
 const BEYOND = "203.0.113.9";
 const BEYOND6 = "2001:db8:9::9";
@@ -13,8 +13,36 @@ const BEYOND6 = "2001:db8:9::9";
 const SETTINGS =
   "sysctl -a 2>/dev/null | grep -E '^net.ipv4.ip_forward |^net.ipv6.conf.*.(forwarding|accept_ra) ' | grep -v aka0";
 
+/** Another machine calls the forward, and this one itself: by the rules, or by sockets where they do not lead. */
+async function checkForward(lab: NetdLab, beyond: Netns): Promise<void> {
+  const ask = ["curl", "-sS", "-m", "5", "http://203.0.113.1:8088/whoami"];
+  const far = await runTool(beyond, ask);
+  assertEquals(far.text, BEYOND, "another machine is shown as it is");
+  assertEquals((await runTool(lab.world, ["curl", "-sS", "-m", "5", "http://127.0.0.1:8088/bytes/5"])).code, 0);
+  // Sockets have what the rules leave: the loopback, and callers of the other version of IP.
+  const own = async (at: string, port: number) => {
+    const { code, text } = await runTool(lab.world, ["curl", "-gsS", "-m", "5", `http://${at}:${port}/whoami`]);
+    return code === 0 ? text : code;
+  };
+  const seen = async () =>
+    await Promise.all(["127.0.0.1", "[::1]", "203.0.113.1", "[2001:db8:9::1]"].map((at) => own(at, 8088)));
+  assertEquals(await seen(), [ROUTER, ROUTER, "203.0.113.1", ROUTER]);
+  assertEquals((await lab.natctl("remove", "tcp:8088:8080")).code, 0);
+  assertEquals((await runTool(beyond, ask)).code, 7, "a forward that is removed is refused");
+  assertEquals(await seen(), [7, 7, 7, 7], "here as well");
+  // A port that another program has is the rules', but for the loopback.
+  lab.children.push(
+    new Child("nsenter", [`--net=${lab.world.path}`, "socat", "TCP-LISTEN:8089,fork", "EXEC:echo held"]),
+  );
+  for (let i = 0; i < 50 && !(await lab.worldMust("ss", "-Hltn")).includes(":8089"); i++);
+  assertEquals((await lab.natctl("add", "tcp:8089:8080")).code, 0);
+  assertStringIncludes(lab.netd.text, "EADDRINUSE; tcp:8089:8080 is reached by the rules of --uplink-nat alone");
+  assertEquals(await own("203.0.113.1", 8089), "203.0.113.1");
+  assertEquals(await lab.worldMust("socat", "-u", "TCP:127.0.0.1:8089", "-"), "held\n");
+}
+
 machineTest("--uplink-nat: guests get out, callers get in, and all is as before at the end", [
-  ...netdNeeds("curl", "ping", "nft", "sysctl"),
+  ...netdNeeds("curl", "ping", "nft", "socat", "sysctl"),
 ], async () => {
   using beyond = createNetns(`un-beyond-${Deno.pid}`);
   let settings = "";
@@ -53,12 +81,7 @@ machineTest("--uplink-nat: guests get out, callers get in, and all is as before 
       "-c",
       `for i in $(seq 20); do ping -6 -c 1 -W 1 ${BEYOND6} && exit; sleep 0.3; done; exit 1`,
     );
-    const ask = ["curl", "-sS", "-m", "5", "http://203.0.113.1:8088/whoami"];
-    const far = await runTool(beyond, ask);
-    assertEquals(far.text, BEYOND, "another machine is shown as it is");
-    assertEquals((await runTool(lab.world, ["curl", "-sS", "-m", "5", "http://127.0.0.1:8088/bytes/5"])).code, 0);
-    assertEquals((await lab.natctl("remove", "tcp:8088:8080")).code, 0);
-    assertEquals((await runTool(beyond, ask)).code, 7, "a forward that is removed is refused");
+    await checkForward(lab, beyond);
     lab.netd.kill("SIGTERM");
     assertEquals((await lab.netd.end()).code, 0, lab.netd.text);
     assertEquals((await tables()).includes("netd-aka0"), false);

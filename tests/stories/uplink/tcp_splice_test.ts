@@ -178,6 +178,28 @@ for (const link of TCP_LINKS) {
     await closed(at);
   });
 
+  Deno.test(`${name}: a closed uplink serves callers, all shown as the peer, and lets nothing out`, async () => {
+    await using at = await tcpWorld({ hostLoopback: true, isClosed: true }, true);
+    const listener = await at.host.listen({ port: 80 });
+    assert("close" in at.uplink.forwards.open(forwardOf(link, 1)));
+    for (const [i, caller] of [link.caller, link.remote, link.loopback].entries()) {
+      const server = at.fake.call(`${caller}!5000`, 8080);
+      const guest = await listener.accept();
+      assertEquals(guest.remoteAddr, { transport: "tcp", hostname: link.peer, port: 5000 + i });
+      server.send(bytes(1000));
+      server.end();
+      assertEquals((await readAll(guest)).got.length, 1000);
+      await writeAll(guest, bytes(2000));
+      guest.close();
+      await at.pass(100);
+      assertEquals({ got: server.got.length, hasEnd: server.hasEnd }, { got: 2000, hasEnd: true });
+    }
+    for (const hostname of [remote, link.peer, link.own]) {
+      await assertRejects(() => at.host.connect({ hostname, port: 80 }), KernelError);
+    }
+    assertEquals(at.errors.length, 3, "each was answered by an ICMP error");
+  });
+
   Deno.test(`${name}: a forward without a listener behind it resets its caller`, async () => {
     await using at = await tcpWorld();
     const ports = forwardOf(link, 3);
