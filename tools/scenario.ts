@@ -14,7 +14,7 @@ import { Capture, CaptureError } from "./scenario/capture.ts";
 import { counters } from "./scenario/counters.ts";
 import { guestSide } from "./scenario/guest_side.ts";
 import { guestScenes, guestSteps, notApplicable, notInStyle } from "./scenario/guest_steps.ts";
-import { guestTcpSteps, lastStep } from "./scenario/guest_tcp_steps.ts";
+import { guestTcpSteps, lastStep, tcpNotApplicable } from "./scenario/guest_tcp_steps.ts";
 import type { GuestSide } from "./scenario/guest_types.ts";
 import { keepAlive } from "./scenario/keep_alive.ts";
 import { linuxEnvironment } from "./scenario/linux_environment.ts";
@@ -24,7 +24,8 @@ import { SCENARIO, type ScenarioOptions, scenarioOptions } from "./scenario/opti
 import { Retries } from "./scenario/retries.ts";
 import { print, PrintError } from "./print.ts";
 import { runSteps, skippedLine, stepLine } from "./scenario/report.ts";
-import { notWorthTrying, scenarioSteps } from "./scenario/steps.ts";
+import { socketEnvironment } from "./scenario/socket_environment.ts";
+import { notBySockets, notWorthTrying, scenarioSteps } from "./scenario/steps.ts";
 import { type Environment, GuestFailed, Interrupted, within } from "./scenario/environment.ts";
 
 /** Number of the host's interface on the wire; 0 is its loopback. */
@@ -39,11 +40,12 @@ interface Chosen {
 async function choose(options: ScenarioOptions, capture: Capture | null): Promise<Chosen> {
   const { wire, seed, faults, versions } = options;
   const ipv6 = versions.includes(6);
-  const seen = capture?.wire("wire", wire === "tun" ? "packet" : "frame");
+  const seen = capture?.wire("wire", wire === "tun" || wire === "socket" ? "packet" : "frame");
   const observe = seen === undefined ? {} : { observe: seen };
   if (wire === "memory") {
     return { env: await memoryEnvironment({ seed, ipv6, cable: faults, ...observe }), why: "asked for" };
   }
+  if (wire === "socket") return { env: await socketEnvironment({ ipv6, ...observe }), why: "asked for" };
   if (wire !== "auto") return { env: await linuxEnvironment({ wire, ipv6, ...observe }), why: "asked for" };
   try {
     return {
@@ -135,8 +137,10 @@ async function tryAll({ env, why, side, options, say, stopped, interrupted }: Ru
     bound: bound(env, interrupted),
   });
   const skipped = [
+    ...notBySockets(env),
     ...notWorthTrying(retries, versions),
     ...scenes.flatMap(notApplicable),
+    ...scenes.flatMap(tcpNotApplicable),
     ...notInStyle(style, versions),
   ];
   for (const one of skipped) say(skippedLine(one));

@@ -9,6 +9,7 @@
 
 import { HostError } from "../../devices/host/libc.ts";
 import { hostInterfaces } from "../../devices/host/rtnetlink.ts";
+import type { Netns } from "../../devices/host/netns.ts";
 import { LinuxSockets, raiseDescriptorLimit } from "../../devices/host/sockets/linux_sockets.ts";
 import type { PacketPort } from "../../kernel/host.ts";
 import { type IpAddr, parseIpAddr } from "../../kernel/wire/ip_addr.ts";
@@ -25,10 +26,18 @@ const ENXIO = 6;
 const ENODEV = 19;
 const PING_SYSCTL = "net.ipv4.ping_group_range";
 
+/** How guests reach the machine, and where its sockets are. */
+interface SocketPlace {
+  /** Whether guests reach its loopback, by the link's peer. */
+  readonly hostLoopback: boolean;
+  /** Default: the namespace of this program. */
+  readonly netns?: Netns | null;
+}
+
 /** See above. */
 export class SocketUplinkPort implements ForwardDoors {
   readonly #choice: SocketUplink;
-  readonly #hostLoopback: boolean;
+  readonly #place: SocketPlace;
   readonly #outbound: { readonly 4: IpAddr | null; readonly 6: IpAddr | null };
   #link: PacketLink | null = null;
   #sockets: LinuxSockets | null = null;
@@ -36,9 +45,9 @@ export class SocketUplinkPort implements ForwardDoors {
   #forwards: ForwardSockets | null = null;
 
   /** Throws HostError for a source address, or an interface, that the machine does not have. */
-  constructor(choice: SocketUplink, { hostLoopback }: { readonly hostLoopback: boolean }) {
+  constructor(choice: SocketUplink, place: SocketPlace) {
     this.#choice = choice;
-    this.#hostLoopback = hostLoopback;
+    this.#place = place;
     this.#outbound = {
       4: outboundOf(4, choice.outbound),
       6: outboundOf(6, choice.outbound6),
@@ -56,27 +65,35 @@ export class SocketUplinkPort implements ForwardDoors {
     const link = this.#link!;
     raiseDescriptorLimit();
     host.ip.packetPorts.set(link.far.name, link.far);
-    this.#sockets = new LinuxSockets({ reactor: host.reactor!, clock: host.clock });
+    const { hostLoopback, netns = null } = this.#place;
+    const where = netns === null ? {} : { netns };
+    this.#sockets = new LinuxSockets({ reactor: host.reactor!, clock: host.clock, ...where });
     this.#uplink = new Uplink({
       proc: host.spawn("uplink"),
       link,
       sockets: this.#sockets,
       v4: endsOf(SOCKET_ENDS),
       v6: endsOf(SOCKET_ENDS6),
-      policy: { hostLoopback: this.#hostLoopback },
+      policy: { hostLoopback },
       outbound4: this.#outbound[4],
       outbound6: this.#outbound[6],
     });
     this.#forwards = new ForwardSockets(this.#uplink.forwards);
   }
 
+  /** Why guests cannot ping by a version of IP; null: they can. */
+  noPings(version: 4 | 6): string | null {
+    if (this.#uplink!.pings(version)) return null;
+    return `the group of this process is not in ${PING_SYSCTL} (sysctl -w ${PING_SYSCTL}="0 2147483647")`;
+  }
+
   /** What guests will miss on this machine, a line each. */
   warnings(): string[] {
     const versions = this.#choice.v6 === null ? [4 as const] : [4 as const, 6 as const];
-    return versions.filter((version) => !this.#uplink!.pings(version)).map((version) =>
-      `guests cannot ping by IPv${version}: the group of this process is not in ${PING_SYSCTL} ` +
-      `(sysctl -w ${PING_SYSCTL}="0 2147483647")`
-    );
+    return versions.flatMap((version) => {
+      const why = this.noPings(version);
+      return why === null ? [] : [`guests cannot ping by IPv${version}: ${why}`];
+    });
   }
 
   /** Opens the machine's ports of a forward. Throws KernelError: address, port and reason. */

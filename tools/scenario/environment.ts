@@ -1,8 +1,9 @@
 /**
  * Environment: the two ends of a scenario's wire: our host, and the remote that tries it: Linux on a TAP or TUN, a
- * second kernel in memory.
+ * second kernel in memory, programs of this machine by its sockets.
  *
- * Path: linux_environment, memory_environment, steps → environment → endpoint, packet_log, boot, time.
+ * Path: linux_environment, socket_environment, memory_environment, steps → environment → endpoint, packet_log, boot,
+ * time.
  *
  * @module
  */
@@ -10,12 +11,27 @@
 import type { Clock, Timer } from "../../kernel/time.ts";
 import type { Host } from "../boot/boot.ts";
 import type { Endpoint } from "./endpoint.ts";
-import type { PerVersion } from "./ip_family.ts";
+import type { ForwardDoors } from "../nat/forward.ts";
+import type { IpVersion, PerVersion } from "./ip_family.ts";
 import type { PacketLog } from "./packet_log.ts";
+
+/** What sockets carry in the place of a wire: the guest's connections and datagrams, and calls of its forwards. */
+interface SocketWire {
+  /** Opens forwards as ports of the machine. */
+  readonly doors: ForwardDoors;
+  /** Where the remote finds these ports. */
+  readonly doorAddresses: PerVersion<string>;
+  /** Why the guest cannot ping; null: it can. */
+  noPings(version: IpVersion): string | null;
+  /** Why the remote cannot have a port below 1024; null: it can. */
+  readonly noLowPorts: string | null;
+}
 
 /** See above. */
 export interface Environment {
-  readonly wire: "memory" | "tap" | "tun";
+  readonly wire: "memory" | "tap" | "tun" | "socket";
+  /** Null: a wire, which carries any packet both ways. */
+  readonly sockets: SocketWire | null;
   readonly host: Host;
   /** The host's addresses on the wire. */
   readonly addresses: PerVersion<string>;

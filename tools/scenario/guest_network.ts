@@ -44,7 +44,7 @@ export function guestNames({ program }: GuestNetwork, version: IpVersion): Guest
 
 /** How the NAT of a scenario is made: the guest may reach the host's loopback, and the remote is the name server. */
 function natOptions(env: Environment, { style, versions = [4, 6] }: GuestSideOptions): NatOptions {
-  const { addresses, remote } = env;
+  const { addresses, remote, sockets } = env;
   const net = addresses[4].replace(/\.\d+$/, "");
   const real = { style, subnet: `${net}.0/24`, router: `${net}.254` } as const;
   return {
@@ -54,6 +54,7 @@ function natOptions(env: Environment, { style, versions = [4, 6] }: GuestSideOpt
     v6: style === "qemu" && versions.includes(6) ? { hostAddr: `${addresses[6]}/${PREFIX6}` } : null,
     nameServers: versions.map((version) => remote.addresses[version]),
     policy: { loopback: true },
+    ...(sockets === null ? {} : { doors: sockets.doors }),
   };
 }
 

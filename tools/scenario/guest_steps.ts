@@ -20,7 +20,7 @@ import { FAMILIES, type IpFamily, type IpVersion, type PerVersion } from "./ip_f
 import { KernelEndpoint } from "./kernel_endpoint.ts";
 import { expect, type Skipped, type Step } from "./report.ts";
 import { Retries } from "./retries.ts";
-import { BOTH_VERSIONS, hopeless, type PlayOptions } from "./steps.ts";
+import { BOTH_VERSIONS, hopeless, NO_CALLS, type PlayOptions } from "./steps.ts";
 
 /** A datagram of a few fragments. */
 const FRAGMENTED = 9000;
@@ -28,6 +28,8 @@ const PING_BYTES = 56;
 const PING_ID = 4711;
 const DNS_PORT = 53;
 const ECHO_PORT = 7;
+/** In its place where the remote cannot have it. */
+const HIGH_ECHO_PORT = 7007;
 const ECN_PORT = 8007;
 const CLOSED_PORT = 4998;
 const TRACE_PORT = 33434;
@@ -43,6 +45,9 @@ const ANSWERS: PerVersion<string> = { 4: "192.0.2.77", 6: "2001:db8:77::77" };
 const ETHER_TYPE_AT = 12;
 const LIKE_IPV4 = [8, 0, 0x45];
 
+const PINGS_REMOTE = "guest: ping remote";
+const RESOLVES = "guest: DNS by the relay";
+const UNMAPPED = "remote: an unmapped port is refused";
 const EXPIRES = "guest: a mapping expires";
 const GARBAGE = "guest: garbage in rings and frames";
 
@@ -92,7 +97,7 @@ export function guestScenes(env: Environment, side: GuestSide, options: PlayOpti
       remoteAddr: remote.addresses[version],
       hostAddr: addresses[version],
       isFirst: version === versions[0],
-      serve: () => serving ??= serve(remote, versions),
+      serve: () => serving ??= serve(env, versions),
     };
   });
 }
@@ -105,17 +110,17 @@ export function guestSteps(scene: GuestScene): Step[] {
     step(`guest: ${family.configuration}`, () => configure(scene)),
     step(`guest: ${family.resolution} of the router`, () => resolveRouter(scene)),
     step("guest: ping router", () => ping(scene, names.router)),
-    step("guest: ping remote", () => ping(scene, remoteAddr)),
   ];
+  if (noPings(scene) === null) steps.push(step(PINGS_REMOTE, () => ping(scene, remoteAddr)));
   for (const size of family.udpSizes.filter((one) => retries.hopeless(one, family) === null)) {
     steps.push({ name: udpName(size, family), run: () => echo(scene, size) });
   }
+  if (noLowPorts(env) === null) steps.push(step(RESOLVES, () => resolveName(scene)));
   steps.push(
-    step("guest: DNS by the relay", () => resolveName(scene)),
     step("guest: traceroute shows our hop", () => trace(scene)),
     step("guest: ECN and DSCP survive", () => marks(scene)),
-    step("remote: an unmapped port is refused", () => unmapped(scene)),
   );
+  if (env.sockets === null) steps.push(step(UNMAPPED, () => unmapped(scene)));
   if (env.wire === "memory") steps.push(step(EXPIRES, () => expire(scene)));
   if (side.model !== null && scene.isFirst) steps.push({ name: GARBAGE, run: () => garbage(scene) });
   return steps;
@@ -125,9 +130,24 @@ function udpName(size: number, { suffix }: IpFamily): string {
   return `guest: udp echo, ${size} bytes${suffix}`;
 }
 
+function noPings({ env: { sockets }, family: { version } }: GuestScene): string | null {
+  return sockets?.noPings(version) ?? null;
+}
+
+function noLowPorts({ sockets }: Environment): string | null {
+  return sockets?.noLowPorts ?? null;
+}
+
 /** Steps that this wire or guest cannot have, and why: printed, and never counted as held. */
-export function notApplicable({ family, retries, env, side, isFirst }: GuestScene): Skipped[] {
+export function notApplicable(scene: GuestScene): Skipped[] {
+  const { family, retries, env, side, isFirst } = scene;
   const skipped = family.udpSizes.flatMap((size) => hopeless(retries, family, size, udpName(size, family)));
+  const reasons = [
+    [PINGS_REMOTE, noPings(scene)],
+    [RESOLVES, noLowPorts(env)],
+    [UNMAPPED, env.sockets === null ? null : NO_CALLS],
+  ] as const;
+  for (const [name, why] of reasons) if (why !== null) skipped.push({ name: `${name}${family.suffix}`, why });
   if (env.wire !== "memory") {
     skipped.push({ name: `${EXPIRES}${family.suffix}`, why: "needs virtual time: --wire memory" });
   }
@@ -153,11 +173,16 @@ async function configure(scene: GuestScene): Promise<string> {
 }
 
 /** The remote's services: echoes, and names. */
-async function serve(remote: Endpoint, versions: readonly IpVersion[]): Promise<void> {
+async function serve(env: Environment, versions: readonly IpVersion[]): Promise<void> {
+  const { remote } = env;
   const echo = (bytes: Uint8Array) => bytes;
-  await remote.serveUdp({ port: ECHO_PORT, versions, answer: echo });
+  await remote.serveUdp({ port: echoPort(env), versions, answer: echo });
   await remote.serveUdp({ port: ECN_PORT, versions, tos: TOS_BACK, answer: echo });
-  await remote.serveUdp({ port: DNS_PORT, versions, answer: answerName });
+  if (noLowPorts(env) === null) await remote.serveUdp({ port: DNS_PORT, versions, answer: answerName });
+}
+
+function echoPort(env: Environment): number {
+  return noLowPorts(env) === null ? ECHO_PORT : HIGH_ECHO_PORT;
 }
 
 /** Every name has the same addresses. */
@@ -197,7 +222,7 @@ async function ping(scene: GuestScene, addr: string): Promise<string> {
 
 async function echo(scene: GuestScene, size: number): Promise<string> {
   const payload = scene.random.fill(new Uint8Array(size));
-  await exchange(scene, ECHO_PORT, payload);
+  await exchange(scene, echoPort(scene.env), payload);
   return `same ${size} bytes back from ${scene.remoteAddr}`;
 }
 

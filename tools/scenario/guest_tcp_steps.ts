@@ -11,9 +11,12 @@ import { SeededRandom } from "../../kernel/random.ts";
 import { startUtcpEcho } from "../utcp/echo.ts";
 import type { GuestScene } from "./guest_steps.ts";
 import { type ByteConn, type Endpoint, Refused } from "./endpoint.ts";
-import { expect, type Step } from "./report.ts";
+import { expect, type Skipped, type Step } from "./report.ts";
+import { NO_CALLS } from "./steps.ts";
 import { within } from "./environment.ts";
 
+const MOVES = "remote: a service moves and comes back";
+const USER_TCP = "remote: user-level TCP on a bypassed port";
 const SMALL_BYTES = 256 << 10;
 const HALF_BYTES = 100_000;
 /** A transfer is one random piece, repeated; its first word differs each time. */
@@ -30,6 +33,7 @@ const MOVED_PORT = 8080;
 const UTCP_PORT = 7071;
 const CLOSED_PORT = 4999;
 const SMALL_MTU = 1280;
+const SMALL_PATH = `guest: a path with MTU ${SMALL_MTU}`;
 const IP_PROTO_TCP = 6;
 const ERRORS_SHOWN = 3;
 /** How long a call may take to end: a few retransmissions. */
@@ -48,12 +52,22 @@ export function guestTcpSteps(scene: GuestScene): Step[] {
     step("guest: a refused port is refused", () => refused(scene)),
     step("guest: a host service by the router", () => hostService(scene)),
     step("remote: a forward shows the client", () => forward(scene)),
-    step("remote: a service moves and comes back", () => move(scene)),
   ];
-  // The program's TCP answers a closed port in IPv4 only (utcp(1)).
-  if (version === 4) steps.push(step("remote: user-level TCP on a bypassed port", () => userTcp(scene, content)));
-  steps.push(step(`guest: a path with MTU ${SMALL_MTU}`, () => smallPath(scene, content)));
+  if (scene.env.sockets === null) {
+    steps.push(step(MOVES, () => move(scene)));
+    // The program's TCP answers a closed port in IPv4 only (utcp(1)).
+    if (version === 4) steps.push(step(USER_TCP, () => userTcp(scene, content)));
+    steps.push(step(SMALL_PATH, () => smallPath(scene, content)));
+  }
   return steps;
+}
+
+/** Steps that this wire cannot have, and why. */
+export function tcpNotApplicable({ env, family: { version, suffix } }: GuestScene): Skipped[] {
+  if (env.sockets === null) return [];
+  const skipped = [MOVES, ...version === 4 ? [USER_TCP] : []].map((name) => ({ name, why: NO_CALLS }));
+  skipped.push({ name: SMALL_PATH, why: "segments go to the sockets uncut" });
+  return skipped.map(({ name, why }) => ({ name: `${name}${suffix}`, why }));
 }
 
 /** The last step of all. */
@@ -232,11 +246,12 @@ function addrOf(conn: ByteConn): string {
 }
 
 async function forward(scene: GuestScene): Promise<string> {
-  const { guest, remote, remoteAddr, hostAddr } = scene;
+  const { guest, remote, remoteAddr, hostAddr, env: { sockets }, family: { version } } = scene;
   const spec = forwardSpec(scene, FORWARD_PORT, FORWARD_GUEST_PORT);
+  const door = sockets?.doorAddresses[version] ?? hostAddr;
   control(scene, `add ${spec}`);
   const service = { endpoint: guest, port: FORWARD_GUEST_PORT, word: (conn: ByteConn) => `you are ${addrOf(conn)}` };
-  const ask = () => withConn(remote, hostAddr, FORWARD_PORT, readText);
+  const ask = () => withConn(remote, door, FORWARD_PORT, readText);
   const text = await askService(scene, service, ask);
   control(scene, `remove ${spec}`);
   expect(text === `you are ${remoteAddr}`, `The guest's service said "${text}"`);

@@ -49,7 +49,7 @@ export async function linuxEnvironment({ wire, ipv6, observe }: LinuxEnvironment
       remote.close();
       await host.world.close();
     };
-    return { wire, host, addresses: HOST, remote, log, close };
+    return { wire, sockets: null, host, addresses: HOST, remote, log, close };
   } catch (error) {
     await host.world.close();
     throw error;

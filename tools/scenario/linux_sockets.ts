@@ -24,11 +24,16 @@ const OPTIONS: PerVersion<{ readonly level: number; readonly ttl: number; readon
   6: { level: 41, ttl: 16, tos: 67 },
 };
 
+/** Every address, and the loopback's. */
+const ANY: PerVersion<string> = { 4: "0.0.0.0", 6: "::" };
+export const LOOPBACK: PerVersion<string> = { 4: "127.0.0.1", 6: "::1" };
+
 /** See above. */
 export class LinuxSockets implements Sockets {
   readonly clock: Clock;
 
-  constructor(readonly loop: LinuxLoop, readonly netns: Netns) {
+  /** `netns`: null is where this program is. Services are `at` these addresses. */
+  constructor(readonly loop: LinuxLoop, readonly netns: Netns | null, readonly at: PerVersion<string> = ANY) {
     this.clock = loop.clock;
   }
 
@@ -36,7 +41,7 @@ export class LinuxSockets implements Sockets {
     const { version } = options;
     const socket = new LinuxSocket("udp", this.netns, version);
     try {
-      if (options.local !== undefined) socket.bind(version === 4 ? "0.0.0.0" : "::", options.local);
+      if (options.local !== undefined) socket.bind(this.at[version], options.local);
       const { level, ttl, tos } = OPTIONS[version];
       for (const [option, value] of [[ttl, options.ttl], [tos, options.tos]] as const) {
         if (value === undefined) continue;
@@ -58,7 +63,7 @@ export class LinuxSockets implements Sockets {
   }
 
   listen(version: IpVersion, port: number, take: (conn: ByteConn) => void): Promise<Service> {
-    return Promise.resolve(new LinuxListener(this.loop, this.netns, { version, port }, take));
+    return Promise.resolve(new LinuxListener(this.loop, this.netns, { version, addr: this.at[version], port }, take));
   }
 
   dial(addr: string, port: number): Promise<ByteConn> {
@@ -66,7 +71,8 @@ export class LinuxSockets implements Sockets {
   }
 
   neighbor(addr: string): Promise<string | null> {
-    const found = this.netns.run(() => hostNeighbor(parseIpAddr(addr)!));
+    const look = () => hostNeighbor(parseIpAddr(addr)!);
+    const found = this.netns === null ? look() : this.netns.run(look);
     return Promise.resolve(found === null ? null : `${found}`);
   }
 }

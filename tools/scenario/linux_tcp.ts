@@ -112,9 +112,10 @@ export class LinuxConn extends PolledFd implements Pollable, ByteConn {
   }
 }
 
-/** Where a socket listens: a port of every address of one version of IP. */
+/** Where a socket listens. */
 interface ListenAt {
   readonly version: 4 | 6;
+  readonly addr: string;
   readonly port: number;
 }
 
@@ -123,13 +124,18 @@ export class LinuxListener extends PolledFd implements Pollable {
   readonly #loop: LinuxLoop;
   readonly #take: (conn: LinuxConn) => void;
 
-  constructor(loop: LinuxLoop, netns: Netns, { version, port }: ListenAt, take: (conn: LinuxConn) => void) {
+  constructor(
+    loop: LinuxLoop,
+    netns: Netns | null,
+    { version, addr, port }: ListenAt,
+    take: (conn: LinuxConn) => void,
+  ) {
     super(openSocket(tcp(version), netns));
     this.#loop = loop;
     this.#take = take;
     try {
       setOption(this.fd, { level: SOL_SOCKET, option: SO_REUSEADDR, value: 1 }, "Cannot set SO_REUSEADDR");
-      const name = sockaddr(version === 4 ? "0.0.0.0" : "::", port);
+      const name = sockaddr(addr, port);
       call(`Cannot bind tcp port ${port}`, libc().bind(this.fd, name, name.length));
       call(`Cannot listen at tcp port ${port}`, libc().listen(this.fd, BACKLOG));
     } catch (error) {
@@ -153,7 +159,12 @@ export class LinuxListener extends PolledFd implements Pollable {
 }
 
 /** Connects; throws {@link Refused}, or TimedOut. */
-export async function connectLinux(loop: LinuxLoop, netns: Netns, addr: string, port: number): Promise<LinuxConn> {
+export async function connectLinux(
+  loop: LinuxLoop,
+  netns: Netns | null,
+  addr: string,
+  port: number,
+): Promise<LinuxConn> {
   const name = sockaddr(addr, port);
   const fd = openSocket(tcp(addr.includes(":") ? 6 : 4), netns);
   try {

@@ -44,7 +44,7 @@ export async function memoryEnvironment(options: MemoryOptions): Promise<Environ
   const host = await boot({ wire: "memory", seed, ...addressesOf(HOST, ipv6), cable, observe: see });
   const other = await host.neighbor(addressesOf(REMOTE, ipv6));
   const remote = new KernelEndpoint("a second kernel", other.spawn("services"), host.clock, { ...REMOTE });
-  return { wire: "memory", host, addresses: HOST, remote, log, close: () => host.world.close() };
+  return { wire: "memory", sockets: null, host, addresses: HOST, remote, log, close: () => host.world.close() };
 }
 
 function addressesOf(own: PerVersion<string>, ipv6: boolean): { address: string; address6: string | null } {

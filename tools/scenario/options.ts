@@ -15,7 +15,7 @@ import type { IpVersion } from "./ip_family.ts";
 
 /** The user's choices. */
 export interface ScenarioOptions {
-  readonly wire: "auto" | "memory" | "tap" | "tun";
+  readonly wire: "auto" | "memory" | "tap" | "tun" | "socket";
   readonly guest: "model" | "netns" | "qemu";
   readonly style: "qemu" | "real";
   /** The versions of IP that the steps run over. */
@@ -46,18 +46,19 @@ virtio card and a NAT that is one of those programs; over IPv4 and over IPv6. Ev
     [
       {
         name: "wire",
-        value: "auto|memory|tap|tun",
+        value: "auto|memory|tap|tun|socket",
         usual: "auto",
         help:
           "what the host is connected to; auto: a TAP in a network namespace of its own if that may be made, else " +
-          "memory",
+          "memory; socket: the sockets of this process, which need no right",
       },
       {
         name: "guest",
         value: "model|netns|qemu",
         usual: "model",
         help: "what is behind the NAT; model: a kernel of ours with a virtio driver; netns: Linux in a network " +
-          'namespace; qemu: Linux in a virtual machine, see "deno task setup-guest"; both with --wire tap or tun',
+          'namespace; qemu: Linux in a virtual machine, see "deno task setup-guest"; ' +
+          "both with --wire tap, tun or socket",
       },
       {
         name: "style",
@@ -103,7 +104,7 @@ virtio card and a NAT that is one of those programs; over IPv4 and over IPv6. Ev
   after: "Exit status: 0 if every step held, 1 if one failed, 2 for a bad option.",
 };
 
-const WIRES = ["auto", "memory", "tap", "tun"] as const;
+const WIRES = ["auto", "memory", "tap", "tun", "socket"] as const;
 const GUESTS = ["model", "netns", "qemu"] as const;
 const STYLES = ["qemu", "real"] as const;
 const CHANCES = ["loss", "reorder", "duplicate", "corrupt"] as const;
@@ -128,7 +129,7 @@ export function scenarioOptions(given: Given): ScenarioOptions {
     throw new UsageError("Faults such as --loss are of the wire in memory: they need --wire memory");
   }
   if (guest !== "model" && wire === "memory") {
-    throw new UsageError(`--guest ${guest} lives in real time: it needs --wire tap or tun`);
+    throw new UsageError(`--guest ${guest} lives in real time: it needs --wire tap, tun or socket`);
   }
   return {
     wire,

@@ -58,7 +58,7 @@ export function scenarioSteps(env: Environment, options: PlayOptions): Step[] {
   const families = versions.map((version) => FAMILIES[version]);
   const programs = new Programs(env, families);
   const steps: Step[] = [{ name: "boot", run: () => programs.start() }];
-  for (const family of families) {
+  for (const family of env.sockets === null ? families : []) {
     const address = env.addresses[family.version];
     steps.push(...familySteps({ env, remote: env.remote, family, address, random, retries }));
   }
@@ -92,6 +92,14 @@ function pingName(what: string, size: number, { suffix }: IpFamily): string {
 
 function udpName(what: string, size: number, { suffix }: IpFamily): string {
   return `${what} echo, ${size} bytes${suffix}`;
+}
+
+/** Why steps in which the remote begins cannot run over sockets. */
+export const NO_CALLS = "over sockets nothing comes to the host but answers, and calls of forwards";
+
+/** Steps that sockets cannot carry, and why. */
+export function notBySockets({ sockets }: Environment): Skipped[] {
+  return sockets === null ? [] : [{ name: "remote: the host's own programs", why: NO_CALLS }];
 }
 
 /** Steps that this wire cannot have, and why. */

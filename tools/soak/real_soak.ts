@@ -88,7 +88,12 @@ class RealSoak implements SoakSide {
     echo.bind("0.0.0.0", PORT);
     echo.onMessage = ({ bytes, addr, port }) => void echo.sendTo(bytes, addr, port);
     loop.reactor.add(echo);
-    const listener = new LinuxListener(loop, places.world, { version: 4, port: PORT }, (conn) => void serve(conn));
+    const listener = new LinuxListener(
+      loop,
+      places.world,
+      { version: 4, addr: "0.0.0.0", port: PORT },
+      (conn) => void serve(conn),
+    );
     closes.push(() => echo.close(), () => listener.close());
   }
 

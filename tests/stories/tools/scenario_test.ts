@@ -64,7 +64,7 @@ Deno.test("parseOptions() names what it cannot understand", () => {
   assertEquals(said("--fast"), 'Unknown option "--fast"');
   assertEquals(said("-x"), 'Unknown option "-x"');
   assertStringIncludes(said("memory"), '"memory"');
-  assertEquals(said("--wire", "wifi"), 'Bad value "wifi" for --wire: one of auto, memory, tap, tun');
+  assertEquals(said("--wire", "wifi"), 'Bad value "wifi" for --wire: one of auto, memory, tap, tun, socket');
   assertEquals(said("--wire"), "No value after --wire");
   for (const seed of ["one", "1.5", "0x10", "1e3", "9007199254740993"]) {
     assertEquals(said("--seed", seed), `Bad value "${seed}" for --seed: a whole number that is not negative`);
