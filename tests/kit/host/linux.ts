@@ -208,18 +208,23 @@ export class Lab implements AsyncDisposable {
 
   /** Ends it; nothing of it may be left, no program may have failed, and Linux may have found nothing wrong with us. */
   async close(): Promise<void> {
+    const held = await targetOf(this.netns.path);
     const snmp = await this.run(["cat", "/proc/net/snmp"]).finally(() => this.host.close());
     assertEquals(this.programErrors, []);
     assertEquals(linuxErrors(snmp.text), {});
-    // The number of a closed descriptor may have been reused.
-    const isNetns = 'case "$(readlink "$1")" in net:*) exit 0;; esac; exit 1';
-    const { success } = await new Deno.Command("sh", { args: ["-c", isNetns, "sh", this.netns.path] }).output();
-    assert(!success, `${this.netns.path} is left`);
+    // The number of a closed descriptor may be another one's by now.
+    assert(await targetOf(this.netns.path) !== held, `${this.netns.path}, ${held}, is left`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** What a link of /proc leads to; empty: there is none. */
+async function targetOf(path: string): Promise<string> {
+  const { stdout } = await new Deno.Command("readlink", { args: [path], stderr: "null" }).output();
+  return new TextDecoder().decode(stdout).trim();
 }
 
 /** A type of ICMP message has two numbers, by direction: traffic as well. */

@@ -66,11 +66,13 @@ machineTest(
   async () => {
     await using lab = await openNetdLab({ guestServers: true });
     const served = lab.inWorld(["timeout", "15", "socat", "TCP-LISTEN:7007,reuseaddr", "EXEC:cat"]);
+    const listens = "for i in $(seq 100); do ss -Hltn sport = :7007 | grep -q . && exit 0; sleep 0.1; done; exit 1";
+    await lab.worldMust("sh", "-c", listens);
     const words = "(sleep 1; echo one; sleep 5; echo two)";
     const talk = `${words} | timeout 15 socat -t 2 - TCP:${WORLD}:7007,sourceport=8001`;
     const heard = lab.inGuest(["sh", "-c", talk]);
     const isOpen = async () => (await lab.natctl("maps", "tcp")).text.includes("!8001 world established");
-    for (let i = 0; i < 10 && !await isOpen(); i++);
+    for (let i = 0; i < 50 && !await isOpen(); i++) await new Promise((resolve) => setTimeout(resolve, 20));
     assertEquals(await lab.natctl("add", "tcp:8001:8080"), { code: 0, text: `tcp:8001:8080 ${GUEST} 0 0\n` });
     assertEquals(await lab.worldMust("curl", "-sS", "-m", "2", `http://${UPLINK}:8001/whoami`), PEER);
     const listed = (await lab.natctl("maps", "tcp")).text;
