@@ -48,8 +48,6 @@ const TEST: ToolTable = {
 
 /** A step that hangs is ended after this; a usual one takes four minutes at most, unless property tests are multiplied. */
 const STEP_LIMIT_MS = Deno.env.has("AKARINO_FUZZ") ? 3_600_000 : 900_000;
-/** Machine tests wait for most of their time: so many files of them at once for each core. */
-const MACHINE_JOBS_PER_CORE = 2;
 
 interface Options {
   only: Part[];
@@ -148,7 +146,6 @@ async function runStep(step: Step): Promise<Outcome> {
       NO_COLOR: "1",
       DENO_NO_UPDATE_CHECK: "1",
       AKARINO_SEED: SEED,
-      ...(step.part === "machine" ? { DENO_JOBS: `${MACHINE_JOBS_PER_CORE * navigator.hardwareConcurrency}` } : {}),
       PATH: `${Deno.env.get("PATH") ?? ""}:/usr/sbin:/sbin`,
     },
     stdout: "piped",
