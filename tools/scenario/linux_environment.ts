@@ -33,13 +33,9 @@ interface LinuxEnvironmentOptions {
 /** Boots the host on a new device. Throws HostError where that may not be. */
 export async function linuxEnvironment({ wire, ipv6, observe }: LinuxEnvironmentOptions): Promise<Environment> {
   const log = new PacketLog(wire === "tap" ? ETHER_HEADER_LEN : 0);
-  const see: PortObserver = (direction, block, wallMs) => {
-    log.see(direction, block);
-    observe?.(direction, block, wallMs);
-  };
   const linux = { netns: "new", address: `${LINUX[4]}/${PREFIX4}`, name: `aka${wire}0` };
   const address6 = ipv6 ? `${HOST[6]}/${PREFIX6}` : null;
-  const host = await boot({ wire, address: `${HOST[4]}/${PREFIX4}`, address6, linux, observe: see });
+  const host = await boot({ wire, address: `${HOST[4]}/${PREFIX4}`, address6, linux, observe: log.before(observe) });
   try {
     const { netns, name } = host.port as TapPort | TunPort;
     if (ipv6) addLinuxIpv6(netns!, name);

@@ -37,11 +37,7 @@ export async function memoryEnvironment(options: MemoryOptions): Promise<Environ
   const { seed, ipv6 = true, observe } = options;
   const cable = { rateBps: RATE_BPS, delayMs: DELAY_MS, ...options.cable };
   const log = new PacketLog(ETHER_HEADER_LEN);
-  const see: PortObserver = (direction, block, wallMs) => {
-    log.see(direction, block);
-    observe?.(direction, block, wallMs);
-  };
-  const host = await boot({ wire: "memory", seed, ...addressesOf(HOST, ipv6), cable, observe: see });
+  const host = await boot({ wire: "memory", seed, ...addressesOf(HOST, ipv6), cable, observe: log.before(observe) });
   const other = await host.neighbor(addressesOf(REMOTE, ipv6));
   const remote = new KernelEndpoint("a second kernel", other.spawn("services"), host.clock, { ...REMOTE });
   return { wire: "memory", sockets: null, host, addresses: HOST, remote, log, close: () => host.world.close() };

@@ -27,7 +27,7 @@ import {
   ipv6TrafficClass,
   parseIpv6Fragment,
 } from "../../kernel/wire/ipv6.ts";
-import type { Direction } from "../boot/observe_port.ts";
+import type { Direction, PortObserver } from "../boot/observe_port.ts";
 
 /** Most packets that are remembered: a step looks at a few. */
 const SEEN_MAX = 4096;
@@ -64,6 +64,14 @@ export class PacketLog {
     const version = at < block.wp ? block.buf[at]! >> 4 : 0;
     if (version === 4) this.#see4(direction, block, at);
     else if (version === 6) this.#see6(direction, block, at);
+  }
+
+  /** An observer that takes note of each unit before `next` sees it. */
+  before(next: PortObserver | undefined): PortObserver {
+    return (direction, block, wallMs) => {
+      this.see(direction, block);
+      next?.(direction, block, wallMs);
+    };
   }
 
   #see4(direction: Direction, { buf, wp }: Block, at: number): void {

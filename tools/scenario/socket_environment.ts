@@ -37,10 +37,6 @@ interface SocketEnvironmentOptions {
 /** Boots the host. Throws HostError, KernelError. */
 export async function socketEnvironment({ ipv6, observe }: SocketEnvironmentOptions): Promise<Environment> {
   const log = new PacketLog(0);
-  const see: PortObserver = (direction, block, wallMs) => {
-    log.see(direction, block);
-    observe?.(direction, block, wallMs);
-  };
   const netns = ownNamespace();
   const choice = { kind: "socket", ...SOCKET_ENDS, v6: SOCKET_ENDS6, outbound: null, outbound6: null } as const;
   const uplink = new SocketUplinkPort(choice, { hostLoopback: true, netns });
@@ -49,7 +45,7 @@ export async function socketEnvironment({ ipv6, observe }: SocketEnvironmentOpti
     port: (world) => uplink.makePort(world),
     address: SOCKET_ENDS.address,
     address6: ipv6 ? SOCKET_ENDS6.address : null,
-    observe: see,
+    observe: log.before(observe),
   });
   const close = async () => {
     uplink.end();
