@@ -46,7 +46,7 @@ const TEST: ToolTable = {
   ]],
 };
 
-/** A step that hangs is ended after this; a usual one takes four minutes at most, unless property tests are multiplied. */
+/** A step that hangs is ended after this; a usual one takes minutes at most, unless property tests are multiplied. */
 const STEP_LIMIT_MS = Deno.env.has("AKARINO_FUZZ") ? 3_600_000 : 900_000;
 
 interface Options {
